@@ -116,7 +116,7 @@ impl App {
             capture,
         } = watching::start(config, &metrics, &mint, &background)?;
 
-        let predictor = Arc::new(Predictor::new(predict::Parts {
+        let predictor = Arc::new(Predictor::new(predict::PredictorParts {
             routes: Arc::default(),
             metrics: Arc::clone(&metrics),
             mint,
@@ -124,7 +124,7 @@ impl App {
             slow: Some(config.log.slow).filter(|slow| !slow.is_zero()),
         })?);
 
-        let (manager, manager_end) = Manager::start(manager::Parts {
+        let (manager, manager_end) = Manager::start(manager::ManagerParts {
             source,
             control: source::control(config),
             settings: settings::settings(config.clone()),
@@ -189,14 +189,14 @@ impl App {
     }
 
     /// Returns how many versions serve, and why the others were refused.
-    pub(crate) fn standing(&self) -> (usize, Vec<String>) {
+    pub(crate) fn count_serving_and_refused(&self) -> (usize, Vec<String>) {
         let status = self.front.manager.status();
         let ready = status
             .iter()
-            .filter(|s| s.state == manager::State::Ready)
+            .filter(|s| s.state == manager::ServingState::Ready)
             .count();
         let refused = status.iter().filter_map(|s| match &s.state {
-            manager::State::Failed(reason) => Some(format!(
+            manager::ServingState::Failed(reason) => Some(format!(
                 "{}:{}: {reason}",
                 s.name,
                 s.version.map_or(0, Version::number)

@@ -19,7 +19,7 @@ use crate::core::error::{Error, Result};
 use crate::observe::logging;
 use crate::onnx::runtime::library;
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use print::{Table, line, note};
+use print::{TextTable, line, note};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -64,7 +64,7 @@ enum Command {
     /// Build a drift baseline from a dataset and a model.
     Profile(monitor::ProfileArguments),
     #[command(flatten)]
-    Registry(registry::Verb),
+    Registry(registry::RegistryVerb),
     /// Find or install the ONNX Runtime library.
     Runtime {
         #[command(subcommand)]
@@ -121,11 +121,11 @@ struct Serve {
     #[arg(long, value_name = "FILE")]
     ports_file: Option<PathBuf>,
     #[command(flatten)]
-    common: Common,
+    common: CommonArguments,
 }
 
 #[derive(Args, Default)]
-struct Common {
+struct CommonArguments {
     /// Configuration file [default: ./ortus.toml if it exists].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -201,7 +201,7 @@ struct Predict {
 #[derive(Subcommand)]
 enum RuntimeVerb {
     /// Show where the library is searched for, and which one is used.
-    Status(Common),
+    Status(CommonArguments),
     /// Download the supported library version into the user's cache directory.
     Install,
 }
@@ -209,11 +209,11 @@ enum RuntimeVerb {
 #[derive(Subcommand)]
 enum ConfigVerb {
     /// Check the configuration; print nothing if it is valid.
-    Check(Common),
+    Check(CommonArguments),
     /// Print the effective configuration as TOML.
     ///
     /// A file with this text sets every key, and so overrides each model's config.pbtxt.
-    Show(Common),
+    Show(CommonArguments),
     /// Explain a key or a section: meaning, accepted values, default and range.
     Explain {
         /// A key, such as server.http, or a section, such as server.
@@ -313,7 +313,7 @@ fn text(value: impl Into<String>) -> toml::Value {
     toml::Value::String(value.into())
 }
 
-fn load(common: &Common, mut flags: Vec<(String, toml::Value)>) -> Result<Config> {
+fn load(common: &CommonArguments, mut flags: Vec<(String, toml::Value)>) -> Result<Config> {
     let mut put =
         |key: &str, value: Option<toml::Value>| flags.extend(value.map(|v| (key.to_owned(), v)));
     put(
@@ -393,7 +393,7 @@ fn serve(arguments: &Serve) -> Result<()> {
         })?;
     }
 
-    let (ready, refused) = app.standing();
+    let (ready, refused) = app.count_serving_and_refused();
     line(&format!(
         "ready: {ready} versions serve, {} refused; http {} grpc {} ops {} operator {}",
         refused.len(),
@@ -407,9 +407,9 @@ fn serve(arguments: &Serve) -> Result<()> {
     app.stop()
 }
 
-fn runtime_status(common: &Common) -> Result<ExitCode> {
+fn runtime_status(common: &CommonArguments) -> Result<ExitCode> {
     let config = load(common, Vec::new())?;
-    let mut table = Table::new(&["place", "file", "found"]);
+    let mut table = TextTable::new(&["place", "file", "found"]);
     let mut found = false;
     for place in library::places(config.runtime.library.as_deref()) {
         let verdict = match (place.path.exists(), library::check(&place.path)) {

@@ -133,10 +133,10 @@ async fn post_nudge(address: &str) -> Result<()> {
 /// Reads the reason of a refusal.
 pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> Error {
     #[derive(serde::Deserialize)]
-    struct Body {
+    struct ErrorBody {
         error: String,
     }
-    let reason = match serde_json::from_slice::<Body>(body) {
+    let reason = match serde_json::from_slice::<ErrorBody>(body) {
         Ok(body) => body.error,
         Err(_) => "no reason given".to_owned(),
     };

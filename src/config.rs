@@ -17,7 +17,7 @@ use toml::{Table, Value};
 
 use crate::api::limits::Limits;
 use crate::core::error::Result;
-use crate::core::settings::form::{Line, Size};
+use crate::core::settings::form::{Size, TextLine};
 use crate::observe::capture::settings::CaptureSettings;
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::labels::settings::FeedbackSettings;
@@ -128,7 +128,7 @@ section! {
     Records {
         /// URL of the store: `file:///path`, `s3://bucket/path` and so on. If it is not set: the
         /// registry, or for a model directory `ortus/records` in the user's state directory.
-        store: Option<String> as Line = None;
+        store: Option<String> as TextLine = None;
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) async fn serve<F>(
 {
     let activity = Arc::new(Activity::default());
     let seen = Arc::clone(&activity);
-    let watched = TokioIo::new(Watched {
+    let watched = TokioIo::new(CountedSocket {
         stream,
         activity: Arc::clone(&activity),
     });
@@ -93,13 +93,13 @@ pub(super) async fn serve<F>(
                 connection.as_mut().graceful_shutdown();
             }
             () = look.as_mut() => {
-                match clocks.look(&Sight::of(&seen), Instant::now()) {
-                    Verdict::Stay => {}
-                    Verdict::Leave if !ending => {
+                match clocks.check_idle(&Sight::of(&seen), Instant::now()) {
+                    IdleVerdict::Stay => {}
+                    IdleVerdict::Leave if !ending => {
                         ending = true;
                         connection.as_mut().graceful_shutdown();
                     }
-                    Verdict::Leave | Verdict::Cut => return,
+                    IdleVerdict::Leave | IdleVerdict::Cut => return,
                 }
                 look.as_mut().reset((Instant::now() + clocks.period).into());
             }
@@ -127,7 +127,7 @@ impl Sight {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum IdleVerdict {
     Stay,
     /// No request for too long: close gracefully.
     Leave,
@@ -163,25 +163,25 @@ impl Clocks {
         }
     }
 
-    fn look(&mut self, sight: &Sight, now: Instant) -> Verdict {
+    fn check_idle(&mut self, sight: &Sight, now: Instant) -> IdleVerdict {
         if sight.active || sight.begun != self.begun {
             (self.begun, self.reads, self.quiet_since, self.head_since) =
                 (sight.begun, sight.reads, now, None);
-            return Verdict::Stay;
+            return IdleVerdict::Stay;
         }
 
         // Bytes without a request: on HTTP/1 they are the start of headers.
         if !sight.is_h2 && sight.reads != self.reads {
             let since = *self.head_since.get_or_insert(now);
             if now - since >= self.header_timeout {
-                return Verdict::Cut;
+                return IdleVerdict::Cut;
             }
         }
 
         if now - self.quiet_since >= self.idle_timeout {
-            Verdict::Leave
+            IdleVerdict::Leave
         } else {
-            Verdict::Stay
+            IdleVerdict::Stay
         }
     }
 }
@@ -212,12 +212,12 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
 }
 
 /// A socket that counts its reads.
-struct Watched {
+struct CountedSocket {
     stream: TcpStream,
     activity: Arc<Activity>,
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for CountedSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -236,7 +236,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for CountedSocket {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -31,7 +31,7 @@ pub(super) async fn answer(call: &Call<'_>, body: Metered) -> Result<Reply> {
     let labels_max = labels.labels_max();
 
     let receipt = labels
-        .take_aside(move || given::read(&body, labels_max))
+        .accept_on_worker(move || given::read(&body, labels_max))
         .await?;
 
     let mut reply = Reply::json(receipt.to_json().to_string());
@@ -54,7 +54,7 @@ impl feedback_server::Feedback for LabelService {
         let given = request.into_inner().labels;
 
         let receipt = labels(&self.0)?
-            .take_aside(move || Ok(given.into_iter().map(read).collect()))
+            .accept_on_worker(move || Ok(given.into_iter().map(read).collect()))
             .await?;
 
         if let (Some(kind), Some(first)) = (receipt.error(), receipt.refused.first()) {

@@ -25,19 +25,19 @@ pub(crate) struct Listening {
     /// Where gRPC is served.
     pub grpc: SocketAddr,
     threads: Vec<JoinHandle<()>>,
-    ended: Receiver<Ended>,
+    ended: Receiver<ThreadEnded>,
 }
 
 /// An I/O thread ended.
-struct Ended;
+struct ThreadEnded;
 
 /// Reports the end of a thread when it is dropped, also by a panic.
-struct EndReport(Sender<Ended>);
+struct EndReport(Sender<ThreadEnded>);
 
 impl Drop for EndReport {
     fn drop(&mut self) {
         // The receiver is gone where the start failed.
-        let _ = self.0.send(Ended);
+        let _ = self.0.send(ThreadEnded);
     }
 }
 
@@ -198,7 +198,7 @@ impl IoThread {
             tokio::select! {
                 () = self.accept(&http) => {}
                 () = self.accept(&grpc) => {}
-                () = self.adopt(handed_over) => {}
+                () = self.serve_handed_over(handed_over) => {}
                 () = gently.cancelled() => {}
             }
             drop((http, grpc));
@@ -255,7 +255,7 @@ impl IoThread {
         self.peers[at].connections.load(Ordering::Relaxed)
     }
 
-    async fn adopt(&self, mut handed_over: UnboundedReceiver<StdStream>) {
+    async fn serve_handed_over(&self, mut handed_over: UnboundedReceiver<StdStream>) {
         while let Some(stream) = handed_over.recv().await {
             match TcpStream::from_std(stream) {
                 Ok(stream) => self.open(stream),
@@ -274,7 +274,7 @@ impl IoThread {
     fn open(&self, stream: TcpStream) {
         // Without it only latency suffers.
         let _ = stream.set_nodelay(true);
-        let open = Open {
+        let open = OpenConnection {
             peers: Arc::clone(&self.peers),
             index: self.index,
             front: Arc::clone(&self.front),
@@ -296,13 +296,13 @@ impl IoThread {
 }
 
 /// Counts a connection until it ends.
-struct Open {
+struct OpenConnection {
     peers: Arc<Vec<Peer>>,
     index: usize,
     front: Arc<Front>,
 }
 
-impl Drop for Open {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.peers[self.index]
             .connections

@@ -37,11 +37,11 @@ const BODY_MAX: Duration = Duration::from_secs(10);
 
 /// Answers one request.
 pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Response<Body> {
-    let admitted = admit(request.headers(), request.uri());
+    let admitted = check_origin(request.headers(), request.uri());
     let reply = match admitted {
         Ok(()) if is_grpc(&request) => return grpc::answer(front, request).await,
         Err(error) if is_grpc(&request) => return Status::from(error).into_http(),
-        Ok(()) => rest(&front, request).await,
+        Ok(()) => answer_rest(&front, request).await,
         Err(error) => Err(error),
     };
 
@@ -61,7 +61,7 @@ fn log_refusal(error: &Error) {
 }
 
 /// Answers one request of REST.
-async fn rest(front: &Front, request: Request<Incoming>) -> Result<Reply> {
+async fn answer_rest(front: &Front, request: Request<Incoming>) -> Result<Reply> {
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let version = query.value("version");
@@ -109,7 +109,7 @@ async fn collect(body: Incoming) -> Result<Bytes> {
     Ok(body.to_bytes())
 }
 
-fn admit(headers: &HeaderMap, uri: &http::Uri) -> Result<()> {
+fn check_origin(headers: &HeaderMap, uri: &http::Uri) -> Result<()> {
     if !headers.contains_key(OPERATOR_HEADER) {
         return Err(Error::denied(format!(
             "the {OPERATOR_HEADER} header is missing"

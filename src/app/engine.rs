@@ -8,7 +8,7 @@ use crate::onnx::first_run::{self, Prober};
 use crate::onnx::graph::Graph;
 use crate::onnx::runtime::onnx::OnnxRuntime;
 use crate::onnx::runtime::provider::{Provider, ProviderKind};
-use crate::onnx::runtime::{Engine, Session, SessionOptions, Source, library};
+use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource, library};
 use crate::sandbox::supervise;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ pub(crate) fn open_session(
 
     let whole = path.canonicalize().map_err(unreadable)?;
     let folder = whole.parent().map(Path::to_owned);
-    let source = Source {
+    let source = SessionSource {
         bytes,
         external_dir: folder.filter(|_| !graph.external.is_empty()),
     };

@@ -7,14 +7,14 @@ use crate::registry::directory::Directory;
 use crate::registry::follow::{self, Follower};
 use crate::registry::log::Log;
 use crate::registry::servers::Addresses;
-use crate::serve::manager::{Control, Source};
+use crate::serve::manager::{Control, ModelSource};
 use crate::storage::store::Store;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Opens what is served from. `addresses` are published to the fleet once they are set.
-pub(super) fn open(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Result<Source> {
+pub(super) fn open(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Result<ModelSource> {
     match (&config.models.directory, &config.registry.url) {
         (Some(_), Some(_)) => Err(Error::invalid(
             "both a model directory and a registry are set; a server serves from one of them",
@@ -22,11 +22,11 @@ pub(super) fn open(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Res
         (None, None) => Err(Error::invalid(
             "nothing to serve: give --models DIR or --registry URL, or set models.directory or registry.url",
         )),
-        (Some(folder), None) => Ok(Source::Directory(Directory::new(
+        (Some(folder), None) => Ok(ModelSource::Directory(Directory::new(
             folder.to_owned(),
             config.models.settle,
         )?)),
-        (None, Some(url)) => Ok(Source::Registry(Box::new(follower(
+        (None, Some(url)) => Ok(ModelSource::Registry(Box::new(follower(
             config, url, addresses,
         )?))),
     }
@@ -42,7 +42,7 @@ fn follower(config: &Config, url: &str, addresses: &Arc<OnceLock<Addresses>>) ->
 
     let registry = &config.registry;
     let log = Log::new(Store::open(url, false)?, &registry.namespace)?;
-    let options = follow::Options {
+    let options = follow::FollowOptions {
         settings: registry.clone(),
         cache: cache(config)?,
         addresses: Arc::clone(addresses),

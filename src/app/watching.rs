@@ -91,7 +91,7 @@ impl Starter<'_> {
     fn feedback(&self) -> Option<Arc<Feedback>> {
         let config = self.config;
         let records = self.records.clone().filter(|_| config.feedback.enabled)?;
-        let options = labels::Options {
+        let options = labels::LabelOptions {
             settings: config.feedback.clone(),
             false_alarms_per_month: config.monitor.false_alarms_per_month * PERFORMANCE_SHARE,
         };
@@ -127,7 +127,7 @@ impl Starter<'_> {
 
     /// Starts the monitor, which shows sampled predictions to the taps.
     fn monitor(&self, taps: Vec<Tap>) -> Result<Arc<Monitor>> {
-        let options = observer::Options {
+        let options = observer::MonitorOptions {
             settings: monitor_settings(self.config),
             tapped_share: self.config.capture.share,
         };
@@ -142,7 +142,7 @@ impl Starter<'_> {
             return Ok(());
         };
 
-        let member = fleet::Member {
+        let member = fleet::FleetMember {
             records,
             server: self.receivers.server.clone(),
             slot: config.monitor.fleet_window,

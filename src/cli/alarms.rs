@@ -1,9 +1,9 @@
 //! `alarms`: the alarm log in the store.
 
-use super::print::{Table, line, note};
+use super::print::{TextTable, line, note};
 use super::{block_on, load};
 use crate::core::error::{Error, Result};
-use crate::observe::alarms::{self, Kept};
+use crate::observe::alarms::{self, LoggedAlarm};
 use crate::observe::report::alarm::AlarmEvent;
 use crate::observe::report::drift::DriftTest;
 use crate::storage::layout::Records;
@@ -20,7 +20,7 @@ pub(super) struct AlarmsArguments {
     #[arg(long, value_name = "TIME")]
     since: Option<DateTime<Utc>>,
     #[command(flatten)]
-    pub place: Place,
+    pub place: RecordsPlace,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -28,7 +28,7 @@ pub(super) struct AlarmsArguments {
 
 /// The store of records.
 #[derive(Args)]
-pub(super) struct Place {
+pub(super) struct RecordsPlace {
     /// URL of the store [default: records.store of the configuration].
     #[arg(long, value_name = "URL")]
     records: Option<String>,
@@ -40,14 +40,14 @@ pub(super) struct Place {
     config: Option<PathBuf>,
 }
 
-impl Place {
+impl RecordsPlace {
     /// Opens the store.
     pub(super) fn open(&self) -> Result<Records> {
         if let Some(url) = &self.records {
             return Records::open(url, &self.namespace);
         }
         let config = load(
-            &super::Common {
+            &super::CommonArguments {
                 config: self.config.clone(),
                 ..Default::default()
             },
@@ -63,7 +63,7 @@ impl Place {
 /// The output of `--json`.
 #[derive(Serialize)]
 struct Listing {
-    alarms: Vec<Kept>,
+    alarms: Vec<LoggedAlarm>,
 }
 
 /// Lists the alarms of a period.
@@ -86,7 +86,7 @@ pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
         return Ok(());
     }
 
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         "time",
         "model",
         "kind",
@@ -102,9 +102,9 @@ pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
 }
 
 /// Adds a row with an alarm.
-fn add(table: &mut Table, kept: &Kept) {
+fn add(table: &mut TextTable, kept: &LoggedAlarm) {
     let what = match &kept.alarm {
-        AlarmEvent::Drift(alarm) => format!("{} {}", alarm.column, alarm.test.metric.word()),
+        AlarmEvent::Drift(alarm) => format!("{} {}", alarm.column, alarm.test.metric.name()),
         AlarmEvent::Performance(alarm) => {
             format!("{} of {} rows wrong", alarm.lost, alarm.rows)
         }

@@ -2,33 +2,31 @@
 //! requests over both protocols, compares the outputs with the golden rows, and swaps in a second
 //! version while requests run.
 
-use super::print::{Table, line, note};
+use super::print::{TextTable, line, note};
 use super::{Demo, block_on, text};
 use crate::api::oip::json as oip_json;
 use crate::app::{App, Ports};
 use crate::client;
 use crate::config::Config;
 use crate::core::error::{Error, Result};
-use crate::core::tensor::Tensor;
 use crate::core::tensor::compare::{Tolerance, difference};
-use crate::observe::logging::{self, Format};
+use crate::core::tensor::{NamedTensors, Tensor};
+use crate::observe::logging::{self, LogFormat};
 use bytes::Bytes;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime};
 
-type Named = Vec<(String, Tensor)>;
-
 /// An example model of Ortus.
 struct Example {
     name: String,
     folder: PathBuf,
     sample: Bytes,
-    inputs: Named,
-    golden: Named,
+    inputs: NamedTensors,
+    golden: NamedTensors,
     /// The golden outputs of the second version, if there is one.
-    next: Option<Named>,
+    next: Option<NamedTensors>,
 }
 
 /// Tolerance for outputs: another CPU may round differently.
@@ -39,7 +37,7 @@ const TOLERANCE: Tolerance = Tolerance {
 
 /// Runs the tour.
 pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
-    logging::start("ortus=warn,warn", Format::Text)?;
+    logging::start("ortus=warn,warn", LogFormat::Text)?;
     let from = models_folder(arguments.models.as_deref())?;
     let examples = examples(&from)?;
     let copy = tempfile::tempdir()
@@ -76,17 +74,18 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
     let mut app = App::start(&config, &note)?;
     line(&format!(
         "ortus serves {} models, ready after {} ms",
-        app.standing().0,
+        app.count_serving_and_refused().0,
         start.elapsed().as_millis()
     ));
 
-    let mut passed = app.standing().1.is_empty() && app.standing().0 == examples.len();
-    for reason in app.standing().1 {
+    let mut passed = app.count_serving_and_refused().1.is_empty()
+        && app.count_serving_and_refused().0 == examples.len();
+    for reason in app.count_serving_and_refused().1 {
         note(&format!("refused: {reason}"));
     }
-    passed &= block_on(tour(&app.ports, &examples))?;
+    passed &= block_on(run_tour(&app.ports, &examples))?;
     for example in examples.iter().filter(|e| e.next.is_some()) {
-        passed &= swap(&app.ports, example, copy.path())?;
+        passed &= replace_version(&app.ports, example, copy.path())?;
     }
     if arguments.exit {
         app.stop()?;
@@ -165,14 +164,14 @@ fn examples(folder: &Path) -> Result<Vec<Example>> {
 }
 
 /// Reads the outputs of a response in JSON.
-fn outputs(answer: &[u8]) -> Result<Named> {
+fn outputs(answer: &[u8]) -> Result<NamedTensors> {
     #[derive(serde::Deserialize)]
-    struct Answer<'a> {
+    struct DemoAnswer<'a> {
         #[serde(borrow)]
         outputs: &'a serde_json::value::RawValue,
     }
 
-    let parsed: Answer<'_> = serde_json::from_slice(answer)
+    let parsed: DemoAnswer<'_> = serde_json::from_slice(answer)
         .map_err(|e| Error::invalid("the server's response is not JSON").with_source(e))?;
     // An output has the form of an input.
     let body = format!(r#"{{"inputs":{}}}"#, parsed.outputs.get());
@@ -206,7 +205,7 @@ fn install(example: &Example, version: &str, served: &Path, written: SystemTime)
 }
 
 /// Compares outputs with the golden ones.
-fn verdict(answer: &Named, golden: &Named) -> (bool, &'static str) {
+fn verdict(answer: &NamedTensors, golden: &NamedTensors) -> (bool, &'static str) {
     let same = |((name, x), (other, y)): (&(String, Tensor), &(String, Tensor))| {
         name == other && difference(x, y, TOLERANCE).is_none()
     };
@@ -217,10 +216,10 @@ fn verdict(answer: &Named, golden: &Named) -> (bool, &'static str) {
     }
 }
 
-async fn tour(ports: &Ports, examples: &[Example]) -> Result<bool> {
+async fn run_tour(ports: &Ports, examples: &[Example]) -> Result<bool> {
     let mut http = client::Http::connect(&ports.http.to_string()).await?;
     let mut grpc = client::grpc(&ports.grpc.to_string()).await?;
-    let mut table = Table::new(&["model", "http", "grpc"]);
+    let mut table = TextTable::new(&["model", "http", "grpc"]);
     let mut passed = true;
     for example in examples {
         let (_, body) = http
@@ -240,14 +239,14 @@ async fn tour(ports: &Ports, examples: &[Example]) -> Result<bool> {
 
 /// The responses to a stream of requests.
 #[derive(Default)]
-struct Seen {
+struct StreamCounts {
     answers: [u64; 2],
     failed: u64,
     wrong: u64,
 }
 
-impl Seen {
-    fn count(&mut self, example: &Example, answer: Result<(String, Named)>) {
+impl StreamCounts {
+    fn count(&mut self, example: &Example, answer: Result<(String, NamedTensors)>) {
         let Ok((version, outputs)) = answer else {
             self.failed += 1;
             return;
@@ -272,7 +271,7 @@ impl Seen {
 const SWAP_MAX: Duration = Duration::from_secs(20);
 
 /// Installs the second version while requests run.
-fn swap(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
+fn replace_version(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
     let start = Instant::now();
     let (seen_http, seen_grpc) = std::thread::scope(|scope| {
         let http = scope.spawn(|| block_on(stream_http(ports, example)));
@@ -280,7 +279,7 @@ fn swap(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
         // The first version answers some requests before the second is installed.
         std::thread::sleep(Duration::from_millis(200));
         let put = install(example, "2", served, SystemTime::now());
-        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<Seen>>| {
+        let join = |thread: std::thread::ScopedJoinHandle<'_, Result<StreamCounts>>| {
             thread
                 .join()
                 .unwrap_or_else(|_| Err(Error::internal("the demo's client panicked")))
@@ -310,14 +309,14 @@ fn swap(ports: &Ports, example: &Example, served: &Path) -> Result<bool> {
 }
 
 /// Tells whether a stream has enough responses: a hundred of the new version.
-fn enough(seen: &Seen, start: Instant) -> bool {
+fn has_seen_enough(seen: &StreamCounts, start: Instant) -> bool {
     seen.answers[1] >= 100 || start.elapsed() > SWAP_MAX
 }
 
-async fn stream_http(ports: &Ports, example: &Example) -> Result<Seen> {
+async fn stream_http(ports: &Ports, example: &Example) -> Result<StreamCounts> {
     let mut http = client::Http::connect(&ports.http.to_string()).await?;
-    let (mut seen, start) = (Seen::default(), Instant::now());
-    while !enough(&seen, start) {
+    let (mut seen, start) = (StreamCounts::default(), Instant::now());
+    while !has_seen_enough(&seen, start) {
         let answer = http.infer(&example.name, "", example.sample.clone()).await;
         let version = |headers: &http::HeaderMap| {
             headers
@@ -335,10 +334,10 @@ async fn stream_http(ports: &Ports, example: &Example) -> Result<Seen> {
     Ok(seen)
 }
 
-async fn stream_grpc(ports: &Ports, example: &Example) -> Result<Seen> {
+async fn stream_grpc(ports: &Ports, example: &Example) -> Result<StreamCounts> {
     let mut grpc = client::grpc(&ports.grpc.to_string()).await?;
-    let (mut seen, start) = (Seen::default(), Instant::now());
-    while !enough(&seen, start) {
+    let (mut seen, start) = (StreamCounts::default(), Instant::now());
+    while !has_seen_enough(&seen, start) {
         let request = client::infer_request(&example.name, "", &example.inputs);
         let answer = client::infer(&mut grpc, request).await;
         seen.count(example, answer.map(|a| (a.version, a.outputs)));

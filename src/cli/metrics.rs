@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::print::{Table, line};
+use super::print::{TextTable, line};
 use crate::core::error::{Error, Result};
 use crate::observe::metrics::catalogue::Family;
 use crate::observe::metrics::{Metrics, deploy};
@@ -38,7 +38,7 @@ pub(super) fn metrics(verb: &MetricsVerb) -> Result<()> {
             line(&serde_json::json!({"families": families}).to_string())
         }
         MetricsVerb::List { json: false } => {
-            let mut table = Table::new(&["family", "type", "labels", "meaning"]);
+            let mut table = TextTable::new(&["family", "type", "labels", "meaning"]);
             for family in &families {
                 table.row(&[
                     &family.name,

@@ -1,12 +1,12 @@
 //! `ortus drift` shows the drift report of a running server, and `ortus profile` builds a baseline on
 //! this machine.
 
-use super::print::{Table, line, note};
-use super::registry::{Common as RegistryCommon, split_target};
+use super::print::{TextTable, line, note};
+use super::registry::{RegistryArguments as RegistryCommon, split_target};
 use super::{block_on, load};
 use crate::client;
 use crate::core::error::{Error, Result};
-use crate::core::model::task::{Kind, Wish};
+use crate::core::model::task::{TaskKind, Wish};
 use crate::observe::profile::Profile;
 use crate::observe::report::drift::{ColumnDrift, DriftReport, DriftTest, VersionDrift};
 use crate::registry::manifest::{MANIFEST_PATH, MODEL_PATH, Manifest};
@@ -100,7 +100,7 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
     };
 
     let config = load(
-        &super::Common {
+        &super::CommonArguments {
             config: arguments.common.config.clone(),
             ..Default::default()
         },
@@ -115,8 +115,8 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
         label: arguments.label.clone(),
         task: Wish {
             kind: arguments.task.map(|task| match task {
-                TaskArgument::Classification => Kind::Classification,
-                TaskArgument::Regression => Kind::Regression,
+                TaskArgument::Classification => TaskKind::Classification,
+                TaskArgument::Regression => TaskKind::Regression,
             }),
             output: arguments.score_output.clone(),
             classes: arguments.classes.clone(),
@@ -201,7 +201,7 @@ fn show(report: &VersionDrift) {
         report.alarms
     ));
 
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         "column",
         "side",
         "metric",
@@ -224,12 +224,12 @@ fn show(report: &VersionDrift) {
 }
 
 /// Adds a row with the last result of a test.
-fn add(table: &mut Table, column: &ColumnDrift, test: &DriftTest) {
+fn add(table: &mut TextTable, column: &ColumnDrift, test: &DriftTest) {
     table.row(&[
         &column.name,
-        column.side.word(),
-        test.metric.word(),
-        test.against.word(),
+        column.side.name(),
+        test.metric.name(),
+        test.against.name(),
         &test.rows.to_string(),
         &format!("{:.4}", test.value),
         &format!("{:.4}", test.lower),
@@ -252,7 +252,7 @@ fn show_contract(column: &ColumnDrift) {
         line(&format!(
             "{} ({}): {}",
             column.name,
-            column.side.word(),
+            column.side.name(),
             violations.join(", ")
         ));
     }

@@ -1,6 +1,6 @@
 //! `performance`: the measured and estimated performance of a served model.
 
-use super::print::{Table, line};
+use super::print::{TextTable, line};
 use super::registry::split_target;
 use super::{block_on, monitor};
 use crate::core::error::Result;
@@ -63,12 +63,12 @@ fn show_estimate(model: &str, version: u64, estimate: &EstimatedPerformance) {
         "{model}:{version}  estimated without labels, from {source} of {} rows",
         estimate.rows
     ));
-    line(&format!("  {}{margin}", words(&estimate.measures)));
+    line(&format!("  {}{margin}", measures_text(&estimate.measures)));
     line(&format!("  {}", estimate.assumption));
 }
 
 /// Writes measures in a line.
-fn words(measures: &BTreeMap<String, f64>) -> String {
+fn measures_text(measures: &BTreeMap<String, f64>) -> String {
     let all: Vec<String> = measures
         .iter()
         .map(|(name, value)| format!("{name} {value:.4}"))
@@ -98,16 +98,16 @@ fn show(measured: &MeasuredPerformance) {
         }
     ));
 
-    line(&format!("  {}", words(&window.measures)));
+    line(&format!("  {}", measures_text(&window.measures)));
 
-    let mut table = Table::new(&["predicted", "rows", "labelled", "maturity", "measures"]);
+    let mut table = TextTable::new(&["predicted", "rows", "labelled", "maturity", "measures"]);
     for day in &measured.days {
         table.row(&[
             &day.from,
             &day.predicted_rows.to_string(),
             &day.labelled_rows.to_string(),
             &share(day.maturity),
-            &words(&day.measures),
+            &measures_text(&day.measures),
         ]);
     }
 
@@ -122,13 +122,13 @@ fn show_slices(slices: &[SlicePerformance]) {
         return;
     }
 
-    let mut table = Table::new(&["slice", "part", "rows", "measures"]);
+    let mut table = TextTable::new(&["slice", "part", "rows", "measures"]);
     for slice in slices {
         table.row(&[
             &slice.slice,
             &slice.part,
             &slice.rows.to_string(),
-            &words(&slice.measures),
+            &measures_text(&slice.measures),
         ]);
     }
 

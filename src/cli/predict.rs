@@ -1,6 +1,6 @@
 //! `ortus models` and `ortus predict`: calls of a running server.
 
-use super::print::{self, Table, line};
+use super::print::{self, TextTable, line};
 use super::{Models, Predict};
 use crate::api::oip::json as oip_json;
 use crate::client;
@@ -22,17 +22,17 @@ pub(super) async fn models(arguments: &Models) -> Result<()> {
         return Ok(());
     }
     #[derive(serde::Deserialize)]
-    struct Line {
+    struct VersionLine {
         name: String,
         version: String,
         state: String,
         reason: String,
     }
 
-    let lines: Vec<Line> = serde_json::from_slice(&body).map_err(|e| {
+    let lines: Vec<VersionLine> = serde_json::from_slice(&body).map_err(|e| {
         Error::internal("the server's list of models cannot be read").with_source(e)
     })?;
-    let mut table = Table::new(&["model", "version", "state", "reason"]);
+    let mut table = TextTable::new(&["model", "version", "state", "reason"]);
     for l in &lines {
         table.row(&[&l.name, &l.version, &l.state, &l.reason]);
     }

@@ -19,9 +19,9 @@ pub fn note(text: &str) {
 }
 
 /// A table without borders.
-pub struct Table(comfy_table::Table);
+pub struct TextTable(comfy_table::Table);
 
-impl Table {
+impl TextTable {
     /// Starts with headings.
     pub fn new(headings: &[&str]) -> Self {
         let mut table = comfy_table::Table::new();
@@ -51,7 +51,7 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
         return Ok(());
     }
     #[derive(serde::Deserialize)]
-    struct Output<'a> {
+    struct PrintedOutput<'a> {
         name: String,
         datatype: String,
         shape: Vec<i64>,
@@ -60,12 +60,12 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
     }
 
     #[derive(serde::Deserialize)]
-    struct Body<'a> {
+    struct PredictBody<'a> {
         #[serde(borrow)]
-        outputs: Vec<Output<'a>>,
+        outputs: Vec<PrintedOutput<'a>>,
     }
 
-    let body: Body<'_> = serde_json::from_str(&text).map_err(|e| {
+    let body: PredictBody<'_> = serde_json::from_str(&text).map_err(|e| {
         Error::internal("the server's response is not JSON of the Open Inference Protocol")
             .with_source(e)
     })?;
@@ -83,7 +83,7 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
         header("ortus-prediction-id")
     ));
 
-    let mut table = Table::new(&["output", "datatype", "shape", "data"]);
+    let mut table = TextTable::new(&["output", "datatype", "shape", "data"]);
     for o in &body.outputs {
         let data = o.data.map_or("", |d| d.get());
         table.row(&[
@@ -131,7 +131,7 @@ pub(super) fn grpc_answer(answer: &InferAnswer, json: bool) -> Result<()> {
         "version {}  prediction {}",
         answer.version, answer.prediction_id
     ));
-    let mut table = Table::new(&["output", "datatype", "shape", "data"]);
+    let mut table = TextTable::new(&["output", "datatype", "shape", "data"]);
     for (name, t) in &answer.outputs {
         table.row(&[
             name,

@@ -12,7 +12,7 @@ mod notify;
 mod show;
 
 pub use access::{config, open};
-pub(crate) use arguments::{Common, Verb, split_target};
+pub(crate) use arguments::{RegistryArguments, RegistryVerb, split_target};
 pub use notify::nudge;
 
 use super::block_on;
@@ -21,52 +21,52 @@ use arguments::AuditVerb;
 use std::process::ExitCode;
 
 /// Runs a verb.
-pub(super) fn run(verb: Verb) -> Result<ExitCode> {
+pub(super) fn run(verb: RegistryVerb) -> Result<ExitCode> {
     block_on(async {
         match verb {
-            Verb::Push(arguments) => files::push(&arguments).await,
-            Verb::Pull {
+            RegistryVerb::Push(arguments) => files::push(&arguments).await,
+            RegistryVerb::Pull {
                 target,
                 output,
                 common,
             } => files::pull(&target, &output, &common).await,
-            Verb::Export {
+            RegistryVerb::Export {
                 target,
                 output,
                 common,
             } => files::export(&target, &output, &common).await,
-            Verb::Import(arguments) => files::import(&arguments).await,
+            RegistryVerb::Import(arguments) => files::import(&arguments).await,
 
-            Verb::List { tag, common } => show::list(tag.as_deref(), &common).await,
-            Verb::Show { target, common } => show::show(&target, &common).await,
-            Verb::History { name, at, common } => {
+            RegistryVerb::List { tag, common } => show::list(tag.as_deref(), &common).await,
+            RegistryVerb::Show { target, common } => show::show(&target, &common).await,
+            RegistryVerb::History { name, at, common } => {
                 show::history(&name, at.as_deref(), &common).await
             }
-            Verb::Diff {
+            RegistryVerb::Diff {
                 name,
                 one,
                 two,
                 common,
             } => show::diff(&name, &one, &two, &common).await,
-            Verb::Fleet { common } => show::fleet(&common).await,
-            Verb::Lineage(arguments) => lineage::lineage(&arguments).await,
+            RegistryVerb::Fleet { common } => show::fleet(&common).await,
+            RegistryVerb::Lineage(arguments) => lineage::lineage(&arguments).await,
 
-            Verb::Promote(arguments) => change::promote(&arguments).await,
-            Verb::Rollback(arguments) => change::rollback(&arguments).await,
-            Verb::Alias(arguments) => change::alias(&arguments).await,
-            Verb::Traffic(arguments) => change::traffic(&arguments).await,
-            Verb::Retire(at) => change::retire(&at).await,
-            Verb::Tag(arguments) => change::tag(&arguments).await,
-            Verb::Approve(at) => change::judge(&at, true).await,
-            Verb::Reject(at) => change::judge(&at, false).await,
-            Verb::Policy(arguments) => change::policy(&arguments).await,
+            RegistryVerb::Promote(arguments) => change::promote(&arguments).await,
+            RegistryVerb::Rollback(arguments) => change::rollback(&arguments).await,
+            RegistryVerb::Alias(arguments) => change::alias(&arguments).await,
+            RegistryVerb::Traffic(arguments) => change::traffic(&arguments).await,
+            RegistryVerb::Retire(at) => change::retire(&at).await,
+            RegistryVerb::Tag(arguments) => change::tag(&arguments).await,
+            RegistryVerb::Approve(at) => change::judge(&at, true).await,
+            RegistryVerb::Reject(at) => change::judge(&at, false).await,
+            RegistryVerb::Policy(arguments) => change::policy(&arguments).await,
 
-            Verb::Key { verb } => key::run(verb),
-            Verb::Gc(arguments) => audit::gc(&arguments).await,
-            Verb::Audit {
+            RegistryVerb::Key { verb } => key::run(verb),
+            RegistryVerb::Gc(arguments) => audit::gc(&arguments).await,
+            RegistryVerb::Audit {
                 verb: AuditVerb::Report(arguments),
             } => audit::report(&arguments).await,
-            Verb::Audit {
+            RegistryVerb::Audit {
                 verb: AuditVerb::Verify { common },
             } => audit::verify(&common).await,
         }

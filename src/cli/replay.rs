@@ -1,14 +1,14 @@
 //! `ortus replay`: sends captured predictions to a server again and compares the outputs with
 //! the captured ones.
 
-use super::alarms::Place;
+use super::alarms::RecordsPlace;
 use super::block_on;
-use super::print::{Table, line, note};
+use super::print::{TextTable, line, note};
 use super::registry::split_target;
 use crate::client;
 use crate::core::error::{Error, Result};
 use crate::core::tensor::Tensor;
-use crate::observe::capture::replay::{Comparison, Window, open};
+use crate::observe::capture::replay::{ReplayComparison, Window, open};
 use crate::storage::layout::Records;
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -20,7 +20,7 @@ pub(super) struct ReplayArguments {
     /// Captured model: NAME, or NAME:VERSION for the predictions of one version.
     target: String,
     #[command(flatten)]
-    place: Place,
+    place: RecordsPlace,
     /// Start of the period, as an RFC 3339 time [default: one day ago].
     #[arg(long, value_name = "TIME")]
     from: Option<DateTime<Utc>>,
@@ -91,7 +91,7 @@ async fn send(
     arguments: &ReplayArguments,
     records: &Records,
     window: &Window,
-) -> Result<Comparison> {
+) -> Result<ReplayComparison> {
     let (name, version) = match &arguments.ask {
         Some(target) => split_target(target)?,
         None => (window.model.clone(), None),
@@ -108,10 +108,10 @@ async fn send(
         }
     };
 
-    let mut found = Comparison::default();
+    let mut found = ReplayComparison::default();
     let mut under_way = FuturesUnordered::new();
     let count =
-        |found: &mut Comparison,
+        |found: &mut ReplayComparison,
          (asked, answer, took): (Asked, Result<client::InferAnswer>, Duration)| match answer
         {
             Ok(answer) => found.answered(&asked.id, &asked.outputs, &answer.outputs, took),
@@ -166,7 +166,7 @@ async fn send(
     Ok(found)
 }
 
-fn print(arguments: &ReplayArguments, found: &mut Comparison) -> Result<()> {
+fn print(arguments: &ReplayArguments, found: &mut ReplayComparison) -> Result<()> {
     let (middle, late) = (found.time_us(0.5), found.time_us(0.99));
     if arguments.json {
         let mut json =
@@ -176,7 +176,7 @@ fn print(arguments: &ReplayArguments, found: &mut Comparison) -> Result<()> {
         return Ok(());
     }
 
-    let Comparison {
+    let ReplayComparison {
         sent,
         same,
         different,
@@ -190,7 +190,7 @@ fn print(arguments: &ReplayArguments, found: &mut Comparison) -> Result<()> {
     line(&format!(
         "{sent} sent: {same} the same, {different} different, {failed} failed; {skipped} cannot be sent; p50 {middle} µs, p99 {late} µs"
     ));
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         "output",
         "different",
         "largest difference",

@@ -3,7 +3,7 @@
 //! request waits for it.
 
 use crate::core::error::{Error, Result};
-use crate::observe::traces::{Outbox, Span, Value};
+use crate::observe::traces::{AttributeValue, Outbox, Span};
 use crate::proto::opentelemetry as p;
 use crate::proto::opentelemetry::trace_service_client::TraceServiceClient;
 use bytes::Bytes;
@@ -80,8 +80,8 @@ fn request(spans: impl Iterator<Item = Span>) -> p::ExportTraceServiceRequest {
     let version = env!("CARGO_PKG_VERSION");
     let resource = p::Resource {
         attributes: vec![
-            attribute("service.name", Value::Text("ortus".to_owned())),
-            attribute("service.version", Value::Text(version.to_owned())),
+            attribute("service.name", AttributeValue::Text("ortus".to_owned())),
+            attribute("service.version", AttributeValue::Text(version.to_owned())),
         ],
     };
 
@@ -141,10 +141,10 @@ fn failed(reason: &'static str) -> p::Status {
     }
 }
 
-fn attribute(key: &str, value: Value) -> p::KeyValue {
+fn attribute(key: &str, value: AttributeValue) -> p::KeyValue {
     let value = match value {
-        Value::Text(text) => p::any_value::Value::StringValue(text),
-        Value::Whole(n) => p::any_value::Value::IntValue(n),
+        AttributeValue::Text(text) => p::any_value::Value::StringValue(text),
+        AttributeValue::Whole(n) => p::any_value::Value::IntValue(n),
     };
     p::KeyValue {
         key: key.to_owned(),

@@ -17,7 +17,7 @@ use super::{
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
-use crate::core::settings::text::{Source, nearest, plain};
+use crate::core::settings::text::{SourceText, nearest, plain};
 
 /// File that is read if none is named.
 const FILE: &str = "ortus.toml";
@@ -45,7 +45,7 @@ enum Section {
 }
 
 /// One setting and its origin.
-struct Entry {
+struct SettingEntry {
     section: Section,
     key: String,
     /// The value, and a second one to try if the first is refused.
@@ -101,8 +101,8 @@ pub(super) fn merge(
 }
 
 /// Lists the settings of a file in the order of their lines.
-fn from_file(name: &str, text: &str) -> Result<Vec<Entry>> {
-    let source = Source { name, text };
+fn from_file(name: &str, text: &str) -> Result<Vec<SettingEntry>> {
+    let source = SourceText { name, text };
     let mut entries = Vec::new();
     for (section, table) in tables(source)? {
         for (key, value) in table {
@@ -111,7 +111,7 @@ fn from_file(name: &str, text: &str) -> Result<Vec<Entry>> {
             let (section, key) = (section.clone(), key.into_inner().into_owned());
             entries.push((
                 at,
-                Entry {
+                SettingEntry {
                     section,
                     key,
                     value,
@@ -127,7 +127,7 @@ fn from_file(name: &str, text: &str) -> Result<Vec<Entry>> {
 }
 
 /// Lists the tables of a file that hold settings.
-fn tables(source: Source<'_>) -> Result<Vec<(Section, DeTable<'_>)>> {
+fn tables(source: SourceText<'_>) -> Result<Vec<(Section, DeTable<'_>)>> {
     let root = DeTable::parse(source.text).map_err(|fault| {
         source.refuse(fault.span().map_or(0, |span| span.start), fault.message())
     })?;
@@ -162,7 +162,7 @@ fn tables(source: Source<'_>) -> Result<Vec<(Section, DeTable<'_>)>> {
 
 /// Adds the tables below `[model]`.
 fn models<'a>(
-    source: Source<'a>,
+    source: SourceText<'a>,
     table: DeTable<'a>,
     tables: &mut Vec<(Section, DeTable<'a>)>,
 ) -> Result<()> {
@@ -190,7 +190,7 @@ fn is_setting(variable: &str) -> bool {
 }
 
 /// Reads `ORTUS_SERVER__HTTP`: a TOML value if it is one and fits, else text.
-fn from_variable(name: String, text: String) -> Result<Entry> {
+fn from_variable(name: String, text: String) -> Result<SettingEntry> {
     let path = name[PREFIX.len()..].to_ascii_lowercase();
     let (section, key) = path.rsplit_once("__").unwrap_or((&path, ""));
     let section = Section::parse(section, "__")
@@ -202,14 +202,14 @@ fn from_variable(name: String, text: String) -> Result<Entry> {
             .ok()
             .and_then(|value| plain(value).ok())
         {
-            Some(value) => Entry {
+            Some(value) => SettingEntry {
                 section,
                 key,
                 value,
                 otherwise: Some(string),
                 origin: name,
             },
-            None => Entry {
+            None => SettingEntry {
                 section,
                 key,
                 value: string,
@@ -220,14 +220,14 @@ fn from_variable(name: String, text: String) -> Result<Entry> {
     )
 }
 
-fn from_flag(path: &str, value: Value) -> Result<Entry> {
+fn from_flag(path: &str, value: Value) -> Result<SettingEntry> {
     let origin = format!("flag {}", short(path));
     let refused = |fault: String| Error::invalid(format!("{origin}: {fault}"));
     let (section, key) = path
         .rsplit_once('.')
         .ok_or_else(|| refused(outside(path)))?;
     let section = Section::parse(section, ".").map_err(refused)?;
-    Ok(Entry {
+    Ok(SettingEntry {
         section,
         key: key.to_owned(),
         value,
@@ -237,8 +237,8 @@ fn from_flag(path: &str, value: Value) -> Result<Entry> {
 }
 
 impl Config {
-    fn apply(&mut self, entry: &Entry) -> Result<()> {
-        let Entry {
+    fn apply(&mut self, entry: &SettingEntry) -> Result<()> {
+        let SettingEntry {
             section,
             key,
             value,

@@ -68,7 +68,7 @@ impl Kind {
     }
 }
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+type BoxedCause = Box<dyn std::error::Error + Send + Sync>;
 
 /// A failure with a kind, a message fit for a client, and its cause.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ pub struct Error {
     pub kind: Kind,
     /// At most [`MESSAGE_BYTES_MAX`] bytes, one line, without control characters.
     pub message: String,
-    source: Option<Source>,
+    source: Option<BoxedCause>,
 }
 
 /// The result type of the project.
@@ -98,7 +98,7 @@ impl Error {
     }
 
     /// Adds the cause, which the log prints and clients never see.
-    pub fn with_source(mut self, source: impl Into<Source>) -> Self {
+    pub fn with_source(mut self, source: impl Into<BoxedCause>) -> Self {
         self.source = Some(source.into());
         self
     }

@@ -287,6 +287,9 @@ pub enum Data {
     Strings(Strings),
 }
 
+/// Tensors with their names, in an order that means something to their owner.
+pub type NamedTensors = Vec<(String, Tensor)>;
+
 /// A value: datatype, shape and elements that agree with each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {

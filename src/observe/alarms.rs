@@ -31,7 +31,7 @@ const BYTES_MAX: u64 = 1 << 20;
 /// An alarm of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kept {
+pub struct LoggedAlarm {
     /// Version of the format.
     pub format: u32,
     /// Such as `ortus.drift.alarm`.
@@ -56,12 +56,12 @@ fn sorted<S: serde::Serializer>(alarm: &AlarmEvent, serializer: S) -> Result<S::
 
 /// The handle to the task that writes alarms.
 #[derive(Clone)]
-pub(crate) struct Alarms(mpsc::Sender<Kept>);
+pub(crate) struct Alarms(mpsc::Sender<LoggedAlarm>);
 
 impl Alarms {
     /// Starts the task that writes, on this runtime.
     pub(crate) fn start(records: Records, runtime: &tokio::runtime::Handle) -> Self {
-        let (alarms, mut inbox) = mpsc::channel::<Kept>(WAITING_MAX);
+        let (alarms, mut inbox) = mpsc::channel::<LoggedAlarm>(WAITING_MAX);
         runtime.spawn(async move {
             let mut limit = Limit::default();
             while let Some(kept) = inbox.recv().await {
@@ -81,7 +81,7 @@ impl Alarms {
     /// Queues an alarm. Never waits: it is dropped, with a message in the log, if the
     /// queue is full.
     pub(crate) fn keep(&self, kind: &str, server: &str, alarm: AlarmEvent) {
-        let kept = Kept {
+        let kept = LoggedAlarm {
             format: FORMAT,
             kind: kind.to_owned(),
             model: alarm.model().unwrap_or_default().to_owned(),
@@ -96,17 +96,17 @@ impl Alarms {
     }
 }
 
-async fn write(records: &Records, kept: &Kept) -> Result<()> {
-    put(records, kept, &uuid::Uuid::now_v7().to_string()).await
+async fn write(records: &Records, kept: &LoggedAlarm) -> Result<()> {
+    store_alarm(records, kept, &uuid::Uuid::now_v7().to_string()).await
 }
 
 /// Writes an alarm that another program sent, once for each of its ids.
-pub async fn keep(records: &Records, kept: &Kept, id: &str) -> Result<()> {
+pub async fn keep(records: &Records, kept: &LoggedAlarm, id: &str) -> Result<()> {
     let id = hex(&Digest::of(id.as_bytes()).0[..16]);
-    put(records, kept, &id).await
+    store_alarm(records, kept, &id).await
 }
 
-async fn put(records: &Records, kept: &Kept, id: &str) -> Result<()> {
+async fn store_alarm(records: &Records, kept: &LoggedAlarm, id: &str) -> Result<()> {
     let (model, time) = (&kept.model, kept.time.format("%Y-%m-%dT%H-%M-%S"));
     let key = format!("alarms/model={model}/{time}-{id}.json");
     let mut body = serde_json::to_vec(kept).expect("plain data is JSON");
@@ -120,24 +120,24 @@ pub(crate) async fn list(
     records: &Records,
     model: Option<&str>,
     since: DateTime<Utc>,
-) -> Result<(Vec<Kept>, usize)> {
-    let mut known = Known::new();
+) -> Result<(Vec<LoggedAlarm>, usize)> {
+    let mut known = AlarmsByKey::new();
     refresh(records, model, since, &mut known).await?;
     let damaged = known.values().filter(|kept| kept.is_none()).count();
-    let mut alarms: Vec<Kept> = known.into_values().flatten().collect();
+    let mut alarms: Vec<LoggedAlarm> = known.into_values().flatten().collect();
     alarms.sort_by_key(|kept| kept.time);
     Ok((alarms, damaged))
 }
 
 /// Alarms by the keys of their objects; `None` where one is damaged.
-pub type Known = BTreeMap<String, Option<Kept>>;
+pub type AlarmsByKey = BTreeMap<String, Option<LoggedAlarm>>;
 
 /// Reads new alarms into `known`, and removes those older than `since`.
 pub async fn refresh(
     records: &Records,
     model: Option<&str>,
     since: DateTime<Utc>,
-    known: &mut Known,
+    known: &mut AlarmsByKey,
 ) -> Result<()> {
     let folder = model.map_or_else(
         || "alarms".to_owned(),
@@ -156,7 +156,7 @@ pub async fn refresh(
             let bytes = records.get(place.key(), BYTES_MAX).await?;
             let bytes = bytes.ok_or_else(|| Error::unavailable("an alarm is gone"))?;
             place.insert(
-                serde_json::from_slice::<Kept>(&bytes)
+                serde_json::from_slice::<LoggedAlarm>(&bytes)
                     .ok()
                     .filter(|kept| kept.format == FORMAT),
             );
@@ -174,10 +174,10 @@ struct Limit {
 }
 
 impl Limit {
-    fn admits(&mut self, kept: &Kept, now: Instant) -> bool {
+    fn admits(&mut self, kept: &LoggedAlarm, now: Instant) -> bool {
         self.last.retain(|_, at| now.duration_since(*at) < QUIET);
         self.hour.retain(|at| now.duration_since(*at) < QUIET);
-        let Kept { kind, model, .. } = kept;
+        let LoggedAlarm { kind, model, .. } = kept;
         let key = format!("{kind} {model} {}", subject(&kept.alarm));
         if self.hour.len() >= HOUR_MAX || self.last.contains_key(&key) {
             return false;
@@ -195,8 +195,8 @@ fn subject(alarm: &AlarmEvent) -> String {
             "{} {} {} {}",
             alarm.digest,
             alarm.column,
-            alarm.test.metric.word(),
-            alarm.test.against.word()
+            alarm.test.metric.name(),
+            alarm.test.against.name()
         ),
         AlarmEvent::Performance(alarm) => alarm.digest.clone(),
         AlarmEvent::Other(alarm) => alarm.column.clone().unwrap_or_default(),

@@ -15,14 +15,14 @@ mod tests;
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
-use crate::core::request::id::{Key, minted};
+use crate::core::request::id::{FleetKey, minted_at};
 use crate::core::tensor::Tensor;
 use crate::observe::drift::observer::{Answered, Tap, number};
-use crate::observe::drift::watch::Subject;
+use crate::observe::drift::watch::WatchSubject;
 use crate::observe::metrics::Metrics;
 use crate::storage::table::{Column, Table};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use file::Head;
+use file::CaptureHead;
 use parking_lot::Mutex;
 use settings::CaptureSettings;
 use sheet::{CapturedTensors, Sheet};
@@ -35,7 +35,7 @@ use uuid::Uuid;
 /// Writes a file to the store, and returns when it is stored. May be slow.
 pub(crate) type Put = Box<dyn Fn(&str, Vec<u8>) -> Result<()> + Send>;
 /// Returns the fleet's key, with which values are hashed, once it is known.
-pub(crate) type Keyed = Box<dyn Fn() -> Option<Key> + Send>;
+pub(crate) type Keyed = Box<dyn Fn() -> Option<FleetKey> + Send>;
 
 /// Most requests in the queue.
 const QUEUE_MAX: usize = 64 << 10;
@@ -49,15 +49,15 @@ const ROW_BYTES: usize = 64;
 const OPEN_MAX: usize = 64;
 
 /// A prediction in the queue.
-struct Taken {
-    subject: Arc<Subject>,
+struct TakenPrediction {
+    subject: Arc<WatchSubject>,
     prediction: Uuid,
     inputs: Vec<Tensor>,
     outputs: Vec<Tensor>,
     bytes: usize,
 }
 
-impl Taken {
+impl TakenPrediction {
     /// Returns the tensors. Without a dynamic first axis, a request is one row.
     fn tensors(&self) -> CapturedTensors<'_> {
         let has_rows = self.subject.signature.has_dynamic_first_axis();
@@ -72,12 +72,12 @@ impl Taken {
 
 /// Captures predictions. Dropping it writes the open files.
 pub(crate) struct Capture {
-    queue: Option<Sender<Taken>>,
-    shared: Arc<Shared>,
+    queue: Option<Sender<TakenPrediction>>,
+    shared: Arc<CaptureShared>,
     ended: Receiver<()>,
 }
 
-struct Shared {
+struct CaptureShared {
     settings: CaptureSettings,
     /// Bytes in memory, of open files and of the queue.
     bytes: AtomicUsize,
@@ -94,7 +94,7 @@ impl Capture {
     ) -> Result<Arc<Mutex<Self>>> {
         let (queue, inbox) = bounded(QUEUE_MAX);
         let (end, ended) = bounded(1);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(CaptureShared {
             settings,
             bytes: AtomicUsize::new(0),
             metrics,
@@ -132,7 +132,7 @@ impl Capture {
     }
 
     fn take(&self, answered: &Answered<'_>) {
-        let Shared {
+        let CaptureShared {
             settings,
             bytes: held,
             metrics,
@@ -151,7 +151,7 @@ impl Capture {
             held.fetch_sub(bytes, Ordering::Relaxed);
             return metrics.capture.dropped("full");
         }
-        let taken = Taken {
+        let taken = TakenPrediction {
             subject: Arc::clone(answered.subject),
             prediction: answered.prediction,
             inputs: answered.inputs.to_vec(),
@@ -184,16 +184,16 @@ impl Drop for Capture {
 }
 
 /// An open file.
-struct Open {
-    head: Head,
+struct OpenFile {
+    head: CaptureHead,
     table: Table,
     bytes: usize,
     since: Instant,
 }
 
-impl Open {
+impl OpenFile {
     /// Starts a file for a version; none if its predictions cannot be captured.
-    fn start(subject: &Subject, settings: &CaptureSettings) -> Option<Self> {
+    fn start(subject: &WatchSubject, settings: &CaptureSettings) -> Option<Self> {
         let sheet = Sheet::new(subject, settings)
             .inspect_err(|error| {
                 let model = subject.model.as_str();
@@ -203,7 +203,7 @@ impl Open {
 
         Some(Self {
             table: sheet.empty(),
-            head: Head::of(subject, sheet),
+            head: CaptureHead::of(subject, sheet),
             bytes: 0,
             since: Instant::now(),
         })
@@ -235,15 +235,15 @@ type Of = (ModelName, Version, Digest, u64);
 
 /// The state of the thread that writes.
 struct Keeper {
-    shared: Arc<Shared>,
+    shared: Arc<CaptureShared>,
     put: Put,
     keyed: Keyed,
     /// Open files by version and hour; none for a version that cannot be captured.
-    open: HashMap<Of, Option<Open>>,
+    open: HashMap<Of, Option<OpenFile>>,
 }
 
 impl Keeper {
-    fn run(&mut self, inbox: &Receiver<Taken>) {
+    fn run(&mut self, inbox: &Receiver<TakenPrediction>) {
         loop {
             match inbox.recv_timeout(TICK) {
                 Ok(taken) => self.take(&taken),
@@ -256,7 +256,7 @@ impl Keeper {
                 age_max,
                 ..
             } = self.shared.settings;
-            let due = |o: &Open| {
+            let due = |o: &OpenFile| {
                 o.table.rows >= rows_max || o.bytes >= bytes_max || o.since.elapsed() >= age_max
             };
             // A version that cannot be captured stays listed, so that the reason is logged once.
@@ -270,9 +270,9 @@ impl Keeper {
     }
 
     /// Adds a prediction to the open file of its version and hour.
-    fn take(&mut self, taken: &Taken) {
+    fn take(&mut self, taken: &TakenPrediction) {
         let subject = &taken.subject;
-        let since_1970 = minted(taken.prediction)
+        let since_1970 = minted_at(taken.prediction)
             .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
             .unwrap_or_default();
         let key = (
@@ -286,7 +286,7 @@ impl Keeper {
         let open = self
             .open
             .entry(key)
-            .or_insert_with(|| Open::start(subject, settings));
+            .or_insert_with(|| OpenFile::start(subject, settings));
 
         let tensors = taken.tensors();
         let fleet_key = (self.keyed)();
@@ -308,7 +308,7 @@ impl Keeper {
     }
 
     /// Closes and writes the files for which `due` holds.
-    fn close(&mut self, due: impl Fn(&Option<Open>) -> bool) {
+    fn close(&mut self, due: impl Fn(&Option<OpenFile>) -> bool) {
         let keys: Vec<Of> = self
             .open
             .iter()
@@ -326,7 +326,7 @@ impl Keeper {
                 (self.put)(&file, bytes).map(|()| length)
             });
             match written {
-                Ok(bytes) => metrics.wrote(&open.head.model, open.table.rows, bytes),
+                Ok(bytes) => metrics.record_file(&open.head.model, open.table.rows, bytes),
                 Err(error) => {
                     let cause = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::error!(file, %error, cause, rows = open.table.rows, "captured predictions are lost because the store cannot be written");

@@ -12,7 +12,7 @@ use crate::core::error::{Error, Result};
 use crate::observe::drift::observer::Monitor;
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::drift::sketch::{FORMAT, Sketches};
-use crate::observe::drift::watch::Watch;
+use crate::observe::drift::watch::VersionWatch;
 use crate::observe::metrics::monitor::FleetSeries;
 use crate::observe::report::alarm::DriftAlarm;
 use crate::observe::report::drift::FleetState;
@@ -37,23 +37,23 @@ const LEASE_BYTES_MAX: u64 = 1 << 10;
 const STATE: &str = "windows/state.json";
 
 /// Receives every alarm of the fleet; must not block.
-pub(crate) type Sink = Box<dyn Fn(DriftAlarm) + Send + Sync>;
+pub(crate) type FleetSink = Box<dyn Fn(DriftAlarm) + Send + Sync>;
 
 /// What a server needs to take part.
-pub(crate) struct Member {
+pub(crate) struct FleetMember {
     pub records: Records,
     /// The server's name among the others.
     pub server: String,
     /// Length of a period.
     pub slot: Duration,
     pub settings: MonitorSettings,
-    pub sink: Sink,
+    pub sink: FleetSink,
     pub series: FleetSeries,
 }
 
 /// Starts to take part, on this runtime.
 pub(crate) fn start(
-    member: Member,
+    member: FleetMember,
     monitor: &Arc<Monitor>,
     runtime: &tokio::runtime::Handle,
 ) -> Result<()> {
@@ -68,7 +68,7 @@ pub(crate) fn start(
 }
 
 /// Takes part until the monitor is dropped.
-pub(crate) async fn take_part(member: Member, monitor: Weak<Monitor>) {
+pub(crate) async fn take_part(member: FleetMember, monitor: Weak<Monitor>) {
     let mut merger = Merger::new(member);
     let mut is_failing = false;
     loop {
@@ -77,7 +77,7 @@ pub(crate) async fn take_part(member: Member, monitor: Weak<Monitor>) {
             return;
         };
 
-        let turn = merger.turn(&monitor, ended).await;
+        let turn = merger.end_period(&monitor, ended).await;
         if let Err(error) = &turn
             && !is_failing
         {
@@ -90,15 +90,15 @@ pub(crate) async fn take_part(member: Member, monitor: Weak<Monitor>) {
 
 /// One server's part in the fleet, and the tests of the periods that it merges.
 pub(crate) struct Merger {
-    member: Member,
-    watches: HashMap<String, Watch>,
+    member: FleetMember,
+    watches: HashMap<String, VersionWatch>,
     /// The last period that this server merged.
     merged: Option<u64>,
 }
 
 impl Merger {
     /// Starts with nothing merged.
-    pub(crate) fn new(member: Member) -> Self {
+    pub(crate) fn new(member: FleetMember) -> Self {
         Self {
             member,
             watches: HashMap::new(),
@@ -122,14 +122,14 @@ impl Merger {
 
     /// Writes this server's counts of the period that ended, merges the period before it if no
     /// other server does, and shows the result of the last merge.
-    pub(crate) async fn turn(&mut self, monitor: &Monitor, ended: u64) -> Result<()> {
+    pub(crate) async fn end_period(&mut self, monitor: &Monitor, ended: u64) -> Result<()> {
         self.write_counts(monitor, ended).await?;
 
         let due = ended.saturating_sub(1);
-        if self.leads(due).await? {
+        if self.take_lease(due).await? {
             self.merge(monitor, due).await?;
             if due.is_multiple_of(SWEEP_EVERY) {
-                self.sweep(due).await?;
+                self.delete_old(due).await?;
             }
         }
 
@@ -151,7 +151,7 @@ impl Merger {
     }
 
     /// Takes the lease of a period. Only one server ever gets it.
-    async fn leads(&self, slot: u64) -> Result<bool> {
+    async fn take_lease(&self, slot: u64) -> Result<bool> {
         let records = &self.member.records;
         let key = format!("windows/lease/{slot}");
         let own = bytes::Bytes::from(self.member.server.clone());
@@ -202,7 +202,7 @@ impl Merger {
     }
 
     /// Deletes old counts, leases and merges.
-    async fn sweep(&self, slot: u64) -> Result<()> {
+    async fn delete_old(&self, slot: u64) -> Result<()> {
         let slots_of = |hours: u64| hours * 3600 / self.member.slot.as_secs().max(1);
         for (folder, hours) in [
             ("told", KEPT_HOURS),

@@ -23,12 +23,12 @@ use crate::observe::report::performance::MeasuredPerformance;
 use crate::storage::layout::Records;
 use chrono::Utc;
 use given::{Given, Receipt, Refused};
-use line::Line;
-use log::{Log, Reader};
+use line::LabelLine;
+use log::{LabelLog, Reader};
 use parking_lot::Mutex;
-use recent::Kept;
+use recent::RecentPrediction;
 use settings::FeedbackSettings;
-use state::{AppliedLabels, Judged, State};
+use state::{AppliedLabels, LabelState, LabelVerdict};
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -36,25 +36,25 @@ use uuid::Uuid;
 
 /// How labels are handled.
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct LabelOptions {
     pub settings: FeedbackSettings,
     /// Accepted false alarms about performance for each model and month.
     pub false_alarms_per_month: f64,
 }
 
 /// Receives every performance alarm; must not block.
-pub(crate) type Sink = Box<dyn Fn(PerformanceAlarm) + Send + Sync>;
+pub(crate) type LossSink = Box<dyn Fn(PerformanceAlarm) + Send + Sync>;
 
 /// Accepts labels, and joins them with predictions.
 pub(crate) struct Feedback {
     mint: Arc<Mint>,
-    state: Mutex<State>,
+    state: Mutex<LabelState>,
     /// Predictions that arrived while the state was locked.
-    incoming: Mutex<VecDeque<(Uuid, Kept)>>,
-    log: Log,
-    options: Options,
+    incoming: Mutex<VecDeque<(Uuid, RecentPrediction)>>,
+    log: LabelLog,
+    options: LabelOptions,
     metrics: Arc<Metrics>,
-    sink: Sink,
+    sink: LossSink,
     runtime: tokio::runtime::Handle,
 }
 
@@ -69,7 +69,7 @@ const LOOK_BACK_HOURS: u32 = 2;
 
 /// Whether labels are from before this server started.
 #[derive(Clone, Copy)]
-enum Since {
+enum LabelAge {
     /// They are, and counted in the performance tests then.
     Before,
     Start,
@@ -80,13 +80,13 @@ impl Feedback {
     /// first, in the background.
     pub(crate) fn start(
         (records, mint): (Records, Arc<Mint>),
-        options: Options,
+        options: LabelOptions,
         metrics: Arc<Metrics>,
-        sink: Sink,
+        sink: LossSink,
         runtime: &tokio::runtime::Handle,
     ) -> Arc<Self> {
-        let log = Log::start(records.clone(), runtime);
-        let state = Mutex::new(State::new(&options));
+        let log = LabelLog::start(records.clone(), runtime);
+        let state = Mutex::new(LabelState::new(&options));
         let feedback = Arc::new(Self {
             mint,
             state,
@@ -108,7 +108,7 @@ impl Feedback {
 
     /// Keeps a prediction for its labels. Never waits for the state.
     fn keep(&self, answered: &Answered<'_>) {
-        let Some(kept) = Kept::of(answered) else {
+        let Some(kept) = RecentPrediction::of(answered) else {
             return;
         };
         let mut incoming = self.incoming.lock();
@@ -126,7 +126,7 @@ impl Feedback {
     }
 
     /// Locks the state, and adds the predictions that waited for it.
-    fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
+    fn lock(&self) -> parking_lot::MutexGuard<'_, LabelState> {
         let mut state = self.state.lock();
         let incoming = std::mem::take(&mut *self.incoming.lock());
         incoming
@@ -152,14 +152,14 @@ impl Feedback {
 
     /// Reads and accepts labels on the background runtime: many labels take milliseconds, and the
     /// calling thread serves predictions.
-    pub(crate) async fn take_aside(
+    pub(crate) async fn accept_on_worker(
         self: &Arc<Self>,
         read: impl FnOnce() -> Result<Vec<Result<Given>>> + Send + 'static,
     ) -> Result<Receipt> {
         let feedback = Arc::clone(self);
         let taken = self
             .runtime
-            .spawn(async move { feedback.take(read()?).await });
+            .spawn(async move { feedback.accept(read()?).await });
         taken
             .await
             .map_err(|e| Error::internal("accept labels").with_source(e))?
@@ -168,7 +168,7 @@ impl Feedback {
     /// Accepts labels. When this returns, the accepted ones are in the store. Refuses the request
     /// if it has too many labels or the store cannot be written; an error in one label refuses that
     /// label only.
-    pub(crate) async fn take(&self, given: Vec<Result<Given>>) -> Result<Receipt> {
+    pub(crate) async fn accept(&self, given: Vec<Result<Given>>) -> Result<Receipt> {
         let most = self.options.settings.labels_max;
         if given.is_empty() || given.len() > most {
             return Err(Error::invalid(format!(
@@ -186,8 +186,8 @@ impl Feedback {
             let mut state = self.lock();
             for (index, given) in given.into_iter().enumerate() {
                 match given.and_then(|given| state.judge(&self.mint, &given, now, &self.options)) {
-                    Ok(Judged::New(line)) => lines.push(*line),
-                    Ok(Judged::Known) => receipt.duplicates += 1,
+                    Ok(LabelVerdict::New(line)) => lines.push(*line),
+                    Ok(LabelVerdict::Known) => receipt.duplicates += 1,
                     Err(error) => receipt.refused.push(Refused { index, error }),
                 }
             }
@@ -208,7 +208,7 @@ impl Feedback {
             .count("pending", receipt.accepted - receipt.joined);
         self.metrics.feedback.count("joined", receipt.joined);
 
-        let found = self.apply(&lines, Since::Start);
+        let found = self.apply(&lines, LabelAge::Start);
         // The prediction may have become known while its label was written.
         self.put_joined(found).await;
         Ok(receipt)
@@ -216,10 +216,10 @@ impl Feedback {
 
     /// Counts lines of the log, and sends the alarms that start with them. Returns labels that were
     /// pending and are now joined.
-    fn apply(&self, lines: &[Line], since: Since) -> Vec<Line> {
+    fn apply(&self, lines: &[LabelLine], since: LabelAge) -> Vec<LabelLine> {
         let mut applied = AppliedLabels::default();
         let mut state = self.lock();
-        state.is_testing = matches!(since, Since::Start);
+        state.is_testing = matches!(since, LabelAge::Start);
         for line in lines {
             state.apply(line, &self.options, &mut applied);
         }
@@ -255,14 +255,14 @@ impl Feedback {
     }
 
     /// Writes labels to the log that were joined after they were accepted.
-    async fn put_joined(&self, joined: Vec<Line>) {
+    async fn put_joined(&self, joined: Vec<LabelLine>) {
         if joined.is_empty() {
             return;
         }
         let count = joined.len();
         match self.log.append(joined.clone()).await {
             Ok(()) => {
-                self.apply(&joined, Since::Start);
+                self.apply(&joined, LabelAge::Start);
                 self.metrics.feedback.count("joined_late", count);
             }
             Err(error) => {
@@ -313,16 +313,16 @@ async fn follow(feedback: Weak<Feedback>, records: Records) {
             hours_since(read)
         };
         let mut joined = Vec::new();
-        let mut apply = |lines: Vec<Line>| {
+        let mut apply = |lines: Vec<LabelLine>| {
             let Some(feedback) = feedback.upgrade() else {
                 return;
             };
             joined.extend(feedback.apply(
                 &lines,
                 if is_first {
-                    Since::Before
+                    LabelAge::Before
                 } else {
-                    Since::Start
+                    LabelAge::Start
                 },
             ));
         };

@@ -19,7 +19,7 @@ use crate::{section, words};
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Format {
+pub enum LogFormat {
     /// Text for people; coloured on a terminal unless `NO_COLOR` is set.
     #[default]
     Text,
@@ -27,7 +27,7 @@ pub enum Format {
     Json,
 }
 
-words! { Format { Text = "text", Json = "json" } }
+words! { LogFormat { Text = "text", Json = "json" } }
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -35,9 +35,9 @@ section! {
     /// Log messages on standard error.
     LogSettings {
         /// Log level, for everything or for one target, such as `info,ortus::batch=debug`.
-        level: String as Level = "info".into();
+        level: String as LogFilter = "info".into();
         /// Log format: `text` or `json`.
-        format: Format = Format::Text;
+        format: LogFormat = LogFormat::Text;
         /// Duration from which a prediction is logged as slow, with its ids, at most ten per
         /// second. `"0s"` switches it off.
         slow: Duration = Duration::from_secs(1), in Duration::ZERO..=HOUR;
@@ -45,9 +45,9 @@ section! {
 }
 
 /// A log filter, as a setting.
-pub(crate) struct Level;
+pub(crate) struct LogFilter;
 
-impl Form<String> for Level {
+impl Form<String> for LogFilter {
     fn read(value: &toml::Value) -> std::result::Result<String, String> {
         let text = value.as_str().filter(|text| filter(text).is_ok());
         text.map(String::from).ok_or_else(|| {
@@ -64,15 +64,15 @@ impl Form<String> for Level {
 
 /// Starts the log of this process: writes messages of `level` to standard error. Refuses a
 /// malformed level, and a second start.
-pub(crate) fn start(level: &str, format: Format) -> Result<()> {
+pub(crate) fn start(level: &str, format: LogFormat) -> Result<()> {
     let filter = filter(level)?;
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
-        Format::Text => fmt::layer()
+        LogFormat::Text => fmt::layer()
             .with_writer(std::io::stderr)
             .with_ansi(coloured())
             .with_filter(filter)
             .boxed(),
-        Format::Json => fmt::layer()
+        LogFormat::Json => fmt::layer()
             .json()
             .with_writer(std::io::stderr)
             .with_filter(filter)

@@ -34,11 +34,11 @@ pub(crate) struct Metrics {
     /// The registry that is followed.
     pub registry: RegistryFamilies,
     /// Captured predictions.
-    pub capture: capture::Families,
+    pub capture: capture::CaptureFamilies,
     /// Labels, and performance measured with them.
-    pub feedback: feedback::Families,
+    pub feedback: feedback::LabelFamilies,
     /// Drift and contracts.
-    pub monitor: monitor::Families,
+    pub monitor: monitor::MonitorFamilies,
 }
 
 impl Metrics {
@@ -58,9 +58,9 @@ impl Metrics {
                 "Spans dropped because the collector is too slow.",
             )?,
             registry: RegistryFamilies::new(&r)?,
-            capture: capture::Families::new(&r)?,
-            feedback: feedback::Families::new(&r)?,
-            monitor: monitor::Families::new(&r)?,
+            capture: capture::CaptureFamilies::new(&r)?,
+            feedback: feedback::LabelFamilies::new(&r)?,
+            monitor: monitor::MonitorFamilies::new(&r)?,
             catalogue: r,
         };
 

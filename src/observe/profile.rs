@@ -11,9 +11,9 @@ use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::{DType, Strings, Tensor, View};
 use crate::observe::drift::baseline::{Baseline, Calibration, FORMAT};
 use crate::observe::drift::layout::{self, Side, each_value};
-use crate::observe::drift::profile::{Series, profile, quantile};
+use crate::observe::drift::profile::{ColumnSeries, profile, quantile};
 use crate::observe::drift::watch;
-use crate::observe::quality::answer::{Answer, Label, Truth, answers};
+use crate::observe::quality::answer::{Label, RowAnswer, Truth, answers};
 use crate::observe::quality::calibrate::Curve;
 use crate::observe::quality::measure::measure;
 use crate::onnx::graph::Graph;
@@ -44,15 +44,15 @@ pub struct Making {
     signature: Signature,
     features: Vec<String>,
     task: Option<Task>,
-    places: Vec<layout::Place>,
-    series: Vec<Series>,
-    judged: Vec<Judged>,
+    places: Vec<layout::ColumnPlace>,
+    series: Vec<ColumnSeries>,
+    judged: Vec<JudgedRow>,
 }
 
 impl Making {
     /// Starts without rows. `features` are the names of the input columns.
     pub fn new(signature: Signature, features: Vec<String>, task: Option<Task>) -> Self {
-        let places = layout::places(&signature, &features);
+        let places = layout::column_places(&signature, &features);
         let series = places.iter().map(watch::empty).collect();
         Self {
             signature,
@@ -234,10 +234,10 @@ impl Profile<'_> {
 }
 
 /// A predicted row, if it can be compared with a label, and its truth.
-type Judged = (Option<Answer>, Truth);
+type JudgedRow = (Option<RowAnswer>, Truth);
 
 /// Returns the performance measures of labelled rows, as in the baseline's format.
-fn performance(judged: &[Judged]) -> BTreeMap<String, f64> {
+fn performance(judged: &[JudgedRow]) -> BTreeMap<String, f64> {
     let rows = || {
         judged
             .iter()
@@ -254,8 +254,8 @@ fn performance(judged: &[Judged]) -> BTreeMap<String, f64> {
         .collect();
     named.insert("rows".to_owned(), rows().count() as f64);
 
-    let off = |row: (&Answer, Truth)| {
-        if let (Answer::Value(v), Truth::Value(t)) = row {
+    let off = |row: (&RowAnswer, Truth)| {
+        if let (RowAnswer::Value(v), Truth::Value(t)) = row {
             Some((v - t).abs())
         } else {
             None
@@ -271,7 +271,7 @@ fn performance(judged: &[Judged]) -> BTreeMap<String, f64> {
 }
 
 /// Returns the calibration curves of the scores: of the positive class of two, or of each class.
-fn curves(task: &Task, signature: &Signature, judged: &[Judged]) -> Vec<Calibration> {
+fn curves(task: &Task, signature: &Signature, judged: &[JudgedRow]) -> Vec<Calibration> {
     let Task::Classification(task) = task else {
         return Vec::new();
     };
@@ -284,7 +284,7 @@ fn curves(task: &Task, signature: &Signature, judged: &[Judged]) -> Vec<Calibrat
 
     let one = |class: usize| {
         let rows = judged.iter().filter_map(|row| match row {
-            (Some(Answer::Class(_, scores)), Truth::Class(truth)) => {
+            (Some(RowAnswer::Class(_, scores)), Truth::Class(truth)) => {
                 Some((f64::from(*scores.get(class)?), *truth == class))
             }
             _ => None,

@@ -5,8 +5,8 @@
 mod tests;
 
 use crate::core::error::Kind;
-use crate::core::request::{Response, trace::Context};
-use crate::core::settings::form::Line;
+use crate::core::request::{Response, Timing, trace::Context};
+use crate::core::settings::form::TextLine;
 use prometheus::IntCounter;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -15,7 +15,7 @@ crate::section! {
     /// Distributed tracing with OpenTelemetry.
     TraceSettings {
         /// OTLP collector to which spans are sent over gRPC, such as `http://HOST:4317`.
-        endpoint: Option<String> as Line = None;
+        endpoint: Option<String> as TextLine = None;
         /// Share of predictions that is traced if the client sends no `traceparent`. A client's
         /// `traceparent` decides for its own request.
         share: f64 = 0.01, in 0.0..=1.0;
@@ -27,7 +27,7 @@ const SPANS_MAX: usize = 16 << 10;
 
 /// A value of an attribute.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
+pub(crate) enum AttributeValue {
     Text(String),
     Whole(i64),
 }
@@ -44,7 +44,7 @@ pub(crate) struct Span {
     pub is_server: bool,
     pub start_ns: u64,
     pub end_ns: u64,
-    pub attributes: Vec<(&'static str, Value)>,
+    pub attributes: Vec<(&'static str, AttributeValue)>,
     /// The reason, if it failed.
     pub error: Option<&'static str>,
 }
@@ -70,12 +70,24 @@ pub(crate) struct Followed {
 }
 
 /// A prediction that ended.
-pub(crate) struct Ended<'e> {
+pub(crate) struct EndedPrediction<'e> {
     pub model: &'e str,
     pub version: u64,
     pub protocol: &'static str,
     pub submitted: Option<Instant>,
     pub outcome: Result<&'e Response, Kind>,
+}
+
+impl Followed {
+    /// Returns when the prediction arrived, in nanoseconds since 1970.
+    fn begun_ns(&self) -> u64 {
+        self.begun.duration_since(UNIX_EPOCH).map_or(0, ns)
+    }
+
+    /// Returns an instant in nanoseconds since 1970.
+    fn at_ns(&self, instant: Instant) -> u64 {
+        self.begun_ns() + ns(instant.saturating_duration_since(self.arrived))
+    }
 }
 
 impl Tracer {
@@ -119,7 +131,7 @@ impl Tracer {
     }
 
     /// Queues the spans of a prediction that ended.
-    pub(crate) fn end(&self, followed: &Followed, ended: &Ended<'_>) {
+    pub(crate) fn end(&self, followed: &Followed, ended: &EndedPrediction<'_>) {
         for span in spans(followed, ended, Instant::now()) {
             if self.queue.try_send(span).is_err() {
                 self.dropped.inc();
@@ -130,77 +142,78 @@ impl Tracer {
 
 /// Returns the spans of a prediction: the whole and, if it was answered, its time in the queue, in
 /// gathering the batch and in ONNX Runtime.
-fn spans(followed: &Followed, ended: &Ended<'_>, now: Instant) -> Vec<Span> {
-    let Followed {
-        context,
-        span: id,
-        begun,
-        arrived,
-    } = *followed;
-
-    let begun_ns = begun
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_nanos() as u64);
-    let at = |instant: Instant| begun_ns + ns(instant.saturating_duration_since(arrived));
-    let mut attributes = vec![
-        ("ortus.model", Value::Text(ended.model.to_owned())),
-        ("ortus.version", Value::Whole(ended.version.cast_signed())),
-        ("ortus.protocol", Value::Text(ended.protocol.to_owned())),
-    ];
-
-    if let Ok(response) = ended.outcome {
-        attributes.push((
-            "ortus.prediction_id",
-            Value::Text(response.prediction_id.to_string()),
-        ));
-        attributes.push(("ortus.request_id", Value::Text(response.id.clone())));
-    }
-
+fn spans(followed: &Followed, ended: &EndedPrediction<'_>, now: Instant) -> Vec<Span> {
     let whole = Span {
-        trace: context.trace,
-        id,
-        parent: context.parent,
+        trace: followed.context.trace,
+        id: followed.span,
+        parent: followed.context.parent,
         name: "predict",
         is_server: true,
-        start_ns: begun_ns,
-        end_ns: at(now),
-        attributes,
+        start_ns: followed.begun_ns(),
+        end_ns: followed.at_ns(now),
+        attributes: attributes(ended),
         error: ended.outcome.err().map(Kind::label),
     };
 
     let mut spans = vec![whole];
     if let (Ok(response), Some(submitted)) = (ended.outcome, ended.submitted) {
-        let timing = response.timing;
-        let batch = vec![
-            ("ortus.batch_id", Value::Whole(timing.batch.cast_signed())),
-            ("ortus.batch_rows", Value::Whole(timing.batch_rows.into())),
-        ];
-        let queue_end = at(submitted) + ns(timing.queue);
-        let gather_end = queue_end + ns(timing.gather);
-        let parts = [
-            ("queue", at(submitted), queue_end, Vec::new()),
-            ("batch", queue_end, gather_end, batch.clone()),
-            ("run", gather_end, gather_end + ns(timing.run), batch),
-        ];
-        for (place, (name, start_ns, end_ns, attributes)) in (1_u64..).zip(parts) {
-            // Ids only need to differ within a trace.
-            let id = id.wrapping_add(place << 1);
-            let (trace, parent, is_server) = (context.trace, spans[0].id, false);
-            spans.push(Span {
-                trace,
-                id,
-                parent,
-                name,
-                is_server,
-                start_ns,
-                end_ns,
-                attributes,
-                error: None,
-            });
-        }
+        spans.extend(phase_spans(followed, &response.timing, submitted));
     }
-
     spans
+}
+
+/// Describes a prediction: its model, how it came and, if it was answered, its ids.
+fn attributes(ended: &EndedPrediction<'_>) -> Vec<(&'static str, AttributeValue)> {
+    let text = |text: &str| AttributeValue::Text(text.to_owned());
+    let version = AttributeValue::Whole(ended.version.cast_signed());
+    let mut attributes = vec![
+        ("ortus.model", text(ended.model)),
+        ("ortus.version", version),
+        ("ortus.protocol", text(ended.protocol)),
+    ];
+
+    if let Ok(response) = ended.outcome {
+        let prediction = AttributeValue::Text(response.prediction_id.to_string());
+        attributes.push(("ortus.prediction_id", prediction));
+        attributes.push(("ortus.request_id", text(&response.id)));
+    }
+    attributes
+}
+
+/// Returns the spans of the queue, of gathering the batch and of the run.
+fn phase_spans(followed: &Followed, timing: &Timing, submitted: Instant) -> [Span; 3] {
+    let batch = vec![
+        (
+            "ortus.batch_id",
+            AttributeValue::Whole(timing.batch.cast_signed()),
+        ),
+        (
+            "ortus.batch_rows",
+            AttributeValue::Whole(timing.batch_rows.into()),
+        ),
+    ];
+    let queue_start = followed.at_ns(submitted);
+    let queue_end = queue_start + ns(timing.queue);
+    let gather_end = queue_end + ns(timing.gather);
+    let run_end = gather_end + ns(timing.run);
+
+    let phase = |place: u64, name, start_ns, end_ns, attributes| Span {
+        trace: followed.context.trace,
+        // Ids only need to differ within a trace.
+        id: followed.span.wrapping_add(place << 1),
+        parent: followed.span,
+        name,
+        is_server: false,
+        start_ns,
+        end_ns,
+        attributes,
+        error: None,
+    };
+    [
+        phase(1, "queue", queue_start, queue_end, Vec::new()),
+        phase(2, "batch", queue_end, gather_end, batch.clone()),
+        phase(3, "run", gather_end, run_end, batch),
+    ]
 }
 
 fn ns(duration: Duration) -> u64 {

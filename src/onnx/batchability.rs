@@ -25,12 +25,12 @@ const SIZES: [usize; 5] = [4, 1, 16, 64, 224];
 const ROWS: usize = 7;
 
 /// Generated inputs of a model, row by row.
-pub(crate) struct Sample {
+pub(crate) struct SampleInputs {
     signature: Signature,
     size: usize,
 }
 
-impl Sample {
+impl SampleInputs {
     /// Finds a size of the dynamic axes that the model accepts.
     pub(crate) fn find(signature: &Signature, session: &mut dyn Session) -> Result<Self> {
         let mut refused = Error::precondition("the model has no input");
@@ -77,7 +77,7 @@ impl Sample {
     fn inputs(&self, rows: usize, seed: u64) -> Result<Vec<Tensor>> {
         let made = self.signature.inputs.iter().enumerate();
         made.map(|(i, spec)| {
-            make(
+            sample_tensor(
                 spec,
                 rows,
                 self.size,
@@ -96,7 +96,7 @@ fn run(session: &mut dyn Session, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
 /// Tests whether requests may be merged into one run; the error says why not.
 pub(crate) fn check(
     signature: &Signature,
-    sample: &Sample,
+    sample: &SampleInputs,
     session: &mut dyn Session,
 ) -> Result<()> {
     if !signature.has_dynamic_first_axis() {
@@ -122,7 +122,7 @@ pub(crate) fn check(
 
 /// Runs each row in a batch of its own.
 fn run_alone(
-    sample: &Sample,
+    sample: &SampleInputs,
     session: &mut dyn Session,
     rows: &[Vec<Tensor>],
 ) -> Result<Vec<Vec<Tensor>>> {
@@ -183,7 +183,7 @@ fn run_together(
     session.run(&views)
 }
 
-fn make(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor> {
+fn sample_tensor(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor> {
     let dims = spec.shape.as_deref().unwrap_or(&[Dim::Dynamic]);
     let shape: Vec<usize> = dims
         .iter()
@@ -208,14 +208,19 @@ fn make(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor
 
     let bytes = match spec.dtype {
         DType::String => {
-            let words = (0..count).map(|_| ["low", "high", "other"][small(&mut random) as usize]);
+            let words =
+                (0..count).map(|_| ["low", "high", "other"][small_integer(&mut random) as usize]);
             return Tensor::strings(shape, Strings::from_parts(words)?);
         }
-        DType::Bool => fill(count, || [(small(&mut random) % 2) as u8]),
-        DType::U8 | DType::I8 => fill(count, || [small(&mut random) as u8]),
-        DType::U16 | DType::I16 => fill(count, || (small(&mut random) as u16).to_le_bytes()),
-        DType::U32 | DType::I32 => fill(count, || (small(&mut random) as u32).to_le_bytes()),
-        DType::U64 | DType::I64 => fill(count, || small(&mut random).to_le_bytes()),
+        DType::Bool => fill(count, || [(small_integer(&mut random) % 2) as u8]),
+        DType::U8 | DType::I8 => fill(count, || [small_integer(&mut random) as u8]),
+        DType::U16 | DType::I16 => {
+            fill(count, || (small_integer(&mut random) as u16).to_le_bytes())
+        }
+        DType::U32 | DType::I32 => {
+            fill(count, || (small_integer(&mut random) as u32).to_le_bytes())
+        }
+        DType::U64 | DType::I64 => fill(count, || small_integer(&mut random).to_le_bytes()),
         DType::F16 => fill(count, || f16::from_f32(unit(&mut random)).to_le_bytes()),
         DType::BF16 => fill(count, || bf16::from_f32(unit(&mut random)).to_le_bytes()),
         DType::F32 => fill(count, || unit(&mut random).to_le_bytes()),
@@ -230,7 +235,7 @@ fn fill<const N: usize>(count: usize, mut element: impl FnMut() -> [u8; N]) -> V
 }
 
 /// A small non-negative integer: a valid index for most models.
-fn small(random: &mut SplitMix) -> u64 {
+fn small_integer(random: &mut SplitMix) -> u64 {
     random.next_u64() % 3
 }
 

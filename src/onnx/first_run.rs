@@ -9,7 +9,7 @@
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::onnx::runtime::SessionOptions;
-use crate::sandbox::supervise::{self, Answer};
+use crate::sandbox::supervise::{self, ChildAnswer};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
@@ -55,7 +55,7 @@ pub struct Prober {
 }
 
 /// The model of a first run, and how it will be used.
-pub struct Subject<'s> {
+pub struct FirstRunSubject<'s> {
     /// Digest of the model file.
     pub digest: Digest,
     /// The model file.
@@ -83,7 +83,7 @@ pub enum GoldenRows<'s> {
 
 /// The line that the child reads before the model's bytes.
 #[derive(Serialize, Deserialize)]
-struct Order {
+struct FirstRunOrder {
     parent: u32,
     library: PathBuf,
     options: SessionOptions,
@@ -99,7 +99,7 @@ struct Order {
 
 /// Measurements of a model that passed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Measured {
+pub struct FirstRunMeasures {
     /// Time to build a session.
     pub load_ms: f64,
     /// One run of one row, on a warm session.
@@ -117,13 +117,13 @@ pub struct Measured {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Passed {
     /// Times and memory.
-    pub measured: Measured,
+    pub measured: FirstRunMeasures,
     /// Golden rows, where they were to be created and could be.
     pub golden: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
-enum Verdict {
+enum FirstRunVerdict {
     Passed(Passed),
     Refused(String),
 }
@@ -132,7 +132,7 @@ impl Prober {
     /// Makes the first run of a model, unless the same model passed before with
     /// the same library, options and program. Refuses a model that fails,
     /// crashes, takes too long or needs too much memory.
-    pub fn check(&self, subject: &Subject<'_>) -> Result<Passed> {
+    pub fn check(&self, subject: &FirstRunSubject<'_>) -> Result<Passed> {
         let cached = self
             .cache
             .as_ref()
@@ -154,7 +154,7 @@ impl Prober {
 
     /// Makes the first run of a companion model: on one thread, without golden rows.
     pub(crate) fn check_companion(&self, bytes: &[u8]) -> Result<()> {
-        let subject = Subject {
+        let subject = FirstRunSubject {
             digest: Digest::of(bytes),
             bytes,
             external_dir: None,
@@ -170,7 +170,7 @@ impl Prober {
 
     /// Makes the cache key of a verdict from all that it depends on: model,
     /// program, library, options and processor.
-    fn key(&self, subject: &Subject<'_>) -> String {
+    fn key(&self, subject: &FirstRunSubject<'_>) -> String {
         let stamp = std::fs::metadata(&self.library)
             .and_then(|m| Ok((m.len(), m.modified()?)))
             .ok();
@@ -198,14 +198,14 @@ impl Prober {
         Digest::of(all.as_bytes()).hex()
     }
 
-    fn run(&self, subject: &Subject<'_>) -> Result<Passed> {
+    fn run(&self, subject: &FirstRunSubject<'_>) -> Result<Passed> {
         let golden = match subject.golden {
             GoldenRows::Compare(bytes) => bytes,
             GoldenRows::Skip | GoldenRows::Create => &[],
         };
 
         let order = supervise::request_line(&self.order(subject, golden))?;
-        let request = supervise::Request {
+        let request = supervise::ChildRequest {
             input: &[&order, subject.bytes, golden],
             timeout: self.timeout,
             answer_bytes_max: VERDICT_BYTES_MAX,
@@ -216,8 +216,8 @@ impl Prober {
         judge(&answer, self.timeout)
     }
 
-    fn order(&self, subject: &Subject<'_>, golden: &[u8]) -> Order {
-        Order {
+    fn order(&self, subject: &FirstRunSubject<'_>, golden: &[u8]) -> FirstRunOrder {
+        FirstRunOrder {
             parent: std::process::id(),
             library: self.library.clone(),
             options: subject.options.clone(),
@@ -233,7 +233,7 @@ impl Prober {
     }
 
     /// Returns the limit on address space; 0 for none.
-    fn memory_bytes(&self, subject: &Subject<'_>) -> u64 {
+    fn memory_bytes(&self, subject: &FirstRunSubject<'_>) -> u64 {
         let providers = &subject.options.providers;
         // Drivers of GPUs map far more than they use.
         if !providers.iter().all(|p| p.kind.name() == "cpu") {
@@ -296,7 +296,7 @@ fn external_bytes(folder: Option<&Path>) -> u64 {
 }
 
 /// Accepts a verdict only from a child that exited normally.
-fn judge(answer: &Answer, timeout: Duration) -> Result<Passed> {
+fn judge(answer: &ChildAnswer, timeout: Duration) -> Result<Passed> {
     const XCPU: i32 = Signal::XCPU.as_raw();
     const KILL: i32 = Signal::KILL.as_raw();
 
@@ -307,8 +307,8 @@ fn judge(answer: &Answer, timeout: Duration) -> Result<Passed> {
     };
 
     match (status.signal(), serde_json::from_slice(&answer.output)) {
-        (None, Ok(Verdict::Passed(passed))) if status.success() => Ok(passed),
-        (None, Ok(Verdict::Refused(why))) => Err(Error::precondition(why)),
+        (None, Ok(FirstRunVerdict::Passed(passed))) if status.success() => Ok(passed),
+        (None, Ok(FirstRunVerdict::Refused(why))) => Err(Error::precondition(why)),
         (Some(XCPU | KILL), _) => Err(refused(
             "used up its time or its memory, and was killed; \
              raise models.probe_timeout or models.probe_memory",

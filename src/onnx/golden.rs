@@ -11,8 +11,8 @@ use crate::core::model::Signature;
 use crate::core::request::INPUTS_MAX;
 use crate::core::tensor::compare::{Tolerance, difference};
 use crate::core::tensor::json::document::Json;
-use crate::core::tensor::json::{Elements, Rules, write_elements, write_json};
-use crate::core::tensor::{DType, Data, Tensor, View, shape_from_wire};
+use crate::core::tensor::json::{ElementRules, Elements, write_elements, write_json};
+use crate::core::tensor::{DType, Data, NamedTensors, Tensor, View, shape_from_wire};
 use crate::onnx::runtime::Session;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,8 +27,6 @@ const CASES_MAX: usize = 1_000;
 /// Size limit of golden rows that are created.
 const MADE_BYTES_MAX: usize = 16 << 10;
 
-type Named = Vec<(String, Tensor)>;
-
 /// Cases that a version must reproduce.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Golden {
@@ -40,8 +38,8 @@ pub struct Golden {
 /// Inputs and expected outputs; outputs that it does not name are not compared.
 #[derive(Clone, Debug, PartialEq)]
 struct Case {
-    inputs: Named,
-    outputs: Named,
+    inputs: NamedTensors,
+    outputs: NamedTensors,
 }
 
 impl Golden {
@@ -136,7 +134,8 @@ impl Golden {
             let answer = outputs
                 .get(at)
                 .ok_or_else(|| Error::internal("a session returned too few outputs"))?;
-            let by_default = || Tolerance::of(golden.dtype()).on(session.provider());
+            let by_default =
+                || Tolerance::for_datatype(golden.dtype()).for_provider(session.provider());
             let tolerance = self.tolerance.unwrap_or_else(by_default);
             if let Some(how) = difference(answer, golden, tolerance) {
                 return Err(Error::precondition(format!(
@@ -199,7 +198,7 @@ fn case(value: Json<'_>) -> Result<Case> {
     let [inputs, outputs] = only(value, "a case", ["inputs", "outputs"])?;
     let all = |value: Option<Json<'_>>, what: &str| {
         let value = value.ok_or_else(|| Error::invalid(format!("a case has no {what}")))?;
-        let tensors: Named = value
+        let tensors: NamedTensors = value
             .array(what)?
             .take(INPUTS_MAX + 1)
             .map(tensor)
@@ -244,7 +243,7 @@ fn tensor(value: Json<'_>) -> Result<(String, Tensor)> {
         let shape = shape_from_wire(&dims.collect::<Result<Vec<i64>>>()?)?;
         match (data, raw) {
             (Some(data), None) => {
-                let rules = Rules {
+                let rules = ElementRules {
                     dtype,
                     depth_max: shape.len().max(1),
                     base64: false,
@@ -284,7 +283,7 @@ fn only<'j, const N: usize>(
     value.fields(what, names)
 }
 
-fn write_tensors(out: &mut Vec<u8>, tensors: &Named) {
+fn write_tensors(out: &mut Vec<u8>, tensors: &NamedTensors) {
     for (i, (name, tensor)) in tensors.iter().enumerate() {
         out.extend_from_slice(if i > 0 { b",{\"name\":" } else { b"{\"name\":" });
         write_json(out, name);

@@ -10,7 +10,7 @@ mod parts;
 mod tests;
 
 use crate::core::error::{Error, Result};
-use crate::core::model::task::End;
+use crate::core::model::task::OutputEnd;
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::DType;
 use crate::proto::onnx::{FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto};
@@ -37,7 +37,7 @@ pub struct Graph {
     /// Inputs and outputs, in the graph's order.
     pub signature: Signature,
     /// The operator that computes each output.
-    pub ends: Vec<End>,
+    pub ends: Vec<OutputEnd>,
     /// Imported operator sets, as `(domain, version)`; the default domain is empty.
     pub opsets: Vec<(String, i64)>,
     /// Every `(domain, operator)` used, in subgraphs and functions too; calls of
@@ -97,7 +97,7 @@ impl Graph {
 
         Ok(Self {
             signature: declared::signature(&graph)?,
-            ends: end::ends(&graph, &bytes),
+            ends: end::output_ends(&graph, &bytes),
             opsets: model.opset_import.into_iter().map(opset).collect(),
             operators: census.operators,
             ir_version,

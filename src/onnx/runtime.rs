@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// The model of a session.
 #[derive(Clone, Debug)]
-pub struct Source {
+pub struct SessionSource {
     /// The model file, already verified.
     pub bytes: Bytes,
     /// The folder of its external data, if it has any.
@@ -54,7 +54,7 @@ impl SessionOptions {
 pub trait Engine: Send + Sync {
     /// Builds a session. Blocks for as long as the model takes; call it from a
     /// loader thread.
-    fn open(&self, source: &Source, options: &SessionOptions) -> Result<Box<dyn Session>>;
+    fn open(&self, source: &SessionSource, options: &SessionOptions) -> Result<Box<dyn Session>>;
     /// Returns the memory of closed sessions to the operating system.
     fn trim(&self) {}
 }

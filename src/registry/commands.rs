@@ -15,10 +15,10 @@ pub(crate) mod report;
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::onnx::first_run::Prober;
-use crate::registry::fold::{Record, State};
+use crate::registry::fold::{NamespaceState, Record};
 use crate::registry::log::{Author, Change, Committed, Log};
 use crate::registry::manifest::{MANIFEST_BYTES_MAX, Manifest};
-use crate::registry::sign::Key;
+use crate::registry::sign::PrivateKey;
 use crate::storage::store::Store;
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub struct Operator {
     /// Makes the first run of a pushed model; `None` skips it.
     pub prober: Option<Prober>,
     /// Signs every entry and every pushed version; `None` signs nothing.
-    pub key: Option<Key>,
+    pub key: Option<PrivateKey>,
 }
 
 impl Operator {
@@ -57,15 +57,15 @@ impl Operator {
     }
 
     /// Reads the current state.
-    pub async fn state(&self) -> Result<State> {
+    pub async fn state(&self) -> Result<NamespaceState> {
         self.log.load().await
     }
 
     /// Commits a change, signed if there is a key.
     async fn commit(
         &self,
-        state: State,
-        decide: &(dyn Fn(&State) -> Result<Change> + Sync),
+        state: NamespaceState,
+        decide: &(dyn Fn(&NamespaceState) -> Result<Change> + Sync),
     ) -> Result<Committed> {
         self.log
             .commit(state, &self.author, self.key.as_ref(), decide)
@@ -97,7 +97,7 @@ pub(crate) async fn manifest(log: &Log, record: &Record) -> Result<Manifest> {
 }
 
 /// Finds a version by number or alias.
-fn find(state: &State, name: &ModelName, which: &str) -> Result<Version> {
+fn find(state: &NamespaceState, name: &ModelName, which: &str) -> Result<Version> {
     let model = state.model(name)?;
     model.find(which).ok_or_else(|| {
         let which = crate::core::error::short(which);

@@ -34,7 +34,7 @@ pub(crate) struct Directory {
     settle: Duration,
     last: Catalog,
     /// Since when the files of each version are unchanged.
-    since: Since,
+    since: FirstSeen,
     ignored: usize,
 }
 
@@ -47,7 +47,7 @@ struct Now {
     instant: Instant,
 }
 
-type Since = BTreeMap<(ModelName, Version), (Fingerprint, Instant)>;
+type FirstSeen = BTreeMap<(ModelName, Version), (Fingerprint, Instant)>;
 
 /// A version in memory: bytes, what they declare, and their digest.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ impl Directory {
             root,
             settle,
             last: Catalog::default(),
-            since: Since::new(),
+            since: FirstSeen::new(),
             ignored: 0,
         })
     }
@@ -311,8 +311,13 @@ fn fall_back(name: &ModelName, last: Option<&ModelEntry>, error: &Error) -> Mode
 
 /// Marks each version whose files are unchanged for `settle`: by their times, or, if
 /// those are ahead of the clock, by the time since they were first seen so.
-fn mark_settled(catalog: &mut Catalog, before: &Since, settle: Duration, now: Now) -> Since {
-    let mut since = Since::new();
+fn mark_settled(
+    catalog: &mut Catalog,
+    before: &FirstSeen,
+    settle: Duration,
+    now: Now,
+) -> FirstSeen {
+    let mut since = FirstSeen::new();
     let oldest_ns =
         walk::nanoseconds(now.time) - i128::try_from(settle.as_nanos()).unwrap_or(i128::MAX / 2);
     for (name, entry) in &mut catalog.models {

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::sign::{self, Key, Policy, Signed};
+use super::sign::{self, Policy, PrivateKey, Signed};
 use super::text;
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
@@ -146,7 +146,7 @@ impl Op {
     }
 
     /// Describes the change in words, for a person.
-    pub(crate) fn in_words(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         match self {
             Self::Version { version, .. } => format!("pushed version {version}"),
             Self::Promote { version, from, .. } => format!(
@@ -220,7 +220,7 @@ fn policy_in_words(approvals: u32, signatures: Policy) -> String {
         Policy::None => format!("set the policy: approvals {approvals}"),
         Policy::Warn | Policy::Require => format!(
             "set the policy: approvals {approvals}, signatures {}",
-            signatures.word()
+            signatures.name()
         ),
     }
 }
@@ -244,7 +244,7 @@ pub(super) fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-impl Read {
+impl ReadEntry {
     /// The keys that signed it; each signature was checked when it was read.
     pub(crate) fn keys(&self) -> Vec<String> {
         self.signatures.iter().map(|s| s.key.clone()).collect()
@@ -275,7 +275,7 @@ struct Envelope<'a> {
 
 /// An entry that was read, with the hash of its bytes.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Read {
+pub(crate) struct ReadEntry {
     pub entry: Entry,
     pub signatures: Vec<Signed>,
     pub hash: Digest,
@@ -283,7 +283,7 @@ pub(crate) struct Read {
 
 impl Entry {
     /// Writes the object, signed if there is a key.
-    pub(crate) fn write(&self, key: Option<&Key>) -> Bytes {
+    pub(crate) fn write(&self, key: Option<&PrivateKey>) -> Bytes {
         let text = String::from_utf8(text::write(self)).expect("JSON is UTF-8");
         let signatures = key.iter().map(|key| key.sign(text.as_bytes())).collect();
         let entry = RawValue::from_string(text).expect("JSON just written");
@@ -297,9 +297,9 @@ impl Entry {
     /// Reads the object of entry number `seq`. Refuses a malformed entry, another
     /// number, a newer format (naming the program that wrote it), and an invalid
     /// signature.
-    pub(crate) fn read(bytes: &[u8], seq: u64) -> Result<Read> {
+    pub(crate) fn read(bytes: &[u8], seq: u64) -> Result<ReadEntry> {
         #[derive(Deserialize)]
-        struct Head {
+        struct EntryHead {
             format: u32,
             #[serde(default)]
             writer: String,
@@ -307,7 +307,7 @@ impl Entry {
 
         let what = format!("entry {seq}");
         let envelope: Envelope<'_> = text::read(bytes, &what)?;
-        let head: Head = text::read(envelope.entry.get().as_bytes(), &what)?;
+        let head: EntryHead = text::read(envelope.entry.get().as_bytes(), &what)?;
         if head.format != FORMAT {
             return Err(Error::precondition(format!(
                 "entry {seq} is of format {}, but this ortus reads format {FORMAT}; it was written by {}: use that version or a newer one",
@@ -335,7 +335,7 @@ impl Entry {
             )));
         }
 
-        Ok(Read {
+        Ok(ReadEntry {
             entry,
             signatures: envelope.signatures,
             hash: Digest::of(bytes),

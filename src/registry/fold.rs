@@ -6,12 +6,12 @@ mod change;
 #[cfg(test)]
 mod tests;
 
-use super::entry::{Blob, Entry, Evidence, FORMAT, Op, Read, is_zero};
+use super::entry::{Blob, Entry, Evidence, FORMAT, Op, ReadEntry, is_zero};
 use super::sign::{Policy, Signed};
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::{Alias, ModelName, Version};
-use change::Trial;
+use change::ProposedState;
 use change::approval::check_approved;
 pub(crate) use change::pointers::nothing_before;
 use chrono::{DateTime, Utc};
@@ -28,12 +28,12 @@ pub(crate) const NAMES_MAX: usize = 64;
 /// The state of a namespace after entry `seq`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct State {
+pub struct NamespaceState {
     /// The last entry; 0 before the first.
     pub seq: u64,
     /// The hash of the last entry's bytes.
     pub hash: Option<Digest>,
-    pub models: BTreeMap<ModelName, Model>,
+    pub models: BTreeMap<ModelName, RegisteredModel>,
     /// Approvals that a version needs to become champion.
     #[serde(default)]
     pub approvals: u32,
@@ -54,7 +54,7 @@ pub struct State {
 /// One model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Model {
+pub struct RegisteredModel {
     #[serde(default, with = "pairs")]
     pub versions: BTreeMap<Version, Record>,
     /// Champions to roll back to, the current one last.
@@ -143,7 +143,7 @@ impl Record {
     }
 }
 
-impl Model {
+impl RegisteredModel {
     /// The version that a training run made, retired or not.
     pub fn of_run(&self, run: &Digest) -> Option<(Version, &Record)> {
         self.versions
@@ -186,7 +186,7 @@ impl Model {
             .is_some_and(|r| r.retired.is_none())
     }
 
-    fn live(&self, version: Version) -> Result<&Record> {
+    fn live_record(&self, version: Version) -> Result<&Record> {
         match self.versions.get(&version) {
             None => Err(Error::not_found(format!("there is no version {version}"))),
             Some(record) if record.retired.is_some() => {
@@ -214,13 +214,13 @@ impl Model {
     }
 }
 
-impl State {
+impl NamespaceState {
     /// Applies the next entry. An entry that breaks the chain is an error and changes
     /// nothing: the log was forked or rolled back. An entry whose conditions do not
     /// hold is recorded as void and changes nothing else.
-    pub(crate) fn apply(&mut self, read: Read) -> Result<()> {
+    pub(crate) fn apply(&mut self, read: ReadEntry) -> Result<()> {
         let keys = read.keys();
-        let Read { entry, hash, .. } = read;
+        let ReadEntry { entry, hash, .. } = read;
         if entry.format != FORMAT || entry.seq != self.seq + 1 || entry.prev != self.hash {
             return Err(Error::precondition(format!(
                 "entry {} does not follow entry {}: the log was forked or rolled back",
@@ -232,7 +232,7 @@ impl State {
         // A void entry must leave nothing behind: it is tried on copies of the models it touches.
         let mut tried = self.trial(&entry.models());
         let result = tried.apply(&entry, &keys);
-        let Trial {
+        let ProposedState {
             mut models,
             approvals,
             signatures,
@@ -262,7 +262,7 @@ impl State {
 
     /// Applies entries of one model without those between them, for its history: the
     /// chain and the rest of the namespace are not checked.
-    pub(crate) fn replay(&mut self, read: &Read) {
+    pub(crate) fn replay(&mut self, read: &ReadEntry) {
         let entry = &read.entry;
         for op in &entry.ops {
             if let Op::Version { blobs, .. } = op {
@@ -290,11 +290,11 @@ impl State {
     }
 
     /// Copies some models, and the parts of the state that belong to no model.
-    fn trial(&self, names: &BTreeSet<ModelName>) -> Trial<'_> {
+    fn trial(&self, names: &BTreeSet<ModelName>) -> ProposedState<'_> {
         let models = names
             .iter()
             .filter_map(|name| Some((name.clone(), self.models.get(name)?.clone())));
-        Trial {
+        ProposedState {
             base: self,
             models: models.collect(),
             approvals: self.approvals,
@@ -305,7 +305,7 @@ impl State {
     }
 
     /// Finds a model.
-    pub(crate) fn model(&self, name: &ModelName) -> Result<&Model> {
+    pub(crate) fn model(&self, name: &ModelName) -> Result<&RegisteredModel> {
         self.models
             .get(name)
             .ok_or_else(|| Error::not_found(format!("there is no model '{name}' in the registry")))

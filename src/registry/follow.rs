@@ -12,7 +12,7 @@ mod trust;
 
 use super::catalog::{Catalog, FileStamp, Fingerprint, ModelEntry, VersionEntry};
 use super::directory::Loaded;
-use super::fold::{Model, State};
+use super::fold::{NamespaceState, RegisteredModel};
 use super::log::Log;
 use super::manifest::{
     BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, Role,
@@ -33,7 +33,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Options of a follower.
-pub(crate) struct Options {
+pub(crate) struct FollowOptions {
     pub settings: Registry,
     /// The folder of verified copies.
     pub cache: PathBuf,
@@ -41,7 +41,7 @@ pub(crate) struct Options {
     pub addresses: Arc<OnceLock<Addresses>>,
 }
 
-impl Options {
+impl FollowOptions {
     /// Whether only a state that was folded from the first entry is accepted.
     fn is_strict(&self) -> bool {
         self.settings.signatures == Policy::Require || self.settings.approvals > 0
@@ -49,7 +49,7 @@ impl Options {
 
     /// The state that a server without strict options applied; only used to check that its last
     /// entry is still in the log.
-    fn seen(&self, cache: &Cache) -> Option<State> {
+    fn seen(&self, cache: &Cache) -> Option<NamespaceState> {
         if self.is_strict() {
             cache.state(false)
         } else {
@@ -72,7 +72,7 @@ pub(crate) struct Standing {
 
 /// Result of one look at the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum LogLook {
     /// Entries were applied.
     New,
     /// There are no new entries.
@@ -84,8 +84,8 @@ pub(crate) enum Look {
 /// A follower of one namespace.
 pub(crate) struct Follower {
     log: Log,
-    state: State,
-    options: Options,
+    state: NamespaceState,
+    options: FollowOptions,
     cache: Cache,
     runtime: tokio::runtime::Runtime,
     /// When the store last answered.
@@ -120,7 +120,7 @@ const RECHECK: u64 = 8;
 impl Follower {
     /// Starts from the cached state and applies the entries of the store. Without
     /// the store it continues from the cache; without either it fails.
-    pub(crate) fn open(log: Log, options: Options, now: Instant) -> Result<Self> {
+    pub(crate) fn open(log: Log, options: FollowOptions, now: Instant) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -201,7 +201,7 @@ impl Follower {
 
     /// Looks for new entries: one request if there are none. At intervals a look
     /// without a notification (`notified` is false) checks the last entry instead.
-    pub(crate) fn look(&mut self, now: Instant, notified: bool) -> Look {
+    pub(crate) fn poll(&mut self, now: Instant, notified: bool) -> LogLook {
         self.looks += u64::from(!notified);
         let recheck = (!notified && self.looks.is_multiple_of(RECHECK)) || self.refused.is_some();
         let log = self.log.clone();
@@ -240,16 +240,16 @@ impl Follower {
                 if self.refused.take().is_some() {
                     tracing::info!(seq = self.state.seq, "registry is followed again");
                 }
-                if is_new { Look::New } else { Look::Same }
+                if is_new { LogLook::New } else { LogLook::Same }
             }
             // Reading a long log is not a timeout while it makes progress.
             Err(error) if is_new && error.kind == Kind::Unavailable => {
                 self.contact = now;
-                Look::New
+                LogLook::New
             }
             Err(error) => {
                 self.fail(&error);
-                Look::Failed
+                LogLook::Failed
             }
         }
     }
@@ -279,9 +279,13 @@ impl Follower {
     }
 
     /// Records which champions the new state replaces.
-    fn note_champions(&mut self, new: &State, now: Instant) {
+    fn note_champions(&mut self, new: &NamespaceState, now: Instant) {
         for (name, model) in &new.models {
-            let before = self.state.models.get(name).and_then(Model::champion);
+            let before = self
+                .state
+                .models
+                .get(name)
+                .and_then(RegisteredModel::champion);
             if model.champion() != before
                 && let Some(previous) = model.previous()
             {
@@ -291,7 +295,7 @@ impl Follower {
     }
 
     /// Returns the state of the follower.
-    pub(crate) fn standing(&self) -> Standing {
+    pub(crate) fn status(&self) -> Standing {
         Standing {
             seq: self.state.seq,
             refused: self.refused.clone(),
@@ -411,7 +415,7 @@ impl Follower {
     }
 
     /// Deletes cached files of versions that are no longer needed.
-    pub(crate) fn tidy(&self, serving: &BTreeSet<Digest>) {
+    pub(crate) fn clean_cache(&self, serving: &BTreeSet<Digest>) {
         let models = self.state.models.values();
         let pointed = models.flat_map(|m| {
             let split = m.traffic.keys().filter_map(|to| m.find(to));
@@ -434,7 +438,7 @@ fn stalled() -> Error {
 }
 
 /// Fails unless the last entry applied is unchanged in the store.
-async fn same_entry(log: &Log, state: &State) -> Result<()> {
+async fn same_entry(log: &Log, state: &NamespaceState) -> Result<()> {
     let found = log.entry_hash(state.seq).await?;
     if found == state.hash {
         return Ok(());

@@ -6,8 +6,8 @@
 mod tests;
 
 use super::entry::{ENTRY_BYTES_MAX, Entry, Evidence, FORMAT, Op};
-use super::fold::State;
-use super::sign::Key;
+use super::fold::NamespaceState;
+use super::sign::PrivateKey;
 use super::{entry, text};
 use crate::core::error::{Error, Kind, Result};
 use crate::core::hash::Digest;
@@ -44,7 +44,7 @@ pub struct Author {
 #[derive(Debug)]
 pub(crate) struct Committed {
     /// The state right after it.
-    pub state: State,
+    pub state: NamespaceState,
     /// Its number; `None` if there was nothing to change.
     pub seq: Option<u64>,
 }
@@ -69,16 +69,16 @@ impl From<Vec<Op>> for Change {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Checkpoint {
     format: u32,
-    pub state: State,
+    pub state: NamespaceState,
 }
 
 impl Checkpoint {
     /// Writes a state.
-    pub(crate) fn write(state: &State) -> Vec<u8> {
+    pub(crate) fn write(state: &NamespaceState) -> Vec<u8> {
         #[derive(Serialize)]
         struct Borrowed<'s> {
             format: u32,
-            state: &'s State,
+            state: &'s NamespaceState,
         }
 
         text::write(&Borrowed {
@@ -88,7 +88,7 @@ impl Checkpoint {
     }
 
     /// Reads one. Refuses other formats.
-    pub(crate) fn read(bytes: &[u8], what: &str) -> Result<State> {
+    pub(crate) fn read(bytes: &[u8], what: &str) -> Result<NamespaceState> {
         let read: Self = text::read(bytes, what)?;
         if read.format != FORMAT {
             return Err(Error::precondition(format!(
@@ -131,7 +131,7 @@ impl Log {
     }
 
     /// Tells whether there is an entry after `state`: one request.
-    pub(crate) async fn has_next(&self, state: &State) -> Result<bool> {
+    pub(crate) async fn has_next(&self, state: &NamespaceState) -> Result<bool> {
         Ok(self
             .store
             .head(&self.entry_key(state.seq + 1))
@@ -140,7 +140,7 @@ impl Log {
     }
 
     /// Reads the entry after `state`, if there is one, and folds it: one GET.
-    pub(crate) async fn advance(&self, state: &mut State) -> Result<bool> {
+    pub(crate) async fn advance(&self, state: &mut NamespaceState) -> Result<bool> {
         let seq = state.seq + 1;
         let Some(bytes) = self
             .store
@@ -155,7 +155,7 @@ impl Log {
     }
 
     /// Folds every entry after `state`.
-    pub(crate) async fn catch_up(&self, state: &mut State) -> Result<()> {
+    pub(crate) async fn catch_up(&self, state: &mut NamespaceState) -> Result<()> {
         // Usually there is nothing new, and one GET shows it; if there is much,
         // more and more entries are read at once.
         let mut window = 1;
@@ -179,13 +179,13 @@ impl Log {
     }
 
     /// Folds the whole log, from the newest readable checkpoint.
-    pub(crate) async fn load(&self) -> Result<State> {
+    pub(crate) async fn load(&self) -> Result<NamespaceState> {
         let mut state = self.checkpoint().await?.unwrap_or_default();
         self.catch_up(&mut state).await?;
         Ok(state)
     }
 
-    async fn checkpoint(&self) -> Result<Option<State>> {
+    async fn checkpoint(&self) -> Result<Option<NamespaceState>> {
         // The hint saves a listing; it may be wrong or old.
         let hint = self.store.get(&self.key("hint"), 64).await.ok().flatten();
         let hinted = hint.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.trim().parse().ok());
@@ -220,7 +220,7 @@ impl Log {
     }
 
     /// Reads a checkpoint; `None` if it is damaged or does not fit its entry.
-    async fn checkpoint_at(&self, seq: u64) -> Option<State> {
+    async fn checkpoint_at(&self, seq: u64) -> Option<NamespaceState> {
         let key = self.checkpoint_key(seq);
         let bytes = self.store.get(&key, CHECKPOINT_BYTES_MAX).await.ok()??;
         let state = Checkpoint::read(&bytes, &key)
@@ -240,10 +240,10 @@ impl Log {
     /// was written.
     pub(crate) async fn commit(
         &self,
-        mut state: State,
+        mut state: NamespaceState,
         author: &Author,
-        key: Option<&Key>,
-        decide: &(dyn Fn(&State) -> Result<Change> + Sync),
+        key: Option<&PrivateKey>,
+        decide: &(dyn Fn(&NamespaceState) -> Result<Change> + Sync),
     ) -> Result<Committed> {
         Entry::check_words(&author.actor, &author.reason)?;
         for attempt in 0..ATTEMPTS_MAX {
@@ -264,14 +264,14 @@ impl Log {
                 ops,
                 evidence,
             };
-            state.check(&entry, key.map(Key::public).as_slice())?;
+            state.check(&entry, key.map(PrivateKey::public).as_slice())?;
             let bytes = entry.write(key);
             if bytes.len() as u64 > ENTRY_BYTES_MAX {
                 return Err(Error::too_large(format!(
                     "the entry is over {ENTRY_BYTES_MAX} bytes"
                 )));
             }
-            if self.put(&entry, bytes).await? {
+            if self.create_entry(&entry, bytes).await? {
                 self.advance(&mut state).await?;
                 self.keep(&state).await;
                 return Ok(Committed {
@@ -289,7 +289,7 @@ impl Log {
     }
 
     /// Creates an entry; returns whether it holds its number.
-    async fn put(&self, entry: &Entry, bytes: bytes::Bytes) -> Result<bool> {
+    async fn create_entry(&self, entry: &Entry, bytes: bytes::Bytes) -> Result<bool> {
         let key = self.entry_key(entry.seq);
         for attempt in 0..ANSWERS_MAX {
             let answer = self.store.create(&key, bytes.clone()).await;
@@ -327,7 +327,7 @@ impl Log {
     }
 
     /// Writes a checkpoint at intervals; a failure only slows the next load.
-    async fn keep(&self, state: &State) {
+    async fn keep(&self, state: &NamespaceState) {
         if !state.seq.is_multiple_of(CHECKPOINT_EVERY) {
             return;
         }
@@ -337,7 +337,7 @@ impl Log {
     }
 
     /// Writes a checkpoint of `state`.
-    pub(crate) async fn checkpoint_now(&self, state: &State) -> Result<()> {
+    pub(crate) async fn checkpoint_now(&self, state: &NamespaceState) -> Result<()> {
         self.store
             .overwrite(
                 &self.checkpoint_key(state.seq),
@@ -350,7 +350,7 @@ impl Log {
     }
 
     /// Reads one entry; `None` if it does not exist.
-    pub(crate) async fn entry(&self, seq: u64) -> Result<Option<entry::Read>> {
+    pub(crate) async fn entry(&self, seq: u64) -> Result<Option<entry::ReadEntry>> {
         let bytes = self
             .store
             .get(&self.entry_key(seq), ENTRY_BYTES_MAX)

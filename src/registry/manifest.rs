@@ -114,15 +114,15 @@ pub enum Role {
 #[serde(deny_unknown_fields)]
 pub struct Declared {
     /// Input tensors.
-    pub inputs: Vec<Tensor>,
+    pub inputs: Vec<DeclaredTensor>,
     /// Output tensors.
-    pub outputs: Vec<Tensor>,
+    pub outputs: Vec<DeclaredTensor>,
 }
 
 /// A declared tensor in its JSON form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tensor {
+pub struct DeclaredTensor {
     /// Name of the tensor.
     pub name: String,
     /// Datatype, as the Open Inference Protocol names it.
@@ -136,7 +136,7 @@ impl Declared {
     /// Converts a signature.
     pub(crate) fn of(signature: &Signature) -> Self {
         let tensors = |specs: &[TensorSpec]| {
-            let tensor = |s: &TensorSpec| Tensor {
+            let tensor = |s: &TensorSpec| DeclaredTensor {
                 name: s.name.clone(),
                 datatype: s.dtype.name().to_owned(),
                 shape: s
@@ -167,7 +167,7 @@ impl Declared {
             }
         }
 
-        let known = |t: &&Tensor| !before.inputs.iter().any(|old| old.name == t.name);
+        let known = |t: &&DeclaredTensor| !before.inputs.iter().any(|old| old.name == t.name);
         broken.extend(
             self.inputs
                 .iter()
@@ -189,7 +189,7 @@ impl Declared {
     }
 }
 
-impl Tensor {
+impl DeclaredTensor {
     /// Whether every tensor that fits `other` also fits `self`.
     fn takes(&self, other: &Self) -> bool {
         let axis = |(mine, theirs): (&i64, &i64)| *mine == -1 || mine == theirs;
@@ -202,7 +202,7 @@ impl Tensor {
     }
 }
 
-impl std::fmt::Display for Tensor {
+impl std::fmt::Display for DeclaredTensor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.shape {
             Some(shape) => write!(f, "{} {shape:?}", self.datatype),
@@ -245,10 +245,10 @@ impl Manifest {
     /// the version's folder, and one without a model.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
-        struct Head {
+        struct ManifestHead {
             format: u32,
         }
-        let head: Head = text::read(bytes, "the manifest")?;
+        let head: ManifestHead = text::read(bytes, "the manifest")?;
         if head.format != FORMAT {
             return Err(Error::precondition(format!(
                 "the manifest is of format {}, but this ortus reads format {FORMAT}; use a newer ortus",

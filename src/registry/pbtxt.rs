@@ -13,7 +13,7 @@ use crate::core::model::{ModelName, Version};
 use crate::core::tensor::{DType, RANK_MAX};
 use section::{once, refuse, unsupported};
 use std::time::Duration;
-use syntax::Field;
+use syntax::NamedField;
 
 /// The largest `config.pbtxt`.
 pub(crate) const CONFIG_BYTES_MAX: u64 = syntax::TEXT_BYTES_MAX as u64;
@@ -85,7 +85,7 @@ impl ModelConfig {
         read().map_err(|e: Error| e.context("config.pbtxt"))
     }
 
-    fn take(&mut self, name: &ModelName, field: &Field) -> Result<()> {
+    fn take(&mut self, name: &ModelName, field: &NamedField) -> Result<()> {
         match field.name.as_str() {
             "name" if matches!(field.text()?, given if given.is_empty() || given == name.as_str()) =>
                 {}
@@ -130,9 +130,9 @@ impl ModelConfig {
         Ok(())
     }
 
-    fn take_batching(&mut self, field: &Field) -> Result<()> {
+    fn take_batching(&mut self, field: &NamedField) -> Result<()> {
         let fields = match &field.value {
-            syntax::Value::Message(fields) => once(fields, &["preferred_batch_size"])?,
+            syntax::FieldValue::Message(fields) => once(fields, &["preferred_batch_size"])?,
             _ => return refuse(field, "must be a message in braces"),
         };
         for field in fields {
@@ -150,7 +150,7 @@ impl ModelConfig {
         Ok(())
     }
 
-    fn take_group(&mut self, whole: &Field, group: &[Field]) -> Result<()> {
+    fn take_group(&mut self, whole: &NamedField, group: &[NamedField]) -> Result<()> {
         let (mut count, mut kind, mut gpus) = (1, "KIND_AUTO", Vec::new());
         for field in group {
             match field.name.as_str() {
@@ -229,7 +229,7 @@ impl ModelConfig {
 /// The most inputs, and the most outputs, a `config.pbtxt` may declare.
 const TENSORS_MAX: usize = 4_096;
 
-fn append(tensors: &mut Vec<ConfigTensor>, field: &Field) -> Result<()> {
+fn append(tensors: &mut Vec<ConfigTensor>, field: &NamedField) -> Result<()> {
     for message in field.messages(&["dims"])? {
         tensors.push(tensor(field, message)?);
         if tensors.len() > TENSORS_MAX {
@@ -240,7 +240,7 @@ fn append(tensors: &mut Vec<ConfigTensor>, field: &Field) -> Result<()> {
     Ok(())
 }
 
-fn tensor(whole: &Field, message: &[Field]) -> Result<ConfigTensor> {
+fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
     let (mut name, mut dtype, mut dims) = (None, None, Vec::new());
     for field in message {
         match field.name.as_str() {
@@ -265,7 +265,7 @@ fn tensor(whole: &Field, message: &[Field]) -> Result<ConfigTensor> {
     }
 }
 
-fn data_type(field: &Field) -> Result<DType> {
+fn data_type(field: &NamedField) -> Result<DType> {
     let name = match field.word()? {
         "TYPE_STRING" => Some("BYTES"),
         word => word.strip_prefix("TYPE_").filter(|name| *name != "BYTES"),
@@ -274,7 +274,7 @@ fn data_type(field: &Field) -> Result<DType> {
         .map_or_else(|| refuse(field, "must be a datatype such as TYPE_FP32"), Ok)
 }
 
-fn version_policy(field: &Field) -> Result<VersionPolicy> {
+fn version_policy(field: &NamedField) -> Result<VersionPolicy> {
     let [choice] = field.message()? else {
         return refuse(field, "must be exactly one of latest, all and specific");
     };
@@ -322,7 +322,7 @@ fn version_policy(field: &Field) -> Result<VersionPolicy> {
 /// The longest name of a model's file.
 const FILE_NAME_BYTES_MAX: usize = 255;
 
-fn file_name(field: &Field) -> Result<String> {
+fn file_name(field: &NamedField) -> Result<String> {
     let name = field.text()?;
     let illegal = |c: char| matches!(c, '/' | '\\') || c.is_control();
     if name.is_empty()
@@ -338,7 +338,7 @@ fn file_name(field: &Field) -> Result<String> {
 
 /// Reads one warm-up. Its contents are ignored as long as they are synthetic: this
 /// server creates its own.
-fn warmup_rows(warmup: &[Field]) -> Result<u32> {
+fn warmup_rows(warmup: &[NamedField]) -> Result<u32> {
     let mut rows = 1;
     for field in warmup {
         match field.name.as_str() {
@@ -362,7 +362,7 @@ fn warmup_rows(warmup: &[Field]) -> Result<u32> {
     Ok(rows)
 }
 
-fn warmup_input(value: &Field) -> Result<()> {
+fn warmup_input(value: &NamedField) -> Result<()> {
     for field in value.messages(&["dims"])?.into_iter().flatten() {
         match field.name.as_str() {
             "data_type" => drop(data_type(field)?),
@@ -376,7 +376,7 @@ fn warmup_input(value: &Field) -> Result<()> {
 }
 
 /// Accepts a message whose only setting is `switch: false`.
-fn only_off(whole: &Field, switch: &str) -> Result<()> {
+fn only_off(whole: &NamedField, switch: &str) -> Result<()> {
     for field in whole.message()? {
         if field.name == switch {
             field.only_false()?

@@ -1,7 +1,7 @@
 //! The registry to serve from: the section `[registry]`. Owns the values only.
 
 use super::sign::Policy;
-use crate::core::settings::form::Line;
+use crate::core::settings::form::TextLine;
 use crate::{section, words};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,9 +16,9 @@ section! {
         /// URL of the registry: `file:///path`, `s3://bucket/path`, `gs://bucket/path` or
         /// `az://container/path`. Credentials come from the environment (`AWS_…`, `GOOGLE_…`,
         /// `AZURE_…`).
-        url: Option<String> as Line = None;
+        url: Option<String> as TextLine = None;
         /// Namespace of the registry.
-        namespace: String as Line = "default".into();
+        namespace: String as TextLine = "default".into();
         /// Models to serve. An empty list serves all.
         models: Vec<String> = Vec::new();
         /// Directory for verified copies of versions, with which the server can restart while the

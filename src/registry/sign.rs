@@ -47,12 +47,12 @@ impl Policy {
     /// Reads its name.
     pub(crate) fn parse(word: &str) -> Result<Self> {
         let all = [Self::None, Self::Warn, Self::Require];
-        let found = all.into_iter().find(|p| p.word() == word);
+        let found = all.into_iter().find(|p| p.name() == word);
         found.ok_or_else(|| Error::invalid("the signature policy must be none, warn or require"))
     }
 
     /// Its name.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Warn => "warn",
@@ -62,9 +62,9 @@ impl Policy {
 }
 
 /// A private key.
-pub struct Key(Ed25519KeyPair);
+pub struct PrivateKey(Ed25519KeyPair);
 
-impl Key {
+impl PrivateKey {
     /// Makes a new key; returns it and the text of its file.
     pub(crate) fn generate() -> Result<(Self, String)> {
         let failed = || Error::internal("generate a key");

@@ -14,7 +14,7 @@ const CHECK: Duration = Duration::from_millis(1);
 
 /// The kept output of one stream.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct KeptOutput {
     /// The bytes that were kept.
     pub bytes: Vec<u8>,
     /// How many bytes the stream carried, as far as it was read.
@@ -23,9 +23,9 @@ pub struct Kept {
 
 /// A stream that is being read.
 #[derive(Debug)]
-pub struct Output(JoinHandle<Kept>);
+pub struct OutputStream(JoinHandle<KeptOutput>);
 
-impl Output {
+impl OutputStream {
     /// Reads the first `bytes_max` bytes of a stream and ignores the rest.
     pub fn head(stream: impl Read + Send + 'static, bytes_max: u64) -> Self {
         Self(std::thread::spawn(move || read_head(stream, bytes_max)))
@@ -38,7 +38,7 @@ impl Output {
 
     /// Returns the kept output, or `None` if the stream did not end by `until`: a process that
     /// could not be killed may hold it open for ever.
-    pub fn finish(self, until: Instant) -> Option<Kept> {
+    pub fn finish(self, until: Instant) -> Option<KeptOutput> {
         while !self.0.is_finished() && Instant::now() < until {
             std::thread::sleep(CHECK);
         }
@@ -49,17 +49,17 @@ impl Output {
     }
 }
 
-fn read_head(stream: impl Read, bytes_max: u64) -> Kept {
+fn read_head(stream: impl Read, bytes_max: u64) -> KeptOutput {
     let mut bytes = Vec::new();
     // A broken stream ends there; the exit status of the process says why.
     let _ = stream.take(bytes_max).read_to_end(&mut bytes);
-    Kept {
+    KeptOutput {
         total_bytes: bytes.len(),
         bytes,
     }
 }
 
-fn read_tail(mut stream: impl Read, bytes_max: usize) -> Kept {
+fn read_tail(mut stream: impl Read, bytes_max: usize) -> KeptOutput {
     let mut last = VecDeque::new();
     let mut total_bytes = 0;
     let mut part = [0; 4096];
@@ -69,7 +69,7 @@ fn read_tail(mut stream: impl Read, bytes_max: usize) -> Kept {
         last.drain(..last.len().saturating_sub(bytes_max));
     }
 
-    Kept {
+    KeptOutput {
         bytes: last.into(),
         total_bytes,
     }

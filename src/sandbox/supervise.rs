@@ -4,7 +4,7 @@
 //!
 //! Decides nothing about an answer: who asked does.
 
-use super::output::Output;
+use super::output::OutputStream;
 use crate::core::error::{Error, Result};
 use serde::{Serialize, de::DeserializeOwned};
 use std::io::{self, BufRead, Read, Write};
@@ -69,7 +69,7 @@ impl Drop for Supervised {
 
 /// A request to a child process.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'r> {
+pub struct ChildRequest<'r> {
     /// The line of JSON and what follows it.
     pub input: &'r [&'r [u8]],
     /// Time limit of the child.
@@ -80,7 +80,7 @@ pub struct Request<'r> {
 
 /// The answer of a child.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ChildAnswer {
     /// Its exit status; none if it took too long and was killed.
     pub status: Option<ExitStatus>,
     /// The first bytes of its standard output.
@@ -90,13 +90,13 @@ pub struct Answer {
 /// Starts a program, sends it a request and waits for its answer. Its standard
 /// input stays open until it ends, so the child can tell that this process is
 /// gone by the end of its input.
-pub fn exchange(command: &mut Command, request: &Request<'_>) -> io::Result<Answer> {
+pub fn exchange(command: &mut Command, request: &ChildRequest<'_>) -> io::Result<ChildAnswer> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = Supervised::spawn(command)?;
     let missing = || io::Error::other("the child process has no pipe");
     let input = child.child().stdin.take().ok_or_else(missing)?;
     let output = child.child().stdout.take().ok_or_else(missing)?;
-    let output = Output::head(output, request.answer_bytes_max);
+    let output = OutputStream::head(output, request.answer_bytes_max);
 
     let status = std::thread::scope(|scope| {
         // A child that reads nothing would block a writer for ever; killing it ends the write.
@@ -109,7 +109,7 @@ pub fn exchange(command: &mut Command, request: &Request<'_>) -> io::Result<Answ
     })?;
 
     let kept = output.finish(Instant::now() + OUTPUT_WAIT);
-    Ok(Answer {
+    Ok(ChildAnswer {
         status,
         output: kept.map(|kept| kept.bytes).unwrap_or_default(),
     })

@@ -26,7 +26,7 @@ use cost::Cost;
 use hung::Hung;
 use lane::Slot;
 use parking_lot::{Condvar, Mutex};
-use queue::{Class, Entry, Queue, Rank};
+use queue::{Class, Queue, QueuedRequest, Rank};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -34,7 +34,7 @@ use tokio::sync::oneshot;
 
 /// How the requests of a servable are batched.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Options {
+pub(crate) struct BatchOptions {
     /// Whether requests may be merged; otherwise each runs alone.
     pub batched: bool,
     /// Most rows of a batch, and of one request.
@@ -51,7 +51,7 @@ pub(crate) struct Options {
 }
 
 /// A request inside the batcher.
-struct Job {
+struct BatchJob {
     inputs: Vec<Tensor>,
     rows: usize,
     deadline: Deadline,
@@ -72,24 +72,24 @@ pub(crate) struct Done {
 pub(crate) type Reopen = Box<dyn Fn() -> Result<Box<dyn Session>> + Send + Sync>;
 
 /// The parts of a batcher.
-pub(crate) struct Parts {
+pub(crate) struct BatcherParts {
     /// `model:version`, for threads and the log.
     pub name: String,
     /// Sessions; each gets a lane.
     pub sessions: Vec<Box<dyn Session>>,
     pub reopen: Reopen,
-    pub options: Options,
+    pub options: BatchOptions,
     pub metrics: Arc<ServableMetrics>,
     /// Dropped when the last lane has dropped its session.
     pub ended: oneshot::Sender<()>,
 }
 
 /// State that is shared by requests and lanes.
-struct Shared {
+struct BatcherShared {
     name: String,
-    state: Mutex<State>,
+    state: Mutex<BatcherState>,
     wake: Condvar,
-    options: Options,
+    options: BatchOptions,
     metrics: Arc<ServableMetrics>,
     /// Consecutive runs in place that took far too long.
     slow_in_place: AtomicU32,
@@ -105,7 +105,7 @@ struct Shared {
     _ended: oneshot::Sender<()>,
 }
 
-impl Shared {
+impl BatcherShared {
     fn is_in_place(&self) -> bool {
         self.options.in_place
             && self.slow_in_place.load(Ordering::Relaxed) < lane::SLOW_IN_PLACE_MAX
@@ -136,15 +136,15 @@ impl Shared {
     }
 }
 
-struct State {
-    queue: Queue<Job>,
+struct BatcherState {
+    queue: Queue<BatchJob>,
     closed: bool,
     idle_lanes: usize,
 }
 
 /// The handle through which the requests of one servable are batched.
 pub(crate) struct Batcher {
-    shared: Arc<Shared>,
+    shared: Arc<BatcherShared>,
 }
 
 /// A request whose tensors are checked and in the graph's order.
@@ -159,9 +159,9 @@ pub(crate) struct Submission {
 
 impl Batcher {
     /// Starts one lane per session.
-    pub(crate) fn start(parts: Parts) -> Result<Self> {
+    pub(crate) fn start(parts: BatcherParts) -> Result<Self> {
         let queue = Queue::new(parts.options.queue_rows_max);
-        let state = Mutex::new(State {
+        let state = Mutex::new(BatcherState {
             queue,
             closed: false,
             idle_lanes: 0,
@@ -174,7 +174,7 @@ impl Batcher {
             .collect();
         let lanes = slots.len();
 
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(BatcherShared {
             name: parts.name,
             state,
             wake: Condvar::new(),
@@ -227,7 +227,7 @@ impl Batcher {
 
         let in_place = self.shared.is_in_place();
         let (reply, mut answer) = oneshot::channel();
-        let job = Job {
+        let job = BatchJob {
             inputs,
             rows,
             deadline,
@@ -235,7 +235,7 @@ impl Batcher {
             reply,
         };
 
-        let entry = Entry {
+        let entry = QueuedRequest {
             rows: rows.max(1),
             pushed: submitted,
             load: job,
@@ -270,7 +270,7 @@ impl Batcher {
         &self,
         class: Class,
         priority: u8,
-        entry: Entry<Job>,
+        entry: QueuedRequest<BatchJob>,
         wake: bool,
     ) -> Result<Ticket<'_>> {
         let shared = &self.shared;
@@ -354,7 +354,7 @@ impl Drop for Batcher {
 
 /// A place in the queue, which is given up on drop.
 struct Ticket<'b> {
-    shared: &'b Shared,
+    shared: &'b BatcherShared,
     class: Class,
     rank: Rank,
     waiting: bool,

@@ -20,7 +20,7 @@ use crate::onnx::runtime::Engine;
 use crate::registry::pbtxt::ModelConfig;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::predict::Predictor;
-use crate::serve::route::Table;
+use crate::serve::route::RouteTable;
 use crate::serve::servable::Drained;
 use crate::serve::settings::Model;
 use actual::Actual;
@@ -28,9 +28,9 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use drain::Draining;
 use pointers::Pointing;
-pub(crate) use report::{State, VersionStatus};
+pub(crate) use report::{ServingState, VersionStatus};
+pub(crate) use source::ModelSource;
 use source::Moment;
-pub(crate) use source::Source;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -60,8 +60,8 @@ pub(crate) struct Settings {
 pub(crate) type SettingsOf = Box<dyn Fn(&ModelName, Option<&ModelConfig>) -> Settings + Send>;
 
 /// The parts of the manager.
-pub(crate) struct Parts {
-    pub source: Source,
+pub(crate) struct ManagerParts {
+    pub source: ModelSource,
     pub control: Control,
     pub settings: SettingsOf,
     pub engine: Arc<dyn Engine>,
@@ -73,7 +73,7 @@ pub(crate) struct Parts {
     pub predictor: Arc<Predictor>,
 }
 
-enum Command {
+enum ManagerCommand {
     Load(ModelName, oneshot::Sender<Result<()>>),
     Unload(ModelName, oneshot::Sender<Result<()>>),
     /// Read the source now.
@@ -83,7 +83,7 @@ enum Command {
 /// The handle to the manager's thread. Dropping every copy ends it.
 #[derive(Clone)]
 pub(crate) struct Manager {
-    commands: Sender<Command>,
+    commands: Sender<ManagerCommand>,
     status: Arc<ArcSwap<Vec<VersionStatus>>>,
     control: Control,
 }
@@ -93,7 +93,7 @@ const COMMANDS_MAX: usize = 64;
 
 impl Manager {
     /// Starts the thread. `ended` resolves when it has dropped every servable.
-    pub(crate) fn start(parts: Parts) -> Result<(Self, oneshot::Receiver<()>)> {
+    pub(crate) fn start(parts: ManagerParts) -> Result<(Self, oneshot::Receiver<()>)> {
         let (commands, inbox) = bounded(COMMANDS_MAX);
         let status = Arc::<ArcSwap<Vec<VersionStatus>>>::default();
         let (ended, end) = oneshot::channel();
@@ -133,23 +133,23 @@ impl Manager {
     /// Loads a model or its new versions. Returns when they serve or are refused. Only with
     /// explicit control.
     pub(crate) async fn load(&self, name: ModelName) -> Result<()> {
-        self.ask(|reply| Command::Load(name, reply)).await
+        self.ask(|reply| ManagerCommand::Load(name, reply)).await
     }
 
     /// Unloads a model. Returns before its last requests have finished. Only with explicit control.
     pub(crate) async fn unload(&self, name: ModelName) -> Result<()> {
-        self.ask(|reply| Command::Unload(name, reply)).await
+        self.ask(|reply| ManagerCommand::Unload(name, reply)).await
     }
 
     /// Asks for the source to be read now instead of at the next interval. May be dropped if the
     /// manager is busy.
     pub(crate) fn nudge(&self) {
-        let _ = self.commands.try_send(Command::Read);
+        let _ = self.commands.try_send(ManagerCommand::Read);
     }
 
     async fn ask(
         &self,
-        command: impl FnOnce(oneshot::Sender<Result<()>>) -> Command,
+        command: impl FnOnce(oneshot::Sender<Result<()>>) -> ManagerCommand,
     ) -> Result<()> {
         if self.control != Control::Explicit {
             return Err(Error::precondition(
@@ -172,7 +172,7 @@ const SETTLE_MAX: Duration = Duration::from_secs(10);
 const SETTLE_LOOK: Duration = Duration::from_millis(50);
 
 struct Loop {
-    parts: Parts,
+    parts: ManagerParts,
     watchdog: Watchdog,
     status: Arc<ArcSwap<Vec<VersionStatus>>>,
     models: BTreeMap<ModelName, BTreeMap<Version, Actual>>,
@@ -186,7 +186,7 @@ struct Loop {
 }
 
 impl Loop {
-    fn serve(mut self, inbox: &Receiver<Command>) {
+    fn serve(mut self, inbox: &Receiver<ManagerCommand>) {
         self.reconcile(false);
         let start = Instant::now();
         while self.is_settling() && start.elapsed() < SETTLE_MAX {
@@ -207,7 +207,7 @@ impl Loop {
                     if matches!(self.parts.control, Control::Poll(_)) {
                         self.reconcile(false);
                     }
-                    self.reap();
+                    self.finish_drains();
                 }
                 Err(crossbeam_channel::RecvTimeoutError::Disconnected) => break,
             }
@@ -220,12 +220,12 @@ impl Loop {
         self.models
             .values()
             .flat_map(BTreeMap::values)
-            .any(|actual| actual.state == State::Settling)
+            .any(|actual| actual.state == ServingState::Settling)
     }
 
     /// Drops every servable and waits until the lanes have ended.
     fn stop(mut self) {
-        self.parts.predictor.routes().publish(Table::default());
+        self.parts.predictor.routes().publish(RouteTable::default());
         let drains: Vec<Drained> = std::mem::take(&mut self.models)
             .into_values()
             .flat_map(BTreeMap::into_values)
@@ -237,21 +237,22 @@ impl Loop {
         }
     }
 
-    fn run_command(&mut self, command: Command) {
+    fn run_command(&mut self, command: ManagerCommand) {
         match command {
-            Command::Load(name, reply) => {
+            ManagerCommand::Load(name, reply) => {
                 self.asked.insert(name.clone());
                 // An explicit load tries refused files again.
                 if let Some(versions) = self.models.get_mut(&name) {
                     versions.retain(|_, actual| {
-                        !matches!(actual.state, State::Failed(_)) || actual.servable.is_some()
+                        !matches!(actual.state, ServingState::Failed(_))
+                            || actual.servable.is_some()
                     });
                 }
                 self.reconcile(false);
                 let _ = reply.send(self.verdict(&name));
             }
-            Command::Read => self.reconcile(true),
-            Command::Unload(name, reply) => {
+            ManagerCommand::Read => self.reconcile(true),
+            ManagerCommand::Unload(name, reply) => {
                 let known = self.asked.remove(&name);
                 self.reconcile(false);
                 let unknown = || Error::not_found(format!("model '{name}' is not loaded"));
@@ -272,12 +273,12 @@ impl Loop {
             .iter()
             .rev()
             .find_map(|(version, actual)| match &actual.state {
-                State::Failed(reason) => Some(Error::precondition(format!(
+                ServingState::Failed(reason) => Some(Error::precondition(format!(
                     "load {name}:{version}: {reason}"
                 ))),
                 _ => None,
             });
-        let serving = versions.values().any(|a| a.state == State::Ready);
+        let serving = versions.values().any(|a| a.state == ServingState::Ready);
 
         match failed {
             Some(error) => Err(error),
@@ -310,7 +311,7 @@ impl Loop {
             .collect();
         for name in names {
             let entry = catalog.models.get(&name).filter(|_| self.is_wanted(&name));
-            self.see(&name, entry);
+            self.note_entry(&name, entry);
             self.settle(&name, entry);
         }
 
@@ -323,8 +324,8 @@ impl Loop {
             .filter_map(|a| a.servable.as_ref());
         self.parts
             .source
-            .tidy(servables.map(|s| s.digest).collect());
-        self.parts.source.tell(Instant::now());
+            .clean_cache(servables.map(|s| s.digest).collect());
+        self.parts.source.report_status(Instant::now());
     }
 
     fn is_wanted(&self, name: &ModelName) -> bool {

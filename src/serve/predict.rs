@@ -7,10 +7,10 @@ mod slow;
 use crate::core::error::{Error, Kind, Result};
 use crate::core::request::id::Mint;
 use crate::core::request::{Deadline, Protocol, Request, Response, Target};
-use crate::core::tensor::Tensor;
+use crate::core::tensor::{NamedTensors, Tensor};
 use crate::observe::metrics::Metrics;
 use crate::observe::metrics::servable::ServableMetrics;
-use crate::observe::traces::{Ended, Followed, Tracer};
+use crate::observe::traces::{EndedPrediction, Followed, Tracer};
 use crate::serve::route::Routes;
 use crate::serve::servable::Servable;
 use crate::serve::shadow::{Copied, Shadows};
@@ -32,7 +32,7 @@ pub(crate) struct Predictor {
 }
 
 /// What a [`Predictor`] is built from.
-pub(crate) struct Parts {
+pub(crate) struct PredictorParts {
     pub routes: Arc<Routes>,
     pub metrics: Arc<Metrics>,
     pub mint: Arc<Mint>,
@@ -52,7 +52,7 @@ pub(crate) struct Predicted<T> {
 
 impl Predictor {
     /// Starts not ready.
-    pub(crate) fn new(parts: Parts) -> Result<Self> {
+    pub(crate) fn new(parts: PredictorParts) -> Result<Self> {
         Ok(Self {
             shadows: Shadows::start(&parts.metrics)?,
             slow: SlowLog::new(parts.slow),
@@ -104,7 +104,8 @@ impl Predictor {
         mut request: Request,
         encode: impl FnOnce(&Response) -> Result<T>,
     ) -> Result<Predicted<T>> {
-        let mut count = Count::start(&servable.metrics, request.protocol, request.arrived);
+        let mut count =
+            PredictionCount::start(&servable.metrics, request.protocol, request.arrived);
         let mut prediction = Prediction {
             servable,
             protocol: request.protocol,
@@ -124,7 +125,7 @@ impl Predictor {
             Err(error) => Err(error.kind),
         };
         let outcome = predicted.as_ref().map(|predicted| &predicted.response);
-        self.conclude(&prediction, outcome);
+        self.record_end(&prediction, outcome);
 
         predicted
     }
@@ -135,12 +136,12 @@ impl Predictor {
     }
 
     /// Traces and logs a prediction that ended.
-    fn conclude(&self, prediction: &Prediction<'_>, outcome: Result<&Response, &Error>) {
+    fn record_end(&self, prediction: &Prediction<'_>, outcome: Result<&Response, &Error>) {
         if let (Some(tracer), Some(followed)) = (&self.tracer, &prediction.followed) {
             tracer.end(followed, &prediction.ended(outcome));
         }
 
-        self.slow.look(prediction, outcome);
+        self.slow.log_if_slow(prediction, outcome);
         prediction.log(outcome);
     }
 
@@ -197,14 +198,15 @@ impl Predictor {
 
     /// Returns the shadow version and a copy of the request for it. The copy shares the bytes, and
     /// is made only if no request waits for the servable.
-    fn shadow(&self, servable: &Servable, inputs: &[Tensor]) -> Option<(Arc<Servable>, Named)> {
+    fn shadow(
+        &self,
+        servable: &Servable,
+        inputs: &[Tensor],
+    ) -> Option<(Arc<Servable>, NamedTensors)> {
         let shadow = self.routes.shadow_of(servable)?;
         (!servable.has_waiting()).then(|| (shadow, servable.named(inputs)))
     }
 }
-
-/// Tensors by name.
-type Named = Vec<(String, Tensor)>;
 
 /// Names the outputs that the request selected, in its order.
 fn selected(
@@ -251,8 +253,8 @@ impl Prediction<'_> {
         }
     }
 
-    fn ended<'e>(&'e self, outcome: Result<&'e Response, &Error>) -> Ended<'e> {
-        Ended {
+    fn ended<'e>(&'e self, outcome: Result<&'e Response, &Error>) -> EndedPrediction<'e> {
+        EndedPrediction {
             model: self.servable.name.as_str(),
             version: self.servable.version.number(),
             protocol: self.protocol.label(),
@@ -286,7 +288,7 @@ impl Prediction<'_> {
 }
 
 /// Counts a prediction when it ends, whatever the outcome.
-struct Count<'m> {
+struct PredictionCount<'m> {
     metrics: &'m ServableMetrics,
     protocol: Protocol,
     arrived: Instant,
@@ -294,7 +296,7 @@ struct Count<'m> {
     outcome: Result<Duration, Kind>,
 }
 
-impl<'m> Count<'m> {
+impl<'m> PredictionCount<'m> {
     fn start(metrics: &'m ServableMetrics, protocol: Protocol, arrived: Instant) -> Self {
         metrics.in_flight.inc();
         Self {
@@ -306,7 +308,7 @@ impl<'m> Count<'m> {
     }
 }
 
-impl Drop for Count<'_> {
+impl Drop for PredictionCount<'_> {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
         self.metrics

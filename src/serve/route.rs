@@ -44,14 +44,14 @@ pub(crate) enum Unqualified {
 
 /// Every known model, serving or not.
 #[derive(Clone, Default)]
-pub(crate) struct Table {
+pub(crate) struct RouteTable {
     /// By name.
     pub models: HashMap<ModelName, ModelRoutes>,
     /// The last registry entry that the table reflects; none for a directory.
     pub entry: Option<u64>,
 }
 
-impl Table {
+impl RouteTable {
     /// Finds the servable of a target.
     pub(crate) fn resolve(&self, target: &Target) -> Result<Arc<Servable>> {
         let name = &target.model;
@@ -138,7 +138,7 @@ fn random() -> u64 {
 
 /// The published table.
 #[derive(Default)]
-pub(crate) struct Routes(ArcSwap<Table>);
+pub(crate) struct Routes(ArcSwap<RouteTable>);
 
 impl Routes {
     /// Finds the servable of a target in the current table.
@@ -158,12 +158,12 @@ impl Routes {
     }
 
     /// Returns the current table.
-    pub(crate) fn table(&self) -> Arc<Table> {
+    pub(crate) fn table(&self) -> Arc<RouteTable> {
         self.0.load_full()
     }
 
     /// Replaces the table: one atomic store.
-    pub(crate) fn publish(&self, table: Table) {
+    pub(crate) fn publish(&self, table: RouteTable) {
         self.0.store(Arc::new(table));
     }
 }

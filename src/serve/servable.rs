@@ -11,7 +11,7 @@ use crate::observe::drift::observer::Observer;
 use crate::observe::metrics::servable::ServableMetrics;
 use crate::onnx::runtime::Session;
 use crate::serve::batch::watchdog::Watchdog;
-use crate::serve::batch::{self, Batcher, Done, Options, Reopen, Submission};
+use crate::serve::batch::{self, BatchOptions, Batcher, Done, Reopen, Submission};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -26,7 +26,7 @@ pub(crate) enum Batching {
 }
 
 /// The parts of a servable.
-pub(crate) struct Parts {
+pub(crate) struct ServableParts {
     pub name: ModelName,
     pub version: Version,
     pub digest: Digest,
@@ -36,7 +36,7 @@ pub(crate) struct Parts {
     pub sessions: Vec<Box<dyn Session>>,
     /// Opens one more session, for a lane that replaces a hung one.
     pub reopen: Reopen,
-    pub options: Options,
+    pub options: BatchOptions,
     /// Deadline of requests that send none.
     pub deadline: Duration,
     pub metrics: Arc<ServableMetrics>,
@@ -53,7 +53,7 @@ pub(crate) struct Servable {
     pub batching: Batching,
     pub lanes: usize,
     pub provider: &'static str,
-    pub options: Options,
+    pub options: BatchOptions,
     pub deadline: Duration,
     pub metrics: Arc<ServableMetrics>,
     pub observer: Option<Observer>,
@@ -66,11 +66,11 @@ pub(crate) type Drained = oneshot::Receiver<()>;
 
 impl Servable {
     /// Starts the lanes, watched by `watchdog`.
-    pub(crate) fn start(parts: Parts, watchdog: &Watchdog) -> Result<(Arc<Self>, Drained)> {
+    pub(crate) fn start(parts: ServableParts, watchdog: &Watchdog) -> Result<(Arc<Self>, Drained)> {
         let (ended, drained) = oneshot::channel();
         let lanes = parts.sessions.len();
         let provider = parts.sessions.first().map_or("none", |s| s.provider());
-        let batcher = Batcher::start(batch::Parts {
+        let batcher = Batcher::start(batch::BatcherParts {
             name: format!("{}:{}", parts.name, parts.version),
             sessions: parts.sessions,
             reopen: parts.reopen,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 use crate::core::error::{Error, Result};
-use crate::core::model::task::{Kind, Wish};
+use crate::core::model::task::{TaskKind, Wish};
 use crate::core::model::{ModelName, Version};
-use crate::core::settings::form::{Form, Line, Plain};
+use crate::core::settings::form::{Form, Plain, TextLine};
 use crate::onnx::runtime::SessionOptions;
 use crate::onnx::runtime::provider::{Provider, ProviderKind};
 use crate::registry::version_policy::VersionPolicy;
@@ -52,15 +52,15 @@ overridable! {
         labels: BTreeMap<String, Version> = BTreeMap::new();
         /// Task of the model, from which its performance is measured: `auto` (detect it from the
         /// graph), `classification`, `regression` or `none`.
-        task: Option<Kind> as TaskWord = None;
+        task: Option<TaskKind> as TaskWord = None;
         /// Output that holds the scores, or the predicted value. If it is not set, it is detected
         /// from the graph.
-        score_output: Option<String> as Line = None;
+        score_output: Option<String> as TextLine = None;
         /// Class names in the order of their scores, at most 64. If the list is empty, the names
         /// in the graph are used.
-        classes: Vec<String> as Line = Vec::new();
+        classes: Vec<String> as TextLine = Vec::new();
         /// Input columns by whose values performance is also measured separately, at most 8.
-        slices: Vec<String> as Line = Vec::new();
+        slices: Vec<String> as TextLine = Vec::new();
     }
 }
 
@@ -105,23 +105,23 @@ impl Model {
 /// The task of a model; `auto` leaves it to the graph.
 struct TaskWord;
 
-impl Form<Option<Kind>> for TaskWord {
-    fn read(value: &Value) -> Result<Option<Kind>, String> {
+impl Form<Option<TaskKind>> for TaskWord {
+    fn read(value: &Value) -> Result<Option<TaskKind>, String> {
         match value.as_str() {
             Some("auto") => Ok(None),
-            Some("classification") => Ok(Some(Kind::Classification)),
-            Some("regression") => Ok(Some(Kind::Regression)),
-            Some("none") => Ok(Some(Kind::Neither)),
+            Some("classification") => Ok(Some(TaskKind::Classification)),
+            Some("regression") => Ok(Some(TaskKind::Regression)),
+            Some("none") => Ok(Some(TaskKind::Neither)),
             _ => Err(r#"one of "auto", "classification", "regression", "none""#.into()),
         }
     }
 
-    fn write(setting: &Option<Kind>) -> Option<Value> {
+    fn write(setting: &Option<TaskKind>) -> Option<Value> {
         let word = match setting {
             None => "auto",
-            Some(Kind::Classification) => "classification",
-            Some(Kind::Regression) => "regression",
-            Some(Kind::Neither) => "none",
+            Some(TaskKind::Classification) => "classification",
+            Some(TaskKind::Regression) => "regression",
+            Some(TaskKind::Neither) => "none",
         };
 
         Some(Value::String(word.into()))

@@ -42,14 +42,14 @@ pub(crate) struct Shadows {
 
 /// The result of running a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum ShadowOutcome {
     Same,
     Different,
     Failed,
     Dropped,
 }
 
-impl Outcome {
+impl ShadowOutcome {
     /// Returns the metric label.
     pub(crate) fn label(self) -> &'static str {
         match self {
@@ -91,7 +91,7 @@ impl Shadows {
 
         if bytes > COPY_BYTES_MAX || self.copies.try_send(copied).is_err() {
             self.metrics
-                .shadowed(&shadow.name, shadow.version, Outcome::Dropped.label());
+                .shadowed(&shadow.name, shadow.version, ShadowOutcome::Dropped.label());
         }
     }
 }
@@ -102,14 +102,14 @@ fn serve(inbox: &Receiver<Copied>, runtime: &tokio::runtime::Runtime, metrics: &
         let outcome = runtime.block_on(compare(copied)).unwrap_or_else(|error| {
             let (model, version) = (shadow.name.as_str(), shadow.version.number());
             tracing::debug!(model, version, %error, "a shadow copy failed");
-            Outcome::Failed
+            ShadowOutcome::Failed
         });
         metrics.shadowed(&shadow.name, shadow.version, outcome.label());
     }
 }
 
 /// Runs a copy, and compares its answer with the original one.
-async fn compare(copied: Copied) -> Result<Outcome> {
+async fn compare(copied: Copied) -> Result<ShadowOutcome> {
     let shadow = &copied.shadow;
     let inputs = shadow.signature.check(copied.inputs)?;
     let deadline = Deadline::after(Instant::now(), TIMEOUT);
@@ -121,9 +121,9 @@ async fn compare(copied: Copied) -> Result<Outcome> {
         let other = at.and_then(|at| done.outputs.get(at));
         let is_same = other.is_some_and(|other| difference(original, other, TOLERANCE).is_none());
         if !is_same {
-            return Ok(Outcome::Different);
+            return Ok(ShadowOutcome::Different);
         }
     }
 
-    Ok(Outcome::Same)
+    Ok(ShadowOutcome::Same)
 }

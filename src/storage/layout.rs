@@ -6,7 +6,7 @@
 mod tests;
 
 use crate::core::error::{Error, Result};
-use crate::core::request::id::Key;
+use crate::core::request::id::FleetKey;
 use crate::storage::store::{Created, Meta, Store};
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, StreamExt, TryStreamExt};
@@ -34,7 +34,7 @@ impl Records {
     }
 
     /// The same records through connections of their own.
-    pub fn apart(&self) -> Result<Self> {
+    pub fn reopen(&self) -> Result<Self> {
         Ok(Self {
             store: self.store.reopen()?,
             folder: self.folder.clone(),
@@ -46,7 +46,7 @@ impl Records {
     }
 
     /// Returns the key that signs prediction ids; creates it if there is none.
-    pub(crate) async fn fleet_key(&self) -> Result<Key> {
+    pub(crate) async fn fleet_key(&self) -> Result<FleetKey> {
         let fresh = uuid::Uuid::new_v4().simple().to_string();
         let key = self.key("key");
         if let Some(known) = self.store.get(&key, 64).await? {
@@ -93,7 +93,7 @@ impl Records {
     }
 }
 
-fn parse(bytes: &Bytes) -> Result<Key> {
+fn parse(bytes: &Bytes) -> Result<FleetKey> {
     let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
     let id = uuid::Uuid::parse_str(text).map_err(|_| {
         Error::precondition(

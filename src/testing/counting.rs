@@ -5,14 +5,14 @@ use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::{DType, Tensor};
 use crate::observe::drift::baseline::{Baseline, FORMAT};
 use crate::observe::drift::layout::Side;
-use crate::observe::drift::profile::{Series, profile};
+use crate::observe::drift::profile::{ColumnSeries, profile};
 use crate::observe::drift::settings::MonitorSettings;
-use crate::observe::drift::watch::{Subject, Watch};
+use crate::observe::drift::watch::{VersionWatch, WatchSubject};
 use std::time::{Duration, Instant};
 
 /// A watch of so many columns, and a tensor of rows for it.
 pub struct Counting {
-    watch: Watch,
+    watch: VersionWatch,
     settings: MonitorSettings,
     rows: Tensor,
     values: usize,
@@ -38,7 +38,7 @@ impl Counting {
         let column = |i: usize, values: Vec<f64>| {
             profile(
                 &format!("x[{i}]"),
-                &Series::Numbers {
+                &ColumnSeries::Numbers {
                     values,
                     single: true,
                 },
@@ -66,7 +66,7 @@ impl Counting {
             performance: Default::default(),
         };
 
-        let subject = Subject {
+        let subject = WatchSubject {
             model: crate::registry::commands::conformance::name("m"),
             version: crate::registry::commands::conformance::version(1),
             digest: crate::core::hash::Digest([0; 32]),
@@ -92,7 +92,7 @@ impl Counting {
         };
 
         Self {
-            watch: Watch::new(subject, 1, Instant::now()).expect("its own baseline"),
+            watch: VersionWatch::new(subject, 1, Instant::now()).expect("its own baseline"),
             settings,
             rows: Tensor::fixed(DType::F32, vec![rows, columns], bytes).expect("fits"),
             values: columns * rows,

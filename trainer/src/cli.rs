@@ -12,7 +12,7 @@ mod watching;
 use crate::demo::DemoArguments;
 use backfill::BackfillArguments;
 use clap::{Args, Parser, Subcommand};
-use ortus::cli::registry::arguments::{By, Common};
+use ortus::cli::registry::arguments::{By, RegistryArguments};
 use ortus::cli::{block_on, run_as};
 use ortus::core::error::Result;
 use std::ffi::OsString;
@@ -28,11 +28,11 @@ const NOT_PASSED: u8 = 3;
 #[command(name = "ortus-trainer", version, about, disable_help_subcommand = true)]
 struct OrtusTrainer {
     #[command(subcommand)]
-    command: Command,
+    command: TrainerCommand,
 }
 
 #[derive(Subcommand)]
-pub(super) enum Command {
+pub(super) enum TrainerCommand {
     /// Write a first train.toml from the columns of the data.
     Init {
         /// A file or folder of Parquet, CSV or JSON lines files.
@@ -49,7 +49,7 @@ pub(super) enum Command {
         /// The training specification (train.toml).
         spec: PathBuf,
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
     },
     /// Train once, and publish the model if it passes all gates. Exits 0 if a version was published
     /// or the same run published one before, 3 if a gate failed or was inconclusive, 1 on an error.
@@ -61,14 +61,14 @@ pub(super) enum Command {
         /// The training specification (train.toml).
         spec: PathBuf,
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
     },
     /// Request a run from the trainer that watches the model.
     Trigger {
         /// The name of the model.
         model: String,
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
         #[command(flatten)]
         by: By,
     },
@@ -85,14 +85,14 @@ pub(super) enum Command {
         /// The key of the other run, or its first characters.
         other: String,
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
     },
     /// List the runs of a model.
     Runs {
         /// The name of the model.
         model: String,
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
     },
     /// Show the result of a run and the reasons for it.
     Explain {
@@ -104,7 +104,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         html: Option<PathBuf>,
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
     },
     /// Show the whole loop: input drift, an alarm, retraining, and recovery.
     Demo(DemoArguments),
@@ -131,7 +131,7 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "URI")]
     mlflow: Option<String>,
     #[command(flatten)]
-    common: Common,
+    common: RegistryArguments,
     #[command(flatten)]
     by: By,
 }
@@ -144,32 +144,32 @@ pub(crate) fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitC
 }
 
 /// Runs a command.
-pub(super) fn run(command: Command) -> Result<ExitCode> {
+pub(super) fn run(command: TrainerCommand) -> Result<ExitCode> {
     match command {
-        Command::Init {
+        TrainerCommand::Init {
             data,
             target,
             output,
         } => {
             plan::init(&data, &target, &output)?;
         }
-        Command::Demo(arguments) => return crate::demo::run(&arguments),
-        Command::Ortus { arguments } => {
+        TrainerCommand::Demo(arguments) => return crate::demo::run(&arguments),
+        TrainerCommand::Ortus { arguments } => {
             let program = OsString::from(crate::demo::SERVER);
             return Ok(ortus::cli::main(std::iter::once(program).chain(arguments)));
         }
-        Command::Plan { spec, common } => block_on(plan::plan(&spec, &common))?,
-        Command::Run(arguments) => return block_on(runs::once(&arguments)),
-        Command::Runs { model, common } => block_on(runs::runs(&model, &common))?,
-        Command::Explain {
+        TrainerCommand::Plan { spec, common } => block_on(plan::plan(&spec, &common))?,
+        TrainerCommand::Run(arguments) => return block_on(runs::once(&arguments)),
+        TrainerCommand::Runs { model, common } => block_on(runs::runs(&model, &common))?,
+        TrainerCommand::Explain {
             model,
             run,
             html,
             common,
         } => block_on(runs::explain(&model, &run, html.as_deref(), &common))?,
-        Command::Watch(arguments) => return block_on(watching::watch(&arguments)),
-        Command::Sweep(arguments) => return block_on(experiments::sweep(&arguments)),
-        Command::Compare {
+        TrainerCommand::Watch(arguments) => return block_on(watching::watch(&arguments)),
+        TrainerCommand::Sweep(arguments) => return block_on(experiments::sweep(&arguments)),
+        TrainerCommand::Compare {
             model,
             one,
             other,
@@ -177,11 +177,13 @@ pub(super) fn run(command: Command) -> Result<ExitCode> {
         } => {
             block_on(experiments::compare(&model, &one, &other, &common))?;
         }
-        Command::Status { spec, common } => block_on(status::status(&spec, &common))?,
-        Command::Trigger { model, common, by } => block_on(watching::ask(&model, &common, &by))?,
-        Command::Backfill(arguments) => return block_on(backfill::backfill(&arguments)),
-        Command::Guard => crate::command::guard::run()?,
-        Command::ProbeModel => ortus::app::engine::probe_model()?,
+        TrainerCommand::Status { spec, common } => block_on(status::status(&spec, &common))?,
+        TrainerCommand::Trigger { model, common, by } => {
+            block_on(watching::ask(&model, &common, &by))?
+        }
+        TrainerCommand::Backfill(arguments) => return block_on(backfill::backfill(&arguments)),
+        TrainerCommand::Guard => crate::command::guard::run()?,
+        TrainerCommand::ProbeModel => ortus::app::engine::probe_model()?,
     }
 
     Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use crate::data::Rows;
 use crate::spec::Spec;
 use crate::split::Fold;
 use exchange::ProgramOutput;
-use guard::{Ended, Order, Verdict, run_guarded};
+use guard::{GuardOrder, GuardReport, ProgramEnd, run_guarded};
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
@@ -126,7 +126,7 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<ProgramOutp
         let folder = crate::scratch::folder()?;
         exchange::hand_over(folder.path(), spec, rows, fold)?;
         let verdict = run_guarded(&order(spec, folder.path())?)?;
-        if verdict.ended == Ended::Code(AGAIN) && attempt < spec.program.attempts {
+        if verdict.ended == ProgramEnd::Code(AGAIN) && attempt < spec.program.attempts {
             std::thread::sleep(PAUSE * attempt.min(60) as u32);
             continue;
         }
@@ -143,7 +143,7 @@ pub(crate) fn learn(spec: &Spec, rows: &Rows, fold: &Fold) -> Result<ProgramOutp
     }
 }
 
-fn order(spec: &Spec, folder: &Path) -> Result<Order> {
+fn order(spec: &Spec, folder: &Path) -> Result<GuardOrder> {
     let absent =
         |e| Error::invalid("the folder of the specification cannot be found").with_source(e);
     let beside = if spec.folder.as_os_str().is_empty() {
@@ -188,7 +188,7 @@ fn order(spec: &Spec, folder: &Path) -> Result<Order> {
     env.extend(own.map(|(name, value)| (name.to_owned(), value)));
     env.entry("HOME".to_owned()).or_insert(here);
     let program = &spec.program;
-    Ok(Order {
+    Ok(GuardOrder {
         program: words,
         folder: folder.to_owned(),
         env,
@@ -198,16 +198,16 @@ fn order(spec: &Spec, folder: &Path) -> Result<Order> {
     })
 }
 
-fn check(spec: &Spec, verdict: &Verdict, attempt: usize) -> Result<()> {
+fn check(spec: &Spec, verdict: &GuardReport, attempt: usize) -> Result<()> {
     let how = match verdict.ended {
-        Ended::Code(0) => return Ok(()),
-        Ended::Code(AGAIN) => {
+        ProgramEnd::Code(0) => return Ok(()),
+        ProgramEnd::Code(AGAIN) => {
             let how = format!("exited with 75 (try again) {attempt} times");
             return Err(with_output(Error::precondition(how), verdict));
         }
-        Ended::Code(code) => format!("exited with {code}"),
-        Ended::Signal(signal) => format!("was killed by signal {signal}"),
-        Ended::Late => {
+        ProgramEnd::Code(code) => format!("exited with {code}"),
+        ProgramEnd::Signal(signal) => format!("was killed by signal {signal}"),
+        ProgramEnd::Late => {
             let deadline = spec.program.deadline.as_secs_f64();
             return Err(with_output(
                 Error::late(format!(
@@ -216,7 +216,7 @@ fn check(spec: &Spec, verdict: &Verdict, attempt: usize) -> Result<()> {
                 verdict,
             ));
         }
-        Ended::NotStarted => format!("cannot be started: {}", verdict.said),
+        ProgramEnd::NotStarted => format!("cannot be started: {}", verdict.said),
     };
 
     Err(with_output(Error::precondition(how), verdict))
@@ -235,16 +235,16 @@ impl std::fmt::Display for LastOutput {
 impl std::error::Error for LastOutput {}
 
 /// Adds the last output of the program to an error.
-fn with_output(error: Error, verdict: &Verdict) -> Error {
+fn with_output(error: Error, verdict: &GuardReport) -> Error {
     error
         .context(last(verdict))
         .with_source(LastOutput(verdict.said.clone()))
 }
 
 /// Names the program in an error, with its last line of output.
-fn last(verdict: &Verdict) -> String {
+fn last(verdict: &GuardReport) -> String {
     let line = verdict.said.trim().lines().last().unwrap_or_default();
-    if verdict.ended == Ended::NotStarted || line.is_empty() {
+    if verdict.ended == ProgramEnd::NotStarted || line.is_empty() {
         return "the training program".to_owned();
     }
     let line = &line[..line.floor_char_boundary(WORDS_MAX)];

@@ -3,8 +3,8 @@
 //! the performance of the model before labels arrive.
 
 use crate::context::Trainer;
-use crate::data::{Rows, Target};
-use crate::judge::Predictor;
+use crate::data::{RowTarget, Rows};
+use crate::judge::OpenModel;
 use crate::random::mix;
 use crate::record::CompanionSummary;
 use crate::spec::{Algorithm, Spec, Trees};
@@ -12,7 +12,7 @@ use crate::split::Fold;
 use crate::{evaluation, export, learn};
 use bytes::Bytes;
 use ortus::core::error::Result;
-use ortus::observe::quality::answer::Answer;
+use ortus::observe::quality::answer::RowAnswer;
 
 /// The fewest stopping rows to fit a companion model to.
 const ROWS_MIN: usize = 500;
@@ -26,7 +26,7 @@ pub(super) fn learn_errors(
     spec: &Spec,
     rows: &Rows,
     fold: &Fold,
-    predictor: &mut Predictor,
+    predictor: &mut OpenModel,
 ) -> Result<Option<(Bytes, CompanionSummary)>> {
     if spec.fit.algorithm == Algorithm::Command || fold.stop.len() < ROWS_MIN {
         return Ok(None);
@@ -36,7 +36,7 @@ pub(super) fn learn_errors(
     };
     let own = Rows {
         frame: rows.frame.take(&fold.stop),
-        target: Target::Values(errors),
+        target: RowTarget::Values(errors),
         time: None,
         group: None,
         weight: None,
@@ -86,7 +86,7 @@ pub(super) fn learn_errors(
     };
     let expected = companion.predict(&rows.frame.take(&fold.test), &mut |_, _, _| {})?;
     let expected = expected.iter().map(|answer| {
-        if let Some(Answer::Value(v)) = answer {
+        if let Some(RowAnswer::Value(v)) = answer {
             *v
         } else {
             0.0
@@ -103,18 +103,20 @@ pub(super) fn learn_errors(
     Ok(Some((bytes, summary)))
 }
 
-fn errors(rows: &Rows, part: &[u32], predictor: &mut Predictor) -> Result<Option<Vec<f32>>> {
+fn errors(rows: &Rows, part: &[u32], predictor: &mut OpenModel) -> Result<Option<Vec<f32>>> {
     Ok(errors_of(rows, part, predictor)?.map(|errors| errors.iter().map(|e| *e as f32).collect()))
 }
 
 /// Returns the absolute errors of a model on some rows; none for classification, or if a prediction is missing.
-fn errors_of(rows: &Rows, part: &[u32], predictor: &mut Predictor) -> Result<Option<Vec<f64>>> {
-    let Target::Values(truths) = rows.target.take(part) else {
+fn errors_of(rows: &Rows, part: &[u32], predictor: &mut OpenModel) -> Result<Option<Vec<f64>>> {
+    let RowTarget::Values(truths) = rows.target.take(part) else {
         return Ok(None);
     };
     let answers = predictor.predict(&rows.frame.take(part), &mut |_, _, _| {})?;
-    let one = |(answer, truth): (&Option<Answer>, &f32)| match answer {
-        Some(Answer::Value(value)) if value.is_finite() => Some((value - f64::from(*truth)).abs()),
+    let one = |(answer, truth): (&Option<RowAnswer>, &f32)| match answer {
+        Some(RowAnswer::Value(value)) if value.is_finite() => {
+            Some((value - f64::from(*truth)).abs())
+        }
         _ => None,
     };
     Ok(answers.iter().zip(&truths).map(one).collect())

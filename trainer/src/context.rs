@@ -32,7 +32,7 @@ pub(crate) struct Trainer<'t> {
 }
 
 /// The outcome of a run.
-pub(crate) struct Outcome {
+pub(crate) struct RunOutcome {
     /// The version, if one was published by this run or an earlier one.
     pub version: Option<u64>,
     /// Whether this run published it.

@@ -18,7 +18,7 @@ mod tests;
 use crate::frame::Frame;
 use crate::spec::Spec;
 use chrono::{DateTime, Utc};
-pub(crate) use manifest::Manifest;
+pub(crate) use manifest::DataManifest;
 use ortus::core::error::Result;
 use ortus::storage::layout::Records;
 
@@ -47,26 +47,26 @@ impl Reach {
 pub(crate) struct Rows {
     /// The features, in the model's order.
     pub frame: Frame,
-    pub target: Target,
+    pub target: RowTarget,
     /// Microseconds since 1970.
     pub time: Option<Vec<i64>>,
     pub group: Option<Vec<u32>>,
     pub weight: Option<Vec<f32>>,
-    pub manifest: Manifest,
+    pub manifest: DataManifest,
     /// Notes for a person, such as rows that were left out.
     pub notes: Vec<String>,
 }
 
 /// The target of each row.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Target {
+pub(crate) enum RowTarget {
     Values(Vec<f32>),
     Classes { of: Vec<u32>, names: Vec<String> },
 }
 
 /// The most classes.
 pub(crate) const CLASSES_MAX: usize = ortus::core::model::task::CLASSES_MAX;
-impl Target {
+impl RowTarget {
     /// Returns the targets as numbers: the value, or the index of the class.
     pub(crate) fn numbers(&self) -> Vec<f32> {
         match self {
@@ -127,7 +127,7 @@ pub(crate) struct Looked {
 }
 
 /// Reads the columns of the data.
-pub(crate) async fn look(spec: &Spec) -> Result<Looked> {
+pub(crate) async fn read_columns(spec: &Spec) -> Result<Looked> {
     let (gathered, ..) = source::read(spec, &Reach::files()).await?;
     let mut looked = Looked {
         time: None,

@@ -17,14 +17,14 @@ use ortus::cli::print::{line, note};
 use ortus::client;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::SplitMix;
-use place::{Place, Running};
+use place::{DemoFolder, Running};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use stream::{Seen, Stream};
+use stream::{Stream, StreamTotals};
 use world::{Payment, World};
 
 /// The options of `ortus-trainer demo`.
@@ -60,11 +60,11 @@ pub(crate) fn run(arguments: &DemoArguments) -> Result<ExitCode> {
         None => temporary.path().to_owned(),
     };
 
-    let place = Place {
+    let place = DemoFolder {
         folder,
         is_offline: arguments.offline,
     };
-    let result = block_on(tour(&place, arguments.json))?;
+    let result = block_on(run_tour(&place, arguments.json))?;
     let held = result["held"] == json!(true);
     if arguments.json {
         line(&result.to_string());
@@ -104,7 +104,7 @@ impl Teller {
 }
 
 /// Runs the demonstration, and returns its result.
-async fn tour(place: &Place, is_json: bool) -> Result<Value> {
+async fn run_tour(place: &DemoFolder, is_json: bool) -> Result<Value> {
     let teller = Teller { is_json };
     let registry = place.registry();
     let mut world = World {
@@ -118,7 +118,7 @@ async fn tour(place: &Place, is_json: bool) -> Result<Value> {
     let next = next.display().to_string();
 
     let reason = ["--reason", "the first model"];
-    place.does(&[&["run", &first, "--registry", &registry], &reason[..]].concat())?;
+    place.run(&[&["run", &first, "--registry", &registry], &reason[..]].concat())?;
     teller.say(&format!(
         "version 1 is trained on {HISTORY} payments and is champion"
     ));
@@ -131,7 +131,7 @@ async fn tour(place: &Place, is_json: bool) -> Result<Value> {
     let mut stream = Stream {
         http: client::Http::connect(&http).await?,
         world,
-        seen: Seen::default(),
+        seen: StreamTotals::default(),
         unlabelled: VecDeque::new(),
     };
     let course = course::run(&mut stream, &teller).await;
@@ -140,7 +140,7 @@ async fn tour(place: &Place, is_json: bool) -> Result<Value> {
     // Captured files are written once a second.
     let lineage = lineage(place, &stream.seen.last_id).await?;
     print_lineage(&stream.seen.last_id, &lineage, &teller);
-    let runs = place.does(&["runs", MODEL, "--registry", &registry, "--json"])?;
+    let runs = place.run(&["runs", MODEL, "--registry", &registry, "--json"])?;
     let runs: Value =
         serde_json::from_str(&runs).map_err(|e| Error::internal("read the runs").with_source(e))?;
     let mut result = course::in_json(&stream.seen, &course);
@@ -185,10 +185,10 @@ const SERVER_SETTINGS: [&str; 8] = [
 ];
 
 /// Starts the server, and waits until it is ready; returns its HTTP address.
-async fn serve(place: &Place) -> Result<(Running, String)> {
+async fn serve(place: &DemoFolder) -> Result<(Running, String)> {
     let registry = place.registry();
-    let ports = place.at("ports.json").display().to_string();
-    let cache = place.at("cache").display().to_string();
+    let ports = place.path("ports.json").display().to_string();
+    let cache = place.path("cache").display().to_string();
     let mut arguments = vec![SERVER, "serve", "--registry", &registry];
     arguments.extend(["--cache", &cache, "--ports-file", &ports]);
     for listener in ["--http", "--grpc", "--ops", "--operator"] {
@@ -235,10 +235,10 @@ async fn is_ready(http: &str) -> bool {
 }
 
 /// Returns the lineage of a prediction, once it is captured.
-async fn lineage(place: &Place, id: &str) -> Result<Value> {
+async fn lineage(place: &DemoFolder, id: &str) -> Result<Value> {
     let until = Instant::now() + Duration::from_secs(30);
     loop {
-        let output = place.does(&[
+        let output = place.run(&[
             SERVER,
             "lineage",
             "--prediction",

@@ -2,10 +2,10 @@
 //! clusters of dependent rows, slices, and the gates of robustness and loading.
 
 use crate::context::Trainer;
-use crate::data::{Rows, Target};
-use crate::frame::{Frame, Values};
+use crate::data::{RowTarget, Rows};
+use crate::frame::{Frame, FrameValues};
 use crate::gate::{Gate, Slice, Verdict};
-use crate::judge::{Evaluation, LossMeasure, Predictor, judge};
+use crate::judge::{Evaluation, LossMeasure, OpenModel, judge};
 use crate::package;
 use crate::spec::Spec;
 use crate::split::Fold;
@@ -13,9 +13,9 @@ use bytes::Bytes;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::core::model::{ModelName, Version};
-use ortus::onnx::first_run::{GoldenRows, Prober, Subject};
+use ortus::onnx::first_run::{FirstRunSubject, GoldenRows, Prober};
 use ortus::onnx::graph::Graph;
-use ortus::onnx::runtime::{SessionOptions, Source};
+use ortus::onnx::runtime::{SessionOptions, SessionSource};
 use ortus::registry::manifest::{MODEL_PATH, Manifest};
 use std::path::PathBuf;
 
@@ -30,18 +30,18 @@ pub(super) fn open(
     bytes: Bytes,
     external_dir: Option<PathBuf>,
     columns: &[String],
-) -> Result<Predictor> {
+) -> Result<OpenModel> {
     let graph = Graph::read(bytes.clone())?;
     let external_dir = external_dir.filter(|_| !graph.external.is_empty());
     let session = trainer.engine.open(
-        &Source {
+        &SessionSource {
             bytes,
             external_dir,
         },
         &SessionOptions::single(),
     )?;
 
-    Predictor::new(&graph, columns, session)
+    OpenModel::new(&graph, columns, session)
 }
 
 /// The champion, and how well it predicts the test rows.
@@ -55,7 +55,7 @@ pub(super) async fn champion(
     trainer: &Trainer<'_>,
     name: &ModelName,
     frame: &Frame,
-    target: &Target,
+    target: &RowTarget,
     measure: LossMeasure,
 ) -> Result<Option<Champion>> {
     // Fails if the registry does not answer, which is not the same as no champion.
@@ -123,8 +123,10 @@ pub(super) fn slices(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<Slice> {
         let edges = quarters(&column.values, &fold.train);
         for (place, row) in fold.test.iter().enumerate() {
             let part = match &column.values {
-                Values::Words(words) => words.get(*row as usize).unwrap_or("(missing)").to_owned(),
-                Values::Numbers(all) => match all[*row as usize] {
+                FrameValues::Words(words) => {
+                    words.get(*row as usize).unwrap_or("(missing)").to_owned()
+                }
+                FrameValues::Numbers(all) => match all[*row as usize] {
                     v if v.is_nan() => "(missing)".to_owned(),
                     v => format!(
                         "part {} of {}",
@@ -150,8 +152,8 @@ pub(super) fn slices(spec: &Spec, rows: &Rows, fold: &Fold) -> Vec<Slice> {
 }
 
 /// Returns the quartiles of a column.
-fn quarters(values: &Values, rows: &[u32]) -> Vec<f32> {
-    let Values::Numbers(all) = values else {
+fn quarters(values: &FrameValues, rows: &[u32]) -> Vec<f32> {
+    let FrameValues::Numbers(all) = values else {
         return Vec::new();
     };
     let mut sorted: Vec<f32> = rows
@@ -170,7 +172,7 @@ fn quarters(values: &Values, rows: &[u32]) -> Vec<f32> {
 
 /// Checks that predictions do not depend on the batch, and that a row of missing values is predicted.
 pub(super) fn robust(
-    predictor: &mut Predictor,
+    predictor: &mut OpenModel,
     rows: &Rows,
     fold: &Fold,
     must_predict_missing_row: bool,
@@ -213,7 +215,7 @@ pub(super) fn mechanical(prober: Option<&Prober>, bytes: &Bytes, run: &Digest) -
         );
     };
 
-    let subject = Subject {
+    let subject = FirstRunSubject {
         digest: *run,
         bytes,
         external_dir: None,

@@ -7,9 +7,9 @@ mod tests;
 use crate::gate::{Slice, TestRows};
 use crate::interval::mean;
 use crate::judge::Evaluation;
-use crate::page::{Figure, Line, Part, Points, Run, render};
+use crate::page::{Figure, PlotSeries, Points, Run, SliceDifference, render};
 use crate::record::RunRecord;
-use ortus::observe::quality::answer::{Answer, Truth};
+use ortus::observe::quality::answer::{RowAnswer, Truth};
 
 /// Scores of a class, the highest first, and whether each row is of the class.
 type Scored = Vec<(f64, bool)>;
@@ -54,8 +54,8 @@ pub(super) fn page(
 fn classes(model: &Evaluation) -> Option<usize> {
     let answers = model.answers.iter().flatten();
     answers.into_iter().find_map(|answer| match answer {
-        Answer::Class(_, scores) => Some(scores.len()),
-        Answer::Value(_) => None,
+        RowAnswer::Class(_, scores) => Some(scores.len()),
+        RowAnswer::Value(_) => None,
     })
 }
 
@@ -126,7 +126,7 @@ fn scatter(pairs: &[(f64, f64)]) -> Figure {
     Figure {
         title: "Predictions against labels".to_owned(),
         lines: vec![
-            Line {
+            PlotSeries {
                 name: "this model".to_owned(),
                 is_joined: false,
                 points,
@@ -137,8 +137,8 @@ fn scatter(pairs: &[(f64, f64)]) -> Figure {
     }
 }
 
-fn line(name: &str, points: Points) -> Line {
-    Line {
+fn line(name: &str, points: Points) -> PlotSeries {
+    PlotSeries {
         name: name.to_owned(),
         is_joined: true,
         points,
@@ -147,8 +147,8 @@ fn line(name: &str, points: Points) -> Line {
 
 /// Returns the score of a class for each row.
 fn scores(judged: &Evaluation, class: usize) -> Scored {
-    let one = |(answer, truth): (&Option<Answer>, &Truth)| match (answer, truth) {
-        (Some(Answer::Class(_, scores)), Truth::Class(truth)) => {
+    let one = |(answer, truth): (&Option<RowAnswer>, &Truth)| match (answer, truth) {
+        (Some(RowAnswer::Class(_, scores)), Truth::Class(truth)) => {
             Some((f64::from(*scores.get(class)?), *truth == class))
         }
         _ => None,
@@ -184,7 +184,7 @@ fn counts(scores: &Scored) -> Vec<(usize, usize)> {
     found
 }
 
-fn thinned(points: Points) -> Points {
+fn limit_points(points: Points) -> Points {
     let step = points.len().div_ceil(POINTS).max(1);
     let last = points.last().copied();
     let mut kept: Vec<(f64, f64)> = points.into_iter().step_by(step).collect();
@@ -201,7 +201,7 @@ fn roc(scores: &Scored) -> Points {
     let points = counts
         .iter()
         .map(|(of, other)| (share(*other, others), share(*of, all)));
-    thinned(std::iter::once((0.0, 0.0)).chain(points).collect())
+    limit_points(std::iter::once((0.0, 0.0)).chain(points).collect())
 }
 
 fn precision(scores: &Scored) -> Points {
@@ -209,7 +209,7 @@ fn precision(scores: &Scored) -> Points {
     let Some((all, _)) = counts.last().copied() else {
         return Vec::new();
     };
-    thinned(
+    limit_points(
         counts
             .iter()
             .map(|(of, other)| {
@@ -242,8 +242,8 @@ fn calibration(scores: &Scored) -> Points {
 
 /// Labels with predictions.
 fn values(judged: &Evaluation) -> Points {
-    let one = |(answer, truth): (&Option<Answer>, &Truth)| match (answer, truth) {
-        (Some(Answer::Value(value)), Truth::Value(truth)) if value.is_finite() => {
+    let one = |(answer, truth): (&Option<RowAnswer>, &Truth)| match (answer, truth) {
+        (Some(RowAnswer::Value(value)), Truth::Value(truth)) if value.is_finite() => {
             Some((*truth, *value))
         }
         _ => None,
@@ -286,7 +286,7 @@ fn comparisons(
     model: &Evaluation,
     champion: &Evaluation,
     confidence: f64,
-) -> Vec<Part> {
+) -> Vec<SliceDifference> {
     let whole = Slice {
         name: "all rows".to_owned(),
         rows: (0..model.losses.len() as u32).collect(),
@@ -301,7 +301,7 @@ fn comparisons(
             .map(|row| model.losses[row] - champion.losses[row]);
         let cluster: Vec<u32> = of.map(|row| rows.cluster[row]).collect();
         let found = mean(&worse.collect::<Vec<f64>>(), &cluster, confidence);
-        Part {
+        SliceDifference {
             name: slice.name.clone(),
             rows: slice.rows.len(),
             worse: (found.low, found.mean, found.high),

@@ -7,9 +7,9 @@ mod linear;
 mod trees;
 
 use crate::features::{ABSENT, Feature, OTHER};
-use crate::model::{Learned, Model};
+use crate::model::{Learned, TrainedModel};
 use crate::tensors::{LABEL, NUMBERS, PROBABILITIES, VALUE};
-use graph::{Graph, Kind, Operator};
+use graph::{ElementType, GraphBuilder, OnnxOperator};
 use ortus::core::model::{Dim, Signature, TensorSpec};
 use ortus::core::tensor::DType;
 
@@ -18,14 +18,14 @@ const NAMED_MAX: usize = 64;
 
 /// An input of the graph, with its features.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Input {
+pub(crate) struct GraphInput {
     pub name: String,
     pub features: Vec<usize>,
 }
 
 /// Returns the graph's inputs, in their order.
-pub(crate) fn inputs(features: &[Feature]) -> Vec<Input> {
-    let alone = |at: usize| Input {
+pub(crate) fn inputs(features: &[Feature]) -> Vec<GraphInput> {
+    let alone = |at: usize| GraphInput {
         name: features[at].name.clone(),
         features: vec![at],
     };
@@ -36,7 +36,7 @@ pub(crate) fn inputs(features: &[Feature]) -> Vec<Input> {
         (0..features.len()).partition(|at| features[*at].categories.is_none());
     let mut all = Vec::new();
     if !numbers.is_empty() {
-        all.push(Input {
+        all.push(GraphInput {
             name: NUMBERS.to_owned(),
             features: numbers,
         });
@@ -62,7 +62,7 @@ fn whole(classes: &[String]) -> Option<Vec<i64>> {
 }
 
 /// Returns the signature of the graph.
-pub(crate) fn signature(model: &Model) -> Signature {
+pub(crate) fn signature(model: &TrainedModel) -> Signature {
     let rows = |more: Vec<Dim>| Some([vec![Dim::Dynamic], more].concat());
     let spec = |name: &str, dtype, more| TensorSpec {
         name: name.to_owned(),
@@ -70,7 +70,7 @@ pub(crate) fn signature(model: &Model) -> Signature {
         shape: rows(more),
     };
 
-    let input = |input: &Input| {
+    let input = |input: &GraphInput| {
         let is_word = model.features[input.features[0]].categories.is_some();
         let dtype = if is_word { DType::String } else { DType::F32 };
         spec(&input.name, dtype, vec![Dim::Fixed(input.features.len())])
@@ -99,13 +99,13 @@ pub(crate) fn signature(model: &Model) -> Signature {
 }
 
 /// Writes the model as ONNX, with metadata `properties`.
-pub(crate) fn export(model: &Model, about: &str, properties: &[(&str, String)]) -> Vec<u8> {
-    let mut graph = Graph::default();
+pub(crate) fn export(model: &TrainedModel, about: &str, properties: &[(&str, String)]) -> Vec<u8> {
+    let mut graph = GraphBuilder::default();
     for input in &signature(model).inputs {
         let kind = if input.dtype == DType::String {
-            Kind::Text
+            ElementType::Text
         } else {
-            Kind::Float
+            ElementType::Float
         };
         graph.input(&input.name, kind, &dims(input));
     }
@@ -122,9 +122,9 @@ pub(crate) fn export(model: &Model, about: &str, properties: &[(&str, String)]) 
     answer(&mut graph, model, &scores);
     for output in &signature(model).outputs {
         let kind = match output.dtype {
-            DType::String => Kind::Text,
-            DType::I64 => Kind::Whole,
-            _ => Kind::Float,
+            DType::String => ElementType::Text,
+            DType::I64 => ElementType::Whole,
+            _ => ElementType::Float,
         };
         graph.output(&output.name, kind, &dims(output));
     }
@@ -141,7 +141,7 @@ fn dims(spec: &TensorSpec) -> Vec<i64> {
 }
 
 /// Returns every feature as a number, in their order: [rows, features].
-fn matrix(graph: &mut Graph, features: &[Feature]) -> String {
+fn matrix(graph: &mut GraphBuilder, features: &[Feature]) -> String {
     let all = inputs(features);
     let order: Vec<usize> = all
         .iter()
@@ -167,13 +167,13 @@ fn matrix(graph: &mut Graph, features: &[Feature]) -> String {
         .iter()
         .enumerate()
         .for_each(|(at, feature)| places[*feature] = at as i64);
-    let places = graph.whole(&places, &[places.len() as i64]);
+    let places = graph.integer_constant(&places, &[places.len() as i64]);
 
     graph.node("Gather", &[&joined, &places], &[("axis", 1.into())])
 }
 
 /// Returns an input as numbers: a category by its code.
-fn number(graph: &mut Graph, input: &Input, features: &[Feature]) -> String {
+fn number(graph: &mut GraphBuilder, input: &GraphInput, features: &[Feature]) -> String {
     match &features[input.features[0]].categories {
         None => input.name.clone(),
         Some(known) => {
@@ -197,7 +197,7 @@ fn number(graph: &mut Graph, input: &Input, features: &[Feature]) -> String {
 }
 
 /// Adds the outputs, computed from scores.
-fn answer(graph: &mut Graph, model: &Model, scores: &str) {
+fn answer(graph: &mut GraphBuilder, model: &TrainedModel, scores: &str) {
     let Some(classes) = &model.classes else {
         graph.name("Identity", &[scores], &[], VALUE);
         return;
@@ -219,7 +219,7 @@ fn answer(graph: &mut Graph, model: &Model, scores: &str) {
 
     let places: Vec<i64> = (0..classes.len() as i64).collect();
     let keys = ("keys_int64s", places.as_slice().into());
-    let encoder = Operator {
+    let encoder = OnnxOperator {
         domain: "ai.onnx.ml",
         op: "LabelEncoder",
     };

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::frame::{Frame, Values};
+use crate::frame::{Frame, FrameValues};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -29,8 +29,8 @@ impl Feature {
     pub(crate) fn learn(frame: &Frame, at: usize, rows: &[u32]) -> Self {
         let column = &frame.columns[at];
         let categories = match &column.values {
-            Values::Numbers(_) => None,
-            Values::Words(words) => {
+            FrameValues::Numbers(_) => None,
+            FrameValues::Words(words) => {
                 let mut counts = vec![0_u64; words.list.len()];
                 for row in rows {
                     if let Some(count) = counts.get_mut(words.codes[*row as usize] as usize) {

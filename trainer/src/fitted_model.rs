@@ -6,10 +6,10 @@ use crate::command::exchange::{ProgramOutput, ProgramPredictions, ProgramReport}
 use crate::data::Rows;
 use crate::fit::trees::Round;
 use crate::frame::Frame;
-use crate::judge::Predictor;
-use crate::model::Model;
+use crate::judge::OpenModel;
+use crate::model::TrainedModel;
 use crate::parity::{self, Parity};
-use crate::record::{Importance, Metrics};
+use crate::record::{Importance, MetricValues};
 use crate::spec::{Algorithm, Spec};
 use crate::split::Fold;
 use crate::{command, export, learn};
@@ -25,7 +25,7 @@ const PARITY_ROWS: usize = 20_000;
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FittedModel {
-    Ours(Box<Model>),
+    Ours(Box<TrainedModel>),
     Program {
         said: ProgramReport,
         claims: ProgramPredictions,
@@ -88,7 +88,7 @@ impl FittedModel {
     pub(crate) fn parity(
         &self,
         spec: &Spec,
-        predictor: &mut Predictor,
+        predictor: &mut OpenModel,
         rows: &Rows,
         fold: &Fold,
     ) -> Result<Parity> {
@@ -101,7 +101,7 @@ impl FittedModel {
             Self::Program { claims, .. } => {
                 let frame: Frame = rows.frame.take(&fold.test);
                 let answers = predictor.predict(&frame, &mut |_, _, _| {})?;
-                let places = predictor.places(&rows.target)?;
+                let places = predictor.class_indices(&rows.target)?;
                 compare(claims, &answers, &places, spec.program.parity_max)
             }
         }
@@ -139,7 +139,7 @@ impl FittedModel {
     }
 
     /// Returns the metrics that a training program reported.
-    pub(crate) fn own_metrics(&self) -> Option<Metrics> {
+    pub(crate) fn own_metrics(&self) -> Option<MetricValues> {
         match self {
             Self::Program { said, .. } if !said.metrics.is_empty() => {
                 Some(said.metrics.clone().into())
@@ -176,7 +176,7 @@ impl FittedModel {
 }
 
 /// Returns the metadata of the graph.
-fn properties(spec: &Spec, model: &Model, run: &str) -> Vec<(&'static str, String)> {
+fn properties(spec: &Spec, model: &TrainedModel, run: &str) -> Vec<(&'static str, String)> {
     let mut all = vec![
         ("run", run.to_owned()),
         ("target", spec.schema.target.clone()),

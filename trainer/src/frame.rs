@@ -12,41 +12,41 @@ pub(crate) const MISSING: u32 = u32::MAX;
 /// Columns of the same length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Frame {
-    pub columns: Vec<Column>,
+    pub columns: Vec<FrameColumn>,
     pub rows: usize,
 }
 
 /// A named column.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Column {
+pub(crate) struct FrameColumn {
     pub name: String,
-    pub values: Values,
+    pub values: FrameValues,
 }
 
 /// The values of a column.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Values {
+pub(crate) enum FrameValues {
     /// NaN if missing.
     Numbers(Vec<f32>),
-    Words(Words),
+    Words(WordCodes),
 }
 
 /// Words by code, [`MISSING`] if there is none.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Words {
+pub(crate) struct WordCodes {
     pub codes: Vec<u32>,
     pub list: Vec<String>,
 }
 
 impl Frame {
     /// Returns a column by its name.
-    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
+    pub(crate) fn column(&self, name: &str) -> Option<&FrameColumn> {
         self.columns.iter().find(|c| c.name == name)
     }
 
     /// Returns the rows at these indices. Words keep their whole list.
     pub(crate) fn take(&self, rows: &[u32]) -> Self {
-        let columns = self.columns.iter().map(|c| Column {
+        let columns = self.columns.iter().map(|c| FrameColumn {
             name: c.name.clone(),
             values: c.values.take(rows),
         });
@@ -57,11 +57,11 @@ impl Frame {
     }
 }
 
-impl Values {
+impl FrameValues {
     fn take(&self, rows: &[u32]) -> Self {
         match self {
             Self::Numbers(all) => Self::Numbers(rows.iter().map(|r| all[*r as usize]).collect()),
-            Self::Words(words) => Self::Words(Words {
+            Self::Words(words) => Self::Words(WordCodes {
                 codes: rows.iter().map(|r| words.codes[*r as usize]).collect(),
                 list: words.list.clone(),
             }),
@@ -69,7 +69,7 @@ impl Values {
     }
 }
 
-impl Words {
+impl WordCodes {
     /// Returns the word of a row.
     pub(crate) fn get(&self, row: usize) -> Option<&str> {
         self.list.get(self.codes[row] as usize).map(String::as_str)
@@ -79,7 +79,7 @@ impl Words {
 /// Encodes words.
 #[derive(Default)]
 pub(crate) struct Coder {
-    words: Words,
+    words: WordCodes,
     known: HashMap<String, u32>,
 }
 
@@ -104,7 +104,7 @@ impl Coder {
     }
 
     /// Returns the words so far.
-    pub(crate) fn finish(self) -> Words {
+    pub(crate) fn finish(self) -> WordCodes {
         self.words
     }
 }

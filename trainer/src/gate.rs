@@ -61,7 +61,7 @@ impl Gate {
 
     /// Compares an interval with a threshold, lower being better: passes if the
     /// upper bound is at most the threshold, fails if the lower bound is above it.
-    fn below(name: &str, found: Interval, threshold: f64, what: &str) -> Self {
+    fn compare_with_threshold(name: &str, found: Interval, threshold: f64, what: &str) -> Self {
         let verdict = if found.high <= threshold {
             Verdict::Pass
         } else if found.low > threshold {
@@ -85,7 +85,7 @@ impl Gate {
 }
 
 /// Returns the verdict on the model: the worst of its gates.
-pub(crate) fn whole(gates: &[Gate]) -> Verdict {
+pub(crate) fn overall_verdict(gates: &[Gate]) -> Verdict {
     gates
         .iter()
         .map(|g| g.verdict)
@@ -133,13 +133,13 @@ pub(crate) fn judge(
             ));
         }
         Some(Ok(champion)) => {
-            let comparison = Comparison {
+            let comparison = ChampionComparison {
                 gates,
                 rows,
                 model,
                 champion,
             };
-            found.push(comparison.whole());
+            found.push(comparison.all_rows());
             if !rows.slices.is_empty() {
                 found.push(comparison.slices());
             }
@@ -184,7 +184,7 @@ fn bound(gates: &Gates, rows: &TestRows<'_>, model: &Evaluation) -> Gate {
         };
     };
 
-    Gate::below("bound", found, bound, name)
+    Gate::compare_with_threshold("bound", found, bound, name)
 }
 
 /// Compares the expected calibration error with `calibration_max`.
@@ -227,18 +227,18 @@ fn calibration(gates: &Gates, model: &Evaluation) -> Gate {
 }
 
 /// A model beside the champion, on the same rows.
-struct Comparison<'c> {
+struct ChampionComparison<'c> {
     gates: &'c Gates,
     rows: &'c TestRows<'c>,
     model: &'c Evaluation,
     champion: &'c Evaluation,
 }
 
-impl Comparison<'_> {
+impl ChampionComparison<'_> {
     /// Compares all rows.
-    fn whole(&self) -> Gate {
+    fn all_rows(&self) -> Gate {
         let all: Vec<u32> = (0..self.model.losses.len() as u32).collect();
-        let limits = Limits {
+        let limits = GateLimits {
             regression_max: self.gates.regression_max,
             certainty: self.gates.confidence,
         };
@@ -249,7 +249,7 @@ impl Comparison<'_> {
     fn slices(&self) -> Gate {
         let large = self.rows.slices.iter();
         let slices: Vec<&Slice> = large.filter(|s| s.rows.len() >= SLICE_ROWS_MIN).collect();
-        let limits = Limits {
+        let limits = GateLimits {
             regression_max: self.gates.slice_regression_max,
             // Of many slices one is easily worse by chance (Bonferroni).
             certainty: 1.0 - (1.0 - self.gates.confidence) / slices.len().max(1) as f64,
@@ -275,7 +275,7 @@ impl Comparison<'_> {
     }
 
     /// Compares some rows one by one: how much worse the model is than the champion.
-    fn compare(&self, name: &str, rows: &[u32], limits: &Limits) -> Gate {
+    fn compare(&self, name: &str, rows: &[u32], limits: &GateLimits) -> Gate {
         let loss = |evaluation: &Evaluation, row: u32| evaluation.losses[row as usize];
         let worse: Vec<f64> = rows
             .iter()
@@ -290,7 +290,7 @@ impl Comparison<'_> {
         let found = mean(&worse, &cluster, limits.certainty);
         let measure = self.rows.measure.name();
         let what = format!("{measure} minus the champion's ({before:.6})");
-        let gate = Gate::below(name, found, limits.regression_max * before, &what);
+        let gate = Gate::compare_with_threshold(name, found, limits.regression_max * before, &what);
 
         let is_same = !worse.is_empty() && worse.iter().all(|w| *w == 0.0);
         if is_same && limits.regression_max >= 0.0 {
@@ -306,7 +306,7 @@ impl Comparison<'_> {
 }
 
 /// How much worse than the champion a model may be, and how sure a gate must be.
-struct Limits {
+struct GateLimits {
     /// A share of the champion's loss.
     regression_max: f64,
     certainty: f64,

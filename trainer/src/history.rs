@@ -1,6 +1,6 @@
 //! The history of a model's runs and their results, in the registry's store.
 
-use crate::data::Manifest;
+use crate::data::DataManifest;
 use crate::event_key::EventKey;
 use crate::record::RunRecord;
 use bytes::Bytes;
@@ -91,12 +91,12 @@ impl RecordedRun {
 }
 
 /// The runs of a model in the store.
-pub(crate) struct History {
+pub(crate) struct RunHistory {
     records: Records,
     model: ModelName,
 }
 
-impl History {
+impl RunHistory {
     pub(crate) fn new(records: Records, model: ModelName) -> Self {
         Self { records, model }
     }
@@ -132,7 +132,7 @@ impl History {
     }
 
     /// Stores the manifest of a dataset under its digest.
-    pub(crate) async fn keep_data(&self, digest: &Digest, manifest: &Manifest) -> Result<()> {
+    pub(crate) async fn keep_data(&self, digest: &Digest, manifest: &DataManifest) -> Result<()> {
         let key = format!(
             "train/{}/data/{}.json",
             self.model,

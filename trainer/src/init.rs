@@ -1,7 +1,7 @@
 //! Writes a first `train.toml` from the columns of the data.
 
-use crate::data::{self, Reach, Rows, Target};
-use crate::frame::Values;
+use crate::data::{self, Reach, RowTarget, Rows};
+use crate::frame::FrameValues;
 use crate::spec::Spec;
 use ortus::core::error::{Result, short};
 use ortus::core::model::ModelName;
@@ -37,7 +37,7 @@ pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
     spec.schema.target = target.to_owned();
     spec.data.unlabelled_max = 1.0;
 
-    let looked = data::look(&spec).await?;
+    let looked = data::read_columns(&spec).await?;
     let is_other_time = |name: &&String| Some(*name) != looked.time.as_ref();
     let other_times = looked.times.iter().filter(is_other_time);
     spec.schema.ignore = other_times.chain(&looked.unfit).cloned().collect();
@@ -60,8 +60,8 @@ fn text(spec: &Spec, name: &str, at: &str, rows: &Rows) -> String {
         let _ = writeln!(out, "time = {}", quoted(time));
     }
     let task = match &rows.target {
-        Target::Values(_) => "regression",
-        Target::Classes { .. } => "classification",
+        RowTarget::Values(_) => "regression",
+        RowTarget::Classes { .. } => "classification",
     };
     let _ = writeln!(out, "task = \"{task}\"");
     out.push_str(&ignored(&spec.schema.ignore, rows));
@@ -97,14 +97,14 @@ fn ignored(unfit: &[String], rows: &Rows) -> String {
 }
 
 /// Returns how a column only names the rows, and so predicts nothing.
-fn only_names_rows(values: &Values, rows: usize) -> Option<&'static str> {
+fn only_names_rows(values: &FrameValues, rows: usize) -> Option<&'static str> {
     if rows <= ROWS_MIN {
         return None;
     }
     match values {
         // Nearly every row has its own value.
-        Values::Words(words) if words.list.len() * 10 > rows * 9 => Some("identifies the row"),
-        Values::Numbers(all) if all.windows(2).all(|pair| pair[1] == pair[0] + 1.0) => {
+        FrameValues::Words(words) if words.list.len() * 10 > rows * 9 => Some("identifies the row"),
+        FrameValues::Numbers(all) if all.windows(2).all(|pair| pair[1] == pair[0] + 1.0) => {
             Some("counts the rows")
         }
         _ => None,

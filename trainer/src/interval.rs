@@ -57,7 +57,7 @@ pub(crate) fn mean(values: &[f64], cluster: &[u32], certainty: f64) -> Interval 
 
     let k = clusters as f64;
     let variance = sums.values().map(|s| s * s).sum::<f64>() * k / (k - 1.0) / (n * n);
-    let mut reach = student(certainty, k - 1.0) * variance.sqrt();
+    let mut reach = student_quantile(certainty, k - 1.0) * variance.sqrt();
     if variance == 0.0 {
         // Without variance, the bound is the rule of three: about 3/n (Hanley and
         // Lippman-Hand 1983).
@@ -74,7 +74,7 @@ pub(crate) fn mean(values: &[f64], cluster: &[u32], certainty: f64) -> Interval 
 }
 
 /// Returns the quantile of Student's distribution (Cornish and Fisher 1938).
-fn student(certainty: f64, freedom: f64) -> f64 {
+fn student_quantile(certainty: f64, freedom: f64) -> f64 {
     let z = normal(certainty);
     let (z3, z5, z7) = (z.powi(3), z.powi(5), z.powi(7));
     z + (z3 + z) / (4.0 * freedom)

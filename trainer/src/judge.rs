@@ -1,15 +1,15 @@
 //! Evaluates a version: predicts rows through ONNX Runtime and computes the loss
 //! of each row. The champion and the new model go through the same code.
 
-use crate::data::Target;
-use crate::frame::{Frame, Values};
+use crate::data::RowTarget;
+use crate::frame::{Frame, FrameValues};
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
 use ortus::core::model::task::{Classification, Task, Wish};
 use ortus::core::model::{Dim, Signature, TensorSpec};
 use ortus::core::tensor::{DType, Strings, Tensor, View};
 use ortus::observe::profile::width;
-use ortus::observe::quality::answer::{Answer, Truth, answers};
+use ortus::observe::quality::answer::{RowAnswer, Truth, answers};
 use ortus::observe::quality::measure::{Measures, measure as measures_of};
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::Session;
@@ -21,10 +21,10 @@ const RUN_ROWS: usize = 4_096;
 const CLIP: f64 = 1e-7;
 
 /// Called with inputs, outputs and row range of each batch.
-pub(crate) type Shown<'s> = dyn FnMut(&[Tensor], &[Tensor], Range<usize>) + 's;
+pub(crate) type BatchCallback<'s> = dyn FnMut(&[Tensor], &[Tensor], Range<usize>) + 's;
 
 /// A model file that is open for predictions.
-pub(crate) struct Predictor {
+pub(crate) struct OpenModel {
     pub signature: Signature,
     pub task: Task,
     /// The column names of its inputs.
@@ -32,7 +32,7 @@ pub(crate) struct Predictor {
     pub session: Box<dyn Session>,
 }
 
-impl Predictor {
+impl OpenModel {
     /// Opens a model. Refuses a model whose inputs are not columns, or whose task is
     /// unknown.
     pub(crate) fn new(
@@ -69,8 +69,8 @@ impl Predictor {
     pub(crate) fn predict(
         &mut self,
         frame: &Frame,
-        each: &mut Shown<'_>,
-    ) -> Result<Vec<Option<Answer>>> {
+        each: &mut BatchCallback<'_>,
+    ) -> Result<Vec<Option<RowAnswer>>> {
         let mut all = Vec::with_capacity(frame.rows);
         let mut from = 0;
         while from < frame.rows {
@@ -110,7 +110,7 @@ impl Predictor {
 }
 
 /// Returns a column that the model takes. Refuses one that the data does not have.
-fn column<'f>(frame: &'f Frame, name: &str) -> Result<&'f Values> {
+fn column<'f>(frame: &'f Frame, name: &str) -> Result<&'f FrameValues> {
     let found = frame.column(name).map(|column| &column.values);
     found.ok_or_else(|| {
         Error::precondition(format!(
@@ -121,7 +121,7 @@ fn column<'f>(frame: &'f Frame, name: &str) -> Result<&'f Values> {
 }
 
 /// Returns some rows of columns, as the tensor of an input. Refuses columns of another type.
-fn tensor_of(spec: &TensorSpec, columns: &[&Values], rows: &Range<usize>) -> Result<Tensor> {
+fn tensor_of(spec: &TensorSpec, columns: &[&FrameValues], rows: &Range<usize>) -> Result<Tensor> {
     let other_type = || {
         Error::precondition(format!(
             "input '{}' has another type than the column of the data",
@@ -136,8 +136,8 @@ fn tensor_of(spec: &TensorSpec, columns: &[&Values], rows: &Range<usize>) -> Res
 
     if spec.dtype == DType::String {
         let words = columns.iter().map(|values| match values {
-            Values::Words(words) => Ok(words),
-            Values::Numbers(_) => Err(other_type()),
+            FrameValues::Words(words) => Ok(words),
+            FrameValues::Numbers(_) => Err(other_type()),
         });
         let words = words.collect::<Result<Vec<_>>>()?;
         let all = rows
@@ -147,8 +147,8 @@ fn tensor_of(spec: &TensorSpec, columns: &[&Values], rows: &Range<usize>) -> Res
     }
 
     let numbers = columns.iter().map(|values| match values {
-        Values::Numbers(all) => Ok(all),
-        Values::Words(_) => Err(other_type()),
+        FrameValues::Numbers(all) => Ok(all),
+        FrameValues::Words(_) => Err(other_type()),
     });
     let numbers = numbers.collect::<Result<Vec<_>>>()?;
     let all = rows
@@ -166,13 +166,13 @@ fn tensor_of(spec: &TensorSpec, columns: &[&Values], rows: &Range<usize>) -> Res
 }
 
 /// Converts targets to labels of a task. Refuses classes that it does not have.
-pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
+pub(crate) fn truths(target: &RowTarget, task: &Task) -> Result<Vec<Truth>> {
     match (target, task) {
-        (Target::Values(values), Task::Regression(_)) => {
+        (RowTarget::Values(values), Task::Regression(_)) => {
             Ok(values.iter().map(|v| Truth::Value(f64::from(*v))).collect())
         }
-        (Target::Classes { of, names }, Task::Classification(task)) => {
-            let places = places(names, task)?;
+        (RowTarget::Classes { of, names }, Task::Classification(task)) => {
+            let places = class_indices(names, task)?;
             Ok(of
                 .iter()
                 .map(|class| Truth::Class(places[*class as usize]))
@@ -185,7 +185,7 @@ pub(crate) fn truths(target: &Target, task: &Task) -> Result<Vec<Truth>> {
 }
 
 /// Returns the indices of classes in a model. Refuses a class that it does not have.
-fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
+fn class_indices(names: &[String], task: &Classification) -> Result<Vec<usize>> {
     let place = |name: &String| {
         task.class(name)
             .ok_or_else(|| Error::precondition(format!("the model has no class '{}'", short(name))))
@@ -193,12 +193,14 @@ fn places(names: &[String], task: &Classification) -> Result<Vec<usize>> {
     names.iter().map(place).collect()
 }
 
-impl Predictor {
+impl OpenModel {
     /// Returns the index of each class of a target in the model; empty for regression.
-    pub(crate) fn places(&self, target: &Target) -> Result<Vec<usize>> {
+    pub(crate) fn class_indices(&self, target: &RowTarget) -> Result<Vec<usize>> {
         match (target, &self.task) {
-            (Target::Values(_), Task::Regression(_)) => Ok(Vec::new()),
-            (Target::Classes { names, .. }, Task::Classification(task)) => places(names, task),
+            (RowTarget::Values(_), Task::Regression(_)) => Ok(Vec::new()),
+            (RowTarget::Classes { names, .. }, Task::Classification(task)) => {
+                class_indices(names, task)
+            }
             _ => Err(Error::precondition(
                 "the model is of another task than the data: classification against regression",
             )),
@@ -249,9 +251,9 @@ impl LossMeasure {
     }
 
     /// Returns the loss of a prediction; a missing one has the largest loss.
-    fn loss(self, answer: Option<&Answer>, truth: Truth) -> f64 {
+    fn loss(self, answer: Option<&RowAnswer>, truth: Truth) -> f64 {
         match (answer, truth) {
-            (Some(Answer::Class(class, scores)), Truth::Class(truth)) => {
+            (Some(RowAnswer::Class(class, scores)), Truth::Class(truth)) => {
                 let score = |class: usize| scores.get(class).map_or(0.0, |s| f64::from(*s));
                 match self {
                     Self::LogLoss => -score(truth).clamp(CLIP, 1.0).ln(),
@@ -268,7 +270,7 @@ impl LossMeasure {
                     _ => f64::from(u8::from(*class as usize != truth)),
                 }
             }
-            (Some(Answer::Value(value)), Truth::Value(truth)) => match self {
+            (Some(RowAnswer::Value(value)), Truth::Value(truth)) => match self {
                 Self::SquaredError => (value - truth).powi(2),
                 _ => (value - truth).abs(),
             },
@@ -296,15 +298,15 @@ pub(crate) struct Evaluation {
     pub losses: Vec<f64>,
     pub measures: Measures,
     /// Predictions and labels, with the class indices of the model.
-    pub answers: Vec<Option<Answer>>,
+    pub answers: Vec<Option<RowAnswer>>,
     pub truths: Vec<Truth>,
 }
 
 /// Predicts rows and compares the predictions with the labels.
 pub(crate) fn judge(
-    predictor: &mut Predictor,
+    predictor: &mut OpenModel,
     frame: &Frame,
-    target: &Target,
+    target: &RowTarget,
     measure: LossMeasure,
 ) -> Result<Evaluation> {
     let truths = truths(target, &predictor.task)?;

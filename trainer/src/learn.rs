@@ -6,10 +6,10 @@ use crate::features::Feature;
 use crate::fit::bins::{Binned, Cut};
 use crate::fit::encode::Labelled;
 use crate::fit::trees::loss::Loss;
-use crate::fit::trees::{self, Round, Sample};
+use crate::fit::trees::{self, Round, TreeRows};
 use crate::fit::{linear, mlp};
 use crate::frame::Frame;
-use crate::model::{Learned, Model, loss};
+use crate::model::{Learned, TrainedModel, loss};
 use crate::spec::{Algorithm, Spec};
 use crate::split::Fold;
 use ortus::core::error::{Error, Result};
@@ -21,7 +21,7 @@ pub(crate) fn learn(
     rows: &Rows,
     fold: &Fold,
     watch: &mut dyn FnMut(Round),
-) -> Result<Model> {
+) -> Result<TrainedModel> {
     let classes = rows.target.classes().map(<[String]>::to_vec);
     let features = (0..rows.frame.columns.len())
         .map(|column| Feature::learn(&rows.frame, column, &fold.train))
@@ -43,7 +43,7 @@ pub(crate) fn learn(
         Algorithm::Command => return Err(Error::internal("a training program fits its own model")),
     };
 
-    let model = Model {
+    let model = TrainedModel {
         features: fit.features,
         classes,
         learned,
@@ -70,15 +70,15 @@ struct Fit<'f> {
 }
 
 /// The targets and the weights of a part of the rows.
-struct Part {
+struct WeightedTargets {
     targets: Vec<f32>,
     weights: Option<Vec<f32>>,
 }
 
 impl Fit<'_> {
-    fn part(&self, rows: &[u32]) -> Part {
+    fn part(&self, rows: &[u32]) -> WeightedTargets {
         let of = |all: &Vec<f32>| rows.iter().map(|row| all[*row as usize]).collect();
-        Part {
+        WeightedTargets {
             targets: of(&self.targets),
             weights: self.weights.as_ref().map(of),
         }
@@ -95,13 +95,13 @@ impl Fit<'_> {
 
         let (train_part, stop_part) = (self.part(&self.fold.train), self.part(&self.fold.stop));
 
-        let train = Sample {
+        let train = TreeRows {
             data: &train,
             targets: &train_part.targets,
             weights: train_part.weights.as_deref(),
         };
 
-        let stop = Sample {
+        let stop = TreeRows {
             data: &stop,
             targets: &stop_part.targets,
             weights: stop_part.weights.as_deref(),
@@ -115,7 +115,7 @@ impl Fit<'_> {
         let stop_frame = self.rows.frame.take(&self.fold.stop);
         let (train_part, stop_part) = (self.part(&self.fold.train), self.part(&self.fold.stop));
         let settings = &self.spec.mlp;
-        let options = mlp::Options {
+        let options = mlp::MlpOptions {
             loss: self.loss,
             hidden: settings.hidden,
             rate: settings.rate,
@@ -138,7 +138,7 @@ impl Fit<'_> {
     }
 }
 
-impl Part {
+impl WeightedTargets {
     fn labelled<'p>(&'p self, frame: &'p Frame) -> Labelled<'p> {
         Labelled {
             frame,
@@ -148,9 +148,9 @@ impl Part {
     }
 }
 
-fn options(spec: &Spec) -> trees::Options {
+fn options(spec: &Spec) -> trees::TreeOptions {
     let t = &spec.trees;
-    trees::Options {
+    trees::TreeOptions {
         rounds_max: t.rounds_max,
         patience: t.patience,
         learning_rate: t.learning_rate,
@@ -158,14 +158,14 @@ fn options(spec: &Spec) -> trees::Options {
         depth_max: t.depth_max,
         leaf_rows_min: t.leaf_rows_min,
         l2: t.l2,
-        ..trees::Options::default()
+        ..trees::TreeOptions::default()
     }
 }
 
 /// Returns the weight of each row: its own, multiplied by the rarity of its class if
 /// the classes are balanced.
 fn weights(spec: &Spec, rows: &Rows, fold: &Fold) -> Option<Vec<f32>> {
-    let (true, crate::data::Target::Classes { of, names }) = (spec.fit.balanced, &rows.target)
+    let (true, crate::data::RowTarget::Classes { of, names }) = (spec.fit.balanced, &rows.target)
     else {
         return rows.weight.clone();
     };

@@ -25,7 +25,7 @@ const RENEWALS: u32 = 4;
 
 /// The content of a lease.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Held {
+struct LeaseContent {
     holder: String,
     /// Distinguishes this process from an earlier one of the same name.
     nonce: String,
@@ -40,14 +40,14 @@ pub(crate) struct Lease {
 }
 
 /// The result of taking a lease.
-pub(crate) enum Taken {
+pub(crate) enum LeaseOutcome {
     Ours(Lease),
     /// Another trainer holds it.
     Others(String),
 }
 
 /// A lease in the store.
-struct Found {
+struct StoredLease {
     number: u64,
     modified: DateTime<Utc>,
 }
@@ -58,21 +58,23 @@ pub(crate) async fn take(
     folder: &str,
     holder: &str,
     time: Duration,
-) -> Result<Taken> {
+) -> Result<LeaseOutcome> {
     let clock = format!("{folder}/clock-{holder}");
     records.overwrite(&clock, "now".into()).await?;
-    let (last, now) = look(records, folder, &clock).await?;
+    let (last, now) = read_last(records, folder, &clock).await?;
     if let Some(last) = &last {
         let known = read(records, folder, last.number).await?;
         let until = last.modified + TimeDelta::from_std(time).unwrap_or(TimeDelta::MAX);
         match known {
-            Some(held) if !held.released && until > now => return Ok(Taken::Others(held.holder)),
+            Some(held) if !held.released && until > now => {
+                return Ok(LeaseOutcome::Others(held.holder));
+            }
             _ => {}
         }
     }
 
     let number = last.map_or(1, |last| last.number + 1);
-    let own = Held {
+    let own = LeaseContent {
         holder: holder.to_owned(),
         nonce: uuid::Uuid::new_v4().to_string(),
         released: false,
@@ -83,7 +85,7 @@ pub(crate) async fn take(
         match read(records, folder, number).await? {
             Some(held) if held == own => {}
             held => {
-                return Ok(Taken::Others(
+                return Ok(LeaseOutcome::Others(
                     held.map_or_else(|| "another".to_owned(), |held| held.holder),
                 ));
             }
@@ -91,18 +93,18 @@ pub(crate) async fn take(
     }
 
     // Numbers below the last are removed; one that is created late is not the last.
-    if look(records, folder, &clock)
+    if read_last(records, folder, &clock)
         .await?
         .0
         .is_none_or(|last| last.number != number)
     {
-        return Ok(Taken::Others("another".to_owned()));
+        return Ok(LeaseOutcome::Others("another".to_owned()));
     }
 
     if let Some(old) = number.checked_sub(2) {
         records.delete(&name(folder, old)).await?;
     }
-    Ok(Taken::Ours(Lease::start(
+    Ok(LeaseOutcome::Ours(Lease::start(
         records.clone(),
         (folder.to_owned(), number),
         own,
@@ -116,7 +118,7 @@ pub(crate) async fn holder(
     folder: &str,
     time: Duration,
 ) -> Result<Option<String>> {
-    let Some(last) = look(records, folder, "").await?.0 else {
+    let Some(last) = read_last(records, folder, "").await?.0 else {
         return Ok(None);
     };
     // By this machine's clock, to show it to a person; taking a lease uses the store's clock.
@@ -133,21 +135,21 @@ fn name(folder: &str, number: u64) -> String {
     format!("{folder}/{number:020}.json")
 }
 
-fn text(held: &Held) -> bytes::Bytes {
+fn text(held: &LeaseContent) -> bytes::Bytes {
     serde_json::to_vec(held).expect("plain data is JSON").into()
 }
 
-async fn read(records: &Records, folder: &str, number: u64) -> Result<Option<Held>> {
+async fn read(records: &Records, folder: &str, number: u64) -> Result<Option<LeaseContent>> {
     let bytes = records.get(&name(folder, number), BYTES_MAX).await?;
     Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// Returns the last lease, and the store's time.
-async fn look(
+async fn read_last(
     records: &Records,
     folder: &str,
     clock: &str,
-) -> Result<(Option<Found>, DateTime<Utc>)> {
+) -> Result<(Option<StoredLease>, DateTime<Utc>)> {
     let listed: Vec<_> = records.list(folder).try_collect().await?;
     let now = listed
         .iter()
@@ -157,7 +159,7 @@ async fn look(
     let number = |key: &str| key.rsplit('/').next()?.strip_suffix(".json")?.parse().ok();
 
     let all = listed.iter().filter_map(|(key, meta)| {
-        Some(Found {
+        Some(StoredLease {
             number: number(key)?,
             modified: meta.modified,
         })
@@ -168,7 +170,7 @@ async fn look(
 
 impl Lease {
     /// Renews the lease on its own thread, because its holder is busy.
-    fn start(records: Records, place: (String, u64), held: Held, time: Duration) -> Self {
+    fn start(records: Records, place: (String, u64), held: LeaseContent, time: Duration) -> Self {
         let lost = Arc::new(AtomicBool::new(false));
         let (end, ended) = bounded::<()>(0);
         let is_lost = lost.clone();
@@ -181,8 +183,8 @@ impl Lease {
             };
             let (folder, number) = place;
             // Connections of the training thread are not polled during a fit.
-            let records = records.apart().unwrap_or(records);
-            let tell = |held: &Held| {
+            let records = records.reopen().unwrap_or(records);
+            let tell = |held: &LeaseContent| {
                 runtime.block_on(records.overwrite(&name(&folder, number), text(held)))
             };
             let next = || runtime.block_on(read(&records, &folder, number + 1));
@@ -198,7 +200,7 @@ impl Lease {
                 }
             }
             // Released, so that another trainer need not wait for its expiry.
-            let _ = tell(&Held {
+            let _ = tell(&LeaseContent {
                 released: true,
                 ..held
             });

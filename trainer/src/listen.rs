@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ortus::core::error::{Error, Kind, Result};
-use ortus::observe::alarms::{self, Kept};
+use ortus::observe::alarms::{self, LoggedAlarm};
 use ortus::observe::report::alarm::{AlarmEvent, DRIFT_KIND, PERFORMANCE_KIND};
 use ortus::storage::layout::Records;
 use serde::Deserialize;
@@ -33,7 +33,7 @@ const KINDS: [&str; 2] = [DRIFT_KIND, PERFORMANCE_KIND];
 
 /// A received event.
 #[derive(Deserialize)]
-struct Event {
+struct ReceivedEvent {
     specversion: String,
     id: String,
     #[serde(rename = "type")]
@@ -64,7 +64,7 @@ pub(crate) fn start(
     let bound = socket.local_addr().map_err(failed)?;
     // Connections of the training thread are not polled during a fit.
     let inbox = Arc::new(Inbox {
-        records: records.apart()?,
+        records: records.reopen()?,
         models,
         alarmed,
     });
@@ -141,7 +141,7 @@ async fn take(inbox: &Inbox, request: Request<Incoming>) -> Result<()> {
         true => Error::too_large(format!("an event is at most {BYTES_MAX} bytes")),
         false => Error::invalid("the body of the event is incomplete"),
     })?;
-    let event: Event = serde_json::from_slice(&body.to_bytes()).map_err(|e| {
+    let event: ReceivedEvent = serde_json::from_slice(&body.to_bytes()).map_err(|e| {
         Error::invalid(format!(
             "the body must be a CloudEvent in structured JSON: {e}"
         ))
@@ -163,7 +163,7 @@ async fn take(inbox: &Inbox, request: Request<Incoming>) -> Result<()> {
     }
 
     let time = event.time.unwrap_or_else(Utc::now);
-    let kept = Kept {
+    let kept = LoggedAlarm {
         format: alarms::FORMAT,
         kind: event.kind,
         model,

@@ -57,7 +57,7 @@ impl Tracking {
 
     /// Logs a run; returns its MLflow id.
     pub(crate) async fn log(&self, run: &TrackedRun) -> Result<String> {
-        let run = run.legal();
+        let run = run.within_limits();
         match self {
             Self::Folder(folder) => write(folder, &run).map_err(|e| {
                 Error::unavailable(format!("write MLflow's files to {}", folder.display()))
@@ -71,7 +71,7 @@ impl Tracking {
 
 impl TrackedRun {
     /// Adapts the run to MLflow's limits: legal names, short values, finite numbers.
-    fn legal(&self) -> Self {
+    fn within_limits(&self) -> Self {
         let mut run = Self {
             params: with_legal_names(&self.params),
             metrics: with_legal_names(&self.metrics),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// A trained model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Model {
+pub(crate) struct TrainedModel {
     pub features: Vec<Feature>,
     /// The classes in the order of their scores; none for regression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -27,7 +27,7 @@ pub(crate) enum Learned {
     Mlp(Mlp),
 }
 
-impl Model {
+impl TrainedModel {
     /// Returns the loss function, which also defines the meaning of scores.
     pub(crate) fn loss(&self) -> Loss {
         loss(self.classes.as_ref().map(Vec::len))

@@ -2,8 +2,8 @@
 //! and the model card.
 
 use crate::data::Rows;
-use crate::frame::{Column, Frame, MISSING, Values, Words};
-use crate::judge::Predictor;
+use crate::frame::{Frame, FrameColumn, FrameValues, MISSING, WordCodes};
+use crate::judge::OpenModel;
 use crate::record::{Importance, RunRecord, text_of};
 use crate::spec::Spec;
 use ortus::core::error::{Error, Result};
@@ -30,7 +30,7 @@ const GOLDEN_ROWS: usize = 16;
 /// Computes the baseline from held-out rows: on training rows, predictions look
 /// more confident than they are.
 pub(crate) fn baseline(
-    predictor: &mut Predictor,
+    predictor: &mut OpenModel,
     rows: &Rows,
     held_out: &[u32],
     importances: &[Importance],
@@ -67,7 +67,7 @@ pub(crate) fn baseline(
 
 /// Takes golden rows from the test rows.
 pub(crate) fn golden(
-    predictor: &mut Predictor,
+    predictor: &mut OpenModel,
     rows: &Rows,
     test: &[u32],
 ) -> Result<Option<Golden>> {
@@ -83,7 +83,7 @@ pub(crate) fn golden(
 /// Describes how the prediction of a row alone differs from that in a batch; none
 /// if all are the same.
 pub(crate) fn batch_dependence(
-    predictor: &mut Predictor,
+    predictor: &mut OpenModel,
     rows: &Rows,
     test: &[u32],
 ) -> Result<Option<String>> {
@@ -99,7 +99,7 @@ pub(crate) fn batch_dependence(
         })?;
         for (all, one) in together.iter().zip(&alone) {
             let parts = ortus::core::tensor::batch::split(all, &vec![1; chosen.len()])?;
-            let tolerance = Tolerance::of(one.dtype());
+            let tolerance = Tolerance::for_datatype(one.dtype());
             if let Some(how) = difference(&parts[at], one, tolerance) {
                 return Ok(Some(how));
             }
@@ -110,7 +110,7 @@ pub(crate) fn batch_dependence(
 }
 
 /// Returns whether a row of missing values is predicted.
-pub(crate) fn predicts_missing_row(predictor: &mut Predictor, rows: &Rows) -> Result<bool> {
+pub(crate) fn predicts_missing_row(predictor: &mut OpenModel, rows: &Rows) -> Result<bool> {
     let frame = Frame {
         columns: rows.frame.columns.iter().map(missing).collect(),
         rows: 1,
@@ -119,12 +119,12 @@ pub(crate) fn predicts_missing_row(predictor: &mut Predictor, rows: &Rows) -> Re
 }
 
 /// Returns a column of one missing value.
-fn missing(column: &Column) -> Column {
-    Column {
+fn missing(column: &FrameColumn) -> FrameColumn {
+    FrameColumn {
         name: column.name.clone(),
         values: match &column.values {
-            Values::Numbers(_) => Values::Numbers(vec![f32::NAN]),
-            Values::Words(words) => Values::Words(Words {
+            FrameValues::Numbers(_) => FrameValues::Numbers(vec![f32::NAN]),
+            FrameValues::Words(words) => FrameValues::Words(WordCodes {
                 codes: vec![MISSING],
                 list: words.list.clone(),
             }),

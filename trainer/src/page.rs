@@ -7,7 +7,7 @@ mod tests;
 use crate::gate::Verdict;
 use crate::record::{Importance, RunRecord, text_of};
 use maud::{Markup, html};
-use ortus::observe::report::chart::{Series, bars, intervals, lines, number};
+use ortus::observe::report::chart::{ChartSeries, bars, intervals, lines, number};
 use ortus::observe::report::document;
 
 /// The most features that are drawn.
@@ -18,7 +18,7 @@ pub(crate) type Points = Vec<(f64, f64)>;
 
 /// A line or a scatter of a plot.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct PlotSeries {
     pub name: String,
     pub is_joined: bool,
     pub points: Points,
@@ -28,14 +28,14 @@ pub(crate) struct Line {
 #[derive(Debug, Default)]
 pub(crate) struct Figure {
     pub title: String,
-    pub lines: Vec<Line>,
+    pub lines: Vec<PlotSeries>,
     /// The labels of the left and the right end.
     pub ends: (String, String),
 }
 
 /// The difference of loss to the champion on a slice.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct SliceDifference {
     pub name: String,
     pub rows: usize,
     /// The lower bound, the mean and the upper bound.
@@ -50,7 +50,7 @@ pub(crate) struct Run {
     /// For regression: the shares of errors by size, with the middle of each bin.
     pub errors: Vec<(String, f64)>,
     /// All rows first, then the slices.
-    pub parts: Vec<Part>,
+    pub parts: Vec<SliceDifference>,
 }
 
 /// A colour of the plots, in the order of series.
@@ -166,7 +166,7 @@ fn number_or_dash(value: Option<f64>) -> String {
         .map_or_else(|| "-".to_owned(), number)
 }
 
-fn comparison(parts: &[Part]) -> Markup {
+fn comparison(parts: &[SliceDifference]) -> Markup {
     let drawn: Vec<(String, (f64, f64, f64))> = parts
         .iter()
         .map(|part| (format!("{} ({} rows)", part.name, part.rows), part.worse))
@@ -205,11 +205,11 @@ fn plots(run: &Run) -> Markup {
 }
 
 fn plot(figure: &Figure) -> Markup {
-    let series: Vec<Series<'_>> = figure
+    let series: Vec<ChartSeries<'_>> = figure
         .lines
         .iter()
         .zip(&COLOURS)
-        .map(|(line, colour)| Series {
+        .map(|(line, colour)| ChartSeries {
             name: &line.name,
             class: colour.class,
             points: line.points.clone(),

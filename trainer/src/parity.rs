@@ -9,9 +9,9 @@ use crate::fit::encode::Term;
 use crate::fit::linear::Linear;
 use crate::fit::mlp::Mlp;
 use crate::fit::trees::{self, Choice};
-use crate::frame::{Coder, Column, Frame, MISSING, Values, Words};
-use crate::judge::Predictor;
-use crate::model::{Learned, Model};
+use crate::frame::{Coder, Frame, FrameColumn, FrameValues, MISSING, WordCodes};
+use crate::judge::OpenModel;
+use crate::model::{Learned, TrainedModel};
 use crate::random::mix;
 use ortus::core::error::{Error, Result};
 use ortus::core::tensor::{Data, Tensor};
@@ -34,13 +34,13 @@ pub(crate) struct Parity {
 /// Compares the graph with the model on rows derived from a frame. Refuses a graph
 /// that differs, and names the row.
 pub(crate) fn check(
-    model: &Model,
-    predictor: &mut Predictor,
+    model: &TrainedModel,
+    predictor: &mut OpenModel,
     like: &Frame,
     rows: usize,
     seed: u64,
 ) -> Result<Parity> {
-    let frame = bend(model, like, rows, seed);
+    let frame = rows_at_edges(model, like, rows, seed);
     let answers = Answers::of(model, predictor, &frame)?;
     let numbers = trees::rows(&frame, &model.features);
     let width = model.features.len();
@@ -56,7 +56,7 @@ pub(crate) fn check(
             let difference = difference(f64::from(*found), *expected) / size;
             parity.worst = parity.worst.max(difference);
             if difference > WITHIN {
-                return Err(differ(
+                return Err(mismatch(
                     model,
                     &frame,
                     row,
@@ -65,7 +65,7 @@ pub(crate) fn check(
             }
         }
         if let Some(flip) = flip(&answers, row, &expected, size) {
-            return Err(differ(model, &frame, row, &flip));
+            return Err(mismatch(model, &frame, row, &flip));
         }
     }
 
@@ -82,7 +82,7 @@ struct Answers {
 }
 
 impl Answers {
-    fn of(model: &Model, predictor: &mut Predictor, frame: &Frame) -> Result<Self> {
+    fn of(model: &TrainedModel, predictor: &mut OpenModel, frame: &Frame) -> Result<Self> {
         let mut found = Self {
             width: model.classes.as_ref().map_or(1, Vec::len),
             values: Vec::new(),
@@ -153,7 +153,7 @@ fn difference(found: f64, expected: f64) -> f64 {
 
 /// Returns the scale of a difference: the size of the prediction and of the sums behind
 /// it.
-fn size(model: &Model, row: &[f32], expected: &[f64]) -> f64 {
+fn size(model: &TrainedModel, row: &[f32], expected: &[f64]) -> f64 {
     let most = |sizes: Vec<f64>| sizes.into_iter().fold(0.0, f64::max);
     let sums = match &model.learned {
         Learned::Linear(linear) => most(linear.sizes(row)),
@@ -184,10 +184,10 @@ fn flip(answers: &Answers, row: usize, expected: &[f64], size: f64) -> Option<St
         .then(|| format!("the graph predicts class {label}, the model {best}"))
 }
 
-fn differ(model: &Model, frame: &Frame, row: usize, how: &str) -> Error {
-    let cell = |(column, feature): (&Column, &Feature)| match &column.values {
-        Values::Numbers(all) => format!("{}={}", feature.name, all[row]),
-        Values::Words(words) => {
+fn mismatch(model: &TrainedModel, frame: &Frame, row: usize, how: &str) -> Error {
+    let cell = |(column, feature): (&FrameColumn, &Feature)| match &column.values {
+        FrameValues::Numbers(all) => format!("{}={}", feature.name, all[row]),
+        FrameValues::Words(words) => {
             format!("{}={:?}", feature.name, words.get(row).unwrap_or_default())
         }
     };
@@ -207,7 +207,7 @@ fn differ(model: &Model, frame: &Frame, row: usize, how: &str) -> Error {
 
 /// Returns rows like those of a frame, with many values moved to boundaries where
 /// a mistake would show.
-fn bend(model: &Model, like: &Frame, rows: usize, seed: u64) -> Frame {
+fn rows_at_edges(model: &TrainedModel, like: &Frame, rows: usize, seed: u64) -> Frame {
     let edges = edges(model);
     let chosen: Vec<usize> = (0..rows)
         .map(|row| (mix(seed, row as u64) % like.rows.max(1) as u64) as usize)
@@ -215,13 +215,13 @@ fn bend(model: &Model, like: &Frame, rows: usize, seed: u64) -> Frame {
     let columns = like.columns.iter().enumerate().map(|(at, column)| {
         let dice = |row: usize| mix(seed.wrapping_add(at as u64 + 1), row as u64);
         let values = match &column.values {
-            Values::Numbers(all) => {
+            FrameValues::Numbers(all) => {
                 let one = |(row, from): (usize, &usize)| number(dice(row), all[*from], &edges[at]);
-                Values::Numbers(chosen.iter().enumerate().map(one).collect())
+                FrameValues::Numbers(chosen.iter().enumerate().map(one).collect())
             }
-            Values::Words(words) => Values::Words(bent(words, &chosen, &dice)),
+            FrameValues::Words(words) => FrameValues::Words(word_at_edge(words, &chosen, &dice)),
         };
-        Column {
+        FrameColumn {
             name: column.name.clone(),
             values,
         }
@@ -234,7 +234,7 @@ fn bend(model: &Model, like: &Frame, rows: usize, seed: u64) -> Frame {
 }
 
 /// Returns the thresholds of each feature.
-fn edges(model: &Model) -> Vec<Vec<f32>> {
+fn edges(model: &TrainedModel) -> Vec<Vec<f32>> {
     let mut all = vec![Vec::new(); model.features.len()];
     match &model.learned {
         Learned::Trees(booster) => {
@@ -292,7 +292,7 @@ fn number(dice: u64, there: f32, edges: &[f32]) -> f32 {
     }
 }
 
-fn bent(words: &Words, chosen: &[usize], dice: &dyn Fn(usize) -> u64) -> Words {
+fn word_at_edge(words: &WordCodes, chosen: &[usize], dice: &dyn Fn(usize) -> u64) -> WordCodes {
     let mut coder = Coder::default();
     for (row, from) in chosen.iter().enumerate() {
         let dice = dice(row);

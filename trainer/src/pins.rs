@@ -7,7 +7,7 @@ mod tests;
 
 use crate::event_key::EventKey;
 use crate::history::RecordedRun;
-use crate::trigger::{Event, Kind};
+use crate::trigger::{TriggerEvent, TriggerKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
 use ortus::core::error::{Error, Result};
@@ -46,15 +46,16 @@ impl Pinned {
     pub(crate) async fn new(
         records: &Records,
         model: &ModelName,
-        events: &[Event],
+        events: &[TriggerEvent],
         now: DateTime<Utc>,
     ) -> Result<Self> {
         let of_clock = events
             .iter()
-            .filter(|event| event.kind == Kind::Cron)
+            .filter(|event| event.kind == TriggerKind::Cron)
             .map(|event| event.time)
             .max();
-        let of_clock = of_clock.filter(|_| events.iter().all(|event| event.kind == Kind::Cron));
+        let of_clock =
+            of_clock.filter(|_| events.iter().all(|event| event.kind == TriggerKind::Cron));
 
         let keys = events
             .iter()

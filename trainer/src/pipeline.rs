@@ -13,7 +13,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 
-use crate::context::{Outcome, Trainer, Watcher};
+use crate::context::{RunOutcome, Trainer, Watcher};
 use crate::spec::Spec;
 use dataset::Dataset;
 pub(crate) use dataset::{gate_measure, key};
@@ -41,7 +41,7 @@ pub(crate) async fn run(
     trainer: &Trainer<'_>,
     spec: &Spec,
     watcher: &mut dyn Watcher,
-) -> Result<Outcome> {
+) -> Result<RunOutcome> {
     let name = ModelName::parse(&spec.model.name)?;
     let job = Job {
         trainer,

@@ -6,7 +6,7 @@
 //! without a value is null. Both survive reading and writing.
 
 use crate::command::Code;
-use crate::data::Manifest;
+use crate::data::DataManifest;
 use crate::gate::{Gate, Verdict};
 use crate::parity::Parity;
 use crate::split::SplitSummary;
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 /// A field of a record.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) enum Field<T> {
+pub(crate) enum RecordField<T> {
     /// The record does not have the field.
     #[default]
     Absent,
@@ -26,7 +26,7 @@ pub(crate) enum Field<T> {
     Value(T),
 }
 
-impl<T> Field<T> {
+impl<T> RecordField<T> {
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
@@ -48,25 +48,25 @@ impl<T> Field<T> {
     }
 }
 
-impl<T> From<T> for Field<T> {
+impl<T> From<T> for RecordField<T> {
     fn from(value: T) -> Self {
         Self::Value(value)
     }
 }
 
-impl<T> From<Option<T>> for Field<T> {
+impl<T> From<Option<T>> for RecordField<T> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Self::Value)
     }
 }
 
-impl<T: Serialize> Serialize for Field<T> {
+impl<T: Serialize> Serialize for RecordField<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value().serialize(serializer)
     }
 }
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for RecordField<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Option::deserialize(deserializer)?.into())
     }
@@ -77,79 +77,79 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct RunRecord {
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub algorithm: Field<String>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub algorithm: RecordField<String>,
     /// The champion's metrics on the same test rows.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub champion_metrics: Field<Metrics>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub champion_metrics: RecordField<MetricValues>,
     /// The files of the training program.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub code: Field<Vec<Code>>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub companion: Field<CompanionSummary>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub data: Field<Manifest>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub data_digest: Field<String>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub code: RecordField<Vec<Code>>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub companion: RecordField<CompanionSummary>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub data: RecordField<DataManifest>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub data_digest: RecordField<String>,
     /// Why the run ended before its verdict.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub error: Field<String>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub gates: Field<Vec<Gate>>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub importances: Field<Vec<Importance>>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub error: RecordField<String>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub gates: RecordField<Vec<Gate>>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub importances: RecordField<Vec<Importance>>,
     /// The mean loss of a trial of a sweep.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub loss: Field<f64>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub loss: RecordField<f64>,
     /// The measure of a trial's loss.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub measure: Field<String>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub metrics: Field<Metrics>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub model: Field<String>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub notes: Field<Vec<String>>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub origins: Field<Vec<OriginSummary>>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub measure: RecordField<String>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub metrics: RecordField<MetricValues>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub model: RecordField<String>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub notes: RecordField<Vec<String>>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub origins: RecordField<Vec<OriginSummary>>,
     /// The metrics that a training program reported.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub own_metrics: Field<Metrics>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub own_metrics: RecordField<MetricValues>,
     /// The version of the champion that the model was compared with.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub parent: Field<u64>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub parity: Field<Parity>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub parent: RecordField<u64>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub parity: RecordField<Parity>,
     /// Why a due run was skipped, or why the record is short.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub reason: Field<String>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub run: Field<String>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub reason: RecordField<String>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub run: RecordField<String>,
     /// The last output of the training program.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub said: Field<String>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub seed: Field<u32>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub said: RecordField<String>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub seed: RecordField<u32>,
     /// The specification in its canonical form.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub spec: Field<String>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub split: Field<SplitSummary>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub trainer: Field<String>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub spec: RecordField<String>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub split: RecordField<SplitSummary>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub trainer: RecordField<String>,
     /// Why the run was started.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub trigger: Field<String>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub trigger: RecordField<String>,
     /// The settings of a trial.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub values: Field<Map<String, Value>>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub verdict: Field<Verdict>,
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub version: Field<u64>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub values: RecordField<Map<String, Value>>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub verdict: RecordField<Verdict>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub version: RecordField<u64>,
     /// Whether the version waits for approvals.
-    #[serde(skip_serializing_if = "Field::is_absent")]
-    pub waiting: Field<bool>,
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub waiting: RecordField<bool>,
 }
 
 impl RunRecord {
@@ -192,7 +192,10 @@ impl RunRecord {
 
     /// Returns the metrics of the test rows, by name.
     pub(crate) fn metrics(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.metrics.value().into_iter().flat_map(Metrics::iter)
+        self.metrics
+            .value()
+            .into_iter()
+            .flat_map(MetricValues::iter)
     }
 
     /// Returns the rows of the parts of the split: train, stop, test.
@@ -212,7 +215,7 @@ impl RunRecord {
 }
 
 /// Formats a field for a person: its value, or a dash.
-pub(crate) fn text_of<T: ToString>(field: &Field<T>) -> String {
+pub(crate) fn text_of<T: ToString>(field: &RecordField<T>) -> String {
     field
         .value()
         .map_or_else(|| "-".to_owned(), ToString::to_string)
@@ -220,9 +223,9 @@ pub(crate) fn text_of<T: ToString>(field: &Field<T>) -> String {
 
 /// Metrics by name. JSON has no infinity and no NaN, so null stands for them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(crate) struct Metrics(BTreeMap<String, f64>);
+pub(crate) struct MetricValues(BTreeMap<String, f64>);
 
-impl Metrics {
+impl MetricValues {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
         self.0.iter().map(|(name, value)| (name.as_str(), *value))
     }
@@ -232,20 +235,20 @@ impl Metrics {
     }
 }
 
-impl From<&Measures> for Metrics {
+impl From<&Measures> for MetricValues {
     fn from(measures: &Measures) -> Self {
         let owned = measures.iter().map(|(name, v)| ((*name).to_owned(), *v));
         Self(owned.collect())
     }
 }
 
-impl From<BTreeMap<String, f64>> for Metrics {
+impl From<BTreeMap<String, f64>> for MetricValues {
     fn from(metrics: BTreeMap<String, f64>) -> Self {
         Self(metrics)
     }
 }
 
-impl<'de> Deserialize<'de> for Metrics {
+impl<'de> Deserialize<'de> for MetricValues {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let all = BTreeMap::<String, Option<f64>>::deserialize(deserializer)?;
         let all = all
@@ -277,7 +280,7 @@ pub(crate) struct CompanionSummary {
 /// The model of an earlier origin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct OriginSummary {
-    pub metrics: Metrics,
+    pub metrics: MetricValues,
     pub test: usize,
     pub train: usize,
 }

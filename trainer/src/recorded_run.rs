@@ -1,10 +1,10 @@
 //! Runs the pipeline once, and stores the record in the history, whatever the result.
 
 use crate::command::LastOutput;
-use crate::context::{Outcome, Trainer, Watcher};
+use crate::context::{RunOutcome, Trainer, Watcher};
 use crate::event_key::EventKey;
 use crate::gate::Verdict;
-use crate::history::{History, MANUAL, RecordedRun, RunStatus};
+use crate::history::{MANUAL, RecordedRun, RunHistory, RunStatus};
 use crate::pipeline::run;
 use crate::record::RunRecord;
 use crate::spec::Spec;
@@ -40,9 +40,9 @@ pub(crate) async fn attempt(
     trainer: &Trainer<'_>,
     spec: &Spec,
     cause: Cause,
-    history: &History,
+    history: &RunHistory,
     watcher: &mut dyn Watcher,
-) -> (RecordedRun, Result<Outcome>, Result<()>) {
+) -> (RecordedRun, Result<RunOutcome>, Result<()>) {
     let (began, clock) = (chrono::Utc::now(), Instant::now());
     let trainer = Trainer {
         trigger: Some(&cause.trigger),
@@ -50,15 +50,15 @@ pub(crate) async fn attempt(
     };
     let ended = run(&trainer, spec, watcher).await;
     let status = match &ended {
-        Ok(Outcome {
+        Ok(RunOutcome {
             version: Some(_),
             new: true,
             ..
         }) => RunStatus::Published,
-        Ok(Outcome {
+        Ok(RunOutcome {
             version: Some(_), ..
         }) => RunStatus::Equal,
-        Ok(Outcome {
+        Ok(RunOutcome {
             verdict: Verdict::Fail,
             ..
         }) => RunStatus::Failed,

@@ -54,9 +54,9 @@ pub(crate) fn cron(pattern: &str) -> Result<croner::Cron> {
 }
 
 /// Text of several lines.
-pub(crate) struct Text;
+pub(crate) struct MultilineText;
 
-impl Form<Option<String>> for Text {
+impl Form<Option<String>> for MultilineText {
     fn read(value: &Value) -> Result<Option<String>, String> {
         let text = value
             .as_str()
@@ -76,11 +76,11 @@ pub(crate) struct Sources(pub BTreeMap<String, String>);
 
 /// Settings by name, with the values to try.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Tried(pub BTreeMap<String, Values>);
+pub(crate) struct Tried(pub BTreeMap<String, TrialValues>);
 
 /// The values to try for a setting.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Values {
+pub(crate) enum TrialValues {
     List(Vec<Value>),
     Range {
         from: f64,
@@ -90,7 +90,7 @@ pub(crate) enum Values {
     },
 }
 
-impl Values {
+impl TrialValues {
     /// Reads a list or a range. Refuses anything else.
     fn read(value: &Value) -> Result<Self, String> {
         let must = "a list of values, or a range such as { from = 0.01, to = 0.3, log = true }";
@@ -135,7 +135,7 @@ impl Values {
     }
 
     /// Draws one of them at random.
-    pub(crate) fn draw(&self, chance: &mut dyn FnMut() -> f64) -> Value {
+    pub(crate) fn sample(&self, chance: &mut dyn FnMut() -> f64) -> Value {
         match self {
             Self::List(list) => {
                 list[((chance() * list.len() as f64) as usize).min(list.len() - 1)].clone()
@@ -163,7 +163,7 @@ impl Values {
     }
 
     /// Its smallest and largest values, which must be valid.
-    fn ends(&self) -> Vec<Value> {
+    fn extremes(&self) -> Vec<Value> {
         match self {
             Self::List(list) => list.clone(),
             Self::Range {

@@ -110,7 +110,7 @@ fn check(rows: &Rows, fold: &Fold) -> Result<()> {
         ));
     }
 
-    if let crate::data::Target::Classes { of, names } = &rows.target {
+    if let crate::data::RowTarget::Classes { of, names } = &rows.target {
         let seen: HashSet<u32> = fold
             .train
             .iter()
@@ -253,7 +253,7 @@ fn group_units(groups: &[u32]) -> Vec<Unit> {
 /// Groups, which may hold rows of several classes, are one stratum.
 fn strata(spec: &Spec, rows: &Rows, units: Vec<Unit>, is_grouped: bool) -> Vec<Vec<Unit>> {
     let class = |unit: &Unit| match &rows.target {
-        crate::data::Target::Classes { of, .. } if !is_grouped => of[unit[0] as usize],
+        crate::data::RowTarget::Classes { of, .. } if !is_grouped => of[unit[0] as usize],
         _ => 0,
     };
     let mut order: Vec<(usize, Unit)> = units.into_iter().enumerate().collect();

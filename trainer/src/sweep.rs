@@ -7,11 +7,11 @@ mod tests;
 use crate::command::{self, Code};
 use crate::context::{Trainer, Watcher};
 use crate::data::{self, Rows};
-use crate::history::{History, RecordedRun, RunStatus};
+use crate::history::{RecordedRun, RunHistory, RunStatus};
 use crate::judge::{LossMeasure, judge};
 use crate::pipeline::{gate_measure, key};
-use crate::record::{Metrics, RunRecord};
-use crate::spec::{Method, Spec, Values};
+use crate::record::{MetricValues, RunRecord};
+use crate::spec::{Method, Spec, TrialValues};
 use crate::{evaluation, fitted_model, split};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
@@ -33,7 +33,7 @@ pub(crate) struct Trial {
 }
 
 /// The result of a sweep.
-pub(crate) struct Swept {
+pub(crate) struct SweepResult {
     pub measure: &'static str,
     /// The trials, the best first.
     pub trials: Vec<Trial>,
@@ -46,9 +46,9 @@ pub(crate) struct Swept {
 pub(crate) async fn sweep(
     trainer: &Trainer<'_>,
     spec: &Spec,
-    history: &History,
+    history: &RunHistory,
     watcher: &mut dyn Watcher,
-) -> Result<Swept> {
+) -> Result<SweepResult> {
     let settings = settings(spec)?;
     let count = settings.len();
     let trials_of = Trials::read(trainer, spec, history, watcher).await?;
@@ -64,7 +64,7 @@ pub(crate) async fn sweep(
             break;
         }
 
-        let step = format!("{} of {count}: {}", at + 1, words(&set));
+        let step = format!("{} of {count}: {}", at + 1, settings_text(&set));
         let run = trials_of.key(&spec);
         let loss = match trials_of.known.get(&run.to_string()) {
             Some(loss) => {
@@ -83,7 +83,7 @@ pub(crate) async fn sweep(
 
     let loss = |trial: &Trial| trial.loss.unwrap_or(f64::INFINITY);
     trials.sort_by(|a, b| loss(a).total_cmp(&loss(b)));
-    Ok(Swept {
+    Ok(SweepResult {
         measure: trials_of.measure.name(),
         trials,
         cut,
@@ -108,7 +108,7 @@ impl<'t> Trials<'t> {
     async fn read(
         trainer: &'t Trainer<'t>,
         spec: &Spec,
-        history: &History,
+        history: &RunHistory,
         watcher: &mut dyn Watcher,
     ) -> Result<Self> {
         let model = ModelName::parse(&spec.model.name)?;
@@ -128,7 +128,7 @@ impl<'t> Trials<'t> {
             code: command::code(spec)?,
             data_digest: rows.manifest.digest(),
             measure: gate_measure(spec, &rows)?,
-            rows: inner(spec, &rows)?,
+            rows: training_rows(spec, &rows)?,
             known: known.collect(),
         })
     }
@@ -158,7 +158,7 @@ impl<'t> Trials<'t> {
         };
         let loss = match try_one(self.trainer, spec, &self.rows, self.measure, watcher) {
             Ok((loss, metrics)) => {
-                record.metrics = Metrics::from(&metrics).into();
+                record.metrics = MetricValues::from(&metrics).into();
                 Some(loss).filter(|loss| loss.is_finite())
             }
             Err(error) => {
@@ -172,7 +172,7 @@ impl<'t> Trials<'t> {
             model: self.model.to_string(),
             began,
             seconds: clock.elapsed().as_secs_f64(),
-            trigger: format!("sweep: {}", words(set)),
+            trigger: format!("sweep: {}", settings_text(set)),
             apart: true,
             events: Vec::new(),
             status: RunStatus::Tried,
@@ -186,7 +186,7 @@ fn trial_key(run: &Digest) -> Digest {
 }
 
 /// Returns the settings of a trial, for a person.
-pub(crate) fn words(set: &Map<String, Value>) -> String {
+pub(crate) fn settings_text(set: &Map<String, Value>) -> String {
     set.iter()
         .map(|(name, value)| format!("{name} = {value}"))
         .collect::<Vec<_>>()
@@ -194,7 +194,7 @@ pub(crate) fn words(set: &Map<String, Value>) -> String {
 }
 
 /// Returns the training rows, to be split again.
-fn inner(spec: &Spec, rows: &Rows) -> Result<Rows> {
+fn training_rows(spec: &Spec, rows: &Rows) -> Result<Rows> {
     let (folds, _) = split::split(spec, rows)?;
     let last = folds
         .last()
@@ -278,7 +278,7 @@ fn drawn(spec: &Spec) -> Vec<Vec<toml::Value>> {
     for _ in 0..spec.sweep.runs_max * 10 {
         let values = spec.sweep_values.0.values();
         let one = values
-            .map(|of| of.draw(&mut || uniform(&mut dice)))
+            .map(|of| of.sample(&mut || uniform(&mut dice)))
             .collect();
         if seen.len() < spec.sweep.runs_max && !seen.contains(&one) {
             seen.push(one);
@@ -288,10 +288,10 @@ fn drawn(spec: &Spec) -> Vec<Vec<toml::Value>> {
 }
 
 /// Returns all combinations of the values.
-fn grid(values: &BTreeMap<String, Values>) -> Result<Vec<Vec<toml::Value>>> {
+fn grid(values: &BTreeMap<String, TrialValues>) -> Result<Vec<Vec<toml::Value>>> {
     let mut all: Vec<Vec<toml::Value>> = vec![Vec::new()];
     for (name, of) in values {
-        let Values::List(list) = of else {
+        let TrialValues::List(list) = of else {
             return Err(Error::invalid(format!(
                 "'{name}' in [sweep.values] is a range, but a grid takes lists; list the values"
             )));

@@ -7,7 +7,7 @@ use crate::spec::{Missed, Triggers, cron};
 use chrono::{DateTime, TimeDelta, Utc};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
-use ortus::observe::alarms::Kept;
+use ortus::observe::alarms::LoggedAlarm;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(60);
 /// Why a run is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
+pub(crate) enum TriggerKind {
     /// A person requested it.
     Request,
     Cron,
@@ -34,8 +34,8 @@ pub(crate) enum Kind {
 
 /// An event that makes a run due.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Event {
-    pub kind: Kind,
+pub(crate) struct TriggerEvent {
+    pub kind: TriggerKind,
     pub key: EventKey,
     pub time: DateTime<Utc>,
     pub why: String,
@@ -43,16 +43,16 @@ pub(crate) struct Event {
     pub moot: Option<String>,
 }
 
-impl Event {
+impl TriggerEvent {
     /// Returns whether it stays due until a run passes, as an alarm does and a cron time
     /// does not.
     fn stays(&self) -> bool {
-        !matches!(self.kind, Kind::Request | Kind::Cron)
+        !matches!(self.kind, TriggerKind::Request | TriggerKind::Cron)
     }
 
     /// Returns whether it may occur again with the same key.
     fn recurs(&self) -> bool {
-        matches!(self.kind, Kind::Spec | Kind::Rows)
+        matches!(self.kind, TriggerKind::Spec | TriggerKind::Rows)
     }
 }
 
@@ -156,12 +156,12 @@ impl Past {
         self.handled.contains(key)
     }
 
-    fn tries(&self, event: &Event) -> u32 {
+    fn tries(&self, event: &TriggerEvent) -> u32 {
         self.tried.get(&event.key).copied().unwrap_or(0)
     }
 
     /// Returns whether an event needs no further run.
-    fn is_done(&self, event: &Event) -> bool {
+    fn is_done(&self, event: &TriggerEvent) -> bool {
         let tries_max = if event.stays() { TRIES_MAX } else { 1 };
         (self.has_handled(&event.key) && !event.recurs()) || self.tries(event) >= tries_max
     }
@@ -174,13 +174,13 @@ pub(crate) fn spec(canonical: &str) -> Digest {
 
 /// The state of the registry at a check.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub(crate) struct RegistryState {
     pub now: DateTime<Utc>,
     /// The time since which the model is watched.
     pub since: DateTime<Utc>,
     pub spec: Digest,
     pub asks: Vec<RunRequest>,
-    pub alarms: Vec<Kept>,
+    pub alarms: Vec<LoggedAlarm>,
     pub champion: Option<u64>,
     /// Rows since the last run, if they were counted.
     pub new_rows: Option<usize>,
@@ -194,12 +194,16 @@ pub(crate) fn next(pattern: &str, after: DateTime<Utc>) -> Result<DateTime<Utc>>
 }
 
 /// Returns all events that are due.
-pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> {
-    let mut all: Vec<Event> = Vec::new();
+pub(crate) fn due(
+    triggers: &Triggers,
+    past: &Past,
+    found: &RegistryState,
+) -> Result<Vec<TriggerEvent>> {
+    let mut all: Vec<TriggerEvent> = Vec::new();
     for ask in &found.asks {
         let why = format!("requested by {}: {}", ask.actor, ask.reason);
-        all.push(Event {
-            kind: Kind::Request,
+        all.push(TriggerEvent {
+            kind: TriggerKind::Request,
             key: EventKey::Request(ask.id.clone()),
             time: ask.time,
             why,
@@ -214,8 +218,8 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
     // Without an earlier run there is no specification to compare with.
     let is_other = |last: &Last| last.spec.is_some_and(|spec| spec != found.spec);
     if triggers.spec && past.last.as_ref().is_some_and(is_other) {
-        all.push(Event {
-            kind: Kind::Spec,
+        all.push(TriggerEvent {
+            kind: TriggerKind::Spec,
             key: EventKey::spec(&found.spec),
             time: found.now,
             why: "the specification changed".into(),
@@ -234,8 +238,8 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
             last => EventKey::RowsOver(last.as_ref().map_or(0, |last| last.rows)),
         };
         let why = format!("{rows} new rows");
-        all.push(Event {
-            kind: Kind::Rows,
+        all.push(TriggerEvent {
+            kind: TriggerKind::Rows,
             key,
             time: found.now,
             why,
@@ -249,7 +253,7 @@ pub(crate) fn due(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec
 }
 
 /// Returns the cron times since the last one that was handled.
-fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> {
+fn times(triggers: &Triggers, past: &Past, found: &RegistryState) -> Result<Vec<TriggerEvent>> {
     let Some(pattern) = &triggers.cron else {
         return Ok(Vec::new());
     };
@@ -286,8 +290,8 @@ fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> 
             _ => None,
         };
         let why = format!("cron time {}", time.format("%Y-%m-%d %H:%M UTC"));
-        Event {
-            kind: Kind::Cron,
+        TriggerEvent {
+            kind: TriggerKind::Cron,
             key: EventKey::cron(time),
             time,
             why,
@@ -298,10 +302,15 @@ fn times(triggers: &Triggers, past: &Past, found: &Found) -> Result<Vec<Event>> 
     Ok(times.into_iter().map(event).collect())
 }
 
-fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option<Event> {
+fn alarm(
+    triggers: &Triggers,
+    past: &Past,
+    found: &RegistryState,
+    kept: &LoggedAlarm,
+) -> Option<TriggerEvent> {
     let kind = match kept.kind.as_str() {
-        "ortus.drift.alarm" if triggers.drift => Kind::Drift,
-        "ortus.performance.alarm" if triggers.loss => Kind::Loss,
+        "ortus.drift.alarm" if triggers.drift => TriggerKind::Drift,
+        "ortus.performance.alarm" if triggers.loss => TriggerKind::Loss,
         _ => return None,
     };
 
@@ -309,7 +318,7 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
     let column = kept.alarm.column().map_or_else(String::new, |c| {
         format!(" of '{}'", ortus::core::error::short(c))
     });
-    let what = if kind == Kind::Drift {
+    let what = if kind == TriggerKind::Drift {
         "drift"
     } else {
         "losses"
@@ -331,7 +340,7 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
     }
 
     let text = serde_json::to_vec(kept).unwrap_or_default();
-    Some(Event {
+    Some(TriggerEvent {
         kind,
         key: EventKey::alarm(kept.time, &Digest::of(&text)),
         time: kept.time,
@@ -342,36 +351,39 @@ fn alarm(triggers: &Triggers, past: &Past, found: &Found, kept: &Kept) -> Option
 
 /// What to do about due events.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Decision {
+pub(crate) enum TriggerDecision {
     Nothing,
     /// Start one run for all of these.
-    Run(Vec<Event>),
+    Run(Vec<TriggerEvent>),
     /// Skip these, for a reason.
-    Skip(Vec<Event>, String),
+    Skip(Vec<TriggerEvent>, String),
     /// Delay these, which stay due.
-    Wait(Vec<Event>, String),
+    Wait(Vec<TriggerEvent>, String),
 }
 
 /// Decides what to do about due events.
 pub(crate) fn decide(
     triggers: &Triggers,
     past: &Past,
-    events: Vec<Event>,
+    events: Vec<TriggerEvent>,
     now: DateTime<Utc>,
-) -> Decision {
+) -> TriggerDecision {
     if let Some(why) = events.iter().find_map(|event| event.moot.clone()) {
         let moot = events
             .into_iter()
             .filter(|event| event.moot.as_ref() == Some(&why))
             .collect();
-        return Decision::Skip(moot, why);
+        return TriggerDecision::Skip(moot, why);
     }
 
     if events.is_empty() {
-        return Decision::Nothing;
+        return TriggerDecision::Nothing;
     }
-    if events.iter().any(|event| event.kind == Kind::Request) {
-        return Decision::Run(events);
+    if events
+        .iter()
+        .any(|event| event.kind == TriggerKind::Request)
+    {
+        return TriggerDecision::Run(events);
     }
     // The cooldown doubles after each run for an event that did not pass.
     let why = events
@@ -379,14 +391,15 @@ pub(crate) fn decide(
         .map(|event| refused_after(triggers, past, past.tries(event), now))
         .min();
     let Some(Some(why)) = why else {
-        return Decision::Run(events);
+        return TriggerDecision::Run(events);
     };
 
-    let (waiting, gone): (Vec<Event>, Vec<Event>) = events.into_iter().partition(Event::stays);
+    let (waiting, gone): (Vec<TriggerEvent>, Vec<TriggerEvent>) =
+        events.into_iter().partition(TriggerEvent::stays);
     if gone.is_empty() {
-        Decision::Wait(waiting, why)
+        TriggerDecision::Wait(waiting, why)
     } else {
-        Decision::Skip(gone, why)
+        TriggerDecision::Skip(gone, why)
     }
 }
 

@@ -1,16 +1,16 @@
 //! Checks repeatedly whether a run of a model is due, and runs it: one trainer at
 //! a time, each trigger once, even if a trainer is killed.
 
-use crate::context::{Outcome, Trainer, Watcher};
+use crate::context::{RunOutcome, Trainer, Watcher};
 use crate::data::{self, Reach};
 use crate::event_key::EventKey;
-use crate::history::{History, RecordedRun, RunStatus};
-use crate::lease::{self, Taken};
+use crate::history::{RecordedRun, RunHistory, RunStatus};
+use crate::lease::{self, LeaseOutcome};
 use crate::pins::{self, Pinned};
 use crate::record::RunRecord;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
-use crate::trigger::{self, Decision, Event, Found, Past, RunRequest};
+use crate::trigger::{self, Past, RegistryState, RunRequest, TriggerDecision, TriggerEvent};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
 use ortus::core::error::{Error, Result};
@@ -41,12 +41,12 @@ pub(crate) struct Watch {
     known: BTreeMap<String, Option<RecordedRun>>,
     /// Whether this process has removed the pins that a killed trainer left.
     has_cleared_pins: bool,
-    alarms: alarms::Known,
-    counted: Option<Counted>,
+    alarms: alarms::AlarmsByKey,
+    counted: Option<LastCount>,
 }
 
 /// The last count of new rows.
-struct Counted {
+struct LastCount {
     at: Instant,
     took: Duration,
     /// The run after which rows were counted.
@@ -65,15 +65,15 @@ pub(crate) enum Checked {
     /// Skipped runs, and the run, if there was one.
     Did(
         Vec<RecordedRun>,
-        Option<Box<(RecordedRun, Result<Outcome>)>>,
+        Option<Box<(RecordedRun, Result<RunOutcome>)>>,
     ),
 }
 
 /// The state of a model at a check.
-pub(crate) struct State {
+pub(crate) struct WatchState {
     pub past: Past,
-    pub found: Found,
-    pub due: Vec<Event>,
+    pub found: RegistryState,
+    pub due: Vec<TriggerEvent>,
 }
 
 fn folder(model: &ModelName, what: &str) -> String {
@@ -113,7 +113,7 @@ pub(crate) async fn ask(
 }
 
 /// Returns the trainer that trains a model now.
-pub(crate) async fn busy(
+pub(crate) async fn current_trainer(
     records: &Records,
     model: &ModelName,
     time: Duration,
@@ -144,10 +144,10 @@ impl Watch {
         operator: &Operator,
         seen: &Records,
         spec: &Spec,
-    ) -> Result<State> {
+    ) -> Result<WatchState> {
         let model = ModelName::parse(&spec.model.name)?;
         let records = Records::of(operator.log.store.clone(), operator.log.namespace());
-        History::new(records.clone(), model.clone())
+        RunHistory::new(records.clone(), model.clone())
             .refresh(&mut self.known)
             .await?;
         let now = Utc::now();
@@ -170,7 +170,7 @@ impl Watch {
             .models
             .get(&model)
             .and_then(|m| m.champion());
-        let found = Found {
+        let found = RegistryState {
             now,
             since,
             spec: trigger::spec(&spec.canonical()),
@@ -181,7 +181,7 @@ impl Watch {
         };
 
         let due = trigger::due(&spec.triggers, &past, &found)?;
-        Ok(State { past, found, due })
+        Ok(WatchState { past, found, due })
     }
 
     /// Counts rows since the last run, if new rows are a trigger and the last count is
@@ -213,7 +213,7 @@ impl Watch {
             .map_or(0, |last| last.rows);
         let rows = all.map(|all| all.saturating_sub(known));
 
-        self.counted = Some(Counted {
+        self.counted = Some(LastCount {
             at: Instant::now(),
             took: at.elapsed(),
             after,
@@ -224,7 +224,7 @@ impl Watch {
     }
 
     /// Checks once, and runs what is due.
-    pub(crate) async fn look(
+    pub(crate) async fn check(
         &mut self,
         trainer: &Trainer<'_>,
         watcher: &mut dyn Watcher,
@@ -239,8 +239,8 @@ impl Watch {
         }
 
         match trigger::decide(&spec.triggers, &state.past, state.due, state.found.now) {
-            Decision::Nothing => return Ok(Checked::Idle),
-            Decision::Wait(events, why) if state.past.has_handled(&waiting(&events)) => {
+            TriggerDecision::Nothing => return Ok(Checked::Idle),
+            TriggerDecision::Wait(events, why) if state.past.has_handled(&waiting(&events)) => {
                 return Ok(Checked::Waits(why));
             }
             _ => {}
@@ -248,8 +248,8 @@ impl Watch {
 
         let lease = folder(&model, "lease");
         match lease::take(&records, &lease, &self.holder, spec.triggers.lease).await? {
-            Taken::Others(who) => Ok(Checked::Busy(who)),
-            Taken::Ours(lease) => {
+            LeaseOutcome::Others(who) => Ok(Checked::Busy(who)),
+            LeaseOutcome::Ours(lease) => {
                 let trainer = Trainer {
                     lease: Some(&lease),
                     ..*trainer
@@ -267,17 +267,19 @@ impl Watch {
         spec: &Spec,
         watcher: &mut dyn Watcher,
     ) -> Result<Checked> {
-        let history = History::new(trainer.records(), ModelName::parse(&spec.model.name)?);
+        let history = RunHistory::new(trainer.records(), ModelName::parse(&spec.model.name)?);
         let mut skipped = Vec::new();
         for _ in 0..DECISIONS_MAX {
             let state = self.state(trainer.operator, trainer.seen, spec).await?;
             let now = state.found.now;
             let (events, why) = match trigger::decide(&spec.triggers, &state.past, state.due, now) {
-                Decision::Nothing => break,
-                Decision::Wait(events, _) if state.past.has_handled(&waiting(&events)) => break,
-                Decision::Wait(events, why) => (vec![delayed(&events)], why),
-                Decision::Skip(events, why) => (events, why),
-                Decision::Run(events) => {
+                TriggerDecision::Nothing => break,
+                TriggerDecision::Wait(events, _) if state.past.has_handled(&waiting(&events)) => {
+                    break;
+                }
+                TriggerDecision::Wait(events, why) => (vec![delayed(&events)], why),
+                TriggerDecision::Skip(events, why) => (events, why),
+                TriggerDecision::Run(events) => {
                     let due = DueRun { spec, events, now };
                     let ran = self.run(trainer, due, &history, watcher).await?;
                     return Ok(Checked::Did(skipped, Some(Box::new(ran))));
@@ -301,9 +303,9 @@ impl Watch {
         &self,
         trainer: &Trainer<'_>,
         due: DueRun<'_>,
-        history: &History,
+        history: &RunHistory,
         watcher: &mut dyn Watcher,
-    ) -> Result<(RecordedRun, Result<Outcome>)> {
+    ) -> Result<(RecordedRun, Result<RunOutcome>)> {
         let DueRun { spec, events, now } = due;
         let model = ModelName::parse(&spec.model.name)?;
         let records = trainer.records();
@@ -318,7 +320,7 @@ impl Watch {
             ..*trainer
         };
         let cause = Cause {
-            trigger: words(&events),
+            trigger: events_text(&events),
             events: keys(&events),
             apart: false,
         };
@@ -340,26 +342,31 @@ impl Watch {
 /// A run that is due.
 struct DueRun<'d> {
     spec: &'d Spec,
-    events: Vec<Event>,
+    events: Vec<TriggerEvent>,
     now: DateTime<Utc>,
 }
 
 /// Returns the event of the note that events are delayed. The note is recorded once; the
 /// events stay due.
-fn delayed(events: &[Event]) -> Event {
-    Event {
+fn delayed(events: &[TriggerEvent]) -> TriggerEvent {
+    TriggerEvent {
         key: waiting(events),
         ..events[0].clone()
     }
 }
 
 /// Returns the record of events that start no run.
-fn skipped_run(spec: &Spec, events: &[Event], why: String, now: DateTime<Utc>) -> RecordedRun {
+fn skipped_run(
+    spec: &Spec,
+    events: &[TriggerEvent],
+    why: String,
+    now: DateTime<Utc>,
+) -> RecordedRun {
     RecordedRun {
         model: spec.model.name.clone(),
         began: now,
         seconds: 0.0,
-        trigger: words(events),
+        trigger: events_text(events),
         events: keys(events),
         apart: false,
         status: RunStatus::Skipped,
@@ -368,11 +375,11 @@ fn skipped_run(spec: &Spec, events: &[Event], why: String, now: DateTime<Utc>) -
 }
 
 /// Returns the key of the note that events are delayed.
-fn waiting(events: &[Event]) -> EventKey {
+fn waiting(events: &[TriggerEvent]) -> EventKey {
     EventKey::waits(events.first().map(|event| &event.key))
 }
 
-fn keys(events: &[Event]) -> Vec<EventKey> {
+fn keys(events: &[TriggerEvent]) -> Vec<EventKey> {
     events.iter().map(|event| event.key.clone()).collect()
 }
 
@@ -380,7 +387,7 @@ fn keys(events: &[Event]) -> Vec<EventKey> {
 const CAUSES_MAX: usize = 3;
 
 /// Describes the causes of a run, for a person.
-fn words(events: &[Event]) -> String {
+fn events_text(events: &[TriggerEvent]) -> String {
     let mut all: Vec<&str> = Vec::new();
     for event in events {
         if !all.contains(&event.why.as_str()) {

@@ -4,7 +4,7 @@ use super::*;
 
 /// Checks at 5 s, 10 s, … with an idle timeout of 20 s and a header timeout of 10
 /// s.
-fn check(sights: &[(bool, u32, u32)], is_h2: bool, expected: &[Verdict]) {
+fn check(sights: &[(bool, u32, u32)], is_h2: bool, expected: &[IdleVerdict]) {
     let start = Instant::now();
     let (idle_timeout, header_timeout) = (Duration::from_secs(20), Duration::from_secs(10));
     let period = header_timeout / 2;
@@ -19,11 +19,11 @@ fn check(sights: &[(bool, u32, u32)], is_h2: bool, expected: &[Verdict]) {
     };
 
     let at = |i: usize| start + period * (u32::try_from(i).expect("few") + 1);
-    let seen: Vec<Verdict> = sights
+    let seen: Vec<IdleVerdict> = sights
         .iter()
         .enumerate()
         .map(|(i, (active, begun, reads))| {
-            clocks.look(
+            clocks.check_idle(
                 &Sight {
                     active: *active,
                     begun: *begun,
@@ -39,7 +39,7 @@ fn check(sights: &[(bool, u32, u32)], is_h2: bool, expected: &[Verdict]) {
 
 #[test]
 fn an_idle_connection_is_closed_gracefully() {
-    use Verdict::{Leave, Stay};
+    use IdleVerdict::{Leave, Stay};
     check(&[(false, 0, 0); 4], false, &[Stay, Stay, Stay, Leave]);
     check(
         &[
@@ -61,8 +61,8 @@ fn an_idle_connection_is_closed_gracefully() {
 }
 
 #[test]
-fn headers_that_trickle_are_cut_on_http_1_alone() {
-    use Verdict::{Cut, Leave, Stay};
+fn slow_headers_close_an_http_1_connection_and_not_an_http_2_one() {
+    use IdleVerdict::{Cut, Leave, Stay};
     check(
         &[(false, 0, 1), (false, 0, 2), (false, 0, 3)],
         false,

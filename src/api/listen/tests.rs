@@ -4,7 +4,7 @@ use super::*;
 use std::net::Ipv4Addr;
 
 #[test]
-fn a_thread_that_hangs_is_named_and_not_waited_for() {
+fn the_stop_names_a_hung_thread_and_does_not_wait_for_it() {
     let (release, held) = std::sync::mpsc::channel::<()>();
     let (end, ended) = std::sync::mpsc::channel();
     let report = EndReport(end);

@@ -190,18 +190,18 @@ fn narrow<T: Copy, const N: usize>(
 }
 
 /// The request parameters this server acts on.
-struct Parameters {
+struct GrpcParameters {
     priority: u8,
     timeout_us: Option<u64>,
 }
 
 /// Reads the parameters that this server acts on. Refuses unsupported ones that
 /// would change the answer.
-fn parameters(all: &HashMap<String, InferParameter>) -> Result<Parameters> {
+fn parameters(all: &HashMap<String, InferParameter>) -> Result<GrpcParameters> {
     refuse_unserved(all)?;
     let priority = integer(all, "priority")?.unwrap_or(0);
 
-    Ok(Parameters {
+    Ok(GrpcParameters {
         priority: u8::try_from(priority).map_err(|_| {
             Error::invalid(format!(
                 "parameter 'priority' must be at most 255, got {priority}"

@@ -4,10 +4,10 @@
 
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::DType;
-use crate::observe::metrics::statistics::Tally;
+use crate::observe::metrics::statistics::DurationTally;
 use crate::proto::inference as p;
-use crate::serve::manager::{State, VersionStatus};
-use crate::serve::route::Table;
+use crate::serve::manager::{ServingState, VersionStatus};
+use crate::serve::route::RouteTable;
 use crate::serve::servable::{Batching, Servable};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -26,7 +26,7 @@ pub(crate) const EXTENSIONS: [&str; 6] = [
 pub(crate) const PLATFORM: &str = "onnxruntime_onnx";
 
 /// Metadata of one version, with every version that serves.
-pub(crate) fn metadata(servable: &Servable, table: &Table) -> p::ModelMetadataResponse {
+pub(crate) fn metadata(servable: &Servable, table: &RouteTable) -> p::ModelMetadataResponse {
     let routes = table.models.get(&servable.name);
     let versions = routes.iter().flat_map(|r| r.versions.keys());
     let signature = &servable.signature;
@@ -50,7 +50,7 @@ fn tensor_metadata(spec: &TensorSpec) -> p::model_metadata_response::TensorMetad
 }
 
 /// Properties of a version beyond the protocol's own fields.
-fn properties(servable: &Servable, table: &Table) -> HashMap<String, String> {
+fn properties(servable: &Servable, table: &RouteTable) -> HashMap<String, String> {
     let batching = match &servable.batching {
         Batching::Joined => "joined".to_owned(),
         Batching::Alone(reason) => format!("alone: {reason}"),
@@ -250,7 +250,7 @@ pub(crate) fn statistics(servable: &Servable) -> p::ModelStatistics {
     }
 }
 
-fn total(tally: &Tally) -> Option<p::StatisticDuration> {
+fn total(tally: &DurationTally) -> Option<p::StatisticDuration> {
     let (count, ns) = tally.read();
     Some(p::StatisticDuration { count, ns })
 }
@@ -317,19 +317,19 @@ pub(crate) fn index(
 ) -> Vec<p::repository_index_response::ModelIndex> {
     status
         .iter()
-        .filter(|s| !only_ready || s.state == State::Ready)
+        .filter(|s| !only_ready || s.state == ServingState::Ready)
         .map(index_entry)
         .collect()
 }
 
 fn index_entry(status: &VersionStatus) -> p::repository_index_response::ModelIndex {
     let (state, reason) = match &status.state {
-        State::Settling => ("UNAVAILABLE", "its files are still being written"),
-        State::Loading => ("LOADING", ""),
-        State::Ready => ("READY", status.warning.as_deref().unwrap_or_default()),
-        State::Draining => ("UNLOADING", ""),
-        State::Unloaded => ("UNAVAILABLE", "unloaded"),
-        State::Failed(reason) => ("UNAVAILABLE", reason.as_str()),
+        ServingState::Settling => ("UNAVAILABLE", "its files are still being written"),
+        ServingState::Loading => ("LOADING", ""),
+        ServingState::Ready => ("READY", status.warning.as_deref().unwrap_or_default()),
+        ServingState::Draining => ("UNLOADING", ""),
+        ServingState::Unloaded => ("UNAVAILABLE", "unloaded"),
+        ServingState::Failed(reason) => ("UNAVAILABLE", reason.as_str()),
     };
 
     p::repository_index_response::ModelIndex {

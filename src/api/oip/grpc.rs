@@ -55,21 +55,21 @@ fn target(message: &p::ModelInferRequest, headers: &HeaderMap) -> Result<Target>
     Ok(target.routed_by(codec::route_key(message)?.as_bytes()))
 }
 
-type Answer<T> = std::result::Result<Response<T>, Status>;
+type GrpcReply<T> = std::result::Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl GrpcInferenceService for Oip {
     async fn server_live(
         &self,
         _: tonic::Request<p::ServerLiveRequest>,
-    ) -> Answer<p::ServerLiveResponse> {
+    ) -> GrpcReply<p::ServerLiveResponse> {
         Ok(Response::new(p::ServerLiveResponse { live: true }))
     }
 
     async fn server_ready(
         &self,
         _: tonic::Request<p::ServerReadyRequest>,
-    ) -> Answer<p::ServerReadyResponse> {
+    ) -> GrpcReply<p::ServerReadyResponse> {
         Ok(Response::new(p::ServerReadyResponse {
             ready: self.0.predictor.is_ready(),
         }))
@@ -78,7 +78,7 @@ impl GrpcInferenceService for Oip {
     async fn model_ready(
         &self,
         request: tonic::Request<p::ModelReadyRequest>,
-    ) -> Answer<p::ModelReadyResponse> {
+    ) -> GrpcReply<p::ModelReadyResponse> {
         let message = request.into_inner();
         let target = Target::parse(&message.name, &message.version)?;
         Ok(Response::new(p::ModelReadyResponse {
@@ -89,7 +89,7 @@ impl GrpcInferenceService for Oip {
     async fn server_metadata(
         &self,
         _: tonic::Request<p::ServerMetadataRequest>,
-    ) -> Answer<p::ServerMetadataResponse> {
+    ) -> GrpcReply<p::ServerMetadataResponse> {
         Ok(Response::new(p::ServerMetadataResponse {
             name: "ortus".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -100,7 +100,7 @@ impl GrpcInferenceService for Oip {
     async fn model_metadata(
         &self,
         request: tonic::Request<p::ModelMetadataRequest>,
-    ) -> Answer<p::ModelMetadataResponse> {
+    ) -> GrpcReply<p::ModelMetadataResponse> {
         let message = request.into_inner();
         let servable = self.servable(&message.name, &message.version)?;
         let table = self.0.predictor.routes().table();
@@ -110,14 +110,14 @@ impl GrpcInferenceService for Oip {
     async fn model_infer(
         &self,
         request: tonic::Request<p::ModelInferRequest>,
-    ) -> Answer<p::ModelInferResponse> {
+    ) -> GrpcReply<p::ModelInferResponse> {
         Ok(self.infer(request).await?)
     }
 
     async fn model_config(
         &self,
         request: tonic::Request<p::ModelConfigRequest>,
-    ) -> Answer<p::ModelConfigResponse> {
+    ) -> GrpcReply<p::ModelConfigResponse> {
         let message = request.into_inner();
         let servable = self.servable(&message.name, &message.version)?;
         Ok(Response::new(p::ModelConfigResponse {
@@ -128,7 +128,7 @@ impl GrpcInferenceService for Oip {
     async fn model_statistics(
         &self,
         request: tonic::Request<p::ModelStatisticsRequest>,
-    ) -> Answer<p::ModelStatisticsResponse> {
+    ) -> GrpcReply<p::ModelStatisticsResponse> {
         let message = request.into_inner();
         let model_stats = statistics(&self.0, &message.name, &message.version)?;
         Ok(Response::new(p::ModelStatisticsResponse { model_stats }))
@@ -137,7 +137,7 @@ impl GrpcInferenceService for Oip {
     async fn repository_index(
         &self,
         request: tonic::Request<p::RepositoryIndexRequest>,
-    ) -> Answer<p::RepositoryIndexResponse> {
+    ) -> GrpcReply<p::RepositoryIndexResponse> {
         let message = request.into_inner();
         refuse_repository(&message.repository_name)?;
         let models = describe::index(&self.0.manager.status(), message.ready);
@@ -147,7 +147,7 @@ impl GrpcInferenceService for Oip {
     async fn repository_model_load(
         &self,
         request: tonic::Request<p::RepositoryModelLoadRequest>,
-    ) -> Answer<p::RepositoryModelLoadResponse> {
+    ) -> GrpcReply<p::RepositoryModelLoadResponse> {
         let message = request.into_inner();
         refuse_load_parameters(message.parameters.keys())?;
         let name = model_named(message.repository_name, message.model_name)?;
@@ -158,7 +158,7 @@ impl GrpcInferenceService for Oip {
     async fn repository_model_unload(
         &self,
         request: tonic::Request<p::RepositoryModelUnloadRequest>,
-    ) -> Answer<p::RepositoryModelUnloadResponse> {
+    ) -> GrpcReply<p::RepositoryModelUnloadResponse> {
         let message = request.into_inner();
         let name = model_named(message.repository_name, message.model_name)?;
         self.0.manager.unload(name).await?;

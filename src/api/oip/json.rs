@@ -10,7 +10,7 @@ use crate::core::error::{Error, Result};
 use crate::core::model::{Dim, Signature};
 use crate::core::request::{INPUTS_MAX, Request, Response};
 use crate::core::tensor::json::document::Json;
-use crate::core::tensor::json::{Elements, Rules, write_elements, write_json};
+use crate::core::tensor::json::{ElementRules, Elements, write_elements, write_json};
 use crate::core::tensor::{DType, RANK_MAX, Strings, Tensor, elements, shape_from_wire};
 use bytes::Bytes;
 
@@ -23,7 +23,7 @@ pub(crate) struct InferRequest {
     /// The client's own id.
     pub(crate) id: String,
     /// The parameters this server acts on.
-    pub(crate) parameters: Parameters,
+    pub(crate) parameters: JsonParameters,
     /// Named tensors, in the order sent.
     pub(crate) inputs: Vec<(String, Tensor)>,
     /// The requested outputs, and whether each is requested in binary (`None`: not
@@ -33,7 +33,7 @@ pub(crate) struct InferRequest {
 
 /// The request parameters this server acts on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Parameters {
+pub(crate) struct JsonParameters {
     /// 0 is the default and the highest priority.
     pub(crate) priority: u8,
     /// Triton's `timeout`.
@@ -149,7 +149,7 @@ fn vague_shape() -> Error {
 
 /// An answer's body.
 #[derive(Debug)]
-pub(crate) struct Encoded {
+pub(crate) struct EncodedAnswer {
     /// JSON, then the binary outputs in order.
     pub(crate) body: Bytes,
     /// The length of the JSON where binary outputs follow it.
@@ -158,7 +158,7 @@ pub(crate) struct Encoded {
 
 /// Encodes an answer; `binary` tells which outputs follow the JSON. Refuses
 /// FP16 and BF16 within it.
-pub(crate) fn encode(response: &Response, binary: &dyn Fn(&str) -> bool) -> Result<Encoded> {
+pub(crate) fn encode(response: &Response, binary: &dyn Fn(&str) -> bool) -> Result<EncodedAnswer> {
     let mut out = Vec::new();
     let mut parts: Vec<Bytes> = Vec::new();
     out.extend_from_slice(b"{\"model_name\":");
@@ -182,7 +182,7 @@ pub(crate) fn encode(response: &Response, binary: &dyn Fn(&str) -> bool) -> Resu
     out.extend_from_slice(b"]}");
     let json_bytes = (!parts.is_empty()).then_some(out.len());
     parts.iter().for_each(|part| out.extend_from_slice(part));
-    Ok(Encoded {
+    Ok(EncodedAnswer {
         body: out.into(),
         json_bytes,
     })
@@ -226,8 +226,8 @@ fn write_output(out: &mut Vec<u8>, name: &str, tensor: &Tensor, raw: Option<&Byt
     Ok(())
 }
 
-fn parameters(given: Option<Json<'_>>) -> Result<Parameters> {
-    let mut read = Parameters::default();
+fn parameters(given: Option<Json<'_>>) -> Result<JsonParameters> {
+    let mut read = JsonParameters::default();
     let Some(given) = given else { return Ok(read) };
     refuse_unserved(given, "parameters")?;
     let names = [
@@ -333,7 +333,7 @@ impl InputFields<'_> {
 fn tensor(dtype: DType, shape: Vec<usize>, data: Json<'_>) -> Result<Tensor> {
     let elements = Elements::of(
         data,
-        Rules {
+        ElementRules {
             dtype,
             depth_max: shape.len().max(1),
             base64: false,

@@ -38,9 +38,9 @@ async fn read_infer(
     let read = match length {
         Some(0) => json::InferRequest {
             id: String::new(),
-            parameters: json::Parameters {
+            parameters: json::JsonParameters {
                 binary_data_output: true,
-                ..json::Parameters::default()
+                ..json::JsonParameters::default()
             },
             inputs: json::raw_request(body, signature)?,
             outputs: Vec::new(),

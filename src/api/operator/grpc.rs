@@ -1,8 +1,8 @@
 //! The operator API over gRPC: reads the messages into the form that
 //! `registry` and `views` take, and writes their answers.
 
-use super::registry::{self, ChangeFields, Look};
-use super::route::Verb;
+use super::registry::{self, ChangeFields, RegistryQuery};
+use super::route::ModelChange;
 use super::views;
 use crate::api::Front;
 use crate::core::error::{Error, Result};
@@ -16,33 +16,40 @@ use tonic::{Request, Response, Status};
 
 /// The service; cheap to clone.
 #[derive(Clone)]
-pub(super) struct Operator(pub Arc<Front>);
+pub(super) struct OperatorService(pub Arc<Front>);
 
 /// The longest that a call may take; some read the whole registry.
 const CALL_MAX: Duration = Duration::from_secs(600);
 
-type Answer<T> = std::result::Result<Response<T>, Status>;
+type OperatorReply<T> = std::result::Result<Response<T>, Status>;
 
 /// Reads a text field; an empty one is absent.
-fn some(text: String) -> Option<String> {
+fn non_empty(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-fn by(by: Option<p::By>) -> ChangeFields {
+fn change_fields(by: Option<p::By>) -> ChangeFields {
     let by = by.unwrap_or_default();
     ChangeFields {
-        actor: some(by.actor),
+        actor: non_empty(by.actor),
         reason: by.reason,
         ..ChangeFields::default()
     }
 }
 
-impl Operator {
-    async fn look(&self, what: Look<'_>) -> Answer<p::Document> {
-        Ok(document(registry::look(&self.0, what).await?.to_string()))
+impl OperatorService {
+    async fn query_registry(&self, what: RegistryQuery<'_>) -> OperatorReply<p::Document> {
+        Ok(document(
+            registry::answer_query(&self.0, what).await?.to_string(),
+        ))
     }
 
-    async fn change(&self, model: &str, verb: Verb, fields: ChangeFields) -> Answer<p::Changed> {
+    async fn change(
+        &self,
+        model: &str,
+        verb: ModelChange,
+        fields: ChangeFields,
+    ) -> OperatorReply<p::Changed> {
         let change::Changed {
             name,
             version,
@@ -64,43 +71,43 @@ fn document(json: String) -> Response<p::Document> {
 }
 
 #[tonic::async_trait]
-impl operator_server::Operator for Operator {
-    async fn list(&self, request: Request<p::ListRequest>) -> Answer<p::Document> {
-        let tag = some(request.into_inner().tag);
-        self.look(Look::List {
+impl operator_server::Operator for OperatorService {
+    async fn list(&self, request: Request<p::ListRequest>) -> OperatorReply<p::Document> {
+        let tag = non_empty(request.into_inner().tag);
+        self.query_registry(RegistryQuery::List {
             tag: tag.as_deref(),
         })
         .await
     }
 
-    async fn show(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
+    async fn show(&self, request: Request<p::VersionRequest>) -> OperatorReply<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        self.look(Look::Show {
+        self.query_registry(RegistryQuery::Show {
             model: &model,
-            version: some(version).as_deref(),
+            version: non_empty(version).as_deref(),
         })
         .await
     }
 
-    async fn history(&self, request: Request<p::ModelRequest>) -> Answer<p::Document> {
-        self.look(Look::History {
+    async fn history(&self, request: Request<p::ModelRequest>) -> OperatorReply<p::Document> {
+        self.query_registry(RegistryQuery::History {
             model: &request.into_inner().model,
         })
         .await
     }
 
-    async fn lineage(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
+    async fn lineage(&self, request: Request<p::VersionRequest>) -> OperatorReply<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        self.look(Look::Lineage {
+        self.query_registry(RegistryQuery::Lineage {
             model: &model,
-            version: some(version).as_deref(),
+            version: non_empty(version).as_deref(),
         })
         .await
     }
 
-    async fn diff(&self, request: Request<p::DiffRequest>) -> Answer<p::Document> {
+    async fn diff(&self, request: Request<p::DiffRequest>) -> OperatorReply<p::Document> {
         let p::DiffRequest { model, from, to } = request.into_inner();
-        self.look(Look::Diff {
+        self.query_registry(RegistryQuery::Diff {
             model: &model,
             from: &from,
             to: &to,
@@ -108,15 +115,15 @@ impl operator_server::Operator for Operator {
         .await
     }
 
-    async fn fleet(&self, _: Request<p::FleetRequest>) -> Answer<p::Document> {
-        self.look(Look::Fleet).await
+    async fn fleet(&self, _: Request<p::FleetRequest>) -> OperatorReply<p::Document> {
+        self.query_registry(RegistryQuery::Fleet).await
     }
 
-    async fn report(&self, _: Request<p::ReportRequest>) -> Answer<p::Document> {
-        self.look(Look::Report).await
+    async fn report(&self, _: Request<p::ReportRequest>) -> OperatorReply<p::Document> {
+        self.query_registry(RegistryQuery::Report).await
     }
 
-    async fn verify(&self, _: Request<p::VerifyRequest>) -> Answer<p::Document> {
+    async fn verify(&self, _: Request<p::VerifyRequest>) -> OperatorReply<p::Document> {
         let verified = registry::open(&self.0, &ChangeFields::default(), false)
             .await?
             .verify(&|_| {})
@@ -124,7 +131,7 @@ impl operator_server::Operator for Operator {
         Ok(document(serde_json::json!(verified).to_string()))
     }
 
-    async fn promote(&self, request: Request<p::PromoteRequest>) -> Answer<p::Changed> {
+    async fn promote(&self, request: Request<p::PromoteRequest>) -> OperatorReply<p::Changed> {
         let p::PromoteRequest {
             model,
             version,
@@ -134,22 +141,23 @@ impl operator_server::Operator for Operator {
 
         self.change(
             &model,
-            Verb::Promote,
+            ModelChange::Promote,
             ChangeFields {
-                version: some(version),
+                version: non_empty(version),
                 allow_signature_change,
-                ..by(who)
+                ..change_fields(who)
             },
         )
         .await
     }
 
-    async fn rollback(&self, request: Request<p::RollbackRequest>) -> Answer<p::Changed> {
+    async fn rollback(&self, request: Request<p::RollbackRequest>) -> OperatorReply<p::Changed> {
         let p::RollbackRequest { model, by: who } = request.into_inner();
-        self.change(&model, Verb::Rollback, by(who)).await
+        self.change(&model, ModelChange::Rollback, change_fields(who))
+            .await
     }
 
-    async fn set_alias(&self, request: Request<p::SetAliasRequest>) -> Answer<p::Changed> {
+    async fn set_alias(&self, request: Request<p::SetAliasRequest>) -> OperatorReply<p::Changed> {
         let p::SetAliasRequest {
             model,
             alias,
@@ -159,17 +167,20 @@ impl operator_server::Operator for Operator {
 
         self.change(
             &model,
-            Verb::Alias,
+            ModelChange::Alias,
             ChangeFields {
-                alias: some(alias),
-                version: some(version),
-                ..by(who)
+                alias: non_empty(alias),
+                version: non_empty(version),
+                ..change_fields(who)
             },
         )
         .await
     }
 
-    async fn split_traffic(&self, request: Request<p::SplitTrafficRequest>) -> Answer<p::Changed> {
+    async fn split_traffic(
+        &self,
+        request: Request<p::SplitTrafficRequest>,
+    ) -> OperatorReply<p::Changed> {
         let p::SplitTrafficRequest {
             model,
             weights,
@@ -178,16 +189,16 @@ impl operator_server::Operator for Operator {
 
         self.change(
             &model,
-            Verb::Traffic,
+            ModelChange::Traffic,
             ChangeFields {
                 weights: weights.into_iter().collect(),
-                ..by(who)
+                ..change_fields(who)
             },
         )
         .await
     }
 
-    async fn retire(&self, request: Request<p::RetireRequest>) -> Answer<p::Changed> {
+    async fn retire(&self, request: Request<p::RetireRequest>) -> OperatorReply<p::Changed> {
         let p::RetireRequest {
             model,
             version,
@@ -196,16 +207,16 @@ impl operator_server::Operator for Operator {
 
         self.change(
             &model,
-            Verb::Retire,
+            ModelChange::Retire,
             ChangeFields {
-                version: some(version),
-                ..by(who)
+                version: non_empty(version),
+                ..change_fields(who)
             },
         )
         .await
     }
 
-    async fn set_tag(&self, request: Request<p::SetTagRequest>) -> Answer<p::Changed> {
+    async fn set_tag(&self, request: Request<p::SetTagRequest>) -> OperatorReply<p::Changed> {
         let p::SetTagRequest {
             model,
             version,
@@ -216,18 +227,18 @@ impl operator_server::Operator for Operator {
 
         self.change(
             &model,
-            Verb::Tag,
+            ModelChange::Tag,
             ChangeFields {
-                version: some(version),
-                key: some(key),
+                version: non_empty(version),
+                key: non_empty(key),
                 value,
-                ..by(who)
+                ..change_fields(who)
             },
         )
         .await
     }
 
-    async fn judge(&self, request: Request<p::JudgeRequest>) -> Answer<p::Changed> {
+    async fn judge(&self, request: Request<p::JudgeRequest>) -> OperatorReply<p::Changed> {
         let p::JudgeRequest {
             model,
             version,
@@ -235,19 +246,23 @@ impl operator_server::Operator for Operator {
             by: who,
         } = request.into_inner();
 
-        let verb = if approve { Verb::Approve } else { Verb::Reject };
+        let verb = if approve {
+            ModelChange::Approve
+        } else {
+            ModelChange::Reject
+        };
         self.change(
             &model,
             verb,
             ChangeFields {
-                version: some(version),
-                ..by(who)
+                version: non_empty(version),
+                ..change_fields(who)
             },
         )
         .await
     }
 
-    async fn set_policy(&self, request: Request<p::SetPolicyRequest>) -> Answer<p::Policy> {
+    async fn set_policy(&self, request: Request<p::SetPolicyRequest>) -> OperatorReply<p::Policy> {
         let p::SetPolicyRequest {
             approvals,
             signatures,
@@ -260,12 +275,12 @@ impl operator_server::Operator for Operator {
             &ChangeFields {
                 approvals,
                 signatures,
-                ..by(who)
+                ..change_fields(who)
             },
         )
         .await?;
 
-        let signatures = set.signatures.word().to_owned();
+        let signatures = set.signatures.name().to_owned();
         Ok(Response::new(p::Policy {
             approvals: set.approvals,
             signatures,
@@ -273,7 +288,7 @@ impl operator_server::Operator for Operator {
         }))
     }
 
-    async fn gc(&self, request: Request<p::GcRequest>) -> Answer<p::Swept> {
+    async fn gc(&self, request: Request<p::GcRequest>) -> OperatorReply<p::Swept> {
         let p::GcRequest {
             dry_run,
             grace_hours,
@@ -285,7 +300,7 @@ impl operator_server::Operator for Operator {
             dry_run,
             grace_hours,
             retain_days,
-            ..by(who)
+            ..change_fields(who)
         };
 
         let swept = registry::open(&self.0, &fields, true)
@@ -303,27 +318,27 @@ impl operator_server::Operator for Operator {
         }))
     }
 
-    async fn models(&self, _: Request<p::ModelsRequest>) -> Answer<p::Document> {
+    async fn models(&self, _: Request<p::ModelsRequest>) -> OperatorReply<p::Document> {
         Ok(document(views::models(&self.0).to_string()))
     }
 
-    async fn drift(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
+    async fn drift(&self, request: Request<p::VersionRequest>) -> OperatorReply<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        let report = views::drift(&self.0, &model, some(version).as_deref())?;
+        let report = views::drift(&self.0, &model, non_empty(version).as_deref())?;
         Ok(document(super::to_json(&report)))
     }
 
-    async fn performance(&self, request: Request<p::VersionRequest>) -> Answer<p::Document> {
+    async fn performance(&self, request: Request<p::VersionRequest>) -> OperatorReply<p::Document> {
         let p::VersionRequest { model, version } = request.into_inner();
-        let report = views::performance(&self.0, &model, some(version).as_deref())?;
+        let report = views::performance(&self.0, &model, non_empty(version).as_deref())?;
         Ok(document(super::to_json(&report)))
     }
 
-    async fn config(&self, _: Request<p::ConfigRequest>) -> Answer<p::Document> {
+    async fn config(&self, _: Request<p::ConfigRequest>) -> OperatorReply<p::Document> {
         Ok(document(self.0.config.clone()))
     }
 
-    async fn nudge(&self, _: Request<p::NudgeRequest>) -> Answer<p::NudgeReply> {
+    async fn nudge(&self, _: Request<p::NudgeRequest>) -> OperatorReply<p::NudgeReply> {
         self.0.manager.nudge();
         Ok(Response::new(p::NudgeReply {}))
     }
@@ -345,7 +360,7 @@ pub(super) async fn answer(
     let answered = tokio::time::timeout(CALL_MAX, async {
         match service {
             "ortus.v1.Operator" => {
-                operator_server::OperatorServer::new(Operator(front))
+                operator_server::OperatorServer::new(OperatorService(front))
                     .max_decoding_message_size(super::BODY_BYTES_MAX)
                     .call(request)
                     .await

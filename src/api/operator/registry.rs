@@ -2,14 +2,14 @@
 //! calls `registry::commands`. Does not push: the bytes of a version come from
 //! the command line, with its own credentials, and no request names a file.
 
-use super::route::{Query, RegistryRoute, Verb};
+use super::route::{ModelChange, Query, RegistryRoute};
 use crate::api::Front;
 use crate::api::rest::reply::Reply;
 use crate::core::error::{Error, Result};
 use crate::core::model::{Alias, ModelName};
 use crate::registry::commands::Operator;
 use crate::registry::commands::change::Changed;
-use crate::registry::commands::gc::Rules;
+use crate::registry::commands::gc::GcRules;
 use crate::registry::commands::report::Period;
 use crate::registry::log::{Author, now};
 use crate::registry::sign::Policy;
@@ -54,9 +54,9 @@ impl ChangeFields {
     }
 
     /// Returns what `gc` may delete.
-    pub(super) fn rules(&self) -> Rules {
+    pub(super) fn rules(&self) -> GcRules {
         let hours = |n: u32| Duration::from_secs(u64::from(n) * 3600);
-        Rules {
+        GcRules {
             grace: hours(self.grace_hours.unwrap_or(24)),
             retain: hours(self.retain_days.unwrap_or(30).saturating_mul(24)),
             dry_run: self.dry_run,
@@ -69,7 +69,7 @@ fn lacks(what: &str) -> Error {
 }
 
 /// A read of the registry.
-pub(super) enum Look<'a> {
+pub(super) enum RegistryQuery<'a> {
     List {
         tag: Option<&'a str>,
     },
@@ -117,22 +117,26 @@ pub(super) async fn open(front: &Front, fields: &ChangeFields, writes: bool) -> 
 }
 
 /// Answers a read.
-pub(super) async fn look(front: &Front, what: Look<'_>) -> Result<Value> {
+pub(super) async fn answer_query(front: &Front, what: RegistryQuery<'_>) -> Result<Value> {
     let operator = open(front, &ChangeFields::default(), false).await?;
     Ok(match what {
-        Look::List { tag } => json!(operator.list(tag).await?),
-        Look::Show { model, version } => operator.show(&ModelName::parse(model)?, version).await?,
-        Look::History { model } => json!(operator.history(&ModelName::parse(model)?, None).await?),
-        Look::Lineage { model, version } => {
+        RegistryQuery::List { tag } => json!(operator.list(tag).await?),
+        RegistryQuery::Show { model, version } => {
+            operator.show(&ModelName::parse(model)?, version).await?
+        }
+        RegistryQuery::History { model } => {
+            json!(operator.history(&ModelName::parse(model)?, None).await?)
+        }
+        RegistryQuery::Lineage { model, version } => {
             json!(operator.lineage(&ModelName::parse(model)?, version).await?)
         }
-        Look::Diff { model, from, to } => {
+        RegistryQuery::Diff { model, from, to } => {
             operator.diff(&ModelName::parse(model)?, from, to).await?
         }
-        Look::Fleet => {
+        RegistryQuery::Fleet => {
             json!({"newest": operator.state().await?.seq, "servers": operator.log.fleet(now()).await?})
         }
-        Look::Report => json!(operator.moves(None, Period::default()).await?),
+        RegistryQuery::Report => json!(operator.champion_changes(None, Period::default()).await?),
     })
 }
 
@@ -140,27 +144,27 @@ pub(super) async fn look(front: &Front, what: Look<'_>) -> Result<Value> {
 pub(super) async fn change(
     front: &Front,
     name: &str,
-    verb: Verb,
+    verb: ModelChange,
     fields: &ChangeFields,
 ) -> Result<Changed> {
     let name = &ModelName::parse(name)?;
     let operator = open(front, fields, true).await?;
 
     let changed = match verb {
-        Verb::Promote => {
+        ModelChange::Promote => {
             operator
                 .promote(name, fields.version()?, fields.allow_signature_change)
                 .await
         }
-        Verb::Rollback => operator.rollback(name).await,
-        Verb::Alias => {
+        ModelChange::Rollback => operator.rollback(name).await,
+        ModelChange::Alias => {
             operator
                 .alias(name, &fields.alias()?, fields.version.as_deref())
                 .await
         }
-        Verb::Traffic => operator.traffic(name, &fields.weights).await,
-        Verb::Retire => operator.retire(name, fields.version()?).await,
-        Verb::Tag => {
+        ModelChange::Traffic => operator.traffic(name, &fields.weights).await,
+        ModelChange::Retire => operator.retire(name, fields.version()?).await,
+        ModelChange::Tag => {
             operator
                 .tag(
                     name,
@@ -170,8 +174,8 @@ pub(super) async fn change(
                 )
                 .await
         }
-        Verb::Approve => operator.judge(name, fields.version()?, true).await,
-        Verb::Reject => operator.judge(name, fields.version()?, false).await,
+        ModelChange::Approve => operator.judge(name, fields.version()?, true).await,
+        ModelChange::Reject => operator.judge(name, fields.version()?, false).await,
     }?;
 
     front.manager.nudge();
@@ -191,7 +195,7 @@ pub(super) async fn policy(
 
     open(front, fields, true)
         .await?
-        .require(fields.approvals, fields.signatures, &[])
+        .set_requirements(fields.approvals, fields.signatures, &[])
         .await
 }
 
@@ -223,28 +227,28 @@ pub(super) async fn answer(
             }
             return Ok(reply);
         }
-        read => look(front, look_of(&read, query)?).await?,
+        read => answer_query(front, parse_query(&read, query)?).await?,
     };
 
     Ok(Reply::json(value.to_string()))
 }
 
 /// Turns a call and the parameters of its query into what it reads.
-fn look_of<'a>(call: &'a RegistryRoute, query: &'a Query) -> Result<Look<'a>> {
+fn parse_query<'a>(call: &'a RegistryRoute, query: &'a Query) -> Result<RegistryQuery<'a>> {
     let version = query.value("version");
     Ok(match call {
-        RegistryRoute::List => Look::List {
+        RegistryRoute::List => RegistryQuery::List {
             tag: query.value("tag"),
         },
-        RegistryRoute::Fleet => Look::Fleet,
-        RegistryRoute::Report => Look::Report,
-        RegistryRoute::Show(model) => Look::Show { model, version },
-        RegistryRoute::History(model) => Look::History { model },
-        RegistryRoute::Lineage(model) => Look::Lineage { model, version },
-        RegistryRoute::Diff(model) => Look::Diff {
+        RegistryRoute::Fleet => RegistryQuery::Fleet,
+        RegistryRoute::Report => RegistryQuery::Report,
+        RegistryRoute::Show(model) => RegistryQuery::Show { model, version },
+        RegistryRoute::History(model) => RegistryQuery::History { model },
+        RegistryRoute::Lineage(model) => RegistryQuery::Lineage { model, version },
+        RegistryRoute::Diff(model) => RegistryQuery::Diff {
             model,
-            from: query.needed("from")?,
-            to: query.needed("to")?,
+            from: query.required("from")?,
+            to: query.required("to")?,
         },
         RegistryRoute::Verify
         | RegistryRoute::Gc

@@ -31,12 +31,12 @@ pub(super) enum RegistryRoute {
     Verify,
     Gc,
     Policy,
-    Change(String, Verb),
+    Change(String, ModelChange),
 }
 
 /// A change of a model in the registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
+pub(super) enum ModelChange {
     Promote,
     Rollback,
     Alias,
@@ -67,7 +67,7 @@ impl Query {
     }
 
     /// The first value of a parameter that must be there.
-    pub(super) fn needed(&self, key: &str) -> Result<&str> {
+    pub(super) fn required(&self, key: &str) -> Result<&str> {
         self.value(key)
             .ok_or_else(|| Error::invalid(format!("the query parameter '{key}' is missing")))
     }
@@ -134,21 +134,21 @@ fn change_of(segments: &[&str]) -> Result<RegistryRoute> {
         ["verify"] => RegistryRoute::Verify,
         ["gc"] => RegistryRoute::Gc,
         ["policy"] => RegistryRoute::Policy,
-        ["models", model, verb] => RegistryRoute::Change(model.to_owned(), verb_of(verb)?),
+        ["models", model, verb] => RegistryRoute::Change(model.to_owned(), parse_change(verb)?),
         _ => return Err(unknown()),
     })
 }
 
-fn verb_of(word: &str) -> Result<Verb> {
+fn parse_change(word: &str) -> Result<ModelChange> {
     Ok(match word {
-        "promote" => Verb::Promote,
-        "rollback" => Verb::Rollback,
-        "alias" => Verb::Alias,
-        "traffic" => Verb::Traffic,
-        "retire" => Verb::Retire,
-        "tag" => Verb::Tag,
-        "approve" => Verb::Approve,
-        "reject" => Verb::Reject,
+        "promote" => ModelChange::Promote,
+        "rollback" => ModelChange::Rollback,
+        "alias" => ModelChange::Alias,
+        "traffic" => ModelChange::Traffic,
+        "retire" => ModelChange::Retire,
+        "tag" => ModelChange::Tag,
+        "approve" => ModelChange::Approve,
+        "reject" => ModelChange::Reject,
         _ => return Err(unknown()),
     })
 }

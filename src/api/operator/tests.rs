@@ -9,14 +9,14 @@ fn check(host: &'static str, header: bool, admitted: bool) {
         headers.insert(OPERATOR_HEADER, http::HeaderValue::from_static("1"));
     }
     assert_eq!(
-        admit(&headers, &http::Uri::from_static("/")).is_ok(),
+        check_origin(&headers, &http::Uri::from_static("/")).is_ok(),
         admitted,
         "{host}"
     );
 }
 
 #[test]
-fn browsers_are_kept_out() {
+fn requests_from_a_foreign_web_page_are_refused() {
     check("localhost:8003", true, true);
     check("127.0.0.1:8003", true, true);
     check("[::1]:8003", true, true);

@@ -11,7 +11,7 @@ use crate::observe::report::drift::{DriftReport, VersionDrift};
 use crate::observe::report::model::ModelReport;
 use crate::observe::report::performance::{PerformanceReport, VersionEstimate};
 use crate::proto::inference::repository_index_response::ModelIndex;
-use crate::serve::route::Table;
+use crate::serve::route::RouteTable;
 use crate::serve::servable::{Batching, Servable};
 use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,7 +28,7 @@ pub(super) fn models(front: &Front) -> Value {
     json!({"models": models, "entry": table.entry})
 }
 
-fn model(entry: &ModelIndex, table: &Table) -> Value {
+fn model(entry: &ModelIndex, table: &RouteTable) -> Value {
     let mut shown = json!({
         "name": entry.name,
         "version": entry.version,
@@ -42,7 +42,7 @@ fn model(entry: &ModelIndex, table: &Table) -> Value {
     shown
 }
 
-fn servable<'t>(entry: &ModelIndex, table: &'t Table) -> Option<&'t Servable> {
+fn servable<'t>(entry: &ModelIndex, table: &'t RouteTable) -> Option<&'t Servable> {
     let version = entry.version.parse().ok().and_then(Version::new)?;
     let routes = table.models.get(entry.name.as_str())?;
     routes.versions.get(&version).map(AsRef::as_ref)

@@ -65,7 +65,9 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
             ("POST", Route::Unload((*name).to_owned()))
         }
         ["v1", "feedback"] => ("POST", Route::Labels),
-        [v1, rest @ ..] if v1.eq_ignore_ascii_case("v1") => return under_v1(method, rest),
+        [v1, rest @ ..] if v1.eq_ignore_ascii_case("v1") => {
+            return tensorflow_serving_route(method, rest);
+        }
         _ => return Err(NoRoute::Unknown),
     };
 
@@ -93,7 +95,7 @@ fn of_model(name: &str, version: &str, verb: &str) -> Result<(&'static str, Rout
 }
 
 /// TensorFlow Serving's paths, whose fixed words match in any case.
-fn under_v1(method: &Method, segments: &[&str]) -> Result<Route, NoRoute> {
+fn tensorflow_serving_route(method: &Method, segments: &[&str]) -> Result<Route, NoRoute> {
     let [models, rest @ ..] = segments else {
         return Err(NoRoute::Malformed);
     };

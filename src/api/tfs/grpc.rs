@@ -10,7 +10,7 @@ use crate::core::request::{Protocol, Response as Answered, Selector, Target};
 use crate::proto::tensorflow::serving as p;
 use crate::proto::tensorflow::serving::model_service_server::ModelService;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionService;
-use crate::serve::manager::{State, VersionStatus};
+use crate::serve::manager::{ServingState, VersionStatus};
 use prost::Message;
 use std::sync::Arc;
 use tonic::{Response, Status};
@@ -191,18 +191,18 @@ pub(crate) fn versions(
 fn state(status: &VersionStatus) -> Option<VersionState> {
     use p::model_version_status::State as Wire;
     let (code, message) = match &status.state {
-        State::Failed(reason) => (tonic::Code::FailedPrecondition, reason.clone()),
+        ServingState::Failed(reason) => (tonic::Code::FailedPrecondition, reason.clone()),
         _ => (tonic::Code::Ok, String::new()),
     };
 
     Some(VersionState {
         version: status.version?.number(),
         state: match &status.state {
-            State::Settling => Wire::Start,
-            State::Loading => Wire::Loading,
-            State::Ready => Wire::Available,
-            State::Draining => Wire::Unloading,
-            State::Unloaded | State::Failed(_) => Wire::End,
+            ServingState::Settling => Wire::Start,
+            ServingState::Loading => Wire::Loading,
+            ServingState::Ready => Wire::Available,
+            ServingState::Draining => Wire::Unloading,
+            ServingState::Unloaded | ServingState::Failed(_) => Wire::End,
         },
         code,
         message,

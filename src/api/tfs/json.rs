@@ -11,7 +11,7 @@ use crate::core::model::{Signature, TensorSpec};
 use crate::core::request::Response;
 use crate::core::tensor::json::document::Json;
 use crate::core::tensor::json::{
-    Elements, JSON_DEPTH_MAX, Rules, Text, Writer, is_base64, write_json,
+    ElementRules, Elements, JSON_DEPTH_MAX, StringForm, Writer, is_base64, write_json,
 };
 use crate::core::tensor::{DType, Tensor, shape_from_wire};
 use serde_json::{Map, Value, json};
@@ -21,7 +21,7 @@ const SIGNATURE: &str = "serving_default";
 
 /// The form of a request, which its answer also has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
+pub(crate) enum RequestForm {
     /// `instances` and `predictions`: a list along the first axis.
     Row,
     /// `inputs` and `outputs`: whole tensors.
@@ -29,7 +29,10 @@ pub(crate) enum Form {
 }
 
 /// Decodes a predict body.
-pub(crate) fn decode(body: &[u8], signature: &Signature) -> Result<(Vec<(String, Tensor)>, Form)> {
+pub(crate) fn decode(
+    body: &[u8],
+    signature: &Signature,
+) -> Result<(Vec<(String, Tensor)>, RequestForm)> {
     let names = ["signature_name", "instances", "inputs"];
     let [name, instances, inputs] = Json::parse(body)?.fields("the request", names)?;
     if let Some(name) = name {
@@ -45,8 +48,8 @@ pub(crate) fn decode(body: &[u8], signature: &Signature) -> Result<(Vec<(String,
     match (instances, inputs) {
         (Some(_), Some(_)) => Err(Error::invalid("both instances and inputs are given")),
         (None, None) => Err(Error::invalid("neither instances nor inputs is given")),
-        (Some(rows), None) => Ok((decode_rows(rows, signature)?, Form::Row)),
-        (None, Some(columns)) => Ok((decode_columns(columns, signature)?, Form::Column)),
+        (Some(rows), None) => Ok((decode_rows(rows, signature)?, RequestForm::Row)),
+        (None, Some(columns)) => Ok((decode_columns(columns, signature)?, RequestForm::Column)),
     }
 }
 
@@ -142,8 +145,8 @@ fn named<'a>(value: Json<'a>, signature: &Signature, what: &str) -> Result<Vec<J
     }
 }
 
-fn rules(spec: &TensorSpec) -> Rules {
-    Rules {
+fn rules(spec: &TensorSpec) -> ElementRules {
+    ElementRules {
         dtype: spec.dtype,
         depth_max: JSON_DEPTH_MAX,
         base64: true,
@@ -171,10 +174,10 @@ fn shaped(elements: Elements) -> Result<Tensor> {
 
 /// Encodes an answer in the request's form. Rows need the same first
 /// dimension in every output.
-pub(crate) fn encode(response: &Response, form: Form) -> Result<Vec<u8>> {
+pub(crate) fn encode(response: &Response, form: RequestForm) -> Result<Vec<u8>> {
     match form {
-        Form::Row => encode_rows(response),
-        Form::Column => Ok(encode_columns(response)),
+        RequestForm::Row => encode_rows(response),
+        RequestForm::Column => Ok(encode_columns(response)),
     }
 }
 
@@ -242,9 +245,9 @@ fn writer<'a>(name: &str, tensor: &'a Tensor) -> Writer<'a> {
     Writer::new(
         tensor,
         if name.ends_with("_bytes") {
-            Text::Base64
+            StringForm::Base64
         } else {
-            Text::Plain
+            StringForm::Plain
         },
     )
 }

@@ -26,7 +26,7 @@ async fn read_predict(
     call: &Call<'_>,
     signature: &Signature,
     body: Metered,
-) -> Result<Decoded<json::Form>> {
+) -> Result<Decoded<json::RequestForm>> {
     let body = call.body(body).await?;
     // JSON does not say its datatypes; the signature does.
     let (inputs, form) = json::decode(&body, signature)?;
@@ -42,7 +42,7 @@ async fn read_predict(
     })
 }
 
-fn encode_predict(response: &Response, form: json::Form) -> Result<Reply> {
+fn encode_predict(response: &Response, form: json::RequestForm) -> Result<Reply> {
     json::encode(response, form).map(Reply::json)
 }
 

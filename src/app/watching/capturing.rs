@@ -4,7 +4,7 @@ use crate::client::webhook::{Message, Webhook};
 use crate::config::Config;
 use crate::core::error::{Error, Result};
 use crate::core::request::id::Mint;
-use crate::observe::capture::events::{self, Event};
+use crate::observe::capture::events::{self, CaptureEvent};
 use crate::observe::capture::settings::{CaptureFormat, CaptureSettings};
 use crate::observe::capture::{self, Capture};
 use crate::observe::drift::observer::Tap;
@@ -105,7 +105,7 @@ pub(super) fn events(
         ));
     }
 
-    let send = move |event: Event| {
+    let send = move |event: CaptureEvent| {
         webhook.post(Message {
             headers: event.headers,
             body: event.body,

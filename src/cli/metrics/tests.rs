@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_metrics_page_is_what_the_program_generates() {
+fn the_metrics_page_equals_the_generated_text() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
     let page = std::fs::read_to_string(path).unwrap();
     assert!(

@@ -1,7 +1,7 @@
 //! Opens the registry that the flags, the environment or the configuration name, and prints the
 //! outcome of a command.
 
-use super::arguments::{By, Common};
+use super::arguments::{By, RegistryArguments};
 use crate::cli::load;
 use crate::cli::print::line;
 use crate::config::Config;
@@ -9,12 +9,12 @@ use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
 use crate::registry::commands::Operator;
 use crate::registry::log::Author;
-use crate::registry::sign::Key;
+use crate::registry::sign::PrivateKey;
 use serde_json::Value;
 use std::process::ExitCode;
 
 /// Opens the registry of the flags, the environment or the configuration.
-pub async fn open(common: &Common, by: Option<&By>, writes: bool) -> Result<Operator> {
+pub async fn open(common: &RegistryArguments, by: Option<&By>, writes: bool) -> Result<Operator> {
     let config = config(common)?.registry;
     let url = config.url.ok_or_else(|| {
         Error::invalid("no registry is set; give --registry URL, or set ORTUS_REGISTRY__URL, or registry.url in ortus.toml")
@@ -24,7 +24,7 @@ pub async fn open(common: &Common, by: Option<&By>, writes: bool) -> Result<Oper
     let reason = by.and_then(|by| by.reason.clone()).unwrap_or_default();
     let key = by
         .and_then(|by| by.key.as_deref())
-        .map(Key::read)
+        .map(PrivateKey::read)
         .transpose()?;
 
     let operator =
@@ -33,19 +33,19 @@ pub async fn open(common: &Common, by: Option<&By>, writes: bool) -> Result<Oper
 }
 
 /// Opens the registry to read it.
-pub(super) async fn open_to_read(common: &Common) -> Result<Operator> {
+pub(super) async fn open_to_read(common: &RegistryArguments) -> Result<Operator> {
     open(common, None, false).await
 }
 
 /// Opens the registry to change it.
-pub(super) async fn open_to_change(common: &Common, by: &By) -> Result<Operator> {
+pub(super) async fn open_to_change(common: &RegistryArguments, by: &By) -> Result<Operator> {
     open(common, Some(by), true).await
 }
 
 /// Checks the name of a model, and opens the registry to change that model.
 pub(super) async fn open_model(
     name: &str,
-    common: &Common,
+    common: &RegistryArguments,
     by: &By,
 ) -> Result<(Operator, ModelName)> {
     let name = ModelName::parse(name)?;
@@ -53,7 +53,7 @@ pub(super) async fn open_model(
 }
 
 /// Loads the configuration, overridden by the flags.
-pub fn config(common: &Common) -> Result<Config> {
+pub fn config(common: &RegistryArguments) -> Result<Config> {
     let given = [
         ("registry.url", &common.registry),
         ("registry.namespace", &common.namespace),
@@ -63,15 +63,15 @@ pub fn config(common: &Common) -> Result<Config> {
         Some((key.to_owned(), value))
     });
 
-    let file = crate::cli::Common {
+    let file = crate::cli::CommonArguments {
         config: common.config.clone(),
-        ..crate::cli::Common::default()
+        ..crate::cli::CommonArguments::default()
     };
     load(&file, flags.collect())
 }
 
 /// Prints the outcome of a command: JSON if it is asked for, otherwise the text.
-pub(super) fn print(json: &Value, text: &str, common: &Common) -> Result<ExitCode> {
+pub(super) fn print(json: &Value, text: &str, common: &RegistryArguments) -> Result<ExitCode> {
     line(&if common.json {
         json.to_string()
     } else {

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 /// Which registry, and how to print.
 #[derive(Args)]
-pub struct Common {
+pub struct RegistryArguments {
     /// Registry URL: file:///path, s3://bucket/path, gs://bucket/path or az://container/path.
     #[arg(long, value_name = "URL")]
     pub registry: Option<String>,
@@ -57,7 +57,7 @@ pub(crate) struct LineageArguments {
     #[arg(long, value_name = "ID")]
     pub prediction: Option<uuid::Uuid>,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RegistryArguments,
 }
 
 #[derive(Args)]
@@ -75,11 +75,11 @@ pub(crate) struct AuditReportArguments {
     #[arg(long, conflicts_with = "json")]
     pub html: bool,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RegistryArguments,
 }
 
 #[derive(Subcommand)]
-pub(crate) enum Verb {
+pub(crate) enum RegistryVerb {
     /// Publish a new version of a model and print its number.
     Push(Box<PushArguments>),
     /// Download the files of a version and verify them.
@@ -90,7 +90,7 @@ pub(crate) enum Verb {
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
     },
     /// List the models of the registry.
     List {
@@ -98,14 +98,14 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "KEY[=VALUE]")]
         tag: Option<String>,
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
     },
     /// Show a model, or a version with its manifest.
     Show {
         /// Model: NAME, NAME@ALIAS or NAME:VERSION.
         target: String,
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
     },
     /// List every change of a model: who, when and why.
     History {
@@ -115,7 +115,7 @@ pub(crate) enum Verb {
         #[arg(long, value_name = "DATE")]
         at: Option<String>,
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
     },
     /// Show the lineage of a version: data, code, parent versions and promotions.
     Lineage(LineageArguments),
@@ -127,7 +127,7 @@ pub(crate) enum Verb {
         #[arg(short, long, value_name = "DIR")]
         output: PathBuf,
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
     },
     /// Import an exported version, or every version of a model directory.
     Import(ImportArguments),
@@ -140,7 +140,7 @@ pub(crate) enum Verb {
         /// Second version or alias.
         two: String,
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
     },
     /// Make a version champion, which serves requests that name no version.
     Promote(PromoteArguments),
@@ -165,7 +165,7 @@ pub(crate) enum Verb {
     /// List the servers of the registry and the last log entry that each applied.
     Fleet {
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
     },
     /// Create, trust and revoke signing keys.
     Key {
@@ -226,7 +226,7 @@ pub(crate) enum AuditVerb {
     /// Read the whole registry and report the first object that does not match its digest.
     Verify {
         #[command(flatten)]
-        common: Common,
+        common: RegistryArguments,
     },
 }
 

@@ -3,17 +3,17 @@
 
 use super::access::{open_to_change, open_to_read, print};
 use super::arguments::change::GcArguments;
-use super::arguments::{AuditReportArguments, Common, beginning, instant};
+use super::arguments::{AuditReportArguments, RegistryArguments, beginning, instant};
 use crate::cli::print::note;
 use crate::core::error::Result;
 use crate::core::model::ModelName;
-use crate::registry::commands::gc::Rules;
+use crate::registry::commands::gc::GcRules;
 use crate::registry::commands::report;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// Reads the whole registry and compares every object with its digest.
-pub(super) async fn verify(common: &Common) -> Result<ExitCode> {
+pub(super) async fn verify(common: &RegistryArguments) -> Result<ExitCode> {
     let verified = open_to_read(common).await?.verify(&|_| {}).await?;
     for entry in &verified.void {
         note(&format!("ortus: entry without effect: {entry}"));
@@ -39,7 +39,7 @@ pub(super) async fn report(arguments: &AuditReportArguments) -> Result<ExitCode>
     };
 
     let operator = open_to_read(&arguments.common).await?;
-    let moves = operator.moves(model.as_ref(), period).await?;
+    let moves = operator.champion_changes(model.as_ref(), period).await?;
 
     let render = if arguments.html {
         report::html
@@ -56,7 +56,7 @@ pub(super) async fn report(arguments: &AuditReportArguments) -> Result<ExitCode>
 
 /// Deletes blobs that no version uses.
 pub(super) async fn gc(arguments: &GcArguments) -> Result<ExitCode> {
-    let rules = Rules {
+    let rules = GcRules {
         grace: hours(arguments.grace),
         retain: hours(arguments.retain.saturating_mul(24)),
         dry_run: arguments.dry_run,

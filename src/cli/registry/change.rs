@@ -6,7 +6,7 @@ use super::arguments::change::{
     AliasArguments, NameAndVersion, PolicyArguments, PromoteArguments, RollbackArguments,
     TagArguments, TrafficArguments,
 };
-use super::arguments::{By, Common, split_target, weight};
+use super::arguments::{By, RegistryArguments, split_target, weight};
 use super::notify::nudge;
 use crate::cli::print::{line, note};
 use crate::core::error::{Error, Result};
@@ -120,13 +120,13 @@ pub(super) async fn policy(arguments: &PolicyArguments) -> Result<ExitCode> {
         .transpose()?;
     let operator = open_to_change(&arguments.common, &arguments.by).await?;
     let required = operator
-        .require(arguments.approvals, signatures, &arguments.owners)
+        .set_requirements(arguments.approvals, signatures, &arguments.owners)
         .await?;
 
     let text = format!(
         "a champion needs {} approvals; signatures: {}",
         required.approvals,
-        required.signatures.word()
+        required.signatures.name()
     );
     print(&serde_json::json!(required), &text, &arguments.common)
 }
@@ -141,7 +141,7 @@ async fn finish(
     operator: &Operator,
     changed: &Changed,
     done: &str,
-    common: &Common,
+    common: &RegistryArguments,
     by: &By,
 ) -> Result<ExitCode> {
     if changed.seq.is_some() {

@@ -3,7 +3,7 @@
 
 use super::access::{config, open_to_change, open_to_read, print};
 use super::arguments::change::{ImportArguments, PushArguments};
-use super::arguments::{Common, split_target};
+use super::arguments::{RegistryArguments, split_target};
 use super::change::WAITING;
 use super::notify::nudge;
 use crate::cli::print::note;
@@ -106,7 +106,11 @@ fn tag(text: &str) -> Result<(String, String)> {
 }
 
 /// Downloads the files of a version.
-pub(super) async fn pull(target: &str, output: &Path, common: &Common) -> Result<ExitCode> {
+pub(super) async fn pull(
+    target: &str,
+    output: &Path,
+    common: &RegistryArguments,
+) -> Result<ExitCode> {
     let (name, which) = split_target(target)?;
     let operator = open_to_read(common).await?;
 
@@ -120,7 +124,11 @@ pub(super) async fn pull(target: &str, output: &Path, common: &Common) -> Result
 }
 
 /// Exports a version as an OCI image layout.
-pub(super) async fn export(target: &str, output: &Path, common: &Common) -> Result<ExitCode> {
+pub(super) async fn export(
+    target: &str,
+    output: &Path,
+    common: &RegistryArguments,
+) -> Result<ExitCode> {
     let (name, which) = split_target(target)?;
     let operator = open_to_read(common).await?;
     let version = operator
@@ -135,7 +143,7 @@ fn print_folder(
     name: &ModelName,
     version: Version,
     folder: &Path,
-    common: &Common,
+    common: &RegistryArguments,
 ) -> Result<ExitCode> {
     let version = version.number();
     let json = serde_json::json!({"name": name.as_str(), "version": version, "path": folder});

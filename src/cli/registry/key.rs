@@ -1,9 +1,9 @@
 //! `ortus key`: signing keys, and the file of trusted keys.
 
 use super::arguments::KeyVerb;
-use crate::cli::print::{Table, line};
+use crate::cli::print::{TextTable, line};
 use crate::core::error::{Error, Result};
-use crate::registry::sign::{Key, Trust};
+use crate::registry::sign::{PrivateKey, Trust};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 pub(super) fn run(verb: KeyVerb) -> Result<ExitCode> {
     match verb {
         KeyVerb::Generate { output } => {
-            let (key, text) = Key::generate()?;
+            let (key, text) = PrivateKey::generate()?;
             let failed = |e: std::io::Error| {
                 Error::precondition(format!("write {}", output.display())).with_source(e)
             };
@@ -27,7 +27,7 @@ pub(super) fn run(verb: KeyVerb) -> Result<ExitCode> {
             file.write_all(text.as_bytes()).map_err(failed)?;
             line(&key.public());
         }
-        KeyVerb::Public { file } => line(&Key::read(&file)?.public()),
+        KeyVerb::Public { file } => line(&PrivateKey::read(&file)?.public()),
         KeyVerb::Trust { file, key, name } => {
             let mut trust = Trust::read(&file)?;
             trust.add(&key, &name)?;
@@ -39,7 +39,7 @@ pub(super) fn run(verb: KeyVerb) -> Result<ExitCode> {
             trust.write(&file)?;
         }
         KeyVerb::List { file } => {
-            let mut table = Table::new(&["key", "name", "revoked", "reason"]);
+            let mut table = TextTable::new(&["key", "name", "revoked", "reason"]);
             for key in &Trust::read(&file)?.keys {
                 let revoked = key
                     .revoked

@@ -1,11 +1,11 @@
 //! `ortus lineage`: the lineage of a version, or of the version that made a captured prediction.
 
 use super::access::{config, open_to_read};
-use super::arguments::{Common, LineageArguments, split_target};
+use super::arguments::{LineageArguments, RegistryArguments, split_target};
 use super::show::print_value;
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
-use crate::core::request::id::minted;
+use crate::core::request::id::minted_at;
 use crate::observe::capture::find;
 use crate::registry::commands::Operator;
 use crate::storage::layout::Records;
@@ -30,7 +30,7 @@ pub(super) async fn lineage(arguments: &LineageArguments) -> Result<ExitCode> {
 /// Finds the version that made a captured prediction.
 async fn version_of(
     operator: &Operator,
-    common: &Common,
+    common: &RegistryArguments,
     prediction: Uuid,
 ) -> Result<(ModelName, Option<String>)> {
     let config = config(common)?;
@@ -46,7 +46,7 @@ async fn version_of(
 
 /// Refuses a prediction that was not captured.
 fn not_captured(prediction: Uuid) -> Error {
-    let when = minted(prediction).map_or_else(
+    let when = minted_at(prediction).map_or_else(
         || "its id holds no time".to_owned(),
         |time| {
             DateTime::<Utc>::from(time)

@@ -1,24 +1,24 @@
 //! The commands that show models, versions, their history and the servers of the registry.
 
 use super::access::{open_to_read, print};
-use super::arguments::{Common, instant, split_target};
-use crate::cli::print::{Table, line};
+use super::arguments::{RegistryArguments, instant, split_target};
+use crate::cli::print::{TextTable, line};
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
-use crate::registry::commands::look::{Happened, Listed};
+use crate::registry::commands::look::{Happened, ListedModel};
 use crate::registry::log::now;
 use crate::registry::servers::Presence;
 use serde_json::Value;
 use std::process::ExitCode;
 
 /// Lists the models of the registry.
-pub(super) async fn list(tag: Option<&str>, common: &Common) -> Result<ExitCode> {
+pub(super) async fn list(tag: Option<&str>, common: &RegistryArguments) -> Result<ExitCode> {
     let listed = open_to_read(common).await?.list(tag).await?;
     if common.json {
         return print(&serde_json::json!(listed), "", common);
     }
 
-    let mut table = Table::new(&[
+    let mut table = TextTable::new(&[
         "model", "versions", "champion", "aliases", "traffic", "tags",
     ]);
     for model in &listed {
@@ -30,7 +30,7 @@ pub(super) async fn list(tag: Option<&str>, common: &Common) -> Result<ExitCode>
 }
 
 /// Adds a row with a model.
-fn add_model(table: &mut Table, model: &Listed) {
+fn add_model(table: &mut TextTable, model: &ListedModel) {
     let champion = model
         .aliases
         .get("champion")
@@ -62,7 +62,7 @@ fn pairs<'m, V: std::fmt::Display + 'm>(
 }
 
 /// Shows a model or a version.
-pub(super) async fn show(target: &str, common: &Common) -> Result<ExitCode> {
+pub(super) async fn show(target: &str, common: &RegistryArguments) -> Result<ExitCode> {
     let (name, which) = split_target(target)?;
     let operator = open_to_read(common).await?;
     let shown = operator.show(&name, which.as_deref()).await?;
@@ -70,14 +70,23 @@ pub(super) async fn show(target: &str, common: &Common) -> Result<ExitCode> {
 }
 
 /// Compares two versions.
-pub(super) async fn diff(name: &str, one: &str, two: &str, common: &Common) -> Result<ExitCode> {
+pub(super) async fn diff(
+    name: &str,
+    one: &str,
+    two: &str,
+    common: &RegistryArguments,
+) -> Result<ExitCode> {
     let name = ModelName::parse(name)?;
     let diff = open_to_read(common).await?.diff(&name, one, two).await?;
     print_value(&diff, common.json)
 }
 
 /// Lists every change of a model, oldest first.
-pub(super) async fn history(name: &str, at: Option<&str>, common: &Common) -> Result<ExitCode> {
+pub(super) async fn history(
+    name: &str,
+    at: Option<&str>,
+    common: &RegistryArguments,
+) -> Result<ExitCode> {
     let name = ModelName::parse(name)?;
     let until = at.map(instant).transpose()?;
     let changes = open_to_read(common).await?.history(&name, until).await?;
@@ -85,7 +94,7 @@ pub(super) async fn history(name: &str, at: Option<&str>, common: &Common) -> Re
         return print(&serde_json::json!(changes), "", common);
     }
 
-    let mut table = Table::new(&["entry", "time", "actor", "change", "champion", "reason"]);
+    let mut table = TextTable::new(&["entry", "time", "actor", "change", "champion", "reason"]);
     for change in &changes {
         add_change(&mut table, change);
     }
@@ -95,7 +104,7 @@ pub(super) async fn history(name: &str, at: Option<&str>, common: &Common) -> Re
 }
 
 /// Adds a row with a change.
-fn add_change(table: &mut Table, change: &Happened) {
+fn add_change(table: &mut TextTable, change: &Happened) {
     let champion = change
         .champion
         .map_or_else(|| "-".to_owned(), |version| version.to_string());
@@ -111,7 +120,7 @@ fn add_change(table: &mut Table, change: &Happened) {
 }
 
 /// Lists the servers of the registry, and how many entries each is behind.
-pub(super) async fn fleet(common: &Common) -> Result<ExitCode> {
+pub(super) async fn fleet(common: &RegistryArguments) -> Result<ExitCode> {
     let operator = open_to_read(common).await?;
     let newest = operator.state().await?.seq;
     let servers = operator.log.fleet(now()).await?;
@@ -120,7 +129,7 @@ pub(super) async fn fleet(common: &Common) -> Result<ExitCode> {
         return print(&json, "", common);
     }
 
-    let mut table = Table::new(&["server", "entry", "behind", "http", "grpc", "version"]);
+    let mut table = TextTable::new(&["server", "entry", "behind", "http", "grpc", "version"]);
     for server in &servers {
         add_server(&mut table, server, newest);
     }
@@ -130,7 +139,7 @@ pub(super) async fn fleet(common: &Common) -> Result<ExitCode> {
 }
 
 /// Adds a row with a server; `newest` is the last entry of the log.
-fn add_server(table: &mut Table, server: &Presence, newest: u64) {
+fn add_server(table: &mut TextTable, server: &Presence, newest: u64) {
     table.row(&[
         &server.server,
         &server.entry.to_string(),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn the_reference_page_is_what_the_program_generates() {
+fn the_configuration_page_equals_the_generated_text() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
     let page = std::fs::read_to_string(path).unwrap();
     assert!(
@@ -13,7 +13,7 @@ fn the_reference_page_is_what_the_program_generates() {
 }
 
 #[test]
-fn every_key_has_a_text_and_accepted_values() {
+fn every_key_documents_its_meaning_and_accepted_values() {
     for section in sections() {
         assert!(!one_line(section.about).is_empty(), "{}", section.name);
         for key in section.keys {

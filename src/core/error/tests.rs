@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn message_is_one_clean_line_of_at_most_1_kib() {
+fn a_message_is_one_line_without_control_characters_of_at_most_1_kib() {
     let error = Error::invalid(format!("a\nb\u{1b}[31m{}", "ü".repeat(2000)));
     assert!(error.message.len() <= MESSAGE_BYTES_MAX);
     assert!(error.message.starts_with("a b [31m"));

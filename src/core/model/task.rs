@@ -39,7 +39,7 @@ pub struct Classification {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wish {
     /// The task; `None` derives it from the graph.
-    pub kind: Option<Kind>,
+    pub kind: Option<TaskKind>,
     /// The output with the scores, or with the value.
     pub output: Option<String>,
     /// Names of the classes; empty derives them from the graph.
@@ -48,7 +48,7 @@ pub struct Wish {
 
 /// The kinds of tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum TaskKind {
     /// Classes with scores.
     Classification,
     /// A value.
@@ -59,7 +59,7 @@ pub enum Kind {
 
 /// What computes an output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct End {
+pub struct OutputEnd {
     /// The operator, behind operators that only change the shape.
     pub operator: String,
     /// The classes that it declares.
@@ -88,7 +88,7 @@ const SCORING: [&str; 6] = [
 impl Task {
     /// Finds the task; `None` if neither graph nor configuration shows it. Refuses a configuration
     /// that does not fit the outputs.
-    pub fn find(signature: &Signature, ends: &[End], wish: &Wish) -> Result<Option<Self>> {
+    pub fn find(signature: &Signature, ends: &[OutputEnd], wish: &Wish) -> Result<Option<Self>> {
         let outputs = &signature.outputs;
         let wished =
             match &wish.output {
@@ -127,12 +127,12 @@ impl Task {
             ))
         };
         match wish.kind {
-            Some(Kind::Neither) => Ok(None),
-            Some(Kind::Regression) => value
+            Some(TaskKind::Neither) => Ok(None),
+            Some(TaskKind::Regression) => value
                 .map(Self::Regression)
                 .map(Some)
                 .ok_or_else(|| unfit("regression")),
-            Some(Kind::Classification) => {
+            Some(TaskKind::Classification) => {
                 let scores = scores.or(value).ok_or_else(|| unfit("classification"))?;
                 Self::classify(signature, ends, scores, &wish.classes).map(Some)
             }
@@ -154,7 +154,7 @@ impl Task {
 
     fn classify(
         signature: &Signature,
-        ends: &[End],
+        ends: &[OutputEnd],
         scores: usize,
         wished: &[String],
     ) -> Result<Self> {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn names_are_an_allow_list() {
+fn model_names_allow_only_listed_characters() {
     for good in ["a", "fraud-v2", "A.b_c", &"x".repeat(NAME_BYTES_MAX)] {
         assert!(ModelName::parse(good).is_ok(), "{good}");
     }

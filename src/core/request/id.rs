@@ -21,16 +21,16 @@ const OWN_BITS: u32 = 48;
 const SPREAD: u64 = 0x9e37_79b9_7f4b;
 
 /// The key that signs the ids of a fleet.
-pub(crate) type Key = [u8; 16];
+pub(crate) type FleetKey = [u8; 16];
 
 /// Creates prediction ids and recognises them.
 pub(crate) struct Mint {
-    key: ArcSwap<Key>,
+    key: ArcSwap<FleetKey>,
     /// Whether the key is the fleet's.
     is_fleets: AtomicBool,
     /// The first key of this server: ids that were created before the fleet's key
     /// was known stay valid.
-    first: Key,
+    first: FleetKey,
     next: AtomicU64,
 }
 
@@ -48,13 +48,13 @@ impl Mint {
     }
 
     /// Signs with the key of the fleet from now on.
-    pub(crate) fn adopt(&self, key: Key) {
+    pub(crate) fn adopt(&self, key: FleetKey) {
         self.key.store(Arc::new(key));
         self.is_fleets.store(true, Ordering::Release);
     }
 
     /// The fleet's key, once it is known.
-    pub(crate) fn fleet_key(&self) -> Option<Key> {
+    pub(crate) fn fleet_key(&self) -> Option<FleetKey> {
         self.is_fleets
             .load(Ordering::Acquire)
             .then(|| **self.key.load())
@@ -74,7 +74,7 @@ impl Mint {
     }
 
     /// Tells whether a server of this fleet minted an id.
-    pub(crate) fn is_ours(&self, id: Uuid) -> bool {
+    pub(crate) fn is_of_fleet(&self, id: Uuid) -> bool {
         let (high, low) = id.as_u64_pair();
         let own =
             (high & 0xfff) << (OWN_BITS - 12) | (low >> CODE_BITS) & ((1 << (OWN_BITS - 12)) - 1);
@@ -83,13 +83,13 @@ impl Mint {
 }
 
 /// The time when an id was minted; `None` for an id that is not a UUIDv7.
-pub(crate) fn minted(id: Uuid) -> Option<SystemTime> {
+pub(crate) fn minted_at(id: Uuid) -> Option<SystemTime> {
     (id.get_version_num() == 7)
         .then(|| UNIX_EPOCH + Duration::from_millis(id.as_u64_pair().0 >> 16))
 }
 
 /// 48 bits of time, the version, 12 bits, the variant, 36 bits, the code.
-fn build(key: &Key, ms: u64, own: u64) -> Uuid {
+fn build(key: &FleetKey, ms: u64, own: u64) -> Uuid {
     let high = ms << 16 | 7 << 12 | own >> (OWN_BITS - 12);
     let low = 0b10 << 62 | (own & ((1 << (OWN_BITS - 12)) - 1)) << CODE_BITS;
     let mut code = SipHasher24::new_with_key(key);

@@ -59,7 +59,7 @@ pub struct Plain;
 pub struct Size;
 
 /// One line of text.
-pub struct Line;
+pub struct TextLine;
 
 /// Checks that a setting lies within its range.
 pub fn within<T: PartialOrd>(
@@ -216,7 +216,7 @@ where
     }
 }
 
-impl Form<String> for Line {
+impl Form<String> for TextLine {
     fn read(value: &Value) -> Result<String, String> {
         let text = value
             .as_str()
@@ -230,7 +230,7 @@ impl Form<String> for Line {
     }
 }
 
-impl Form<Option<String>> for Line {
+impl Form<Option<String>> for TextLine {
     fn read(value: &Value) -> Result<Option<String>, String> {
         <Self as Form<String>>::read(value).map(Some)
     }
@@ -263,7 +263,7 @@ impl Form<Vec<String>> for Plain {
 }
 
 /// Texts such as names of columns.
-impl Form<Vec<String>> for Line {
+impl Form<Vec<String>> for TextLine {
     fn read(value: &Value) -> Result<Vec<String>, String> {
         let all = value.as_array().filter(|all| all.len() <= NAMES_MAX);
         let all = all.and_then(|all| {

@@ -10,14 +10,14 @@ use toml::{Spanned, Value};
 
 /// A file's text and the name that messages give it.
 #[derive(Clone, Copy)]
-pub struct Source<'a> {
+pub struct SourceText<'a> {
     /// Name of the source, for messages.
     pub name: &'a str,
     /// The whole text.
     pub text: &'a str,
 }
 
-impl Source<'_> {
+impl SourceText<'_> {
     /// Names the line of a byte of the text.
     pub(crate) fn origin(self, at: usize) -> String {
         let line = 1 + self.text[..self.text.floor_char_boundary(at)]

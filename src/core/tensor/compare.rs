@@ -16,7 +16,7 @@ pub struct Tolerance {
 impl Tolerance {
     /// The difference that another order of summation may make in an answer of this
     /// datatype.
-    pub fn of(dtype: DType) -> Self {
+    pub fn for_datatype(dtype: DType) -> Self {
         let relative = match dtype {
             DType::F64 => 1e-9,
             DType::F16 => 1e-2,
@@ -32,7 +32,7 @@ impl Tolerance {
 
     /// The same on other hardware: by default GPUs multiply single precision with a
     /// fraction of 10 bits (TF32).
-    pub(crate) fn on(self, provider: &str) -> Self {
+    pub(crate) fn for_provider(self, provider: &str) -> Self {
         let factor = if provider == "cpu" { 1.0 } else { 50.0 };
         Self {
             relative: self.relative * factor,
@@ -49,7 +49,7 @@ impl Tolerance {
 
 /// Tells whether two answers are the same but for the order of sums.
 pub(crate) fn agree(a: &Tensor, b: &Tensor) -> bool {
-    difference(a, b, Tolerance::of(a.dtype())).is_none()
+    difference(a, b, Tolerance::for_datatype(a.dtype())).is_none()
 }
 
 /// Describes the first difference of two answers; `None` if they agree.

@@ -17,7 +17,7 @@ pub(crate) const JSON_DEPTH_MAX: usize = 64;
 
 /// How elements are read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
+pub(crate) struct ElementRules {
     /// The datatype wanted; FP16 and BF16 have no JSON form.
     pub(crate) dtype: DType,
     /// The deepest nesting taken, at most [`JSON_DEPTH_MAX`].
@@ -29,7 +29,7 @@ pub(crate) struct Rules {
 /// Elements being gathered and the shape their nesting has shown so far.
 #[derive(Debug)]
 pub(crate) struct Elements {
-    rules: Rules,
+    rules: ElementRules,
     /// The length of the arrays at each depth; `None` until the first closes.
     lengths: Vec<Option<usize>>,
     count: usize,
@@ -39,7 +39,7 @@ pub(crate) struct Elements {
 
 impl Elements {
     /// Starts empty. Refuses a datatype without a JSON form.
-    pub(crate) fn new(rules: Rules) -> Result<Self> {
+    pub(crate) fn new(rules: ElementRules) -> Result<Self> {
         if matches!(rules.dtype, DType::F16 | DType::BF16) {
             return Err(Error::invalid(format!(
                 "{} has no JSON form; send it with the binary tensor data extension or over gRPC",
@@ -47,7 +47,7 @@ impl Elements {
             )));
         }
 
-        let rules = Rules {
+        let rules = ElementRules {
             depth_max: rules.depth_max.min(JSON_DEPTH_MAX),
             ..rules
         };
@@ -61,7 +61,7 @@ impl Elements {
     }
 
     /// Reads one value, nested arrays or a single element.
-    pub(crate) fn of(value: Json<'_>, rules: Rules) -> Result<Self> {
+    pub(crate) fn of(value: Json<'_>, rules: ElementRules) -> Result<Self> {
         let mut elements = Self::new(rules)?;
         elements.read(value, 0)?;
         Ok(elements)
@@ -69,7 +69,7 @@ impl Elements {
 
     /// Opens the outermost array, whose members come one by one through
     /// [`Elements::push`].
-    pub(crate) fn stacked(rules: Rules) -> Result<Self> {
+    pub(crate) fn stacked(rules: ElementRules) -> Result<Self> {
         let mut elements = Self::new(rules)?;
         elements.open(0)?;
         Ok(elements)
@@ -180,7 +180,7 @@ impl Elements {
         }
         let fits = match self.rules.dtype {
             DType::String => return self.string(text),
-            DType::Bool => truth(&mut self.raw, text),
+            DType::Bool => parse_bool(&mut self.raw, text),
             DType::U8 => number(&mut self.raw, text, u8::to_le_bytes),
             DType::U16 => number(&mut self.raw, text, u16::to_le_bytes),
             DType::U32 => number(&mut self.raw, text, u32::to_le_bytes),
@@ -202,13 +202,13 @@ impl Elements {
         };
 
         if !fits {
-            return Err(self.misfit(text));
+            return Err(self.wrong_element(text));
         }
         self.count += 1;
         Ok(())
     }
 
-    fn misfit(&self, text: &str) -> Error {
+    fn wrong_element(&self, text: &str) -> Error {
         Error::invalid(format!(
             "element {} is {}, which is not a valid {} value",
             self.count,
@@ -227,7 +227,7 @@ impl Elements {
             let bytes = base64_of(value).map_err(|e| e.context(what))?;
             self.push_string(&bytes)
         } else {
-            Err(self.misfit(text))
+            Err(self.wrong_element(text))
         }
     }
 
@@ -241,7 +241,7 @@ impl Elements {
     }
 }
 
-fn truth(raw: &mut Vec<u8>, text: &str) -> bool {
+fn parse_bool(raw: &mut Vec<u8>, text: &str) -> bool {
     let value = match text {
         "true" => 1,
         "false" => 0,
@@ -286,12 +286,12 @@ pub(crate) fn write_elements(out: &mut Vec<u8>, tensor: &Tensor, nested: bool) {
     let count = crate::core::tensor::elements(tensor.shape()).expect("checked at construction");
     let flat = [count];
     let shape = if nested { tensor.shape() } else { &flat };
-    Writer::new(tensor, Text::Plain).write(out, shape);
+    Writer::new(tensor, StringForm::Plain).write(out, shape);
 }
 
 /// How strings are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Text {
+pub(crate) enum StringForm {
     /// As JSON strings.
     Plain,
     /// As `{"b64": text}`.
@@ -301,23 +301,23 @@ pub(crate) enum Text {
 /// Writes a tensor's elements in order, as many at a time as requested.
 pub(crate) struct Writer<'a> {
     dtype: DType,
-    text: Text,
-    source: Source<'a>,
+    text: StringForm,
+    source: ElementSource<'a>,
 }
 
-enum Source<'a> {
+enum ElementSource<'a> {
     Fixed(std::slice::ChunksExact<'a, u8>),
     Strings(Box<dyn Iterator<Item = &'a str> + 'a>),
 }
 
 impl<'a> Writer<'a> {
     /// Starts at the first element.
-    pub(crate) fn new(tensor: &'a Tensor, text: Text) -> Self {
+    pub(crate) fn new(tensor: &'a Tensor, text: StringForm) -> Self {
         let source = match tensor.data() {
-            Data::Fixed(bytes) => Source::Fixed(
+            Data::Fixed(bytes) => ElementSource::Fixed(
                 bytes.chunks_exact(tensor.dtype().element_bytes().expect("fixed width")),
             ),
-            Data::Strings(strings) => Source::Strings(Box::new(strings.iter())),
+            Data::Strings(strings) => ElementSource::Strings(Box::new(strings.iter())),
         };
 
         Self {
@@ -345,16 +345,16 @@ impl<'a> Writer<'a> {
 
     fn write_one(&mut self, out: &mut Vec<u8>) {
         match &mut self.source {
-            Source::Fixed(chunks) => write_number(
+            ElementSource::Fixed(chunks) => write_number(
                 out,
                 self.dtype,
                 chunks.next().expect("shape and data agree"),
             ),
-            Source::Strings(strings) => {
+            ElementSource::Strings(strings) => {
                 let string = strings.next().expect("shape and data agree");
                 match self.text {
-                    Text::Plain => write_json(out, string),
-                    Text::Base64 => {
+                    StringForm::Plain => write_json(out, string),
+                    StringForm::Base64 => {
                         out.extend_from_slice(b"{\"b64\":\"");
                         out.extend_from_slice(STANDARD.encode(string).as_bytes());
                         out.extend_from_slice(b"\"}");
@@ -374,18 +374,18 @@ fn write_number(out: &mut Vec<u8>, dtype: DType, bytes: &[u8]) {
     match dtype {
         DType::Bool => write_json(out, &(bytes[0] != 0)),
         DType::U8 => write_json(out, &bytes[0]),
-        DType::I8 => write_json(out, &i8::from_le_bytes(word(bytes))),
-        DType::U16 => write_json(out, &u16::from_le_bytes(word(bytes))),
-        DType::I16 => write_json(out, &i16::from_le_bytes(word(bytes))),
-        DType::U32 => write_json(out, &u32::from_le_bytes(word(bytes))),
-        DType::I32 => write_json(out, &i32::from_le_bytes(word(bytes))),
-        DType::U64 => write_json(out, &u64::from_le_bytes(word(bytes))),
-        DType::I64 => write_json(out, &i64::from_le_bytes(word(bytes))),
-        DType::F16 => write_f32(out, half::f16::from_le_bytes(word(bytes)).to_f32()),
-        DType::BF16 => write_f32(out, half::bf16::from_le_bytes(word(bytes)).to_f32()),
-        DType::F32 => write_f32(out, f32::from_le_bytes(word(bytes))),
+        DType::I8 => write_json(out, &i8::from_le_bytes(fixed_bytes(bytes))),
+        DType::U16 => write_json(out, &u16::from_le_bytes(fixed_bytes(bytes))),
+        DType::I16 => write_json(out, &i16::from_le_bytes(fixed_bytes(bytes))),
+        DType::U32 => write_json(out, &u32::from_le_bytes(fixed_bytes(bytes))),
+        DType::I32 => write_json(out, &i32::from_le_bytes(fixed_bytes(bytes))),
+        DType::U64 => write_json(out, &u64::from_le_bytes(fixed_bytes(bytes))),
+        DType::I64 => write_json(out, &i64::from_le_bytes(fixed_bytes(bytes))),
+        DType::F16 => write_f32(out, half::f16::from_le_bytes(fixed_bytes(bytes)).to_f32()),
+        DType::BF16 => write_f32(out, half::bf16::from_le_bytes(fixed_bytes(bytes)).to_f32()),
+        DType::F32 => write_f32(out, f32::from_le_bytes(fixed_bytes(bytes))),
         DType::F64 => {
-            let value = f64::from_le_bytes(word(bytes));
+            let value = f64::from_le_bytes(fixed_bytes(bytes));
             if value.is_finite() {
                 write_json(out, &value)
             } else {
@@ -416,6 +416,6 @@ fn write_token(out: &mut Vec<u8>, value: f64) {
     out.extend_from_slice(token.as_bytes());
 }
 
-fn word<const W: usize>(bytes: &[u8]) -> [u8; W] {
+fn fixed_bytes<const W: usize>(bytes: &[u8]) -> [u8; W] {
     bytes.try_into().expect("chunks have the element's width")
 }

@@ -130,7 +130,7 @@ proptest! {
 }
 
 #[test]
-fn answers_agree_within_rounding_and_no_further() {
+fn answers_agree_within_the_tolerance_only() {
     let floats = |values: &[f32]| Tensor::from_f32(vec![values.len()], values).expect("fits");
     assert!(agree(
         &floats(&[1.0, f32::NAN]),

@@ -6,7 +6,7 @@ use crate::observe::drift::layout::Side;
 use crate::observe::report::alarm::{DRIFT_KIND, DriftAlarm};
 use crate::observe::report::drift::{BaselineSource, DriftTest};
 
-fn kept(column: &str) -> Kept {
+fn kept(column: &str) -> LoggedAlarm {
     let test = DriftTest {
         metric: Metric::Ks,
         against: Against::Training,
@@ -34,7 +34,7 @@ fn kept(column: &str) -> Kept {
         servers: None,
     };
 
-    Kept {
+    LoggedAlarm {
         format: FORMAT,
         kind: DRIFT_KIND.to_owned(),
         model: "m".to_owned(),
@@ -74,7 +74,7 @@ fn alarms_are_stored_and_read_by_model_and_time() {
         write(&records, &kept("a")).await.expect("written");
         write(
             &records,
-            &Kept {
+            &LoggedAlarm {
                 model: "n".to_owned(),
                 ..kept("a")
             },

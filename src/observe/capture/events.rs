@@ -10,14 +10,14 @@ use crate::observe::metrics::Metrics;
 use std::sync::Arc;
 
 /// A CloudEvent.
-pub(crate) struct Event {
+pub(crate) struct CaptureEvent {
     /// Attributes, by header name.
     pub headers: Vec<(&'static str, String)>,
     pub body: Vec<u8>,
 }
 
 /// Sends an event, or returns that it cannot; must not block.
-pub(crate) type Send = Box<dyn Fn(Event) -> bool + std::marker::Send + Sync>;
+pub(crate) type Send = Box<dyn Fn(CaptureEvent) -> bool + std::marker::Send + Sync>;
 
 const REQUEST: &str = "org.kubeflow.serving.inference.request";
 const RESPONSE: &str = "org.kubeflow.serving.inference.response";
@@ -39,7 +39,7 @@ pub(crate) fn tap(settings: &CaptureSettings, metrics: Arc<Metrics>, send: Send)
             (RESPONSE, "outputs", &signature.outputs, answered.outputs),
         ];
         for (kind, side, specs, tensors) in sides {
-            let event = Event {
+            let event = CaptureEvent {
                 headers: headers(answered, kind),
                 body: body(answered, side, specs, tensors),
             };
@@ -52,7 +52,7 @@ pub(crate) fn tap(settings: &CaptureSettings, metrics: Arc<Metrics>, send: Send)
 
 fn headers(answered: &Answered<'_>, kind: &str) -> Vec<(&'static str, String)> {
     let subject = answered.subject;
-    let time = crate::core::request::id::minted(answered.prediction)
+    let time = crate::core::request::id::minted_at(answered.prediction)
         .map(chrono::DateTime::<chrono::Utc>::from);
     vec![
         ("ce-specversion", "1.0".to_owned()),

@@ -1,11 +1,11 @@
 //! Capture files: their names, their metadata, and how requests are read back from them.
 
-use super::sheet::{Form, OWN, Sheet};
+use super::sheet::{ColumnForm, OWN, Sheet};
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
 use crate::core::model::task::{Classification, Task};
 use crate::core::tensor::{DType, Tensor};
-use crate::observe::drift::watch::Subject;
+use crate::observe::drift::watch::WatchSubject;
 use crate::storage::table::columnar::{self, Notes};
 use crate::storage::table::{Column, Table};
 use bytes::Bytes;
@@ -24,7 +24,7 @@ pub const FILE_BYTES_MAX: u64 = 4 << 30;
 /// The metadata of a capture file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Head {
+pub struct CaptureHead {
     /// Version of the format.
     pub format: u32,
     /// Name of the model.
@@ -77,9 +77,9 @@ impl TaskNote {
     }
 }
 
-impl Head {
+impl CaptureHead {
     /// Describes the files of a version.
-    pub(super) fn of(subject: &Subject, sheet: Sheet) -> Self {
+    pub(super) fn of(subject: &WatchSubject, sheet: Sheet) -> Self {
         Self {
             format: FORMAT,
             model: subject.model.to_string(),
@@ -137,14 +137,14 @@ pub(crate) fn part<'k>(key: &'k str, name: &str) -> Option<&'k str> {
 /// A capture file.
 pub struct Captured {
     /// Its metadata.
-    pub head: Head,
+    pub head: CaptureHead,
     /// The captured rows.
     pub table: Table,
 }
 
 /// A captured request.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Request {
+pub struct CapturedRequest {
     /// Id of the prediction.
     pub prediction: Uuid,
     /// When it was made.
@@ -157,7 +157,7 @@ impl Captured {
     /// Reads a file. Refuses one that is not a capture file, or of another format.
     pub fn read(bytes: Bytes) -> Result<Self> {
         #[derive(Deserialize)]
-        struct Format {
+        struct FormatMark {
             format: u32,
         }
         let (mut table, notes) = columnar::read(bytes)?;
@@ -169,21 +169,21 @@ impl Captured {
                 "the metadata of the capture file is malformed: {e}"
             ))
         };
-        let Format { format } = serde_json::from_str(note).map_err(malformed)?;
+        let FormatMark { format } = serde_json::from_str(note).map_err(malformed)?;
         if format != FORMAT {
             return Err(Error::precondition(format!(
                 "the capture file is of format {format}; this version of Ortus reads format {FORMAT}"
             )));
         }
 
-        let head: Head = serde_json::from_str(note).map_err(malformed)?;
+        let head: CaptureHead = serde_json::from_str(note).map_err(malformed)?;
         ModelName::parse(&head.model)?;
         make_unsigned(&head.sheet, &mut table);
         Ok(Self { head, table })
     }
 
     /// Returns the requests in order. Consecutive rows of one prediction form a request.
-    pub fn requests(&self) -> Result<Vec<Request>> {
+    pub fn requests(&self) -> Result<Vec<CapturedRequest>> {
         let damaged =
             || Error::precondition("the file lacks the columns that every capture file has");
         let Some(Column::Words(ids)) = self.table.column(OWN[0]) else {
@@ -201,7 +201,7 @@ impl Captured {
                 .get(at)
                 .and_then(|us| DateTime::from_timestamp_micros(*us))
                 .ok_or_else(damaged)?;
-            requests.push(Request {
+            requests.push(CapturedRequest {
                 prediction,
                 time,
                 rows: at..at + rows.len(),
@@ -213,14 +213,14 @@ impl Captured {
     }
 
     /// Returns the inputs of a request.
-    pub(crate) fn inputs(&self, request: &Request) -> Result<Vec<(String, Tensor)>> {
+    pub(crate) fn inputs(&self, request: &CapturedRequest) -> Result<Vec<(String, Tensor)>> {
         self.head
             .sheet
             .tensors(&self.table, request.rows.clone(), true)
     }
 
     /// Returns the outputs of a request.
-    pub(crate) fn outputs(&self, request: &Request) -> Result<Vec<(String, Tensor)>> {
+    pub(crate) fn outputs(&self, request: &CapturedRequest) -> Result<Vec<(String, Tensor)>> {
         self.head
             .sheet
             .tensors(&self.table, request.rows.clone(), false)
@@ -234,7 +234,7 @@ fn make_unsigned(sheet: &Sheet, table: &mut Table) {
         .iter()
         .filter(|t| t.datatype == DType::U64.name())
     {
-        let Form::Columns(_, kept) = &spread.form else {
+        let ColumnForm::Columns(_, kept) = &spread.form else {
             continue;
         };
         for (name, column) in &mut table.columns {

@@ -4,9 +4,9 @@
 use super::file::{Captured, FOLDER, name};
 use super::replay::open;
 use crate::core::error::{Error, Kind, Result};
-use crate::core::request::id::minted;
+use crate::core::request::id::minted_at;
 use crate::core::tensor::Tensor;
-use crate::observe::quality::answer::{Answer, answers};
+use crate::observe::quality::answer::{RowAnswer, answers};
 use crate::storage::layout::Records;
 use futures_util::stream::TryStreamExt;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -17,13 +17,13 @@ use uuid::Uuid;
 const FILES_MAX: usize = 64;
 
 /// A captured prediction.
-pub(crate) struct Found {
+pub(crate) struct FoundPrediction {
     pub model: String,
     pub version: u64,
     pub digest: String,
     pub task: crate::core::model::task::Task,
     /// The prediction for each row.
-    pub answers: Vec<Option<Answer>>,
+    pub answers: Vec<Option<RowAnswer>>,
 }
 
 /// Remembers which ids a file does not hold, so that it is not searched for them again.
@@ -35,7 +35,7 @@ pub(crate) struct Finder {
 /// Finds the model and version that made a prediction; none if it was not captured. A file that
 /// cannot be read is an error, because it may hold the prediction.
 pub(crate) async fn answered_by(records: &Records, id: Uuid) -> Result<Option<(String, u64)>> {
-    let since = minted(id)
+    let since = minted_at(id)
         .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
         .unwrap_or_default();
     let folder = format!("/hour={}/", name(since.as_secs() / 3600));
@@ -63,11 +63,11 @@ impl Finder {
         &mut self,
         records: &Records,
         wanted: &BTreeSet<Uuid>,
-    ) -> Result<HashMap<Uuid, Found>> {
+    ) -> Result<HashMap<Uuid, FoundPrediction>> {
         let mut found = HashMap::new();
         let mut by_hour: BTreeMap<u64, HashSet<Uuid>> = BTreeMap::new();
         for id in wanted {
-            let since = minted(*id)
+            let since = minted_at(*id)
                 .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
                 .unwrap_or_default();
             by_hour
@@ -128,7 +128,7 @@ impl Finder {
     }
 }
 
-fn look(file: &Captured, wanted: &HashSet<Uuid>) -> Result<HashMap<Uuid, Found>> {
+fn look(file: &Captured, wanted: &HashSet<Uuid>) -> Result<HashMap<Uuid, FoundPrediction>> {
     let mut found = HashMap::new();
     let Some(task) = file.head.task.as_ref().map(super::file::TaskNote::task) else {
         return Ok(found);
@@ -146,7 +146,7 @@ fn look(file: &Captured, wanted: &HashSet<Uuid>) -> Result<HashMap<Uuid, Found>>
         let head = &file.head;
         found.insert(
             request.prediction,
-            Found {
+            FoundPrediction {
                 model: head.model.clone(),
                 version: head.version,
                 digest: head.digest.clone(),

@@ -73,7 +73,7 @@ pub(crate) async fn open(records: &Records, key: &str) -> Result<Option<Captured
 
 /// The result of a replay.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Comparison {
+pub(crate) struct ReplayComparison {
     /// Requests sent, and those with the same outputs, with different outputs, and without an
     /// answer.
     pub sent: u64,
@@ -82,7 +82,7 @@ pub(crate) struct Comparison {
     pub failed: u64,
     /// Requests that cannot be sent again, because a column was dropped or hashed.
     pub skipped: u64,
-    pub outputs: BTreeMap<String, Output>,
+    pub outputs: BTreeMap<String, ReplayedOutput>,
     /// The first differences and failures, as text.
     pub examples: Vec<String>,
     #[serde(skip)]
@@ -91,7 +91,7 @@ pub(crate) struct Comparison {
 
 /// One output, over all requests.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct Output {
+pub(crate) struct ReplayedOutput {
     pub different: u64,
     /// The largest difference of two numbers, and the mean difference.
     pub difference_max: f64,
@@ -103,7 +103,7 @@ pub(crate) struct Output {
 /// Most examples.
 const EXAMPLES_MAX: usize = 10;
 
-impl Comparison {
+impl ReplayComparison {
     /// Compares an answer with the captured one, and counts it.
     pub(crate) fn answered(
         &mut self,
@@ -124,7 +124,7 @@ impl Comparison {
                 continue;
             };
             output.measure(old, new);
-            if let Some(how) = difference(new, old, Tolerance::of(old.dtype())) {
+            if let Some(how) = difference(new, old, Tolerance::for_datatype(old.dtype())) {
                 output.different += 1;
                 first.get_or_insert(format!("{id}: output '{name}' is {how}"));
             }
@@ -169,7 +169,7 @@ impl Comparison {
     }
 }
 
-impl Output {
+impl ReplayedOutput {
     fn measure(&mut self, old: &Tensor, new: &Tensor) {
         if old.dtype() != new.dtype() || old.shape() != new.shape() {
             return;

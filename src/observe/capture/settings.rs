@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::core::settings::form::{Line, Size};
+use crate::core::settings::form::{Size, TextLine};
 use crate::{choice, section};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -17,7 +17,7 @@ section! {
         /// `url`, in the format of KServe's payload logger).
         format: CaptureFormat = CaptureFormat::Parquet;
         /// URL to which CloudEvents are posted: `http://…` or `https://…`.
-        url: Option<String> as Line = None;
+        url: Option<String> as TextLine = None;
         /// Rows at which a capture file is closed.
         rows_max: usize = 100_000, in 1..=1_000_000;
         /// Bytes in memory at which a capture file is closed.
@@ -34,10 +34,10 @@ section! {
         /// Bytes of all capture files in the store. The oldest are deleted first.
         store_bytes_max: usize as Size = 16 << 30, in 1 << 20..=1 << 50;
         /// Input columns that are not captured, as `column` or `model/column`.
-        drop: Vec<String> as Line = Vec::new();
+        drop: Vec<String> as TextLine = Vec::new();
         /// Input columns that are captured as a keyed hash of the value, as `column` or
         /// `model/column`.
-        hash: Vec<String> as Line = Vec::new();
+        hash: Vec<String> as TextLine = Vec::new();
     }
 }
 

@@ -32,24 +32,24 @@ pub struct Spread {
     /// Datatype, in the words of the Open Inference Protocol.
     pub datatype: String,
     /// How the tensor lies in columns.
-    pub form: Form,
+    pub form: ColumnForm,
 }
 
 /// How a tensor lies in columns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Form {
+pub enum ColumnForm {
     /// The shape of a row, and a column for each of its elements.
-    Columns(Vec<usize>, Vec<Kept>),
+    Columns(Vec<usize>, Vec<CapturedColumn>),
     /// The whole tensor as raw bytes, in the request's first row. Its shape is in a column of the
     /// same name with `.shape`.
-    Whole(Kept),
+    Whole(CapturedColumn),
 }
 
 /// One column, and what it stores of the values.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kept {
+pub struct CapturedColumn {
     /// Name of the column.
     pub column: String,
     /// What is stored of its values.
@@ -109,10 +109,10 @@ impl Sheet {
     }
 
     /// Iterates over the columns of all tensors.
-    fn kept(&self) -> impl Iterator<Item = &Kept> {
+    fn kept(&self) -> impl Iterator<Item = &CapturedColumn> {
         self.tensors.iter().flat_map(|t| match &t.form {
-            Form::Columns(_, kept) => kept.as_slice(),
-            Form::Whole(kept) => std::slice::from_ref(kept),
+            ColumnForm::Columns(_, kept) => kept.as_slice(),
+            ColumnForm::Whole(kept) => std::slice::from_ref(kept),
         })
     }
 }
@@ -122,11 +122,11 @@ impl Spread {
     fn columns(&self) -> Vec<(String, Column)> {
         let dtype = DType::from_name(&self.datatype).unwrap_or(DType::F64);
         match &self.form {
-            Form::Columns(_, kept) => kept
+            ColumnForm::Columns(_, kept) => kept
                 .iter()
                 .filter_map(|kept| Some((kept.column.clone(), kept.keep.column(column(dtype))?)))
                 .collect(),
-            Form::Whole(kept) => match kept.keep.column(Column::Bytes(Vec::new())) {
+            ColumnForm::Whole(kept) => match kept.keep.column(Column::Bytes(Vec::new())) {
                 None => Vec::new(),
                 Some(column) => vec![
                     (kept.column.clone(), column),
@@ -139,10 +139,10 @@ impl Spread {
     /// Tells whether a tensor of a request with so many rows can be stored.
     fn fits(&self, tensor: &Tensor, rows: usize) -> bool {
         match &self.form {
-            Form::Columns(row, _) => {
+            ColumnForm::Columns(row, _) => {
                 tensor.rows() == Some(rows) && tensor.shape().get(1..) == Some(row.as_slice())
             }
-            Form::Whole(_) => true,
+            ColumnForm::Whole(_) => true,
         }
     }
 }

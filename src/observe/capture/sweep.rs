@@ -10,7 +10,7 @@ use futures_util::stream::TryStreamExt;
 
 /// The result of a sweep.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Swept {
+pub(crate) struct SweptCaptures {
     pub removed: usize,
     pub kept: usize,
     pub kept_bytes: u64,
@@ -21,7 +21,7 @@ pub(crate) async fn sweep(
     records: &Records,
     settings: &CaptureSettings,
     now: DateTime<Utc>,
-) -> Result<Swept> {
+) -> Result<SweptCaptures> {
     let mut files: Vec<(String, u64)> = records
         .list(FOLDER)
         .map_ok(|(key, meta)| (key, meta.bytes))
@@ -34,7 +34,7 @@ pub(crate) async fn sweep(
     let oldest = now
         - TimeDelta::from_std(settings.retention).unwrap_or(TimeDelta::MAX)
         - TimeDelta::hours(1);
-    let mut swept = Swept::default();
+    let mut swept = SweptCaptures::default();
     for (key, bytes) in files {
         let is_old = hour(&key).is_some_and(|hour| hour < oldest);
         if is_old || swept.kept_bytes + bytes > settings.store_bytes_max as u64 {

@@ -20,8 +20,8 @@ fn spec(name: &str, dtype: DType, dims: &[i64]) -> TensorSpec {
     }
 }
 
-fn subject(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> Arc<Subject> {
-    Arc::new(Subject {
+fn subject(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> Arc<WatchSubject> {
+    Arc::new(WatchSubject {
         model: ModelName::parse("m").expect("legal"),
         version: Version::new(3).expect("legal"),
         digest: Digest([3; 32]),
@@ -74,7 +74,7 @@ fn start(settings: CaptureSettings, written: &Written) -> (Arc<Mutex<Capture>>, 
 
 fn show(
     capture: &Arc<Mutex<Capture>>,
-    subject: &Arc<Subject>,
+    subject: &Arc<WatchSubject>,
     inputs: &[Tensor],
     outputs: &[Tensor],
 ) -> Uuid {

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::distance::Measured;
+use super::distance::DriftMeasure;
 use super::settings::MonitorSettings;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Metric {
     pub(crate) const WORDS: [Self; 4] = [Self::Psi, Self::Js, Self::Largest, Self::Missing];
 
     /// Returns its name in labels and reports.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ks => "ks",
             Self::Wasserstein => "wasserstein",
@@ -70,7 +70,7 @@ pub enum Against {
 
 impl Against {
     /// Returns its name in reports.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Training => "training",
             Self::LastWeek => "last_week",
@@ -115,7 +115,7 @@ const NEEDED: u32 = 2;
 impl Verdicts {
     /// Adds a measurement. Returns whether an alarm starts with it. An alarm ends once none of the
     /// remembered verdicts exceeds the threshold.
-    pub(crate) fn take(&mut self, measured: Measured, threshold: f64) -> bool {
+    pub(crate) fn take(&mut self, measured: DriftMeasure, threshold: f64) -> bool {
         let exceeds = measured.lower > threshold;
         self.last = (self.last << 1 | u8::from(exceeds)) & ((1 << OF) - 1);
         let begins = !self.raised && self.last.count_ones() >= NEEDED;

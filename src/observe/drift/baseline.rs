@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::cells::{Edges, WORDS_MAX, Words};
+use super::cells::{Edges, KnownWords, WORDS_MAX};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -33,10 +33,10 @@ pub struct Baseline {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub features: Vec<String>,
     /// Columns of the inputs.
-    pub inputs: Vec<Column>,
+    pub inputs: Vec<BaselineColumn>,
     /// Columns of the outputs.
     #[serde(default)]
-    pub outputs: Vec<Column>,
+    pub outputs: Vec<BaselineColumn>,
     /// Calibration curves of the scores: of the positive class, or of each class. A single one is
     /// written without a list.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_more")]
@@ -81,7 +81,7 @@ mod one_or_more {
 /// One column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Column {
+pub struct BaselineColumn {
     /// Name of the column.
     pub name: String,
     /// Rows without a value: NaN, or an empty string.
@@ -94,7 +94,7 @@ pub struct Column {
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub design_effect: f64,
     /// Distribution of its values.
-    pub values: Values,
+    pub values: ValueDistribution,
 }
 
 fn one() -> f64 {
@@ -108,17 +108,17 @@ fn is_one(n: &f64) -> bool {
 /// How the values of a column are distributed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Values {
+pub enum ValueDistribution {
     /// Numbers.
-    Numbers(Numbers),
+    Numbers(NumberBaseline),
     /// Categories with their counts.
-    Words(Listed),
+    Words(WordBaseline),
 }
 
 /// A column of numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Numbers {
+pub struct NumberBaseline {
     /// Increasing; cell `i` is `(edge i−1, edge i]`.
     pub edges: Vec<f64>,
     /// Rows in each cell. The first cell lies below the first edge, the last above the last edge.
@@ -136,7 +136,7 @@ pub struct Numbers {
 /// A column of categories.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Listed {
+pub struct WordBaseline {
     /// The most frequent ones, with their counts.
     pub words: Vec<(String, u64)>,
     /// Other categories, as far as they are listed.
@@ -173,12 +173,12 @@ impl Baseline {
     /// the column.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
-        struct Head {
+        struct BaselineHead {
             format: u32,
         }
         let malformed =
             |e: serde_json::Error| Error::precondition(format!("the baseline is malformed: {e}"));
-        let head: Head = serde_json::from_slice(bytes).map_err(malformed)?;
+        let head: BaselineHead = serde_json::from_slice(bytes).map_err(malformed)?;
         if head.format != FORMAT {
             return Err(Error::precondition(format!(
                 "the baseline is of format {}; this version of Ortus reads format {FORMAT}; use a newer version",
@@ -224,13 +224,13 @@ impl Baseline {
     }
 }
 
-impl Column {
+impl BaselineColumn {
     fn check(&self) -> Result<(), &'static str> {
         if !(self.design_effect >= 1.0 && self.design_effect.is_finite()) {
             return Err("has a design effect below 1; it must be a finite number of at least 1");
         }
         match &self.values {
-            Values::Numbers(numbers) => {
+            ValueDistribution::Numbers(numbers) => {
                 if Edges::new(numbers.edges.clone()).is_none() {
                     return Err("has edges that are not finite or do not increase");
                 }
@@ -241,7 +241,7 @@ impl Column {
                     return Err("has more than 256 edges");
                 }
             }
-            Values::Words(listed) => {
+            ValueDistribution::Words(listed) => {
                 let all: BTreeSet<&String> = listed
                     .words
                     .iter()
@@ -263,8 +263,8 @@ impl Column {
     /// Returns the rows in each cell.
     pub(crate) fn counts(&self) -> Vec<u64> {
         match &self.values {
-            Values::Numbers(numbers) => numbers.counts.clone(),
-            Values::Words(listed) => listed
+            ValueDistribution::Numbers(numbers) => numbers.counts.clone(),
+            ValueDistribution::Words(listed) => listed
                 .words
                 .iter()
                 .map(|(_, n)| *n)
@@ -274,21 +274,21 @@ impl Column {
     }
 
     /// Returns its categories; none for a numeric column.
-    pub(crate) fn words(&self) -> Option<Words> {
-        let Values::Words(listed) = &self.values else {
+    pub(crate) fn words(&self) -> Option<KnownWords> {
+        let ValueDistribution::Words(listed) = &self.values else {
             return None;
         };
         let counted: Vec<String> = listed.words.iter().map(|(word, _)| word.clone()).collect();
-        Some(Words::new(&counted, &listed.others, listed.open))
+        Some(KnownWords::new(&counted, &listed.others, listed.open))
     }
 
     /// Returns the cells that its values are counted in.
     pub(crate) fn cells(&self) -> Cells {
         match &self.values {
-            Values::Numbers(numbers) => Cells::Numbers(
+            ValueDistribution::Numbers(numbers) => Cells::Numbers(
                 Edges::new(numbers.edges.clone()).expect("checked when it was read or cut"),
             ),
-            Values::Words(_) => Cells::Words(self.words().expect("these are words")),
+            ValueDistribution::Words(_) => Cells::Words(self.words().expect("these are words")),
         }
     }
 }
@@ -297,7 +297,7 @@ impl Column {
 #[derive(Clone, Debug)]
 pub(crate) enum Cells {
     Numbers(Edges),
-    Words(Words),
+    Words(KnownWords),
 }
 
 impl Cells {

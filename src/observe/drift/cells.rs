@@ -79,7 +79,7 @@ pub(crate) fn cut(word: &str) -> &str {
 /// The categories of a column. Each of the first `counted` has a cell; then come one cell for the
 /// others of the baseline and one for unseen categories.
 #[derive(Clone, Debug)]
-pub(crate) struct Words {
+pub(crate) struct KnownWords {
     counted: usize,
     /// The cell of every listed category.
     known: Arc<HashMap<Box<str>, usize>>,
@@ -87,7 +87,7 @@ pub(crate) struct Words {
     open: bool,
 }
 
-impl Words {
+impl KnownWords {
     /// Lists the categories with a cell, the others, and whether there are more.
     pub(crate) fn new<'w>(counted: &'w [String], others: &'w [String], open: bool) -> Self {
         let cell = counted.iter().enumerate();

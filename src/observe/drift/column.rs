@@ -2,13 +2,13 @@
 //! of each test. Owns no clock.
 
 use super::alarm::{self, Against, Metric, SPANS, Verdicts};
-use super::baseline::{Cells, Column, Values};
-use super::distance::{Measured, Sizes, js, ks, largest, psi, wasserstein};
-use super::layout::{Place, Value, each_value};
+use super::baseline::{BaselineColumn, Cells, ValueDistribution};
+use super::distance::{DriftMeasure, Sizes, js, ks, largest, psi, wasserstein};
+use super::layout::{ColumnPlace, ColumnValue, each_value};
 use super::profile::quantile;
 use super::settings::MonitorSettings;
-use super::sketch::Counted;
-use super::window::Tally;
+use super::sketch::SketchCounts;
+use super::window::ColumnTally;
 use crate::core::tensor::Tensor;
 use crate::observe::report::drift::{ColumnHistogram, DriftTest, Hints};
 use std::collections::BTreeMap;
@@ -21,20 +21,20 @@ const WEEK: u64 = 168;
 const KEPT: usize = 128;
 
 /// A monitored column.
-pub(crate) struct Watched {
-    pub place: Place,
-    baseline: Column,
+pub(crate) struct WatchedColumn {
+    pub place: ColumnPlace,
+    baseline: BaselineColumn,
     cells: Cells,
     counts: Vec<u64>,
-    open: Tally,
+    open: ColumnTally,
     /// The last windows; older ones count less.
-    recent: Tally,
+    recent: ColumnTally,
     /// Counts that were not returned by [`Watched::take_counts`] yet.
-    unreported: Tally,
-    spans: [Tally; SPANS.len()],
+    unreported: ColumnTally,
+    spans: [ColumnTally; SPANS.len()],
     /// The current hour, and those of the week before by their number.
-    hour: Tally,
-    week: BTreeMap<u64, Tally>,
+    hour: ColumnTally,
+    week: BTreeMap<u64, ColumnTally>,
     keeps_week: bool,
     tests: BTreeMap<(Against, u32, Metric), (Verdicts, DriftTest)>,
     kept: Vec<f64>,
@@ -44,11 +44,11 @@ pub(crate) struct Watched {
 /// About how many base windows a histogram shows.
 const RECENT_WINDOWS: u64 = 64;
 
-impl Watched {
+impl WatchedColumn {
     /// Starts to monitor a column.
-    pub(crate) fn new(place: Place, baseline: Column, keeps_week: bool) -> Self {
+    pub(crate) fn new(place: ColumnPlace, baseline: BaselineColumn, keeps_week: bool) -> Self {
         let cells = baseline.cells();
-        let tally = Tally::new(cells.len());
+        let tally = ColumnTally::new(cells.len());
         Self {
             place,
             counts: baseline.counts(),
@@ -80,7 +80,7 @@ impl Watched {
         each_value(place, tensor, |value| {
             open.take(cells, &value);
             if kept.len() < KEPT
-                && let Value::Number(v) = value
+                && let ColumnValue::Number(v) = value
                 && v.is_finite()
             {
                 kept.push(v);
@@ -96,7 +96,7 @@ impl Watched {
         settings: &MonitorSettings,
         alpha: f64,
     ) -> Vec<DriftTest> {
-        self.hints = self.look();
+        self.hints = self.find_hints();
         self.kept.clear();
         self.hour.add(&self.open);
         if self.recent.rows() > RECENT_WINDOWS * self.open.rows().max(ROWS_MIN) {
@@ -108,7 +108,8 @@ impl Watched {
         for (at, span) in SPANS.into_iter().enumerate() {
             self.spans[at].add(&self.open);
             if closed.is_multiple_of(span.into()) {
-                let tally = std::mem::replace(&mut self.spans[at], Tally::new(self.cells.len()));
+                let tally =
+                    std::mem::replace(&mut self.spans[at], ColumnTally::new(self.cells.len()));
                 let counts = self.counts.clone();
                 let of = (counts.as_slice(), self.baseline.missing);
                 begun.extend(self.test((Against::Training, span), &tally, of, (settings, alpha)));
@@ -127,7 +128,7 @@ impl Watched {
         settings: &MonitorSettings,
         alpha: f64,
     ) -> Vec<DriftTest> {
-        let tally = std::mem::replace(&mut self.hour, Tally::new(self.cells.len()));
+        let tally = std::mem::replace(&mut self.hour, ColumnTally::new(self.cells.len()));
         let mut begun = Vec::new();
         if let Some(before) = self
             .week
@@ -152,7 +153,7 @@ impl Watched {
     fn test(
         &mut self,
         (against, span): (Against, u32),
-        tally: &Tally,
+        tally: &ColumnTally,
         (counts, missing): (&[u64], u64),
         (settings, alpha): (&MonitorSettings, f64),
     ) -> Vec<DriftTest> {
@@ -194,7 +195,7 @@ impl Watched {
             let threshold = alarm::threshold(settings, *metric);
             let test = self.tests.entry((against, span, *metric));
             let (verdicts, reading) = test.or_insert_with(|| {
-                let Measured { value, lower } = measured;
+                let DriftMeasure { value, lower } = measured;
                 let alarm = false;
                 let reading = DriftTest {
                     metric: *metric,
@@ -233,10 +234,10 @@ impl Watched {
         window: (&[u64], (f64, f64)),
         counts: &[u64],
         sizes: Sizes,
-    ) -> Measured {
+    ) -> DriftMeasure {
         match (metric, &self.cells, &self.baseline.values) {
             (Metric::Ks, ..) => ks(window.0, counts, sizes),
-            (Metric::Wasserstein, Cells::Numbers(edges), Values::Numbers(numbers)) => {
+            (Metric::Wasserstein, Cells::Numbers(edges), ValueDistribution::Numbers(numbers)) => {
                 wasserstein(window, counts, (edges.all(), numbers.iqr), sizes)
             }
             (Metric::Psi, ..) => psi(window.0, counts, sizes),
@@ -247,8 +248,8 @@ impl Watched {
 
     /// Judges the kept values: whether they are all equal, and whether they look scaled by a power of
     /// ten, as by another unit.
-    fn look(&mut self) -> Hints {
-        let Values::Numbers(numbers) = &self.baseline.values else {
+    fn find_hints(&mut self) -> Hints {
+        let ValueDistribution::Numbers(numbers) = &self.baseline.values else {
             return Hints::default();
         };
         if self.kept.len() < ROWS_MIN as usize {
@@ -277,8 +278,8 @@ impl Watched {
     /// Returns the distribution in the baseline and in the last windows.
     pub(crate) fn histogram(&self) -> ColumnHistogram {
         let (edges, words) = match &self.baseline.values {
-            Values::Numbers(numbers) => (numbers.edges.clone(), Vec::new()),
-            Values::Words(listed) => (
+            ValueDistribution::Numbers(numbers) => (numbers.edges.clone(), Vec::new()),
+            ValueDistribution::Words(listed) => (
                 Vec::new(),
                 listed.words.iter().map(|(word, _)| word.clone()).collect(),
             ),
@@ -310,21 +311,21 @@ impl Watched {
     }
 
     /// Returns the counts since the last call.
-    pub(crate) fn take_counts(&mut self) -> Counted {
-        let counted = Counted::of((&self.place.name, self.place.side), &self.unreported);
+    pub(crate) fn take_counts(&mut self) -> SketchCounts {
+        let counted = SketchCounts::of((&self.place.name, self.place.side), &self.unreported);
         self.unreported.clear();
         counted
     }
 
     /// Adds the counts of another server to the open window. Skips counts of other cells.
-    pub(crate) fn absorb(&mut self, counted: &Counted) {
+    pub(crate) fn merge(&mut self, counted: &SketchCounts) {
         if let Some(tally) = counted.tally(self.cells.len()) {
             self.open.add(&tally);
         }
     }
 
     /// Returns the last result of each test.
-    pub(crate) fn readings(&self) -> impl Iterator<Item = &DriftTest> {
+    pub(crate) fn test_results(&self) -> impl Iterator<Item = &DriftTest> {
         self.tests.values().map(|(_, reading)| reading)
     }
 

@@ -5,9 +5,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::baseline::{Baseline, Column, Values};
-use super::cells::Words;
-use super::layout::{Part, Place, Side};
+use super::baseline::{Baseline, BaselineColumn, ValueDistribution};
+use super::cells::KnownWords;
+use super::layout::{ColumnPlace, RowPart, Side};
 use crate::core::model::Signature;
 use crate::core::tensor::{DType, Data, Tensor};
 use half::{bf16, f16};
@@ -60,37 +60,37 @@ impl Breaches {
 
 /// The contract of one version.
 pub(crate) struct Contracts {
-    parts: Vec<Mutex<Counts>>,
+    parts: Vec<Mutex<BreachCounts>>,
     /// The columns of each tensor: one for each element of a row, or one for a wide tensor.
     names: Vec<(Side, Vec<String>)>,
 }
 
 /// The counts of one thread.
 #[derive(Clone)]
-struct Counts {
+struct BreachCounts {
     rows: u64,
-    tensors: Vec<Held>,
+    tensors: Vec<HeldContract>,
 }
 
 /// The contract of a tensor.
 #[derive(Clone)]
-struct Held {
+struct HeldContract {
     side: Side,
     tensor: usize,
-    kind: Kind,
+    kind: ContractCounts,
 }
 
 #[derive(Clone)]
-enum Kind {
-    Numbers(Box<Numbers>),
-    Words(Vec<(Option<Words>, Breaches)>),
+enum ContractCounts {
+    Numbers(Box<NumberCounts>),
+    Words(Vec<(Option<KnownWords>, Breaches)>),
 }
 
 impl Contracts {
     /// Starts at zero, with counters for `parts` threads.
     pub(crate) fn new(
         signature: &Signature,
-        places: &[Place],
+        places: &[ColumnPlace],
         baseline: Option<&Baseline>,
         parts: usize,
     ) -> Self {
@@ -100,21 +100,23 @@ impl Contracts {
             (Side::Output, &signature.outputs),
         ] {
             for (tensor, spec) in specs.iter().enumerate() {
-                let single = singles(places, side, tensor);
+                let single = single_columns(places, side, tensor);
                 let of: Vec<String> = match single.as_slice() {
                     [] => vec![spec.name.clone()],
                     single => single.iter().map(|p| p.name.clone()).collect(),
                 };
                 let kind = match spec.dtype {
-                    DType::String => Kind::Words(vec![(None, Breaches::default()); of.len()]),
-                    _ => Kind::Numbers(Box::new(Numbers::new(of.len()))),
+                    DType::String => {
+                        ContractCounts::Words(vec![(None, Breaches::default()); of.len()])
+                    }
+                    _ => ContractCounts::Numbers(Box::new(NumberCounts::new(of.len()))),
                 };
                 names.push((side, of));
-                tensors.push(Held { side, tensor, kind });
+                tensors.push(HeldContract { side, tensor, kind });
             }
         }
 
-        let counts = Counts { rows: 0, tensors };
+        let counts = BreachCounts { rows: 0, tensors };
         let contracts = Self {
             parts: (0..parts.max(1))
                 .map(|_| Mutex::new(counts.clone()))
@@ -129,26 +131,26 @@ impl Contracts {
     }
 
     /// Starts to check rows against a baseline.
-    pub(crate) fn begin(&self, places: &[Place], baseline: &Baseline) {
+    pub(crate) fn begin(&self, places: &[ColumnPlace], baseline: &Baseline) {
         for part in &self.parts {
             for held in &mut part.lock().tensors {
-                let single = singles(places, held.side, held.tensor);
+                let single = single_columns(places, held.side, held.tensor);
                 let columns = if held.side == Side::Input {
                     &baseline.inputs
                 } else {
                     &baseline.outputs
                 };
-                let of = |place: &&Place| columns.iter().find(|c| c.name == place.name);
+                let of = |place: &&ColumnPlace| columns.iter().find(|c| c.name == place.name);
                 match &mut held.kind {
-                    Kind::Numbers(numbers) => {
+                    ContractCounts::Numbers(numbers) => {
                         for (i, place) in single.iter().enumerate() {
                             let range = of(place).and_then(|column| range(column, place.dtype));
                             numbers.bound(i, range);
                         }
                     }
-                    Kind::Words(words) => {
+                    ContractCounts::Words(words) => {
                         for (place, (known, _)) in single.iter().zip(words) {
-                            *known = of(place).and_then(Column::words);
+                            *known = of(place).and_then(BaselineColumn::words);
                         }
                     }
                 }
@@ -158,7 +160,7 @@ impl Contracts {
 
     /// Counts the violations in the inputs or outputs of a request, in the order of the signature.
     pub(crate) fn count(&self, side: Side, tensors: &[Tensor]) {
-        let mut part = self.parts[own() % self.parts.len()].lock();
+        let mut part = self.parts[thread_index() % self.parts.len()].lock();
         if side == Side::Input {
             part.rows += tensors.first().and_then(Tensor::rows).unwrap_or(1) as u64;
         }
@@ -167,8 +169,8 @@ impl Contracts {
                 continue;
             };
             match &mut held.kind {
-                Kind::Numbers(numbers) => numbers.count(tensor),
-                Kind::Words(words) => count_words(words, tensor),
+                ContractCounts::Numbers(numbers) => numbers.count(tensor),
+                ContractCounts::Words(words) => count_words(words, tensor),
             }
         }
     }
@@ -183,8 +185,8 @@ impl Contracts {
             for (held, (side, names)) in part.tensors.iter().zip(&self.names) {
                 for (i, name) in names.iter().enumerate() {
                     let counted = match &held.kind {
-                        Kind::Numbers(numbers) => numbers.of(i),
-                        Kind::Words(words) => {
+                        ContractCounts::Numbers(numbers) => numbers.of(i),
+                        ContractCounts::Words(words) => {
                             words.get(i).map_or_else(Breaches::default, |(_, b)| *b)
                         }
                     };
@@ -198,7 +200,7 @@ impl Contracts {
 }
 
 /// Returns the number of this thread.
-fn own() -> usize {
+fn thread_index() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static OWN: Cell<usize> = const { Cell::new(usize::MAX) });
     OWN.with(|own| {
@@ -209,16 +211,17 @@ fn own() -> usize {
     })
 }
 
-fn singles(places: &[Place], side: Side, tensor: usize) -> Vec<&Place> {
+fn single_columns(places: &[ColumnPlace], side: Side, tensor: usize) -> Vec<&ColumnPlace> {
     let of = places
         .iter()
         .filter(|p| p.side == side && p.tensor == tensor);
-    of.filter(|p| matches!(p.part, Part::Element(_))).collect()
+    of.filter(|p| matches!(p.part, RowPart::Element(_)))
+        .collect()
 }
 
 /// Returns the least and the greatest number of a baseline.
-fn range(column: &Column, dtype: DType) -> Option<(f64, f64)> {
-    let Values::Numbers(numbers) = &column.values else {
+fn range(column: &BaselineColumn, dtype: DType) -> Option<(f64, f64)> {
+    let ValueDistribution::Numbers(numbers) = &column.values else {
         return None;
     };
     // The first edge is the next number below the least.
@@ -233,7 +236,7 @@ fn range(column: &Column, dtype: DType) -> Option<(f64, f64)> {
     Some((least, *numbers.edges.last()?))
 }
 
-fn count_words(words: &mut [(Option<Words>, Breaches)], tensor: &Tensor) {
+fn count_words(words: &mut [(Option<KnownWords>, Breaches)], tensor: &Tensor) {
     let Data::Strings(strings) = tensor.data() else {
         return;
     };
@@ -253,7 +256,7 @@ fn count_words(words: &mut [(Option<Words>, Breaches)], tensor: &Tensor) {
 
 /// Counts of a numeric tensor, for each element of a row.
 #[derive(Clone)]
-struct Numbers {
+struct NumberCounts {
     /// The range of the baseline; without one, all finite numbers.
     least: Vec<f32>,
     greatest: Vec<f32>,
@@ -262,7 +265,7 @@ struct Numbers {
     breaches: Vec<Breaches>,
 }
 
-impl Numbers {
+impl NumberCounts {
     fn new(width: usize) -> Self {
         Self {
             least: vec![f32::MIN; width],
@@ -312,13 +315,13 @@ impl Numbers {
             };
             let holding: u32 = row.iter().zip(ends).map(within).sum();
             if holding as usize != width {
-                self.look(row, &read);
+                self.count_row(row, &read);
             }
         }
     }
 
     /// Counts the violations of a row.
-    fn look<const N: usize>(&mut self, row: &[[u8; N]], read: &impl Fn([u8; N]) -> f32) {
+    fn count_row<const N: usize>(&mut self, row: &[[u8; N]], read: &impl Fn([u8; N]) -> f32) {
         for (i, (value, breaches)) in row.iter().zip(&mut self.breaches).enumerate() {
             let v = read(*value);
             breaches.nan += u64::from(v.is_nan());

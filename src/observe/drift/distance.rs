@@ -15,7 +15,7 @@ mod tests;
 
 /// The value of a metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Measured {
+pub(crate) struct DriftMeasure {
     pub value: f64,
     /// Lower confidence bound: the true distance is at least this with probability 1 − α.
     pub lower: f64,
@@ -77,12 +77,12 @@ fn differences(window: &[u64], baseline: &[u64]) -> Vec<f64> {
 }
 
 /// Measures the largest difference of the two distribution functions.
-pub(crate) fn ks(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
+pub(crate) fn ks(window: &[u64], baseline: &[u64], sizes: Sizes) -> DriftMeasure {
     let value = differences(window, baseline)
         .into_iter()
         .map(f64::abs)
         .fold(0.0, f64::max);
-    Measured {
+    DriftMeasure {
         value,
         lower: (value - sizes.ks()).max(0.0),
     }
@@ -95,10 +95,10 @@ pub(crate) fn wasserstein(
     baseline: &[u64],
     (edges, iqr): (&[f64], f64),
     sizes: Sizes,
-) -> Measured {
+) -> DriftMeasure {
     let d = differences(window, baseline);
     let (Some(first), Some(last)) = (edges.first(), edges.last()) else {
-        return Measured {
+        return DriftMeasure {
             value: 0.0,
             lower: 0.0,
         };
@@ -119,7 +119,7 @@ pub(crate) fn wasserstein(
     };
 
     let unit = if iqr > 0.0 { iqr } else { 1.0 };
-    Measured {
+    DriftMeasure {
         value: area(0.0) / unit,
         lower: area(sizes.ks()) / unit,
     }
@@ -157,19 +157,19 @@ fn smoothed(window: &[u64], baseline: &[u64]) -> Vec<(f64, f64)> {
 }
 
 /// Measures the population stability index, minus its mean without drift.
-pub(crate) fn psi(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
+pub(crate) fn psi(window: &[u64], baseline: &[u64], sizes: Sizes) -> DriftMeasure {
     let cells = smoothed(window, baseline);
     let freedom = cells.len().saturating_sub(1) as f64;
     let raw: f64 = cells.iter().map(|(p, q)| (p - q) * (p / q).ln()).sum();
     let value = (raw - freedom * sizes.spread()).max(0.0);
-    Measured {
+    DriftMeasure {
         value,
         lower: (raw - sizes.chi_squared(freedom) * sizes.spread()).max(0.0),
     }
 }
 
 /// Measures the Jensen-Shannon distance in base 2: 0 for equal distributions, 1 for disjoint ones.
-pub(crate) fn js(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
+pub(crate) fn js(window: &[u64], baseline: &[u64], sizes: Sizes) -> DriftMeasure {
     let (p, q) = (shares(window), shares(baseline));
     let part = |a: f64, b: f64| {
         if a > 0.0 {
@@ -191,14 +191,14 @@ pub(crate) fn js(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
         .count();
     let chance = sizes.chi_squared(used.saturating_sub(1) as f64) * sizes.spread()
         / (8.0 * std::f64::consts::LN_2);
-    Measured {
+    DriftMeasure {
         value: bits.max(0.0).sqrt(),
         lower: (bits - chance).max(0.0).sqrt(),
     }
 }
 
 /// Measures the largest difference of a category's share.
-pub(crate) fn largest(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measured {
+pub(crate) fn largest(window: &[u64], baseline: &[u64], sizes: Sizes) -> DriftMeasure {
     let (p, q) = (shares(window), shares(baseline));
     let used = window
         .iter()
@@ -210,20 +210,20 @@ pub(crate) fn largest(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measure
     let sure = (4.0 * used / sizes.alpha).ln();
 
     let apart = p.iter().zip(&q).map(|(p, q)| {
-        let (p_low, p_high) = share_within(*p, sure / sizes.window);
-        let (q_low, q_high) = share_within(*q, sure / sizes.baseline);
-        Measured {
+        let (p_low, p_high) = share_bounds(*p, sure / sizes.window);
+        let (q_low, q_high) = share_bounds(*q, sure / sizes.baseline);
+        DriftMeasure {
             value: (p - q).abs(),
             lower: (p_low - q_high).max(q_low - p_high).max(0.0),
         }
     });
 
     apart.fold(
-        Measured {
+        DriftMeasure {
             value: 0.0,
             lower: 0.0,
         },
-        |a, b| Measured {
+        |a, b| DriftMeasure {
             value: a.value.max(b.value),
             lower: a.lower.max(b.lower),
         },
@@ -231,7 +231,7 @@ pub(crate) fn largest(window: &[u64], baseline: &[u64], sizes: Sizes) -> Measure
 }
 
 /// Returns the least and the greatest share whose relative entropy to `share` is at most `far`.
-fn share_within(share: f64, far: f64) -> (f64, f64) {
+fn share_bounds(share: f64, far: f64) -> (f64, f64) {
     let entropy = |q: f64| {
         let part = |a: f64, b: f64| if a > 0.0 { a * (a / b).ln() } else { 0.0 };
         part(share, q) + part(1.0 - share, 1.0 - q)

@@ -11,14 +11,14 @@ const POINTS_MAX: usize = 512;
 
 /// The points.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct History {
+pub(crate) struct DriftHistory {
     points: Vec<WindowDrift>,
     /// One of `every` windows is kept; 0 stands for 1.
     every: u64,
     seen: u64,
 }
 
-impl History {
+impl DriftHistory {
     /// Adds a window.
     pub(crate) fn add(&mut self, point: WindowDrift) {
         self.seen += 1;

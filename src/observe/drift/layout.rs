@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::baseline::{Baseline, Values};
+use super::baseline::{Baseline, ValueDistribution};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::hash::SplitMix;
@@ -35,7 +35,7 @@ pub enum Side {
 
 impl Side {
     /// Returns its name in reports.
-    pub(crate) fn word(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Input => "input",
             Self::Output => "output",
@@ -45,7 +45,7 @@ impl Side {
 
 /// What a column takes from a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum RowPart {
     /// One element.
     Element(usize),
     /// The root of the sum of squares (Euclidean norm).
@@ -59,18 +59,18 @@ pub(crate) enum Part {
 
 /// One column.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Place {
+pub(crate) struct ColumnPlace {
     pub name: String,
     pub side: Side,
     /// Index of the tensor in the signature.
     pub tensor: usize,
-    pub part: Part,
+    pub part: RowPart,
     pub dtype: DType,
 }
 
 /// Lists the columns of a model: those of the inputs, then those of the outputs. Columns without a
 /// name are left out.
-pub(crate) fn places(signature: &Signature, features: &[String]) -> Vec<Place> {
+pub(crate) fn column_places(signature: &Signature, features: &[String]) -> Vec<ColumnPlace> {
     let named = |specs: &[TensorSpec]| {
         specs.iter().map(|s| width(s).unwrap_or(0)).sum::<usize>() == features.len()
     };
@@ -83,7 +83,7 @@ pub(crate) fn places(signature: &Signature, features: &[String]) -> Vec<Place> {
     ] {
         for (tensor, spec) in specs.iter().enumerate() {
             let width = width(spec);
-            let place = |name: String, part| Place {
+            let place = |name: String, part| ColumnPlace {
                 name,
                 side,
                 tensor,
@@ -104,7 +104,7 @@ pub(crate) fn places(signature: &Signature, features: &[String]) -> Vec<Place> {
                         } else {
                             None
                         };
-                        all.push(place(given.unwrap_or(own), Part::Element(i)));
+                        all.push(place(given.unwrap_or(own), RowPart::Element(i)));
                     }
                 }
                 None if spec.dtype == DType::String => {}
@@ -121,12 +121,12 @@ pub(crate) fn places(signature: &Signature, features: &[String]) -> Vec<Place> {
     all
 }
 
-fn summaries() -> impl Iterator<Item = (String, Part)> {
-    let blocks = (0..PARTS).map(|i| (format!("block[{i}]"), Part::Block(i)));
-    let projections = (0..PARTS).map(|i| (format!("projection[{i}]"), Part::Projection(i)));
+fn summaries() -> impl Iterator<Item = (String, RowPart)> {
+    let blocks = (0..PARTS).map(|i| (format!("block[{i}]"), RowPart::Block(i)));
+    let projections = (0..PARTS).map(|i| (format!("projection[{i}]"), RowPart::Projection(i)));
     [
-        ("norm".to_owned(), Part::Norm),
-        ("mean".to_owned(), Part::Mean),
+        ("norm".to_owned(), RowPart::Norm),
+        ("mean".to_owned(), RowPart::Mean),
     ]
     .into_iter()
     .chain(blocks)
@@ -150,7 +150,7 @@ fn width(spec: &TensorSpec) -> Option<usize> {
 
 /// Compares a baseline with the columns of a model: each of its columns must be one of the model's,
 /// with values of a suitable type.
-pub(crate) fn check(baseline: &Baseline, places: &[Place]) -> Result<()> {
+pub(crate) fn check(baseline: &Baseline, places: &[ColumnPlace]) -> Result<()> {
     for (side, columns) in [
         (Side::Input, &baseline.inputs),
         (Side::Output, &baseline.outputs),
@@ -165,8 +165,8 @@ pub(crate) fn check(baseline: &Baseline, places: &[Place]) -> Result<()> {
                 ))
             })?;
             let fits = match column.values {
-                Values::Numbers(_) => place.dtype != DType::String,
-                Values::Words(_) => !matches!(
+                ValueDistribution::Numbers(_) => place.dtype != DType::String,
+                ValueDistribution::Words(_) => !matches!(
                     place.dtype,
                     DType::F16 | DType::BF16 | DType::F32 | DType::F64
                 ),
@@ -184,7 +184,7 @@ pub(crate) fn check(baseline: &Baseline, places: &[Place]) -> Result<()> {
 }
 
 /// A value of a column.
-pub(crate) enum Value<'t> {
+pub(crate) enum ColumnValue<'t> {
     Number(f64),
     /// An integer, which may stand for a category.
     Whole(i64),
@@ -192,7 +192,11 @@ pub(crate) enum Value<'t> {
 }
 
 /// Calls `each` with every row's value of a column.
-pub(crate) fn each_value<'t>(place: &Place, tensor: &'t Tensor, mut each: impl FnMut(Value<'t>)) {
+pub(crate) fn each_value<'t>(
+    place: &ColumnPlace,
+    tensor: &'t Tensor,
+    mut each: impl FnMut(ColumnValue<'t>),
+) {
     let rows = tensor.rows().unwrap_or(1);
     let width = crate::core::tensor::elements(tensor.shape())
         .unwrap_or(0)
@@ -200,22 +204,22 @@ pub(crate) fn each_value<'t>(place: &Place, tensor: &'t Tensor, mut each: impl F
         .unwrap_or(0);
     match (tensor.data(), place.part) {
         _ if width == 0 => {}
-        (Data::Strings(strings), Part::Element(at)) => {
+        (Data::Strings(strings), RowPart::Element(at)) => {
             strings
                 .iter()
                 .skip(at)
                 .step_by(width)
-                .for_each(|word| each(Value::Word(word)));
+                .for_each(|word| each(ColumnValue::Word(word)));
         }
         (Data::Strings(_), _) => {}
         (Data::Fixed(bytes), part) => {
             let size = bytes.len() / (rows * width);
             bytes.chunks_exact(size * width).for_each(|row| match part {
-                Part::Element(at) if at < width => {
+                RowPart::Element(at) if at < width => {
                     each(element(place.dtype, &row[at * size..(at + 1) * size]))
                 }
-                Part::Element(_) => {}
-                part => each(Value::Number(summary(part, place.dtype, row, size))),
+                RowPart::Element(_) => {}
+                part => each(ColumnValue::Number(summary(part, place.dtype, row, size))),
             });
         }
     }
@@ -223,38 +227,38 @@ pub(crate) fn each_value<'t>(place: &Place, tensor: &'t Tensor, mut each: impl F
 
 fn number(dtype: DType, bytes: &[u8]) -> f64 {
     match element(dtype, bytes) {
-        Value::Number(v) => v,
-        Value::Whole(v) => v as f64,
-        Value::Word(_) => f64::NAN,
+        ColumnValue::Number(v) => v,
+        ColumnValue::Whole(v) => v as f64,
+        ColumnValue::Word(_) => f64::NAN,
     }
 }
 
-fn element<'t>(dtype: DType, bytes: &[u8]) -> Value<'t> {
+fn element<'t>(dtype: DType, bytes: &[u8]) -> ColumnValue<'t> {
     fn word<const N: usize>(bytes: &[u8]) -> [u8; N] {
         bytes.try_into().expect("chunks have the element's width")
     }
     match dtype {
-        DType::F32 => Value::Number(f32::from_le_bytes(word(bytes)).into()),
-        DType::F64 => Value::Number(f64::from_le_bytes(word(bytes))),
-        DType::F16 => Value::Number(f16::from_le_bytes(word(bytes)).into()),
-        DType::BF16 => Value::Number(bf16::from_le_bytes(word(bytes)).into()),
-        DType::Bool | DType::U8 => Value::Whole(bytes[0].into()),
-        DType::I8 => Value::Whole(i8::from_le_bytes(word(bytes)).into()),
-        DType::U16 => Value::Whole(u16::from_le_bytes(word(bytes)).into()),
-        DType::I16 => Value::Whole(i16::from_le_bytes(word(bytes)).into()),
-        DType::U32 => Value::Whole(u32::from_le_bytes(word(bytes)).into()),
-        DType::I32 => Value::Whole(i32::from_le_bytes(word(bytes)).into()),
-        DType::I64 => Value::Whole(i64::from_le_bytes(word(bytes))),
+        DType::F32 => ColumnValue::Number(f32::from_le_bytes(word(bytes)).into()),
+        DType::F64 => ColumnValue::Number(f64::from_le_bytes(word(bytes))),
+        DType::F16 => ColumnValue::Number(f16::from_le_bytes(word(bytes)).into()),
+        DType::BF16 => ColumnValue::Number(bf16::from_le_bytes(word(bytes)).into()),
+        DType::Bool | DType::U8 => ColumnValue::Whole(bytes[0].into()),
+        DType::I8 => ColumnValue::Whole(i8::from_le_bytes(word(bytes)).into()),
+        DType::U16 => ColumnValue::Whole(u16::from_le_bytes(word(bytes)).into()),
+        DType::I16 => ColumnValue::Whole(i16::from_le_bytes(word(bytes)).into()),
+        DType::U32 => ColumnValue::Whole(u32::from_le_bytes(word(bytes)).into()),
+        DType::I32 => ColumnValue::Whole(i32::from_le_bytes(word(bytes)).into()),
+        DType::I64 => ColumnValue::Whole(i64::from_le_bytes(word(bytes))),
         // Integers beyond i64 are not categories.
         DType::U64 => {
             let n = u64::from_le_bytes(word(bytes));
-            i64::try_from(n).map_or(Value::Number(n as f64), Value::Whole)
+            i64::try_from(n).map_or(ColumnValue::Number(n as f64), ColumnValue::Whole)
         }
         DType::String => unreachable!("strings are not fixed-width"),
     }
 }
 
-fn summary(part: Part, dtype: DType, row: &[u8], size: usize) -> f64 {
+fn summary(part: RowPart, dtype: DType, row: &[u8], size: usize) -> f64 {
     let values = row.chunks_exact(size).map(|bytes| number(dtype, bytes));
     let width = row.len() / size;
     let mean = |values: &mut dyn Iterator<Item = f64>| {
@@ -262,19 +266,19 @@ fn summary(part: Part, dtype: DType, row: &[u8], size: usize) -> f64 {
         sum / f64::from(n.max(1))
     };
     match part {
-        Part::Norm => values.map(|v| v * v).sum::<f64>().sqrt(),
-        Part::Block(i) => {
+        RowPart::Norm => values.map(|v| v * v).sum::<f64>().sqrt(),
+        RowPart::Block(i) => {
             let (from, to) = (i * width / PARTS, (i + 1) * width / PARTS);
             mean(&mut values.skip(from).take(to - from))
         }
-        Part::Projection(i) => {
+        RowPart::Projection(i) => {
             let sum: f64 = values
                 .enumerate()
                 .map(|(at, v)| if sign(i, at) { v } else { -v })
                 .sum();
             sum / (width as f64).sqrt()
         }
-        Part::Mean | Part::Element(_) => mean(&mut values.into_iter()),
+        RowPart::Mean | RowPart::Element(_) => mean(&mut values.into_iter()),
     }
 }
 

@@ -11,14 +11,14 @@ use super::layout::Side;
 use super::settings::MonitorSettings;
 use super::share::{Work, next_share};
 use super::sketch::Sketch;
-use super::watch::{Subject, Watch};
+use super::watch::{VersionWatch, WatchSubject};
 use crate::core::error::{Error, Result};
 use crate::core::hash::mix;
 use crate::core::model::{ModelName, Version};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::Metrics;
 use crate::observe::metrics::monitor::MonitorMetrics;
-use crate::observe::quality::answer::{Answer, answers};
+use crate::observe::quality::answer::{RowAnswer, answers};
 use crate::observe::quality::companion::Companion;
 use crate::observe::report::alarm::DriftAlarm;
 use crate::observe::report::drift::{FleetDrift, FleetState, VersionDrift};
@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 /// How the monitor behaves.
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct MonitorOptions {
     pub settings: MonitorSettings,
     /// Share of requests that taps receive even if fewer are sampled into windows.
     pub tapped_share: f64,
@@ -55,10 +55,10 @@ const ADAPT: Duration = Duration::from_millis(200);
 
 /// Monitors servables. Dropping it ends its thread.
 pub(crate) struct Monitor {
-    shared: Arc<Shared>,
+    shared: Arc<MonitorShared>,
 }
 
-struct Shared {
+struct MonitorShared {
     watches: Mutex<HashMap<u64, Observed>>,
     offers: Sender<Offer>,
     waiting_bytes: AtomicUsize,
@@ -68,14 +68,14 @@ struct Shared {
     ended: AtomicBool,
     /// How many servers the fleet has, and their merged windows.
     fleet: Mutex<(u64, Option<FleetState>)>,
-    options: Options,
+    options: MonitorOptions,
     metrics: Arc<Metrics>,
     taps: Vec<Tap>,
 }
 
 /// A version's monitor and its metrics.
 struct Observed {
-    watch: Watch,
+    watch: VersionWatch,
     series: MonitorMetrics,
     companion: Option<Companion>,
 }
@@ -91,7 +91,7 @@ struct Offer {
 
 /// A servable's handle to its monitor. Dropping it ends the monitoring.
 pub(crate) struct Observer {
-    shared: Arc<Shared>,
+    shared: Arc<MonitorShared>,
     watch: u64,
     contracts: Arc<Contracts>,
     dropped: IntCounter,
@@ -99,13 +99,13 @@ pub(crate) struct Observer {
 
 /// An answered request, as taps receive it.
 pub(crate) struct Answered<'o> {
-    pub subject: &'o Arc<Subject>,
+    pub subject: &'o Arc<WatchSubject>,
     pub prediction: Uuid,
     /// In the order of the signature.
     pub inputs: &'o [Tensor],
     pub outputs: &'o [Tensor],
     /// The prediction of each row, if the model's task is known.
-    pub answers: &'o [Option<Answer>],
+    pub answers: &'o [Option<RowAnswer>],
     /// For each slice, the part that each row belongs to.
     pub parts: &'o [Vec<String>],
 }
@@ -114,18 +114,18 @@ pub(crate) struct Answered<'o> {
 pub(crate) type Tap = Box<dyn Fn(&Answered<'_>) + Send + Sync>;
 
 /// Receives every alarm that starts; must not block.
-pub(crate) type Sink = Box<dyn Fn(DriftAlarm) + Send>;
+pub(crate) type AlarmSink = Box<dyn Fn(DriftAlarm) + Send>;
 
 impl Monitor {
     /// Starts the thread.
     pub(crate) fn start(
-        options: Options,
+        options: MonitorOptions,
         metrics: Arc<Metrics>,
-        sink: Sink,
+        sink: AlarmSink,
         taps: Vec<Tap>,
     ) -> Result<Arc<Self>> {
         let (offers, inbox) = bounded(QUEUE_MAX);
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(MonitorShared {
             watches: Mutex::default(),
             offers,
             waiting_bytes: AtomicUsize::new(0),
@@ -148,12 +148,16 @@ impl Monitor {
     }
 
     /// Starts to monitor a version. Refuses a baseline of another model.
-    pub(crate) fn watch(&self, subject: Subject, companion: Option<Companion>) -> Result<Observer> {
+    pub(crate) fn watch(
+        &self,
+        subject: WatchSubject,
+        companion: Option<Companion>,
+    ) -> Result<Observer> {
         let (model, version) = (subject.model.clone(), subject.version);
         let threads = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(THREADS_MAX);
-        let watch = Watch::new(subject, threads, Instant::now())?;
+        let watch = VersionWatch::new(subject, threads, Instant::now())?;
         let contracts = Arc::clone(&watch.contracts);
         let series = self.shared.metrics.monitor.of(&model, version);
         let dropped = series.dropped.clone();
@@ -212,7 +216,7 @@ impl Monitor {
     }
 
     /// Returns the versions that are monitored.
-    pub(crate) fn subjects(&self) -> Vec<Arc<Subject>> {
+    pub(crate) fn subjects(&self) -> Vec<Arc<WatchSubject>> {
         self.shared
             .watches
             .lock()
@@ -324,7 +328,7 @@ pub(crate) fn number(prediction: Uuid) -> u64 {
     mix(high ^ low.rotate_left(32))
 }
 
-impl Shared {
+impl MonitorShared {
     /// Returns the settings, with this server's share of the accepted false alarms.
     fn settings(&self) -> MonitorSettings {
         let mut settings = self.options.settings.clone();
@@ -364,7 +368,7 @@ impl Shared {
     }
 }
 
-fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
+fn run(shared: &MonitorShared, inbox: &Receiver<Offer>, sink: &AlarmSink) {
     let (mut before, mut adapted, mut ticked) = (Work::now(), Instant::now(), Instant::now());
     while !shared.ended.load(Ordering::Acquire) {
         std::thread::sleep(PAUSE);
@@ -377,7 +381,7 @@ fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
                     .waiting_bytes
                     .fetch_sub(offer.bytes, Ordering::Relaxed);
                 if let Some(observed) = watches.get_mut(&offer.watch) {
-                    look(shared, observed, &offer);
+                    count_prediction(shared, observed, &offer);
                 }
             }
         }
@@ -387,14 +391,14 @@ fn run(shared: &Shared, inbox: &Receiver<Offer>, sink: &Sink) {
             (before, adapted) = (now, Instant::now());
         }
         if ticked.elapsed() >= TICK {
-            tick(shared, sink);
+            close_windows(shared, sink);
             ticked = Instant::now();
         }
     }
 }
 
 /// Counts a request and passes it to the taps.
-fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
+fn count_prediction(shared: &MonitorShared, observed: &mut Observed, offer: &Offer) {
     let Observed {
         watch, companion, ..
     } = observed;
@@ -441,7 +445,7 @@ fn look(shared: &Shared, observed: &mut Observed, offer: &Offer) {
 }
 
 /// Closes windows, sends alarms and sets metrics.
-fn tick(shared: &Shared, sink: &Sink) {
+fn close_windows(shared: &MonitorShared, sink: &AlarmSink) {
     let seconds = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
@@ -466,7 +470,7 @@ fn tick(shared: &Shared, sink: &Sink) {
         observed
             .series
             .set((report.rows, report.sampled_rows), alarms, &columns);
-        observed.watch.remember(seconds, alarms);
+        observed.watch.store_window(seconds, alarms);
     }
 
     for alarm in begun {
@@ -477,7 +481,7 @@ fn tick(shared: &Shared, sink: &Sink) {
             test,
             ..
         } = &alarm;
-        let (metric, value, lower) = (test.metric.word(), test.value, test.lower);
+        let (metric, value, lower) = (test.metric.name(), test.value, test.lower);
         tracing::warn!(
             model,
             version,

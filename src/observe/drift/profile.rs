@@ -4,7 +4,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::baseline::{Column, Listed, Numbers, OTHERS_MAX, Values};
+use super::baseline::{
+    BaselineColumn, NumberBaseline, OTHERS_MAX, ValueDistribution, WordBaseline,
+};
 use super::cells::{Edges, WORDS_MAX, cut};
 use std::collections::HashMap;
 
@@ -13,7 +15,7 @@ pub(crate) const NAMES_MAX: usize = WORDS_MAX;
 
 /// The values of a column.
 #[derive(Clone, Debug)]
-pub(crate) enum Series {
+pub(crate) enum ColumnSeries {
     Numbers {
         values: Vec<f64>,
         /// Whether the model holds them in single precision, else in double.
@@ -25,9 +27,9 @@ pub(crate) enum Series {
 }
 
 /// Profiles a column.
-pub(crate) fn profile(name: &str, series: &Series) -> Column {
+pub(crate) fn profile(name: &str, series: &ColumnSeries) -> BaselineColumn {
     let (missing, values) = match series {
-        Series::Numbers { values, single } => numbers(
+        ColumnSeries::Numbers { values, single } => numbers(
             values.clone(),
             if *single {
                 below_single
@@ -35,26 +37,26 @@ pub(crate) fn profile(name: &str, series: &Series) -> Column {
                 f64::next_down
             },
         ),
-        Series::Whole(values) => whole(values),
-        Series::Words(words) => {
+        ColumnSeries::Whole(values) => profile_integers(values),
+        ColumnSeries::Words(words) => {
             let (empty, full): (Vec<&String>, Vec<&String>) =
                 words.iter().partition(|w| w.is_empty());
             (
                 empty.len() as u64,
-                Values::Words(list(full.into_iter().map(String::as_str))),
+                ValueDistribution::Words(list(full.into_iter().map(String::as_str))),
             )
         }
     };
 
     let design_effect = match series {
-        Series::Numbers { values, .. } => design_effect(values),
-        Series::Whole(values) => {
+        ColumnSeries::Numbers { values, .. } => design_effect(values),
+        ColumnSeries::Whole(values) => {
             design_effect(&values.iter().map(|v| *v as f64).collect::<Vec<_>>())
         }
-        Series::Words(_) => 1.0,
+        ColumnSeries::Words(_) => 1.0,
     };
 
-    Column {
+    BaselineColumn {
         name: name.to_owned(),
         missing,
         importance: None,
@@ -68,19 +70,22 @@ fn below_single(value: f64) -> f64 {
     f64::from((value as f32).next_down())
 }
 
-fn whole(values: &[i64]) -> (u64, Values) {
+fn profile_integers(values: &[i64]) -> (u64, ValueDistribution) {
     let mut distinct: Vec<i64> = values.to_vec();
     distinct.sort_unstable();
     distinct.dedup();
     if distinct.len() <= NAMES_MAX {
         let words: Vec<String> = values.iter().map(ToString::to_string).collect();
-        return (0, Values::Words(list(words.iter().map(String::as_str))));
+        return (
+            0,
+            ValueDistribution::Words(list(words.iter().map(String::as_str))),
+        );
     }
     numbers(values.iter().map(|v| *v as f64).collect(), f64::next_down)
 }
 
 /// Profiles numbers. NaN counts as missing, and infinities lie beyond the edges.
-fn numbers(mut values: Vec<f64>, below: fn(f64) -> f64) -> (u64, Values) {
+fn numbers(mut values: Vec<f64>, below: fn(f64) -> f64) -> (u64, ValueDistribution) {
     let all = values.len();
     values.retain(|v| !v.is_nan());
     let missing = (all - values.len()) as u64;
@@ -98,7 +103,7 @@ fn numbers(mut values: Vec<f64>, below: fn(f64) -> f64) -> (u64, Values) {
     );
     (
         missing,
-        Values::Numbers(Numbers {
+        ValueDistribution::Numbers(NumberBaseline {
             edges: edges.all().to_vec(),
             counts,
             mean,
@@ -119,14 +124,14 @@ pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     low + (high - low) * at.fract()
 }
 
-fn list<'w>(words: impl Iterator<Item = &'w str>) -> Listed {
+fn list<'w>(words: impl Iterator<Item = &'w str>) -> WordBaseline {
     let mut counts: HashMap<&str, u64> = HashMap::new();
     words.for_each(|word| *counts.entry(cut(word)).or_default() += 1);
     let mut all: Vec<(&str, u64)> = counts.into_iter().collect();
     all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let rest = all.split_off(all.len().min(WORDS_MAX));
     let owned = |(word, count): (&str, u64)| (word.to_owned(), count);
-    Listed {
+    WordBaseline {
         words: all.into_iter().map(owned).collect(),
         other_rows: rest.iter().map(|(_, n)| n).sum(),
         open: rest.len() > OTHERS_MAX,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::core::settings::form::{Line, Size};
+use crate::core::settings::form::{Size, TextLine};
 use crate::section;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -43,7 +43,7 @@ section! {
         /// Smallest change of the share of missing values that raises an alarm.
         missing: f64 = 0.01, in 0.0..=1.0;
         /// URL to which alarms are posted as CloudEvents in JSON: `http://…` or `https://…`.
-        webhook: Option<String> as Line = None;
+        webhook: Option<String> as TextLine = None;
         /// Length of the windows that all servers of one store merge into one result. `"0s"`
         /// switches merging off.
         fleet_window: Duration = Duration::from_secs(60), in Duration::ZERO..=HOUR;

@@ -2,7 +2,7 @@
 //! each column. Versioned, because servers of two releases may share a store.
 
 use super::layout::Side;
-use super::window::Tally;
+use super::window::ColumnTally;
 use serde::{Deserialize, Serialize};
 
 /// The format written, and the newest that is read.
@@ -24,13 +24,13 @@ pub(crate) struct Sketch {
     pub version: u64,
     pub digest: String,
     pub rows: u64,
-    pub columns: Vec<Counted>,
+    pub columns: Vec<SketchCounts>,
 }
 
 /// The counts of one column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Counted {
+pub(crate) struct SketchCounts {
     pub name: String,
     pub input: bool,
     pub counts: Vec<u32>,
@@ -39,9 +39,9 @@ pub(crate) struct Counted {
     pub ends: Option<(f64, f64)>,
 }
 
-impl Counted {
+impl SketchCounts {
     /// Takes the counts of a column.
-    pub(super) fn of((name, side): (&str, Side), tally: &Tally) -> Self {
+    pub(super) fn of((name, side): (&str, Side), tally: &ColumnTally) -> Self {
         Self {
             name: name.to_owned(),
             input: side == Side::Input,
@@ -52,9 +52,9 @@ impl Counted {
     }
 
     /// Returns the counts; none if their cells differ from those expected.
-    pub(super) fn tally(&self, cells: usize) -> Option<Tally> {
+    pub(super) fn tally(&self, cells: usize) -> Option<ColumnTally> {
         let ends = self.ends.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
-        (self.counts.len() == cells).then(|| Tally {
+        (self.counts.len() == cells).then(|| ColumnTally {
             counts: self.counts.clone(),
             missing: self.missing,
             ends,

@@ -4,9 +4,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::baseline::{Column, Values};
+use super::baseline::{BaselineColumn, ValueDistribution};
 use super::cells::cut;
-use super::layout::{Place, Value, each_value};
+use super::layout::{ColumnPlace, ColumnValue, each_value};
 use crate::core::tensor::Tensor;
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ const OTHER: &str = "other";
 
 /// Groups rows by one column.
 pub(crate) struct Slicer {
-    place: Place,
+    place: ColumnPlace,
     /// Boundaries between the parts of numbers.
     cuts: Vec<f64>,
     words: BTreeSet<String>,
@@ -25,10 +25,10 @@ pub(crate) struct Slicer {
 
 impl Slicer {
     /// Groups by a column. Without a baseline, its numbers are one part.
-    pub(crate) fn new(place: Place, baseline: Option<&Column>) -> Self {
+    pub(crate) fn new(place: ColumnPlace, baseline: Option<&BaselineColumn>) -> Self {
         let (mut cuts, mut words) = (Vec::new(), BTreeSet::new());
         match baseline.map(|column| &column.values) {
-            Some(Values::Numbers(numbers)) => {
+            Some(ValueDistribution::Numbers(numbers)) => {
                 let whole: u64 = numbers.counts.iter().sum();
                 let mut below = 0;
                 for (edge, count) in numbers.edges.iter().zip(&numbers.counts) {
@@ -41,7 +41,7 @@ impl Slicer {
                     }
                 }
             }
-            Some(Values::Words(listed)) => {
+            Some(ValueDistribution::Words(listed)) => {
                 words.extend(listed.words.iter().take(WORDS_MAX).map(|(w, _)| w.clone()))
             }
             None => {}
@@ -67,11 +67,11 @@ impl Slicer {
 
         each_value(place, tensor, |value| {
             parts.push(match value {
-                Value::Number(v) if v.is_nan() => "missing".to_owned(),
-                Value::Number(v) => number(cuts, v),
-                Value::Whole(v) if cuts.is_empty() => word(&v.to_string()),
-                Value::Whole(v) => number(cuts, v as f64),
-                Value::Word(text) => word(cut(text)),
+                ColumnValue::Number(v) if v.is_nan() => "missing".to_owned(),
+                ColumnValue::Number(v) => number(cuts, v),
+                ColumnValue::Whole(v) if cuts.is_empty() => word(&v.to_string()),
+                ColumnValue::Whole(v) => number(cuts, v as f64),
+                ColumnValue::Word(text) => word(cut(text)),
             });
         });
 

@@ -10,11 +10,11 @@ mod tests;
 use super::alarm::significance;
 use super::baseline::Baseline;
 use super::cells::cut;
-use super::column::Watched;
+use super::column::WatchedColumn;
 use super::contract::Contracts;
-use super::history::History;
-use super::layout::{self, Place, Side, Value, each_value};
-use super::profile::{Series, profile};
+use super::history::DriftHistory;
+use super::layout::{self, ColumnPlace, ColumnValue, Side, each_value};
+use super::profile::{ColumnSeries, profile};
 use super::settings::MonitorSettings;
 use super::sketch::Sketch;
 use super::slice::Slicer;
@@ -24,7 +24,7 @@ use crate::core::hash::Digest;
 use crate::core::model::task::Task;
 use crate::core::model::{ModelName, Signature, Version};
 use crate::core::tensor::{DType, Tensor};
-use crate::observe::quality::answer::Answer;
+use crate::observe::quality::answer::RowAnswer;
 use crate::observe::quality::calibrate::Curve;
 use crate::observe::quality::companion::Errors;
 use crate::observe::quality::estimate::{Estimate, Estimator};
@@ -40,7 +40,7 @@ const OWN_VALUES_MAX: usize = 4 << 20;
 
 /// The version that is monitored.
 #[derive(Clone)]
-pub(crate) struct Subject {
+pub(crate) struct WatchSubject {
     pub model: ModelName,
     pub version: Version,
     pub digest: Digest,
@@ -54,9 +54,9 @@ pub(crate) struct Subject {
     pub slices: Vec<String>,
 }
 
-impl Subject {
+impl WatchSubject {
     /// Lists its columns. Refuses a baseline of another model.
-    pub(crate) fn places(&self) -> Result<Vec<Place>> {
+    pub(crate) fn find_columns(&self) -> Result<Vec<ColumnPlace>> {
         let own = self.baseline.as_ref().map_or(&[][..], |b| &b.features);
         let features = if self.features.is_empty() {
             own
@@ -64,7 +64,7 @@ impl Subject {
             &self.features
         };
 
-        let places = layout::places(&self.signature, features);
+        let places = layout::column_places(&self.signature, features);
         if let Some(baseline) = &self.baseline {
             layout::check(baseline, &places)?;
         }
@@ -73,17 +73,17 @@ impl Subject {
 }
 
 /// The monitor of one version.
-pub(crate) struct Watch {
-    pub subject: Arc<Subject>,
+pub(crate) struct VersionWatch {
+    pub subject: Arc<WatchSubject>,
     pub slicers: Vec<Slicer>,
-    places: Vec<Place>,
+    places: Vec<ColumnPlace>,
     /// Counted on the threads that serve requests.
     pub contracts: Arc<Contracts>,
-    columns: Vec<Watched>,
+    columns: Vec<WatchedColumn>,
     source: BaselineSource,
     baseline_rows: u64,
     /// Values of the first rows, by column, until they are enough for a baseline.
-    gathered: Vec<Series>,
+    gathered: Vec<ColumnSeries>,
     gathered_rows: usize,
     pub sampled_rows: u64,
     window_rows: u64,
@@ -95,14 +95,14 @@ pub(crate) struct Watch {
     errors: Errors,
     /// Performance estimated from the scores of the last window, or by the companion model.
     pub estimated: Option<Estimate>,
-    history: History,
+    history: DriftHistory,
     remembered: u64,
 }
 
-impl Watch {
+impl VersionWatch {
     /// Starts to monitor a version. Contract violations are counted by up to `threads` threads.
-    pub(crate) fn new(subject: Subject, threads: usize, now: Instant) -> Result<Self> {
-        let places = subject.places()?;
+    pub(crate) fn new(subject: WatchSubject, threads: usize, now: Instant) -> Result<Self> {
+        let places = subject.find_columns()?;
         let slicers = slicers(&subject, &places)?;
         let mut watch = Self {
             slicers,
@@ -127,7 +127,7 @@ impl Watch {
             estimator: estimator(&subject),
             errors: Errors::new(subject.baseline.as_ref().map(|b| &b.performance)),
             estimated: None,
-            history: History::default(),
+            history: DriftHistory::default(),
             remembered: 0,
             subject: Arc::new(subject),
         };
@@ -164,8 +164,11 @@ impl Watch {
             let keeps_week =
                 kept < WEEK_COLUMNS_MAX && column.importance.is_none_or(|i| i >= least);
             kept += usize::from(keeps_week);
-            self.columns
-                .push(Watched::new(place.clone(), column.clone(), keeps_week));
+            self.columns.push(WatchedColumn::new(
+                place.clone(),
+                column.clone(),
+                keeps_week,
+            ));
         }
 
         self.gathered = Vec::new();
@@ -182,7 +185,7 @@ impl Watch {
         let rows = inputs.first().and_then(Tensor::rows).unwrap_or(1) as u64;
         self.sampled_rows += rows;
         self.window_rows += rows;
-        let of = |place: &Place| {
+        let of = |place: &ColumnPlace| {
             if place.side == Side::Input {
                 inputs
             } else {
@@ -212,7 +215,7 @@ impl Watch {
     }
 
     /// Counts the predictions of a sampled request, to estimate performance from their scores.
-    pub(crate) fn estimate(&mut self, answers: &[Option<Answer>]) {
+    pub(crate) fn estimate(&mut self, answers: &[Option<RowAnswer>]) {
         if let Some(estimator) = &mut self.estimator {
             answers
                 .iter()
@@ -260,7 +263,7 @@ impl Watch {
         now: Instant,
         hour: u64,
         settings: &MonitorSettings,
-    ) -> Vec<(Place, DriftTest)> {
+    ) -> Vec<(ColumnPlace, DriftTest)> {
         let age = now.saturating_duration_since(self.opened);
         let full =
             self.window_rows >= u64::from(settings.window_rows) && age >= settings.window_min;
@@ -293,12 +296,16 @@ impl Watch {
             version: self.subject.version.number(),
             digest: self.subject.digest.to_string(),
             rows,
-            columns: self.columns.iter_mut().map(Watched::take_counts).collect(),
+            columns: self
+                .columns
+                .iter_mut()
+                .map(WatchedColumn::take_counts)
+                .collect(),
         })
     }
 
     /// Adds the counts of a server to the open window.
-    pub(crate) fn absorb(&mut self, sketch: &Sketch) {
+    pub(crate) fn merge(&mut self, sketch: &Sketch) {
         self.window_rows += sketch.rows;
         self.sampled_rows += sketch.rows;
         for counted in &sketch.columns {
@@ -307,11 +314,11 @@ impl Watch {
             } else {
                 Side::Output
             };
-            let of = |column: &&mut Watched| {
+            let of = |column: &&mut WatchedColumn| {
                 column.place.side == side && column.place.name == counted.name
             };
             if let Some(column) = self.columns.iter_mut().find(of) {
-                column.absorb(counted);
+                column.merge(counted);
             }
         }
     }
@@ -326,7 +333,7 @@ impl Watch {
         &mut self,
         now: Instant,
         settings: &MonitorSettings,
-    ) -> Vec<(Place, DriftTest)> {
+    ) -> Vec<(ColumnPlace, DriftTest)> {
         self.closed += 1;
         let of_scores = self.estimator.as_mut().and_then(Estimator::close);
         self.estimated = of_scores
@@ -344,12 +351,12 @@ impl Watch {
     }
 
     /// Adds the last closed window to the history, if it is not there yet.
-    pub(crate) fn remember(&mut self, time: u64, alarms: usize) {
+    pub(crate) fn store_window(&mut self, time: u64, alarms: usize) {
         if self.closed == self.remembered {
             return;
         }
         self.remembered = self.closed;
-        let columns = self.columns.iter().map(Watched::distance).collect();
+        let columns = self.columns.iter().map(WatchedColumn::distance).collect();
         let measures = self.estimated.as_ref().map(|e| &e.measures);
         let estimated = measures
             .and_then(|m| m.get("accuracy").or_else(|| m.get("mae")))
@@ -367,7 +374,7 @@ impl Watch {
     pub(crate) fn charts(&self, since: u64) -> DriftCharts {
         let baseline = self.subject.baseline.as_ref();
         DriftCharts {
-            pictures: self.columns.iter().map(Watched::histogram).collect(),
+            pictures: self.columns.iter().map(WatchedColumn::histogram).collect(),
             history: self.history.since(since).to_vec(),
             calibration: baseline.map(|b| b.calibration.clone()),
             performance: baseline.map(|b| b.performance.clone()),
@@ -376,7 +383,7 @@ impl Watch {
 }
 
 /// Starts to estimate performance from scores; none for a model that is not a classifier.
-fn estimator(subject: &Subject) -> Option<Estimator> {
+fn estimator(subject: &WatchSubject) -> Option<Estimator> {
     let Some(Task::Classification(task)) = &subject.task else {
         return None;
     };
@@ -401,7 +408,7 @@ fn estimator(subject: &Subject) -> Option<Estimator> {
 }
 
 /// Finds the columns by which labelled rows are grouped. Refuses one that the model does not have.
-fn slicers(subject: &Subject, places: &[Place]) -> Result<Vec<Slicer>> {
+fn slicers(subject: &WatchSubject, places: &[ColumnPlace]) -> Result<Vec<Slicer>> {
     let inputs = || places.iter().filter(|p| p.side == Side::Input);
     let one = |name: &String| {
         let place = inputs().find(|p| p.name == *name).ok_or_else(|| {
@@ -424,38 +431,38 @@ fn slicers(subject: &Subject, places: &[Place]) -> Result<Vec<Slicer>> {
 }
 
 /// Returns an empty series for the values of a column.
-pub(crate) fn empty(place: &Place) -> Series {
+pub(crate) fn empty(place: &ColumnPlace) -> ColumnSeries {
     match place.dtype {
-        DType::String => Series::Words(Vec::new()),
-        DType::F64 => Series::Numbers {
+        DType::String => ColumnSeries::Words(Vec::new()),
+        DType::F64 => ColumnSeries::Numbers {
             values: Vec::new(),
             single: false,
         },
-        DType::F32 | DType::F16 | DType::BF16 => Series::Numbers {
+        DType::F32 | DType::F16 | DType::BF16 => ColumnSeries::Numbers {
             values: Vec::new(),
             single: true,
         },
-        _ if place.part != layout::Part::Element(0)
-            && !matches!(place.part, layout::Part::Element(_)) =>
+        _ if place.part != layout::RowPart::Element(0)
+            && !matches!(place.part, layout::RowPart::Element(_)) =>
         {
-            Series::Numbers {
+            ColumnSeries::Numbers {
                 values: Vec::new(),
                 single: false,
             }
         }
-        _ => Series::Whole(Vec::new()),
+        _ => ColumnSeries::Whole(Vec::new()),
     }
 }
 
 /// Adds a value to a series of its kind.
-pub(crate) fn push(series: &mut Series, value: &Value<'_>) {
+pub(crate) fn push(series: &mut ColumnSeries, value: &ColumnValue<'_>) {
     match (series, value) {
-        (Series::Numbers { values, .. }, Value::Number(v)) => values.push(*v),
-        (Series::Numbers { values, .. }, Value::Whole(v)) => values.push(*v as f64),
-        (Series::Whole(values), Value::Whole(v)) => values.push(*v),
-        (Series::Words(words), Value::Word(word)) => words.push(cut(word).to_owned()),
+        (ColumnSeries::Numbers { values, .. }, ColumnValue::Number(v)) => values.push(*v),
+        (ColumnSeries::Numbers { values, .. }, ColumnValue::Whole(v)) => values.push(*v as f64),
+        (ColumnSeries::Whole(values), ColumnValue::Whole(v)) => values.push(*v),
+        (ColumnSeries::Words(words), ColumnValue::Word(word)) => words.push(cut(word).to_owned()),
         // A number beyond what whole ones reach: as near as they come.
-        (Series::Whole(values), Value::Number(v)) => values.push(*v as i64),
+        (ColumnSeries::Whole(values), ColumnValue::Number(v)) => values.push(*v as i64),
         _ => {}
     }
 }

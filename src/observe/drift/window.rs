@@ -5,11 +5,11 @@
 mod tests;
 
 use super::baseline::Cells;
-use super::layout::Value;
+use super::layout::ColumnValue;
 
 /// The counts of one column, by cell.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Tally {
+pub(crate) struct ColumnTally {
     pub counts: Vec<u32>,
     /// Rows without a value.
     pub missing: u32,
@@ -17,7 +17,7 @@ pub(crate) struct Tally {
     pub ends: (f64, f64),
 }
 
-impl Tally {
+impl ColumnTally {
     /// Starts at zero.
     pub(crate) fn new(cells: usize) -> Self {
         Self {
@@ -28,17 +28,17 @@ impl Tally {
     }
 
     /// Counts a value.
-    pub(crate) fn take(&mut self, cells: &Cells, value: &Value<'_>) {
+    pub(crate) fn take(&mut self, cells: &Cells, value: &ColumnValue<'_>) {
         match find(cells, value) {
             None => self.missing += 1,
             Some(cell) => {
                 self.counts[cell] += 1;
-                if let Value::Number(v) = value
+                if let ColumnValue::Number(v) = value
                     && v.is_finite()
                 {
                     self.ends = (self.ends.0.min(*v), self.ends.1.max(*v));
                 }
-                if let (Value::Whole(v), Cells::Numbers(_)) = (value, cells) {
+                if let (ColumnValue::Whole(v), Cells::Numbers(_)) = (value, cells) {
                     self.ends = (self.ends.0.min(*v as f64), self.ends.1.max(*v as f64));
                 }
             }
@@ -80,18 +80,18 @@ impl Tally {
 }
 
 /// Returns the cell of a value; none if the value is missing.
-pub(crate) fn find(cells: &Cells, value: &Value<'_>) -> Option<usize> {
+pub(crate) fn find(cells: &Cells, value: &ColumnValue<'_>) -> Option<usize> {
     match (cells, value) {
-        (Cells::Numbers(edges), Value::Number(v)) => (!v.is_nan()).then(|| edges.cell(*v)),
-        (Cells::Numbers(edges), Value::Whole(v)) => Some(edges.cell(*v as f64)),
-        (Cells::Numbers(_), Value::Word(_)) => None,
-        (Cells::Words(_), Value::Word("")) => None,
-        (Cells::Words(words), Value::Word(word)) => Some(words.cell(word)),
-        (Cells::Words(words), Value::Whole(v)) => {
+        (Cells::Numbers(edges), ColumnValue::Number(v)) => (!v.is_nan()).then(|| edges.cell(*v)),
+        (Cells::Numbers(edges), ColumnValue::Whole(v)) => Some(edges.cell(*v as f64)),
+        (Cells::Numbers(_), ColumnValue::Word(_)) => None,
+        (Cells::Words(_), ColumnValue::Word("")) => None,
+        (Cells::Words(words), ColumnValue::Word(word)) => Some(words.cell(word)),
+        (Cells::Words(words), ColumnValue::Whole(v)) => {
             let mut text = [0; 20];
             Some(words.cell(digits(*v, &mut text)))
         }
-        (Cells::Words(words), Value::Number(v)) => Some(words.cell(&v.to_string())),
+        (Cells::Words(words), ColumnValue::Number(v)) => Some(words.cell(&v.to_string())),
     }
 }
 

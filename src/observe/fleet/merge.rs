@@ -5,7 +5,7 @@ use super::{Merger, STATE};
 use crate::core::error::Result;
 use crate::observe::drift::observer::Monitor;
 use crate::observe::drift::sketch::{FORMAT, Sketch, Sketches};
-use crate::observe::drift::watch::{Subject, Watch};
+use crate::observe::drift::watch::{VersionWatch, WatchSubject};
 use crate::observe::report::alarm::DriftAlarm;
 use crate::observe::report::drift::FleetState;
 use futures_util::stream::TryStreamExt;
@@ -95,7 +95,7 @@ impl Merger {
     /// Adds a merged period to the tests of the versions that this server serves. Returns the
     /// alarms that start.
     fn test(&mut self, monitor: &Monitor, slot: u64, versions: &[Sketch]) -> Vec<DriftAlarm> {
-        let served: HashMap<String, Arc<Subject>> = monitor
+        let served: HashMap<String, Arc<WatchSubject>> = monitor
             .subjects()
             .into_iter()
             .map(|subject| (name_of_subject(&subject), subject))
@@ -111,7 +111,7 @@ impl Merger {
                 continue;
             };
 
-            watch.absorb(sketch);
+            watch.merge(sketch);
             // The number of the period decides which windows end, whichever server merges it.
             watch.count_from(slot);
             alarms.extend(self.close(&name_of(sketch)));
@@ -121,11 +121,11 @@ impl Merger {
     }
 
     /// Returns the tests of a version; none if they cannot be started.
-    fn watch(&mut self, subject: &Subject, name: String) -> Option<&mut Watch> {
+    fn watch(&mut self, subject: &WatchSubject, name: String) -> Option<&mut VersionWatch> {
         match self.watches.entry(name) {
             Entry::Occupied(known) => Some(known.into_mut()),
             Entry::Vacant(free) => {
-                let watch = Watch::new(subject.clone(), 1, Instant::now()).ok()?;
+                let watch = VersionWatch::new(subject.clone(), 1, Instant::now()).ok()?;
                 Some(free.insert(watch))
             }
         }
@@ -181,7 +181,7 @@ impl Merger {
             model,
             version,
             column,
-            metric = test.metric.word(),
+            metric = test.metric.name(),
             value = test.value,
             servers = servers.unwrap_or_default(),
             "fleet drift alarm"
@@ -196,7 +196,7 @@ fn merged_key(slot: u64) -> String {
 }
 
 /// Names a served version as [`name_of`] names its counts.
-fn name_of_subject(subject: &Subject) -> String {
+fn name_of_subject(subject: &WatchSubject) -> String {
     name(
         subject.model.as_str(),
         subject.version.number(),

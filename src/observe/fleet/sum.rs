@@ -1,6 +1,6 @@
 //! Adds up the counts of servers. Pure.
 
-use crate::observe::drift::sketch::{Counted, Sketch};
+use crate::observe::drift::sketch::{Sketch, SketchCounts};
 use std::collections::BTreeMap;
 
 /// Names the version that counts belong to. The model is part of the name, because two models may
@@ -30,7 +30,7 @@ pub(super) fn add(versions: &mut BTreeMap<String, Sketch>, sketch: Sketch) {
     }
 }
 
-fn add_column(into: &mut Counted, from: &Counted) {
+fn add_column(into: &mut SketchCounts, from: &SketchCounts) {
     for (sum, count) in into.counts.iter_mut().zip(&from.counts) {
         *sum = sum.saturating_add(*count);
     }

@@ -8,9 +8,9 @@ use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version};
 use crate::core::tensor::{DType, Tensor};
 use crate::observe::drift::baseline::{Baseline, FORMAT as BASELINE};
 use crate::observe::drift::observer;
-use crate::observe::drift::profile::{Series, profile};
+use crate::observe::drift::profile::{ColumnSeries, profile};
 use crate::observe::drift::sketch::Sketch;
-use crate::observe::drift::watch::Subject;
+use crate::observe::drift::watch::WatchSubject;
 use crate::observe::metrics::Metrics;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ impl Random {
     }
 }
 
-fn subject() -> Subject {
+fn subject() -> WatchSubject {
     let mut random = Random(1);
     let values = (0..20_000)
         .map(|_| f64::from(random.normal() as f32))
@@ -58,7 +58,7 @@ fn subject() -> Subject {
         features: Vec::new(),
         inputs: vec![profile(
             "x",
-            &Series::Numbers {
+            &ColumnSeries::Numbers {
                 values,
                 single: true,
             },
@@ -68,7 +68,7 @@ fn subject() -> Subject {
         performance: BTreeMap::new(),
     };
 
-    Subject {
+    WatchSubject {
         model: ModelName::parse("m").expect("legal"),
         version: Version::new(1).expect("legal"),
         digest: Digest([1; 32]),
@@ -96,8 +96,8 @@ fn settings() -> MonitorSettings {
 /// Counts the periods until the fleet raises an alarm, and until any single server does.
 fn detect(shift: f64, slots: usize) -> (Option<usize>, Option<usize>) {
     let mut random = Random(99);
-    let watch = || Watch::new(subject(), 1, Instant::now()).expect("its own baseline");
-    let mut servers: Vec<Watch> = (0..SERVERS).map(|_| watch()).collect();
+    let watch = || VersionWatch::new(subject(), 1, Instant::now()).expect("its own baseline");
+    let mut servers: Vec<VersionWatch> = (0..SERVERS).map(|_| watch()).collect();
     let mut fleet = watch();
     // Each server has its share of the accepted false alarms.
     let own = MonitorSettings {
@@ -115,7 +115,7 @@ fn detect(shift: f64, slots: usize) -> (Option<usize>, Option<usize>) {
             }
             add(&mut merged, server.sketch().expect("rows were counted"));
         }
-        merged.values().for_each(|sum: &Sketch| fleet.absorb(sum));
+        merged.values().for_each(|sum: &Sketch| fleet.merge(sum));
         if !fleet.close(Instant::now(), &settings()).is_empty() {
             together = together.or(Some(slot));
         }
@@ -137,7 +137,7 @@ fn ten_servers_with_a_tenth_of_the_traffic_detect_together_what_none_detects_alo
 
 #[test]
 fn counts_are_added_up_and_columns_with_other_cells_are_skipped() {
-    let mut watch = Watch::new(subject(), 1, Instant::now()).expect("its own baseline");
+    let mut watch = VersionWatch::new(subject(), 1, Instant::now()).expect("its own baseline");
     watch.observe(&[Random(3).rows(100, 0.0)], &[], &settings());
     watch.close(Instant::now(), &settings());
     let sketch = watch.sketch().expect("rows");
@@ -175,7 +175,7 @@ struct Server {
 
 fn server(records: &Records, name: &str, seed: u64) -> Server {
     let metrics = Metrics::new().expect("metrics");
-    let options = observer::Options {
+    let options = observer::MonitorOptions {
         settings: MonitorSettings {
             window_rows: 100,
             window_min: Duration::from_millis(1),
@@ -191,7 +191,7 @@ fn server(records: &Records, name: &str, seed: u64) -> Server {
         .expect("starts");
     let alarms: Arc<Mutex<Vec<DriftAlarm>>> = Arc::default();
     let sent = Arc::clone(&alarms);
-    let member = Member {
+    let member = FleetMember {
         records: records.clone(),
         server: name.to_owned(),
         slot: Duration::from_secs(60),
@@ -257,8 +257,14 @@ fn one_server_merges_each_period_and_another_can_go_on() {
         for slot in 10..13 {
             one.count(1.0).await;
             two.count(1.0).await;
-            one.merger.turn(&monitors.0, slot).await.expect("a turn");
-            two.merger.turn(&monitors.1, slot).await.expect("a turn");
+            one.merger
+                .end_period(&monitors.0, slot)
+                .await
+                .expect("a turn");
+            two.merger
+                .end_period(&monitors.1, slot)
+                .await
+                .expect("a turn");
         }
         // The period before the last is merged; an alarm needs two of three windows.
         let sent: Vec<DriftAlarm> = one.alarms.lock().clone();
@@ -275,7 +281,10 @@ fn one_server_merges_each_period_and_another_can_go_on() {
         drop(one);
         for slot in 13..16 {
             two.count(1.0).await;
-            two.merger.turn(&monitors.1, slot).await.expect("a turn");
+            two.merger
+                .end_period(&monitors.1, slot)
+                .await
+                .expect("a turn");
         }
         assert_eq!(
             (two.merger.merged, two.sent()),
@@ -291,7 +300,7 @@ fn one_server_merges_each_period_and_another_can_go_on() {
         // A third server starts where the longest window starts, and its windows end with the others'.
         let three = server(&records, "three", 7);
         let mut merger = three.merger;
-        merger.turn(&three.monitor, 17).await.expect("a turn");
+        merger.end_period(&three.monitor, 17).await.expect("a turn");
         assert_eq!(merger.merged, Some(16));
         let windows = merger
             .watches

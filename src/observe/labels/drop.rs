@@ -26,11 +26,11 @@ pub(super) async fn watch(feedback: Weak<Feedback>, folder: PathBuf) {
             let note = match take(&feedback, &file).await {
                 Ok(note) => note,
                 // The store failed, not the file: it is tried again.
-                Err(Fault::Store(error)) => {
+                Err(DropFault::Store(error)) => {
                     tracing::warn!(file = %file.display(), %error, "a label file cannot be stored yet and is tried again");
                     continue;
                 }
-                Err(Fault::File(error)) => {
+                Err(DropFault::File(error)) => {
                     tracing::error!(file = %file.display(), %error, "a label file is refused");
                     serde_json::json!({"error": error.message})
                 }
@@ -80,17 +80,17 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// What a failure is due to.
-enum Fault {
+enum DropFault {
     File(Error),
     Store(Error),
 }
 
-async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value, Fault> {
+async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value, DropFault> {
     let path = file.to_owned();
     let read = tokio::task::spawn_blocking(move || labels(&path)).await;
     let labels =
-        read.map_err(|e| Fault::Store(Error::internal("read a label file").with_source(e)))?;
-    let labels = labels.map_err(Fault::File)?;
+        read.map_err(|e| DropFault::Store(Error::internal("read a label file").with_source(e)))?;
+    let labels = labels.map_err(DropFault::File)?;
     let (mut accepted, mut duplicates, mut refused, mut errors) = (0, 0, 0, Vec::new());
     let mut labels = labels.into_iter();
     let mut at = 0;
@@ -103,7 +103,7 @@ async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value, Fau
             break;
         }
         let count = some.len();
-        let receipt = feedback.take(some).await.map_err(Fault::Store)?;
+        let receipt = feedback.accept(some).await.map_err(DropFault::Store)?;
         accepted += receipt.accepted;
         duplicates += receipt.duplicates;
         refused += receipt.refused.len();

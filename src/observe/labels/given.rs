@@ -115,7 +115,7 @@ pub(crate) fn time(text: &str) -> Result<DateTime<Utc>> {
 /// refuses that label only.
 pub(crate) fn read(body: &[u8], labels_max: usize) -> Result<Vec<Result<Given>>> {
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let read = Body { labels_max }
+    let read = LabelReader { labels_max }
         .deserialize(&mut reader)
         .and_then(|labels| reader.end().map(|()| labels));
     read.map_err(|e| {
@@ -128,11 +128,11 @@ pub(crate) fn read(body: &[u8], labels_max: usize) -> Result<Vec<Result<Given>>>
 /// Reads label by label, up to the limit: a body of many small labels would take a hundred times
 /// its size in memory.
 #[derive(Clone, Copy)]
-struct Body {
+struct LabelReader {
     labels_max: usize,
 }
 
-impl<'d> DeserializeSeed<'d> for Body {
+impl<'d> DeserializeSeed<'d> for LabelReader {
     type Value = Vec<Result<Given>>;
 
     fn deserialize<D: Deserializer<'d>>(
@@ -143,7 +143,7 @@ impl<'d> DeserializeSeed<'d> for Body {
     }
 }
 
-impl<'d> Visitor<'d> for Body {
+impl<'d> Visitor<'d> for LabelReader {
     type Value = Vec<Result<Given>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -170,7 +170,7 @@ impl<'d> Visitor<'d> for Body {
 }
 
 /// The list of labels.
-struct List(Body);
+struct List(LabelReader);
 
 impl<'d> DeserializeSeed<'d> for List {
     type Value = Vec<Result<Given>>;

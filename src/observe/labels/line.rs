@@ -4,7 +4,7 @@
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::ModelName;
-use crate::observe::quality::answer::{Answer, Label, Truth};
+use crate::observe::quality::answer::{Label, RowAnswer, Truth};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub fn hour(time: DateTime<Utc>) -> String {
 /// One label.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Line {
+pub struct LabelLine {
     /// Version of the format.
     pub format: u32,
     /// Id of the prediction.
@@ -52,9 +52,9 @@ pub struct Joined {
     /// Digest of the version.
     pub digest: String,
     /// What was predicted.
-    pub answer: Answer,
+    pub answer: RowAnswer,
     /// The true class or value.
-    pub truth: Known,
+    pub truth: GroundTruth,
     /// The part of each slice that the row belongs to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub slices: BTreeMap<String, String>,
@@ -63,14 +63,14 @@ pub struct Joined {
 /// The true class or value, in the terms of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Known {
+pub enum GroundTruth {
     /// Index of the class.
     Class(usize),
     /// The value.
     Value(f64),
 }
 
-impl From<Truth> for Known {
+impl From<Truth> for GroundTruth {
     fn from(truth: Truth) -> Self {
         match truth {
             Truth::Class(class) => Self::Class(class),
@@ -79,11 +79,11 @@ impl From<Truth> for Known {
     }
 }
 
-impl From<Known> for Truth {
-    fn from(known: Known) -> Self {
+impl From<GroundTruth> for Truth {
+    fn from(known: GroundTruth) -> Self {
         match known {
-            Known::Class(class) => Self::Class(class),
-            Known::Value(value) => Self::Value(value),
+            GroundTruth::Class(class) => Self::Class(class),
+            GroundTruth::Value(value) => Self::Value(value),
         }
     }
 }
@@ -96,7 +96,7 @@ impl Joined {
 }
 
 /// Writes lines.
-pub(crate) fn write(lines: &[Line]) -> Bytes {
+pub(crate) fn write(lines: &[LabelLine]) -> Bytes {
     let mut text = Vec::new();
     for line in lines {
         serde_json::to_writer(&mut text, line).expect("plain data is JSON");
@@ -106,16 +106,16 @@ pub(crate) fn write(lines: &[Line]) -> Bytes {
 }
 
 /// Reads a file. Refuses a line that is damaged or of another format.
-pub fn read(bytes: &[u8]) -> Result<Vec<Line>> {
+pub fn read(bytes: &[u8]) -> Result<Vec<LabelLine>> {
     #[derive(Deserialize)]
-    struct Head {
+    struct LabelHead {
         format: u32,
     }
     let one = |(at, line): (usize, &[u8])| {
         let malformed = |e: serde_json::Error| {
             Error::precondition(format!("line {} of the labels: {e}", at + 1))
         };
-        let head: Head = serde_json::from_slice(line).map_err(malformed)?;
+        let head: LabelHead = serde_json::from_slice(line).map_err(malformed)?;
         if head.format != FORMAT {
             let format = head.format;
             return Err(Error::precondition(format!(
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(write(&lines), GOLDEN.as_bytes());
         assert_eq!(
             lines[0].joined.as_ref().map(|j| j.truth),
-            Some(Known::Class(1))
+            Some(GroundTruth::Class(1))
         );
         assert_eq!(
             (&lines[1].label, &lines[2].joined),

@@ -1,7 +1,7 @@
 //! The label log: gathers lines of many requests, writes them together and confirms each request when
 //! they are stored. Files of other servers are found by the hour in their names.
 
-use super::line::{self, FOLDER, Line, hour};
+use super::line::{self, FOLDER, LabelLine, hour};
 use crate::core::error::{Error, Result};
 use crate::storage::layout::Records;
 use crate::storage::store::Created;
@@ -22,15 +22,15 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 
 /// Lines of one request that wait to be written.
 struct Append {
-    lines: Vec<Line>,
+    lines: Vec<LabelLine>,
     done: oneshot::Sender<Result<()>>,
 }
 
 /// The handle to the task that writes the log.
 #[derive(Clone)]
-pub(crate) struct Log(mpsc::Sender<Append>);
+pub(crate) struct LabelLog(mpsc::Sender<Append>);
 
-impl Log {
+impl LabelLog {
     /// Starts the task that writes, on this runtime.
     pub(crate) fn start(records: Records, runtime: &tokio::runtime::Handle) -> Self {
         let (appends, inbox) = mpsc::channel(WAITING_MAX);
@@ -39,7 +39,7 @@ impl Log {
     }
 
     /// Writes lines. Returns when they are in the store.
-    pub(crate) async fn append(&self, lines: Vec<Line>) -> Result<()> {
+    pub(crate) async fn append(&self, lines: Vec<LabelLine>) -> Result<()> {
         let (done, written) = oneshot::channel();
         let ended = |_| Error::unavailable("the server is stopping and accepts no labels");
         self.0
@@ -60,11 +60,11 @@ async fn run(records: Records, mut inbox: mpsc::Receiver<Append>) {
             count += next.lines.len();
             gathered.push(next);
         }
-        let all: Vec<Line> = gathered
+        let all: Vec<LabelLine> = gathered
             .iter()
             .flat_map(|a| a.lines.iter().cloned())
             .collect();
-        let written = put(&records, &all).await;
+        let written = store_lines(&records, &all).await;
         for append in gathered {
             let told = written.as_ref().copied().map_err(Error::duplicate);
             // The request may have been cancelled; its lines are stored all the same.
@@ -73,7 +73,7 @@ async fn run(records: Records, mut inbox: mpsc::Receiver<Append>) {
     }
 }
 
-async fn put(records: &Records, lines: &[Line]) -> Result<()> {
+async fn store_lines(records: &Records, lines: &[LabelLine]) -> Result<()> {
     let key = format!(
         "{FOLDER}/{}/{}.jsonl",
         hour(Utc::now()),
@@ -99,7 +99,7 @@ impl Reader {
         &mut self,
         records: &Records,
         hours: u32,
-        take: &mut (dyn FnMut(Vec<Line>) + Send),
+        take: &mut (dyn FnMut(Vec<LabelLine>) + Send),
     ) -> Result<()> {
         let oldest = hour(Utc::now() - TimeDelta::hours(i64::from(hours)));
         let folder = |key: &str| key.split('/').nth(1).unwrap_or_default().to_owned();

@@ -2,8 +2,8 @@
 //! are dropped first.
 
 use crate::observe::drift::observer::Answered;
-use crate::observe::drift::watch::Subject;
-use crate::observe::quality::answer::Answer;
+use crate::observe::drift::watch::WatchSubject;
+use crate::observe::quality::answer::RowAnswer;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -14,22 +14,22 @@ const ENTRY_BYTES: usize = 160;
 const ROW_BYTES: usize = 48;
 
 /// A prediction that labels may arrive for.
-pub(super) struct Kept {
-    pub subject: Arc<Subject>,
+pub(super) struct RecentPrediction {
+    pub subject: Arc<WatchSubject>,
     /// The prediction for each row; none if it cannot be compared with a label.
-    pub answers: Vec<Option<Answer>>,
+    pub answers: Vec<Option<RowAnswer>>,
     /// For each slice, the part that each row belongs to.
     pub parts: Vec<Vec<String>>,
     bytes: usize,
 }
 
-impl Kept {
+impl RecentPrediction {
     /// Takes a prediction from the monitor; none if the task of the model is unknown.
     pub(super) fn of(answered: &Answered<'_>) -> Option<Self> {
         answered.subject.task.as_ref()?;
         let answers = answered.answers.to_vec();
-        let scores = |answer: &Option<Answer>| {
-            if let Some(Answer::Class(_, s)) = answer {
+        let scores = |answer: &Option<RowAnswer>| {
+            if let Some(RowAnswer::Class(_, s)) = answer {
                 s.len() * 4
             } else {
                 0
@@ -55,7 +55,7 @@ impl Kept {
 
 /// The recent predictions.
 pub(super) struct Recent {
-    kept: HashMap<Uuid, Kept>,
+    kept: HashMap<Uuid, RecentPrediction>,
     order: VecDeque<Uuid>,
     bytes: usize,
     bytes_max: usize,
@@ -73,7 +73,7 @@ impl Recent {
     }
 
     /// Adds a prediction, and drops the oldest beyond the limit.
-    pub(super) fn add(&mut self, id: Uuid, kept: Kept) {
+    pub(super) fn add(&mut self, id: Uuid, kept: RecentPrediction) {
         self.bytes += kept.bytes;
         self.order.push_back(id);
         self.kept.insert(id, kept);
@@ -85,7 +85,7 @@ impl Recent {
     }
 
     /// Returns a prediction.
-    pub(super) fn get(&self, id: Uuid) -> Option<&Kept> {
+    pub(super) fn get(&self, id: Uuid) -> Option<&RecentPrediction> {
         self.kept.get(&id)
     }
 }

@@ -6,25 +6,25 @@ mod judge;
 mod pending;
 mod summary;
 
-use super::Options;
-use super::line::{Joined, Line};
-use super::recent::{Kept, Recent};
-use crate::core::request::id::minted;
-use crate::observe::capture::find::Found as Captured;
+use super::LabelOptions;
+use super::line::{Joined, LabelLine};
+use super::recent::{Recent, RecentPrediction};
+use crate::core::request::id::minted_at;
+use crate::observe::capture::find::FoundPrediction as Captured;
 use crate::observe::quality::answer::Truth;
-use crate::observe::quality::book::{Row, Taken};
-use crate::observe::quality::sequential::Trial;
+use crate::observe::quality::book::{Row, RowOutcome};
+use crate::observe::quality::sequential::SequentialTest;
 use crate::observe::report::alarm::PerformanceAlarm;
 use books::Books;
 use chrono::{DateTime, Utc};
-pub(super) use judge::Judged;
+pub(super) use judge::LabelVerdict;
 use pending::Pending;
 use std::collections::{BTreeSet, HashMap};
 use std::time::UNIX_EPOCH;
 use uuid::Uuid;
 
 /// The state of labels.
-pub(super) struct State {
+pub(super) struct LabelState {
     recent: Recent,
     books: Books,
     pending: Pending,
@@ -38,13 +38,13 @@ pub(super) struct State {
 #[derive(Default)]
 pub(super) struct AppliedLabels {
     /// Labels that were pending and are now joined with their predictions.
-    pub joined: Vec<Line>,
+    pub joined: Vec<LabelLine>,
     pub alarms: Vec<PerformanceAlarm>,
 }
 
-impl State {
+impl LabelState {
     /// Starts empty.
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(options: &LabelOptions) -> Self {
         Self {
             recent: Recent::new(options.settings.answers_bytes_max),
             books: Books::default(),
@@ -55,7 +55,7 @@ impl State {
     }
 
     /// Keeps a prediction, so that its labels can be joined with it.
-    pub(super) fn predicted(&mut self, id: Uuid, kept: Kept, options: &Options) {
+    pub(super) fn predicted(&mut self, id: Uuid, kept: RecentPrediction, options: &LabelOptions) {
         let subject = &kept.subject;
         let rows = kept.answers.iter().flatten().count() as u64;
         let key = (subject.model.clone(), subject.digest);
@@ -70,7 +70,7 @@ impl State {
         if open.trial.is_none() {
             let margin = options.settings.loss_margin;
             let baseline = subject.baseline.as_ref();
-            let trial = baseline.map(|b| Trial::new(&b.performance, b.rows, margin));
+            let trial = baseline.map(|b| SequentialTest::new(&b.performance, b.rows, margin));
             open.trial = Some(trial.unwrap_or_default());
         }
 
@@ -78,7 +78,12 @@ impl State {
     }
 
     /// Counts a line of the log, whichever server accepted it.
-    pub(super) fn apply(&mut self, line: &Line, options: &Options, applied: &mut AppliedLabels) {
+    pub(super) fn apply(
+        &mut self,
+        line: &LabelLine,
+        options: &LabelOptions,
+        applied: &mut AppliedLabels,
+    ) {
         if let Some(joined) = &line.joined {
             self.pending.settle(line);
             self.count(line, joined, options, &mut applied.alarms);
@@ -89,8 +94,8 @@ impl State {
         match self.join(line.prediction_id, line.row, &line.label) {
             Ok(Some(joined)) => {
                 let taken = self.count(line, &joined, options, &mut applied.alarms);
-                if taken != Taken::Same {
-                    applied.joined.push(Line {
+                if taken != RowOutcome::Same {
+                    applied.joined.push(LabelLine {
                         joined: Some(joined),
                         ..line.clone()
                     });
@@ -110,7 +115,7 @@ impl State {
     }
 
     /// Joins pending labels with captured predictions.
-    pub(super) fn join_found(&mut self, found: &HashMap<Uuid, Captured>) -> Vec<Line> {
+    pub(super) fn join_found(&mut self, found: &HashMap<Uuid, Captured>) -> Vec<LabelLine> {
         self.pending.join(found)
     }
 
@@ -122,13 +127,13 @@ impl State {
     /// Counts a joined label in its version's rows and, if it is new, in the performance test.
     fn count(
         &mut self,
-        line: &Line,
+        line: &LabelLine,
         joined: &Joined,
-        options: &Options,
+        options: &LabelOptions,
         alarms: &mut Vec<PerformanceAlarm>,
-    ) -> Taken {
+    ) -> RowOutcome {
         let Ok(key) = joined.key() else {
-            return Taken::Same;
+            return RowOutcome::Same;
         };
 
         let (id, hour) = (line.prediction_id, hour_of(line.prediction_id));
@@ -150,10 +155,10 @@ impl State {
 
         let taken = open.book.label(hour, (id, line.row), row);
         match taken {
-            Taken::Same | Taken::Dropped => return taken,
-            Taken::Corrected => *open.corrections.entry((id, line.row)).or_default() += 1,
-            Taken::New if self.is_testing => alarms.extend(open.test(line, joined, options)),
-            Taken::New => {}
+            RowOutcome::Same | RowOutcome::Dropped => return taken,
+            RowOutcome::Corrected => *open.corrections.entry((id, line.row)).or_default() += 1,
+            RowOutcome::New if self.is_testing => alarms.extend(open.test(line, joined, options)),
+            RowOutcome::New => {}
         }
 
         open.changed = true;
@@ -163,6 +168,6 @@ impl State {
 
 /// Returns the hour since 1970 in which a prediction id was made.
 fn hour_of(id: Uuid) -> u64 {
-    let since_1970 = minted(id).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let since_1970 = minted_at(id).and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since_1970.map_or(0, |since| since.as_secs() / 3600)
 }

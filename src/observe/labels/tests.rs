@@ -4,9 +4,9 @@ use super::*;
 use crate::core::hash::Digest;
 use crate::core::model::Signature;
 use crate::core::model::task::{Classification, Task};
-use crate::core::request::id::minted;
-use crate::observe::drift::watch::Subject;
-use crate::observe::quality::answer::{Answer, Label};
+use crate::core::request::id::minted_at;
+use crate::observe::drift::watch::WatchSubject;
+use crate::observe::quality::answer::{Label, RowAnswer};
 use uuid::Uuid;
 
 /// The labels of a server over a store.
@@ -14,7 +14,7 @@ struct Desk {
     feedback: Arc<Feedback>,
     mint: Arc<Mint>,
     worse: Arc<Mutex<Vec<PerformanceAlarm>>>,
-    subject: Arc<Subject>,
+    subject: Arc<WatchSubject>,
 }
 
 fn settings() -> FeedbackSettings {
@@ -35,11 +35,11 @@ fn desk(folder: &std::path::Path, settings: FeedbackSettings) -> Desk {
     let worse: Arc<Mutex<Vec<PerformanceAlarm>>> = Arc::default();
     let sent = Arc::clone(&worse);
     let metrics = Metrics::new().expect("metrics");
-    let sink: Sink = Box::new(move |one| sent.lock().push(one.clone()));
+    let sink: LossSink = Box::new(move |one| sent.lock().push(one.clone()));
     let runtime = tokio::runtime::Handle::current();
     let feedback = Feedback::start(
         (records, Arc::clone(&mint)),
-        Options {
+        LabelOptions {
             settings,
             false_alarms_per_month: 1.0,
         },
@@ -56,7 +56,7 @@ fn desk(folder: &std::path::Path, settings: FeedbackSettings) -> Desk {
         classes,
     });
 
-    let subject = Subject {
+    let subject = WatchSubject {
         model: ModelName::parse("m").expect("legal"),
         version: Version::new(3).expect("legal"),
         digest: Digest([3; 32]),
@@ -83,8 +83,8 @@ impl Desk {
     fn predict(&self) -> Uuid {
         let prediction = self.mint.mint();
         let answers = [
-            Some(Answer::Class(0, vec![0.8, 0.2])),
-            Some(Answer::Class(1, vec![0.4, 0.6])),
+            Some(RowAnswer::Class(0, vec![0.8, 0.2])),
+            Some(RowAnswer::Class(1, vec![0.4, 0.6])),
         ];
         let parts = [vec!["red".to_owned(), "blue".to_owned()]];
         let answered = Answered {
@@ -103,7 +103,7 @@ impl Desk {
     async fn give(&self, id: Uuid, row: u32, label: &str) -> Result<Receipt> {
         let label = Label::Word(label.to_owned());
         self.feedback
-            .take(vec![Ok(Given {
+            .accept(vec![Ok(Given {
                 id,
                 row,
                 label,
@@ -206,7 +206,7 @@ fn labels_of_unknown_predictions_and_of_the_wrong_kind_are_refused() {
         desk.check((id, 2, "no"), (0, 0, 0), "row 2").await;
         desk.check((id, 0, "maybe"), (0, 0, 0), "no, yes").await;
         let at = |seconds: i64| {
-            chrono::DateTime::<Utc>::from(minted(id).expect("a time"))
+            chrono::DateTime::<Utc>::from(minted_at(id).expect("a time"))
                 + chrono::TimeDelta::seconds(seconds)
         };
         for (seconds, part) in [(7_200, "future"), (-7_200, "older")] {
@@ -218,7 +218,7 @@ fn labels_of_unknown_predictions_and_of_the_wrong_kind_are_refused() {
             };
             let receipt = desk
                 .feedback
-                .take(vec![Ok(given)])
+                .accept(vec![Ok(given)])
                 .await
                 .expect("looked at");
             assert!(
@@ -227,7 +227,7 @@ fn labels_of_unknown_predictions_and_of_the_wrong_kind_are_refused() {
                 receipt.refused
             );
         }
-        let none = desk.feedback.take(Vec::new()).await.expect_err("none");
+        let none = desk.feedback.accept(Vec::new()).await.expect_err("none");
         assert!(none.message.contains("1 to 1000"), "{none}");
         assert_eq!(desk.window()["labelled_rows"], 0);
     });
@@ -269,7 +269,7 @@ fn of_two_labels_for_one_row_in_a_request_the_later_counts() {
         };
         let receipt = desk
             .feedback
-            .take(vec![label("no"), label("yes")])
+            .accept(vec![label("no"), label("yes")])
             .await
             .expect("taken");
         assert_eq!(receipt.accepted, 2);

@@ -64,7 +64,7 @@ fn a_malformed_level_is_refused() {
 #[test]
 fn a_second_start_is_refused_without_a_panic() {
     // Another test of this process may have started it first.
-    let _ = start("off", Format::Json);
-    let error = start("off", Format::Text).expect_err("the second start");
+    let _ = start("off", LogFormat::Json);
+    let error = start("off", LogFormat::Text).expect_err("the second start");
     assert_eq!(error.message, "the log is already started");
 }

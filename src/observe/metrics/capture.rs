@@ -6,7 +6,7 @@ use prometheus::{IntCounter, IntCounterVec};
 
 /// The families of captured predictions.
 #[derive(Clone)]
-pub(crate) struct Families {
+pub(crate) struct CaptureFamilies {
     rows: IntCounterVec,
     bytes: IntCounter,
     files: IntCounter,
@@ -14,7 +14,7 @@ pub(crate) struct Families {
     lost: IntCounter,
 }
 
-impl Families {
+impl CaptureFamilies {
     /// Registers the families.
     pub(super) fn new(r: &Catalogue) -> Result<Self> {
         Ok(Self {
@@ -44,7 +44,7 @@ impl Families {
     }
 
     /// Counts a file that was written.
-    pub(crate) fn wrote(&self, model: &str, rows: usize, bytes: usize) {
+    pub(crate) fn record_file(&self, model: &str, rows: usize, bytes: usize) {
         self.rows.with_label_values(&[model]).inc_by(rows as u64);
         self.bytes.inc_by(bytes as u64);
         self.files.inc();

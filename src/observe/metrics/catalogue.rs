@@ -13,7 +13,7 @@ use prometheus::{
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub(crate) struct Family {
     pub name: String,
-    pub kind: Kind,
+    pub kind: MetricKind,
     pub labels: Vec<String>,
     pub help: String,
 }
@@ -21,7 +21,7 @@ pub(crate) struct Family {
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Kind {
+pub(crate) enum MetricKind {
     Counter,
     Gauge,
     Histogram,
@@ -29,13 +29,13 @@ pub(crate) enum Kind {
 
 /// Tells the type of a metric from its Rust type.
 trait Kinded: Collector + Clone + 'static {
-    const KIND: Kind;
+    const KIND: MetricKind;
 }
 
 macro_rules! kinded {
     ($($kind:ident: $($type:ty),*;)*) => {
         $($(impl Kinded for $type {
-            const KIND: Kind = Kind::$kind;
+            const KIND: MetricKind = MetricKind::$kind;
         })*)*
     };
 }

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::catalogue::{Family, Kind};
+use super::catalogue::{Family, MetricKind};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -284,17 +284,17 @@ fn panel(family: &Family, id: usize, place: &Value) -> Value {
         .collect::<Vec<_>>()
         .join(" ");
     let queries: Vec<(String, String)> = match kind {
-        Kind::Counter if by.is_empty() => vec![(
+        MetricKind::Counter if by.is_empty() => vec![(
             format!("sum(rate({name}{selected}[$__rate_interval]))"),
             legend,
         )],
-        Kind::Counter => vec![(
+        MetricKind::Counter => vec![(
             format!("sum by ({by}) (rate({name}{selected}[$__rate_interval]))"),
             legend,
         )],
-        Kind::Gauge if by.is_empty() => vec![(format!("max({name}{selected})"), legend)],
-        Kind::Gauge => vec![(format!("max by ({by}) ({name}{selected})"), legend)],
-        Kind::Histogram => [0.5, 0.9, 0.99]
+        MetricKind::Gauge if by.is_empty() => vec![(format!("max({name}{selected})"), legend)],
+        MetricKind::Gauge => vec![(format!("max by ({by}) ({name}{selected})"), legend)],
+        MetricKind::Histogram => [0.5, 0.9, 0.99]
             .map(|q| {
                 let rate = format!("rate({name}_bucket{selected}[$__rate_interval])");
                 (
@@ -319,7 +319,7 @@ fn panel(family: &Family, id: usize, place: &Value) -> Value {
     json!({
         "type": "timeseries", "id": id, "title": help.trim_end_matches('.'), "description": name, "gridPos": place,
         "datasource": source(), "targets": targets.collect::<Vec<_>>(),
-        "fieldConfig": {"defaults": {"unit": unit, "min": if *kind == Kind::Gauge { Value::Null } else { 0.into() }}, "overrides": []},
+        "fieldConfig": {"defaults": {"unit": unit, "min": if *kind == MetricKind::Gauge { Value::Null } else { 0.into() }}, "overrides": []},
         "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}}
     })
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// The families of labels and measured performance.
 #[derive(Clone)]
-pub(crate) struct Families {
+pub(crate) struct LabelFamilies {
     labels: IntCounterVec,
     performance: GaugeVec,
     rows: IntGaugeVec,
@@ -16,7 +16,7 @@ pub(crate) struct Families {
 }
 
 /// The measured performance of a version.
-pub(crate) struct Shown {
+pub(crate) struct VersionFigures {
     pub model: String,
     pub version: String,
     pub rows: u64,
@@ -27,7 +27,7 @@ pub(crate) struct Shown {
 
 const SERVED: &[&str] = &["model", "version"];
 
-impl Families {
+impl LabelFamilies {
     /// Registers the families.
     pub(super) fn new(r: &Catalogue) -> Result<Self> {
         Ok(Self {
@@ -57,7 +57,7 @@ impl Families {
     }
 
     /// Sets the metrics of a version.
-    pub(crate) fn set(&self, shown: &Shown) {
+    pub(crate) fn set(&self, shown: &VersionFigures) {
         let served = [shown.model.as_str(), shown.version.as_str()];
         for (metric, value) in &shown.measures {
             self.performance

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The families of monitoring.
 #[derive(Clone)]
-pub(crate) struct Families {
+pub(crate) struct MonitorFamilies {
     rows: IntCounterVec,
     sampled: IntCounterVec,
     dropped: IntCounterVec,
@@ -27,7 +27,7 @@ pub(crate) struct Families {
 
 const SERVED: &[&str] = &["model", "version"];
 
-impl Families {
+impl MonitorFamilies {
     /// Registers the families.
     pub(super) fn new(r: &Catalogue) -> Result<Self> {
         let of_column = &["model", "version", "column", "metric"];
@@ -120,7 +120,7 @@ impl FleetSeries {
 }
 
 /// The metrics of one column.
-pub(crate) struct Shown<'c> {
+pub(crate) struct ColumnFigures<'c> {
     pub column: &'c str,
     /// Violations so far, by kind.
     pub breaches: [(&'static str, u64); 6],
@@ -141,7 +141,7 @@ pub(crate) struct MonitorMetrics {
     counted: BTreeMap<(String, &'static str), u64>,
     measured: BTreeSet<(String, &'static str)>,
     estimated: BTreeSet<&'static str>,
-    families: Families,
+    families: MonitorFamilies,
     labels: [String; 2],
 }
 
@@ -151,7 +151,7 @@ impl MonitorMetrics {
         &mut self,
         (rows, sampled): (u64, u64),
         alarms: usize,
-        columns: &[Shown<'_>],
+        columns: &[ColumnFigures<'_>],
     ) {
         self.rows.inc_by(rows.saturating_sub(self.rows.get()));
         self.sampled

@@ -328,7 +328,7 @@ impl ServableMetrics {
     pub(crate) fn ran(&self, rows: usize, gather: Duration, run: Duration) {
         self.compute_seconds.observe(run.as_secs_f64());
         self.batch_rows.observe(rows as f64);
-        self.stats.ran(rows as u64, gather, run);
+        self.stats.record_run(rows as u64, gather, run);
     }
 }
 

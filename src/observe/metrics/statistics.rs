@@ -11,12 +11,12 @@ use std::time::{Duration, SystemTime};
 
 /// A count, and the sum of durations in nanoseconds.
 #[derive(Default)]
-pub(crate) struct Tally {
+pub(crate) struct DurationTally {
     count: AtomicU64,
     ns: AtomicU64,
 }
 
-impl Tally {
+impl DurationTally {
     pub(super) fn add(&self, took: Duration) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.ns.fetch_add(ns(took), Ordering::Relaxed);
@@ -35,22 +35,22 @@ impl Tally {
 #[derive(Default)]
 pub(crate) struct Statistics {
     /// Predictions answered.
-    pub success: Tally,
+    pub success: DurationTally,
     /// Predictions refused or failed.
-    pub fail: Tally,
+    pub fail: DurationTally,
     /// Time in the queue of answered predictions.
-    pub queue: Tally,
+    pub queue: DurationTally,
     /// Gathering batches.
-    pub gather: Tally,
+    pub gather: DurationTally,
     /// Running batches.
-    pub run: Tally,
+    pub run: DurationTally,
     rows: AtomicU64,
     last_ms: AtomicU64,
     batches: Batches,
 }
 
 impl Statistics {
-    pub(super) fn ran(&self, rows: u64, gather: Duration, run: Duration) {
+    pub(super) fn record_run(&self, rows: u64, gather: Duration, run: Duration) {
         self.gather.add(gather);
         self.run.add(run);
         self.rows.fetch_add(rows, Ordering::Relaxed);
@@ -85,7 +85,7 @@ impl Statistics {
 const LISTS: usize = 64;
 
 /// The batches of one size, and the next size of the same list.
-struct Size {
+struct SizeCount {
     rows: u64,
     count: AtomicU64,
     gather_ns: AtomicU64,
@@ -93,9 +93,9 @@ struct Size {
     next: Link,
 }
 
-type Link = OnceLock<Box<Size>>;
+type Link = OnceLock<Box<SizeCount>>;
 
-impl Size {
+impl SizeCount {
     fn new(rows: u64) -> Self {
         Self {
             rows,
@@ -129,10 +129,10 @@ impl Batches {
         size.run_ns.fetch_add(ns(run), Ordering::Relaxed);
     }
 
-    fn size(&self, rows: u64) -> &Size {
+    fn size(&self, rows: u64) -> &SizeCount {
         let mut link = &self.lists[rows as usize % LISTS];
         loop {
-            let size = link.get_or_init(|| Box::new(Size::new(rows)));
+            let size = link.get_or_init(|| Box::new(SizeCount::new(rows)));
             if size.rows == rows {
                 return size;
             }

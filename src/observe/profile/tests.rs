@@ -1,7 +1,7 @@
 //! Tests of `profile`.
 
 use super::*;
-use crate::observe::drift::baseline::Values as Held;
+use crate::observe::drift::baseline::ValueDistribution as Held;
 use std::io::Write;
 
 /// A model that returns the sum of each row's columns.
@@ -67,7 +67,7 @@ fn a_baseline_has_the_columns_of_the_table_and_the_outputs_of_the_model() {
         (baseline.rows, baseline.features.clone()),
         (1_000, vec!["age".to_owned(), "kids".to_owned()])
     );
-    let names = |columns: &[crate::observe::drift::baseline::Column]| {
+    let names = |columns: &[crate::observe::drift::baseline::BaselineColumn]| {
         columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>()
     };
     assert_eq!(
@@ -136,7 +136,7 @@ fn the_task_can_be_given() {
         measured(Wish::default()).is_ok_and(|m| m.contains(&"mae".to_owned())),
         "one number is a value"
     );
-    let kind = Some(crate::core::model::task::Kind::Classification);
+    let kind = Some(crate::core::model::task::TaskKind::Classification);
     let classes = Wish {
         kind,
         output: Some("y".to_owned()),

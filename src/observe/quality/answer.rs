@@ -7,7 +7,7 @@ use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::task::{Classification, Task};
 use crate::core::tensor::Tensor;
-use crate::observe::drift::layout::{Part, Place, Side, Value, each_value};
+use crate::observe::drift::layout::{ColumnPlace, ColumnValue, RowPart, Side, each_value};
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of a label that is a string.
@@ -16,7 +16,7 @@ const LABEL_BYTES_MAX: usize = 256;
 /// The prediction for one row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum RowAnswer {
     /// The predicted class, and the score of each class.
     Class(u32, Vec<f32>),
     /// A predicted value.
@@ -98,7 +98,7 @@ impl<'d> Deserialize<'d> for Label {
 }
 
 /// Reads the prediction of each row; none for a row whose scores are not numbers.
-pub fn answers(task: &Task, outputs: &[Tensor]) -> Vec<Option<Answer>> {
+pub fn answers(task: &Task, outputs: &[Tensor]) -> Vec<Option<RowAnswer>> {
     match task {
         Task::Regression(at) => {
             let values = outputs
@@ -107,14 +107,14 @@ pub fn answers(task: &Task, outputs: &[Tensor]) -> Vec<Option<Answer>> {
                 .unwrap_or_default();
             values
                 .into_iter()
-                .map(|v| v.is_finite().then_some(Answer::Value(v)))
+                .map(|v| v.is_finite().then_some(RowAnswer::Value(v)))
                 .collect()
         }
         Task::Classification(task) => classes(task, outputs),
     }
 }
 
-fn classes(task: &Classification, outputs: &[Tensor]) -> Vec<Option<Answer>> {
+fn classes(task: &Classification, outputs: &[Tensor]) -> Vec<Option<RowAnswer>> {
     let Some(tensor) = outputs.get(task.scores) else {
         return Vec::new();
     };
@@ -151,7 +151,7 @@ fn classes(task: &Classification, outputs: &[Tensor]) -> Vec<Option<Answer>> {
         let named = decided
             .as_ref()
             .and_then(|words| task.class(words.get(row)?));
-        Some(Answer::Class(
+        Some(RowAnswer::Class(
             u32::try_from(named.unwrap_or(highest)).ok()?,
             scores,
         ))
@@ -165,9 +165,9 @@ pub(super) fn column(tensor: &Tensor, at: usize, element: usize) -> Vec<f64> {
     let mut values = Vec::new();
     each_value(&place(tensor, at, element), tensor, |value| {
         values.push(match value {
-            Value::Number(v) => v,
-            Value::Whole(v) => v as f64,
-            Value::Word(_) => f64::NAN,
+            ColumnValue::Number(v) => v,
+            ColumnValue::Whole(v) => v as f64,
+            ColumnValue::Word(_) => f64::NAN,
         });
     });
 
@@ -178,18 +178,18 @@ fn words(tensor: &Tensor, at: usize) -> Vec<String> {
     let mut words = Vec::new();
     each_value(&place(tensor, at, 0), tensor, |value| {
         words.push(match value {
-            Value::Number(v) => v.to_string(),
-            Value::Whole(v) => v.to_string(),
-            Value::Word(word) => word.to_owned(),
+            ColumnValue::Number(v) => v.to_string(),
+            ColumnValue::Whole(v) => v.to_string(),
+            ColumnValue::Word(word) => word.to_owned(),
         });
     });
 
     words
 }
 
-fn place(tensor: &Tensor, at: usize, element: usize) -> Place {
-    let (side, part) = (Side::Output, Part::Element(element));
-    Place {
+fn place(tensor: &Tensor, at: usize, element: usize) -> ColumnPlace {
+    let (side, part) = (Side::Output, RowPart::Element(element));
+    ColumnPlace {
         name: String::new(),
         side,
         tensor: at,

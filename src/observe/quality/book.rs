@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::answer::{Answer, Truth};
+use super::answer::{RowAnswer, Truth};
 use super::measure::{Measures, measure};
 use crate::observe::report::performance::{CohortPerformance, SlicePerformance, named};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ const HOURS_MAX: usize = 24 * 100;
 /// A labelled row.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Row {
-    pub answer: Answer,
+    pub answer: RowAnswer,
     pub truth: Truth,
     /// The part that the row belongs to, for each slice in order.
     pub parts: Vec<String>,
@@ -71,7 +71,7 @@ impl Summary {
 
 /// What adding a labelled row did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub(crate) enum RowOutcome {
     New,
     /// The label was changed.
     Corrected,
@@ -101,16 +101,16 @@ impl Book {
     }
 
     /// Adds a labelled row.
-    pub(crate) fn label(&mut self, hour: u64, key: (Uuid, u32), row: Row) -> Taken {
+    pub(crate) fn label(&mut self, hour: u64, key: (Uuid, u32), row: Row) -> RowOutcome {
         let labelled = &mut self.hours.entry(hour).or_default().labelled;
         match labelled.get_mut(&key) {
             Some(known) if known.truth == row.truth || known.time_us >= row.time_us => {
                 known.time_us = known.time_us.max(row.time_us);
-                return Taken::Same;
+                return RowOutcome::Same;
             }
             Some(known) => {
                 (known.truth, known.time_us) = (row.truth, row.time_us);
-                return Taken::Corrected;
+                return RowOutcome::Corrected;
             }
             None => labelled.insert(key, row),
         };
@@ -126,7 +126,11 @@ impl Book {
             .hours
             .get(&hour)
             .is_some_and(|c| c.labelled.contains_key(&key));
-        if is_kept { Taken::New } else { Taken::Dropped }
+        if is_kept {
+            RowOutcome::New
+        } else {
+            RowOutcome::Dropped
+        }
     }
 
     /// Returns the true class or value of a row that has a label.
@@ -195,7 +199,7 @@ impl Book {
     pub(crate) fn reliability(&self) -> Vec<(f64, f64, u64)> {
         let mut parts = [(0.0, 0.0, 0_u64); 10];
         for row in self.hours.values().flat_map(|c| c.labelled.values()) {
-            let (Answer::Class(class, scores), Truth::Class(truth)) = (&row.answer, row.truth)
+            let (RowAnswer::Class(class, scores), Truth::Class(truth)) = (&row.answer, row.truth)
             else {
                 continue;
             };

@@ -43,7 +43,7 @@ impl Curve {
         let ends = |b: &(f64, f64, f64, f64)| [(b.2, b.1 / b.0), (b.3, b.1 / b.0)];
         let mut points: Vec<(f64, f64)> = blocks.iter().flat_map(ends).collect();
         points.dedup_by(|a, b| a.0 == b.0);
-        thin(&mut points);
+        limit_points(&mut points);
         Self::new(points)
     }
 
@@ -53,7 +53,7 @@ impl Curve {
     }
 
     /// Returns the share at a score; constant beyond the ends.
-    pub(crate) fn at(&self, score: f64) -> f64 {
+    pub(crate) fn calibrated(&self, score: f64) -> f64 {
         let above = self.0.partition_point(|p| p.0 < score);
         match (
             above.checked_sub(1).and_then(|i| self.0.get(i)),
@@ -69,7 +69,7 @@ impl Curve {
 }
 
 /// Drops points evenly if there are too many; the ends stay.
-fn thin(points: &mut Vec<(f64, f64)>) {
+fn limit_points(points: &mut Vec<(f64, f64)>) {
     if points.len() > POINTS_MAX {
         let last = points.len() - 1;
         *points = (0..POINTS_MAX)

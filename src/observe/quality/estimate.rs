@@ -5,9 +5,9 @@
 #[cfg(test)]
 mod tests;
 
-use super::answer::Answer;
+use super::answer::RowAnswer;
 use super::calibrate::Curve;
-use super::measure::{Counts, Measures};
+use super::measure::{ConfusionCounts, Measures};
 use crate::core::model::task::Classification;
 use std::collections::BTreeMap;
 
@@ -88,8 +88,8 @@ impl Estimator {
     }
 
     /// Adds the prediction of a row.
-    pub(crate) fn take(&mut self, answer: &Answer) {
-        let Answer::Class(class, scores) = answer else {
+    pub(crate) fn take(&mut self, answer: &RowAnswer) {
+        let RowAnswer::Class(class, scores) = answer else {
             return;
         };
         let shares = self.shares(scores);
@@ -115,7 +115,7 @@ impl Estimator {
     /// Returns calibrated scores that add up to 1.
     fn shares(&self, scores: &[f32]) -> Vec<f64> {
         let at = |class: usize, score: f32| match &self.curves[class] {
-            Some(curve) => curve.at(score.into()),
+            Some(curve) => curve.calibrated(score.into()),
             None => f64::from(score).clamp(0.0, 1.0),
         };
         // With two classes, the curve is that of the positive class.
@@ -148,11 +148,12 @@ impl Estimator {
         let n = (rows > 0).then_some(rows as f64)?;
         let classes = self.sums.len() as f64;
         let mut measures = Measures::from([("accuracy", right / n)]);
-        let counts: Vec<Counts> = self.sums.iter().map(Sums::counts).collect();
-        let average = |of: fn(&Counts) -> f64| counts.iter().map(of).sum::<f64>() / classes;
-        measures.insert("precision", average(Counts::precision));
-        measures.insert("recall", average(Counts::recall));
-        measures.insert("f1", average(Counts::f1));
+        let counts: Vec<ConfusionCounts> = self.sums.iter().map(Sums::counts).collect();
+        let average =
+            |of: fn(&ConfusionCounts) -> f64| counts.iter().map(of).sum::<f64>() / classes;
+        measures.insert("precision", average(ConfusionCounts::precision));
+        measures.insert("recall", average(ConfusionCounts::recall));
+        measures.insert("f1", average(ConfusionCounts::f1));
         if let Some(areas) = self
             .sums
             .iter()
@@ -194,8 +195,8 @@ fn bin(score: f64) -> usize {
 }
 
 impl Sums {
-    fn counts(&self) -> Counts {
-        Counts {
+    fn counts(&self) -> ConfusionCounts {
+        ConfusionCounts {
             right: self.right,
             wrong: self.decided as f64 - self.right,
             missed: self.of_class - self.right,

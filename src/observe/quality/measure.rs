@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::answer::{Answer, Truth};
+use super::answer::{RowAnswer, Truth};
 use std::collections::BTreeMap;
 
 /// Measures by name. One that is not defined for the rows, such as the AUC of a single class, is
@@ -18,18 +18,18 @@ const CLIP: f64 = 1e-15;
 const ECE_BINS: usize = 10;
 
 /// Measures rows of one task; other rows are skipped.
-pub fn measure<'r>(rows: impl Iterator<Item = (&'r Answer, Truth)>) -> Measures {
+pub fn measure<'r>(rows: impl Iterator<Item = (&'r RowAnswer, Truth)>) -> Measures {
     let (mut classes, mut values) = (Vec::new(), Vec::new());
     for row in rows {
         match row {
-            (Answer::Class(class, scores), Truth::Class(truth)) if truth < scores.len() => {
-                classes.push(Judged {
+            (RowAnswer::Class(class, scores), Truth::Class(truth)) if truth < scores.len() => {
+                classes.push(ClassifiedRow {
                     class: *class as usize,
                     truth,
                     scores,
                 });
             }
-            (Answer::Value(value), Truth::Value(truth)) => values.push((*value, truth)),
+            (RowAnswer::Value(value), Truth::Value(truth)) => values.push((*value, truth)),
             _ => {}
         }
     }
@@ -42,21 +42,21 @@ pub fn measure<'r>(rows: impl Iterator<Item = (&'r Answer, Truth)>) -> Measures 
 }
 
 /// A labelled row of a classifier.
-struct Judged<'r> {
+struct ClassifiedRow<'r> {
     class: usize,
     truth: usize,
     scores: &'r [f32],
 }
 
-impl Judged<'_> {
+impl ClassifiedRow<'_> {
     fn score(&self, class: usize) -> f64 {
         self.scores.get(class).copied().unwrap_or(0.0).into()
     }
 }
 
-fn classification(rows: &[Judged<'_>]) -> Measures {
+fn classification(rows: &[ClassifiedRow<'_>]) -> Measures {
     let n = rows.len() as f64;
-    let mean = |of: &dyn Fn(&Judged<'_>) -> f64| rows.iter().map(of).sum::<f64>() / n;
+    let mean = |of: &dyn Fn(&ClassifiedRow<'_>) -> f64| rows.iter().map(of).sum::<f64>() / n;
     let width = rows.iter().map(|r| r.scores.len()).max().unwrap_or(0);
     let looked_at: Vec<usize> = if width == 2 {
         vec![1]
@@ -77,22 +77,23 @@ fn classification(rows: &[Judged<'_>]) -> Measures {
     ]);
 
     let square =
-        |r: &Judged<'_>, c: usize| (r.score(c) - f64::from(u8::from(r.truth == c))).powi(2);
+        |r: &ClassifiedRow<'_>, c: usize| (r.score(c) - f64::from(u8::from(r.truth == c))).powi(2);
     measures.insert(
         "brier",
         mean(&|r| looked_at.iter().map(|c| square(r, *c)).sum()),
     );
 
-    let counted: Vec<Counts> = looked_at
+    let counted: Vec<ConfusionCounts> = looked_at
         .iter()
-        .map(|class| Counts::of(rows, *class))
+        .map(|class| ConfusionCounts::of(rows, *class))
         .collect();
-    let average =
-        |of: fn(&Counts) -> f64| counted.iter().map(of).sum::<f64>() / counted.len() as f64;
-    measures.insert("precision", average(Counts::precision));
+    let average = |of: fn(&ConfusionCounts) -> f64| {
+        counted.iter().map(of).sum::<f64>() / counted.len() as f64
+    };
+    measures.insert("precision", average(ConfusionCounts::precision));
 
-    measures.insert("recall", average(Counts::recall));
-    measures.insert("f1", average(Counts::f1));
+    measures.insert("recall", average(ConfusionCounts::recall));
+    measures.insert("f1", average(ConfusionCounts::f1));
     let areas: Option<Vec<f64>> = looked_at.iter().map(|class| area(rows, *class)).collect();
     if let Some(areas) = areas {
         measures.insert("auc", areas.iter().sum::<f64>() / areas.len() as f64);
@@ -102,15 +103,16 @@ fn classification(rows: &[Judged<'_>]) -> Measures {
 
 /// True and false positives and negatives of one class, as shares of rows or as rows.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct ConfusionCounts {
     pub right: f64,
     pub wrong: f64,
     pub missed: f64,
 }
 
-impl Counts {
-    fn of(rows: &[Judged<'_>], class: usize) -> Self {
-        let count = |is: &dyn Fn(&Judged<'_>) -> bool| rows.iter().filter(|r| is(r)).count() as f64;
+impl ConfusionCounts {
+    fn of(rows: &[ClassifiedRow<'_>], class: usize) -> Self {
+        let count =
+            |is: &dyn Fn(&ClassifiedRow<'_>) -> bool| rows.iter().filter(|r| is(r)).count() as f64;
         Self {
             right: count(&|r| r.class == class && r.truth == class),
             wrong: count(&|r| r.class == class && r.truth != class),
@@ -141,7 +143,7 @@ fn share(part: f64, whole: f64) -> f64 {
 
 /// Returns the probability that a row of the class scores higher than another; ties count half.
 /// None if all rows are of one kind.
-fn area(rows: &[Judged<'_>], class: usize) -> Option<f64> {
+fn area(rows: &[ClassifiedRow<'_>], class: usize) -> Option<f64> {
     area_of(
         rows.iter()
             .map(|r| (r.score(class), r.truth == class))
@@ -166,7 +168,7 @@ pub fn area_of(mut sorted: Vec<(f64, bool)>) -> Option<f64> {
 
 /// Returns the mean difference between the score of the predicted class and the share of correct
 /// predictions, over equal bins of the score, weighted by rows.
-fn calibration_error(rows: &[Judged<'_>]) -> f64 {
+fn calibration_error(rows: &[ClassifiedRow<'_>]) -> f64 {
     let mut bins = [(0.0, 0.0); ECE_BINS];
     for row in rows {
         let score = row.score(row.class);

@@ -9,7 +9,7 @@ mod proof;
 #[cfg(test)]
 mod tests;
 
-use super::answer::{Answer, Truth};
+use super::answer::{RowAnswer, Truth};
 use crate::observe::drift::profile::quantile;
 use std::collections::BTreeMap;
 
@@ -31,13 +31,13 @@ impl Bet {
     pub(crate) fn take(&mut self, lost: bool, allowed: f64) -> f64 {
         self.rows += 1;
         self.lost += u64::from(lost);
-        let stake = self.stake(allowed);
+        let stake = self.log_wealth(allowed);
         self.peak = self.peak.max(stake);
         stake
     }
 
     /// Returns the logarithm of the stake: the mean over all bets.
-    fn stake(&self, allowed: f64) -> f64 {
+    fn log_wealth(&self, allowed: f64) -> f64 {
         let (lost, kept) = (self.lost as f64, (self.rows - self.lost) as f64);
         let odds = (allowed / (1.0 - allowed)).ln();
         // Alternative odds, from 1.05 to 27 times the accepted ones.
@@ -71,7 +71,7 @@ pub(crate) const SPANS: [u64; 3] = [24, 7 * 24, 30 * 24];
 
 /// The performance test of one version.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Trial {
+pub(crate) struct SequentialTest {
     /// The accepted error share, once it is known.
     pub allowed: Option<f64>,
     /// The absolute error above which a value counts as an error.
@@ -96,7 +96,7 @@ pub(crate) struct Won {
     pub alpha: f64,
 }
 
-impl Trial {
+impl SequentialTest {
     /// Starts with the performance on the baseline's rows, if the baseline has it.
     pub(crate) fn new(performance: &BTreeMap<String, f64>, rows: u64, margin: f64) -> Self {
         let rows = performance.get("rows").map_or(rows, |n| *n as u64);
@@ -116,21 +116,21 @@ impl Trial {
     /// number of false alarms in a month.
     pub(crate) fn take(
         &mut self,
-        (answer, truth): (&Answer, Truth),
+        (answer, truth): (&RowAnswer, Truth),
         hour: u64,
         alarms: f64,
         margin: f64,
     ) -> Option<Won> {
         let loss = match (answer, truth) {
-            (Answer::Class(class, _), Truth::Class(truth)) => {
+            (RowAnswer::Class(class, _), Truth::Class(truth)) => {
                 f64::from(u8::from(*class as usize != truth))
             }
-            (Answer::Value(value), Truth::Value(truth)) => (value - truth).abs(),
+            (RowAnswer::Value(value), Truth::Value(truth)) => (value - truth).abs(),
             _ => return None,
         };
 
         let Some(allowed) = self.allowed else {
-            self.learn(loss, matches!(answer, Answer::Value(_)), margin);
+            self.learn_reference(loss, matches!(answer, RowAnswer::Value(_)), margin);
             return None;
         };
         let lost = self.error_max.map_or(loss > 0.5, |most| loss > most);
@@ -162,7 +162,7 @@ impl Trial {
         won
     }
 
-    fn learn(&mut self, loss: f64, is_value: bool, margin: f64) {
+    fn learn_reference(&mut self, loss: f64, is_value: bool, margin: f64) {
         self.first.push(loss);
         if (self.first.len() as u64) < OWN_ROWS {
             return;

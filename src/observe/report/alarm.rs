@@ -2,7 +2,7 @@
 //! body of an alarm in the store. Owns their JSON form; raises no alarm.
 
 use super::drift::{BaselineSource, DriftTest, VersionDrift, number_or_null};
-use crate::observe::drift::layout::{Place, Side};
+use crate::observe::drift::layout::{ColumnPlace, Side};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -55,7 +55,7 @@ pub struct DriftAlarm {
 
 impl DriftAlarm {
     /// Describes a test that began to alarm.
-    pub(crate) fn of(report: &VersionDrift, place: Place, test: DriftTest) -> Self {
+    pub(crate) fn of(report: &VersionDrift, place: ColumnPlace, test: DriftTest) -> Self {
         let importance = report
             .columns
             .iter()

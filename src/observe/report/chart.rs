@@ -14,7 +14,7 @@ const INNER_WIDTH: f64 = WIDTH - LEFT - RIGHT;
 const INNER_HEIGHT: f64 = HEIGHT - TOP - BOTTOM;
 
 /// A line of a chart.
-pub struct Series<'s> {
+pub struct ChartSeries<'s> {
     /// Name, shown as a tooltip.
     pub name: &'s str,
     /// One of the page's colours.
@@ -54,7 +54,7 @@ pub fn bars(title: &str, labels: &[String], before: &[f64], now: &[f64]) -> Mark
             (bar(&Bar { class: "before", x: x + 0.08 * step, width: 0.42 * step, share: share_of(before, at) }, label, top))
             (bar(&Bar { class: "now", x: x + 0.5 * step, width: 0.42 * step, share: share_of(now, at) }, label, top))
             @if at % every == 0 {
-                text x=(tenths(x)) y=(HEIGHT - 8.0) { (label.chars().take(12).collect::<String>()) }
+                text x=(coordinate_text(x)) y=(HEIGHT - 8.0) { (label.chars().take(12).collect::<String>()) }
             }
         }
     };
@@ -70,19 +70,19 @@ fn share_of(shares: &[f64], at: usize) -> f64 {
 /// is a threshold.
 pub fn lines(
     title: &str,
-    series: &[Series<'_>],
+    series: &[ChartSeries<'_>],
     left: &str,
     right: &str,
     level: Option<f64>,
 ) -> Markup {
-    let Some(scale) = Scale::of(series, level) else {
+    let Some(scale) = AxisScale::of(series, level) else {
         return frame(title, &html! { text x="60" y="90" { "no data" } });
     };
 
     let body = html! {
         (axis(scale.low, scale.high))
         @if let Some(level) = level {
-            @let y = tenths(scale.y(level));
+            @let y = coordinate_text(scale.y(level));
             line class="level" x1=(LEFT) x2=(WIDTH - RIGHT) y1=(y) y2=(y) {}
         }
         @for one in series { (line(one, &scale)) }
@@ -93,7 +93,7 @@ pub fn lines(
     frame(title, &body)
 }
 
-fn line(series: &Series<'_>, scale: &Scale) -> Markup {
+fn line(series: &ChartSeries<'_>, scale: &AxisScale) -> Markup {
     let path: Vec<String> = series
         .points
         .iter()
@@ -103,7 +103,7 @@ fn line(series: &Series<'_>, scale: &Scale) -> Markup {
     html! {
         @if series.is_dots || series.points.len() == 1 {
             @for (x, y) in &series.points {
-                circle class=(series.class) cx=(tenths(scale.x(*x))) cy=(tenths(scale.y(*y))) r="3" {
+                circle class=(series.class) cx=(coordinate_text(scale.x(*x))) cy=(coordinate_text(scale.y(*y))) r="3" {
                     title { (series.name) ": " (number(*y)) }
                 }
             }
@@ -114,16 +114,16 @@ fn line(series: &Series<'_>, scale: &Scale) -> Markup {
 }
 
 /// How values become places.
-struct Scale {
+struct AxisScale {
     first: f64,
     last: f64,
     low: f64,
     high: f64,
 }
 
-impl Scale {
+impl AxisScale {
     /// Fits all points; `None` where there are none.
-    fn of(series: &[Series<'_>], level: Option<f64>) -> Option<Self> {
+    fn of(series: &[ChartSeries<'_>], level: Option<f64>) -> Option<Self> {
         let points = || series.iter().flat_map(|s| &s.points);
         let first = points().map(|p| p.0).fold(f64::INFINITY, f64::min);
         let last = points().map(|p| p.0).fold(f64::NEG_INFINITY, f64::max);
@@ -167,24 +167,25 @@ pub fn intervals(title: &str, rows: &[(String, (f64, f64, f64))]) -> Markup {
     let (low, high) = (finite().fold(0.0, f64::min), finite().fold(0.0, f64::max));
     let span = (high - low).max(1e-9) * 1.1;
     let inner = WIDE - NAMES - 10.0;
-    let x = |v: f64| tenths(NAMES + (v.clamp(low, high) - low + span * 0.045) / span * inner);
+    let x =
+        |v: f64| coordinate_text(NAMES + (v.clamp(low, high) - low + span * 0.045) / span * inner);
     let tall = ROW * rows.len() as f64 + 24.0;
 
     html! {
         figure {
             svg viewBox=(format!("0 0 {WIDE} {tall}")) style=(format!("max-width:{WIDE}px"))
                 role="img" aria-label=(title) {
-                line class="level" x1=(x(0.0)) x2=(x(0.0)) y1="0" y2=(tenths(tall - 20.0)) {}
+                line class="level" x1=(x(0.0)) x2=(x(0.0)) y1="0" y2=(coordinate_text(tall - 20.0)) {}
                 @for (at, (name, (low, mean, high))) in rows.iter().enumerate() {
                     @let y = ROW * (at as f64 + 0.6);
-                    text x="0" y=(tenths(y + 4.0)) { (name) }
+                    text x="0" y=(coordinate_text(y + 4.0)) { (name) }
                     polyline class="now" points=(format!("{},{y:.1} {},{y:.1}", x(*low), x(*high))) {}
-                    circle class="now" cx=(x(*mean)) cy=(tenths(y)) r="3.5" {
+                    circle class="now" cx=(x(*mean)) cy=(coordinate_text(y)) r="3.5" {
                         title { (number(*mean)) " from " (number(*low)) " to " (number(*high)) }
                     }
                 }
-                text x=(NAMES) y=(tenths(tall - 4.0)) { (number(low)) }
-                text class="end" x=(WIDE) y=(tenths(tall - 4.0)) { (number(high)) }
+                text x=(NAMES) y=(coordinate_text(tall - 4.0)) { (number(low)) }
+                text class="end" x=(WIDE) y=(coordinate_text(tall - 4.0)) { (number(high)) }
             }
             figcaption { (title) }
         }
@@ -203,8 +204,8 @@ fn bar(bar: &Bar, label: &str, top: f64) -> Markup {
     let height = bar.share / top * INNER_HEIGHT;
 
     html! {
-        rect class=(bar.class) x=(tenths(bar.x)) y=(tenths(TOP + INNER_HEIGHT - height))
-            width=(tenths(bar.width)) height=(tenths(height)) {
+        rect class=(bar.class) x=(coordinate_text(bar.x)) y=(coordinate_text(TOP + INNER_HEIGHT - height))
+            width=(coordinate_text(bar.width)) height=(coordinate_text(height)) {
             title { (label) ": " (number(bar.share * 100.0)) " %" }
         }
     }
@@ -224,13 +225,13 @@ fn axis(low: f64, top: f64) -> Markup {
     html! {
         @for share in [0.0, 0.5, 1.0] {
             @let y = TOP + INNER_HEIGHT * (1.0 - share);
-            line class="grid" x1=(LEFT) x2=(WIDTH - RIGHT) y1=(tenths(y)) y2=(tenths(y)) {}
-            text class="end" x=(LEFT - 4.0) y=(tenths(y + 4.0)) { (number(low + (top - low) * share)) }
+            line class="grid" x1=(LEFT) x2=(WIDTH - RIGHT) y1=(coordinate_text(y)) y2=(coordinate_text(y)) {}
+            text class="end" x=(LEFT - 4.0) y=(coordinate_text(y + 4.0)) { (number(low + (top - low) * share)) }
         }
     }
 }
 
 /// Writes a coordinate.
-fn tenths(value: f64) -> String {
+fn coordinate_text(value: f64) -> String {
     format!("{value:.1}")
 }

@@ -226,7 +226,7 @@ pub struct WindowDrift {
     pub alarms: usize,
     /// Distance of each column (KS, or the largest change of a category's share)
     /// and PSI. `None` where there were not enough rows.
-    #[serde(serialize_with = "wide")]
+    #[serde(serialize_with = "serialize_f64")]
     pub columns: Vec<Option<(f32, f32)>>,
     /// Estimated accuracy, or mean absolute error.
     #[serde(default)]
@@ -234,7 +234,7 @@ pub struct WindowDrift {
 }
 
 /// Writes numbers with all their digits, as readers of 64 bits expect.
-fn wide<S: serde::Serializer>(
+fn serialize_f64<S: serde::Serializer>(
     columns: &[Option<(f32, f32)>],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {

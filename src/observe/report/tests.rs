@@ -54,7 +54,7 @@ fn check(report: &Value, parts: &[&str]) {
 }
 
 #[test]
-fn a_page_says_what_the_report_says() {
+fn the_page_shows_the_values_of_the_report() {
     check(
         &report(),
         &[
@@ -83,7 +83,7 @@ fn a_page_says_what_the_report_says() {
 }
 
 #[test]
-fn findings_come_first() {
+fn the_page_shows_findings_first() {
     let mut bad = report();
     bad["watched"][0]["columns"][0]["tests"][0]["alarm"] = true.into();
     bad["watched"][0]["columns"][0]["hints"] = json!({"constant": true, "scale": 1000.0});
@@ -101,7 +101,7 @@ fn findings_come_first() {
 }
 
 #[test]
-fn a_report_of_nothing_yet_is_a_page_too() {
+fn an_empty_report_renders_a_page() {
     let mut young = report();
     young["watched"][0]["windows"] = 0.into();
     young["watched"][0]["columns"] = json!([]);

@@ -35,7 +35,7 @@ fn a_prediction_has_one_span_with_three_children() {
     let followed = tracer.follow(Some(came), arrived).expect("followed");
     let response = response();
     let submitted = Some(arrived + Duration::from_micros(5));
-    let ended = Ended {
+    let ended = EndedPrediction {
         model: "m",
         version: 3,
         protocol: "oip_grpc",
@@ -63,7 +63,7 @@ fn a_prediction_has_one_span_with_three_children() {
     assert!(
         spans[3]
             .attributes
-            .contains(&("ortus.batch_id", Value::Whole(9)))
+            .contains(&("ortus.batch_id", AttributeValue::Whole(9)))
     );
 }
 
@@ -98,7 +98,7 @@ fn spans_beyond_the_queue_are_dropped_and_a_failure_has_its_reason() {
     let dropped = IntCounter::new("a", "a").expect("a counter");
     let (tracer, mut outbox) = Tracer::new(1.0, dropped.clone());
     let followed = tracer.follow(None, Instant::now()).expect("followed");
-    let ended = Ended {
+    let ended = EndedPrediction {
         model: "m",
         version: 3,
         protocol: "p",

@@ -27,7 +27,7 @@ fn expect(nodes: Vec<NodeProto>, input: ValueInfoProto, output: ValueInfoProto, 
         .expect("a graph")
         .signature;
     let mut session = open(&source);
-    let sample = Sample::find(&signature, session.as_mut()).expect("runs on generated rows");
+    let sample = SampleInputs::find(&signature, session.as_mut()).expect("runs on generated rows");
     let said = check(&signature, &sample, session.as_mut())
         .map_or_else(|e| e.message, |()| "batchable".to_owned());
     assert!(
@@ -62,7 +62,7 @@ fn independent_rows_are_batchable() {
 }
 
 #[test]
-fn rows_that_influence_each_other_are_not() {
+fn a_model_whose_rows_influence_each_other_is_not_batchable() {
     let centred = vec![
         node("ReduceMean", &["x", "first"], "m"),
         node("Sub", &["x", "m"], "y"),
@@ -94,7 +94,7 @@ fn outputs_without_one_row_for_each_input_row_are_not() {
 }
 
 #[test]
-fn a_fixed_or_absent_batch_axis_is_not() {
+fn a_model_with_a_fixed_or_absent_batch_axis_is_not_batchable() {
     expect(
         vec![node("Relu", &["x"], "y")],
         x(&[2, 3]),

@@ -1,14 +1,14 @@
 //! The child's side of a first run: reads the order and the model, limits
 //! itself, runs the model and writes the verdict.
 
-use super::{Measured, Order, Passed, Verdict};
+use super::{FirstRunMeasures, FirstRunOrder, FirstRunVerdict, Passed};
 use crate::core::error::{Error, Kind, Result};
 use crate::core::model::Signature;
-use crate::onnx::batchability::{self, Sample};
+use crate::onnx::batchability::{self, SampleInputs};
 use crate::onnx::golden::Golden;
 use crate::onnx::graph::Graph;
 use crate::onnx::runtime::onnx::OnnxRuntime;
-use crate::onnx::runtime::{Engine, Session, Source};
+use crate::onnx::runtime::{Engine, Session, SessionSource};
 use crate::sandbox::limits::OwnLimits;
 use crate::sandbox::supervise::{read_request, write_answer};
 use bytes::Bytes;
@@ -25,7 +25,7 @@ const PAGE_BYTES: u64 = 4096;
 /// Runs as the child process.
 pub(crate) fn run() -> Result<()> {
     let mut input = BufReader::new(io::stdin().lock());
-    let order: Order = read_request(&mut input, ORDER_BYTES_MAX)?;
+    let order: FirstRunOrder = read_request(&mut input, ORDER_BYTES_MAX)?;
     let bytes = read_part(&mut input, order.model_bytes)?;
     let golden = read_part(&mut input, order.golden_bytes)?;
 
@@ -38,8 +38,8 @@ pub(crate) fn run() -> Result<()> {
     limits.apply()?;
 
     let verdict = match probe(&order, bytes.into(), &golden) {
-        Ok(passed) => Verdict::Passed(passed),
-        Err(error) => Verdict::Refused(error.message),
+        Ok(passed) => FirstRunVerdict::Passed(passed),
+        Err(error) => FirstRunVerdict::Refused(error.message),
     };
 
     write_answer(&verdict)
@@ -54,10 +54,10 @@ fn read_part(input: &mut impl Read, length: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn probe(order: &Order, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
+fn probe(order: &FirstRunOrder, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
     let signature = Graph::read(bytes.clone())?.signature;
     let engine = OnnxRuntime::load(&order.library)?;
-    let source = Source {
+    let source = SessionSource {
         bytes,
         external_dir: order.external_dir.clone(),
     };
@@ -70,7 +70,7 @@ fn probe(order: &Order, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
         Golden::read(golden)?.check(&signature, session.as_mut(), usize::MAX)?;
     }
     let mut passed = Passed {
-        measured: Measured {
+        measured: FirstRunMeasures {
             load_ms,
             one_row_us: None,
             largest_us: None,
@@ -80,7 +80,7 @@ fn probe(order: &Order, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
         golden: None,
     };
 
-    match Sample::find(&signature, session.as_mut()) {
+    match SampleInputs::find(&signature, session.as_mut()) {
         Ok(sample) => measure(order, &signature, &sample, session.as_mut(), &mut passed)?,
         // Small generated inputs may be invalid for a model, but no model may use all
         // memory.
@@ -94,9 +94,9 @@ fn probe(order: &Order, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
 
 /// Tests batchability, times runs and creates golden rows, on generated inputs.
 fn measure(
-    order: &Order,
+    order: &FirstRunOrder,
     signature: &Signature,
-    sample: &Sample,
+    sample: &SampleInputs,
     session: &mut dyn Session,
     passed: &mut Passed,
 ) -> Result<()> {
@@ -122,7 +122,7 @@ fn measure(
     Ok(())
 }
 
-fn run_us(sample: &Sample, session: &mut dyn Session, rows: usize) -> Result<f64> {
+fn run_us(sample: &SampleInputs, session: &mut dyn Session, rows: usize) -> Result<f64> {
     Ok(sample.time(session, rows)?.as_secs_f64() * 1e6)
 }
 

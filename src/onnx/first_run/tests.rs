@@ -7,7 +7,7 @@ use std::process::ExitStatus;
 fn a_verdict_is_accepted_only_from_a_child_that_exited_normally() {
     let passed = br#"{"Passed":{"measured":{"load_ms":1.0,"one_row_us":2.0,"largest_us":3.0,"rss_bytes":4,"joins":true}}}"#;
     let check = |status: Option<i32>, text: &[u8]| {
-        let answer = Answer {
+        let answer = ChildAnswer {
             status: status.map(ExitStatus::from_raw),
             output: text.to_vec(),
         };

@@ -7,7 +7,7 @@ mod tests;
 use super::GraphProto;
 use super::parts::{take, varint};
 use crate::core::error::Result;
-use crate::core::model::task::{CLASSES_MAX, End};
+use crate::core::model::task::{CLASSES_MAX, OutputEnd};
 use crate::proto::onnx::NodeProto;
 use std::collections::HashMap;
 
@@ -33,7 +33,7 @@ const NAMING: [&[u8]; 5] = [
 const STEPS_MAX: usize = 16;
 
 /// Finds the operator of each output, in their order. `file` is the file of the graph.
-pub(super) fn ends(graph: &GraphProto, file: &[u8]) -> Vec<End> {
+pub(super) fn output_ends(graph: &GraphProto, file: &[u8]) -> Vec<OutputEnd> {
     let makers: HashMap<&str, &NodeProto> = graph
         .node
         .iter()
@@ -56,7 +56,7 @@ pub(super) fn ends(graph: &GraphProto, file: &[u8]) -> Vec<End> {
         }
         let named = node.and_then(|n| n.output.iter().find_map(|output| classes.get(output)));
         let operator = node.and_then(|n| n.op_type.clone()).unwrap_or_default();
-        End {
+        OutputEnd {
             operator,
             classes: named.cloned().unwrap_or_default(),
         }
@@ -98,13 +98,13 @@ fn of_attribute(attribute: &[u8]) -> Result<Vec<String>> {
     }
     for field in (Fields { rest: attribute }) {
         match field? {
-            (8, Field::Number(n)) => classes.push(n.cast_signed().to_string()),
-            (8, Field::Body(mut packed)) => {
+            (8, WireField::Number(n)) => classes.push(n.cast_signed().to_string()),
+            (8, WireField::Body(mut packed)) => {
                 while !packed.is_empty() && classes.len() <= CLASSES_MAX {
                     classes.push(varint(&mut packed)?.cast_signed().to_string());
                 }
             }
-            (9, Field::Body(word)) => classes.push(String::from_utf8_lossy(word).into_owned()),
+            (9, WireField::Body(word)) => classes.push(String::from_utf8_lossy(word).into_owned()),
             _ => {}
         }
         if classes.len() > CLASSES_MAX {
@@ -118,13 +118,13 @@ fn of_attribute(attribute: &[u8]) -> Result<Vec<String>> {
 /// The bodies of one field of a message.
 fn bodies(message: &[u8], wanted: u64) -> impl Iterator<Item = Result<&[u8]>> {
     Fields { rest: message }.filter_map(move |field| match field {
-        Ok((tag, Field::Body(body))) if tag == wanted => Some(Ok(body)),
+        Ok((tag, WireField::Body(body))) if tag == wanted => Some(Ok(body)),
         Ok(_) => None,
         Err(error) => Some(Err(error)),
     })
 }
 
-enum Field<'m> {
+enum WireField<'m> {
     Number(u64),
     Body(&'m [u8]),
     Fixed,
@@ -136,15 +136,15 @@ struct Fields<'m> {
 }
 
 impl<'m> Fields<'m> {
-    fn read(&mut self) -> Result<(u64, Field<'m>)> {
+    fn read(&mut self) -> Result<(u64, WireField<'m>)> {
         let key = varint(&mut self.rest)?;
         let field = match key & 7 {
-            0 => Field::Number(varint(&mut self.rest)?),
-            1 => take(&mut self.rest, 8).map(|_| Field::Fixed)?,
-            5 => take(&mut self.rest, 4).map(|_| Field::Fixed)?,
+            0 => WireField::Number(varint(&mut self.rest)?),
+            1 => take(&mut self.rest, 8).map(|_| WireField::Fixed)?,
+            5 => take(&mut self.rest, 4).map(|_| WireField::Fixed)?,
             _ => {
                 let length = varint(&mut self.rest)?;
-                Field::Body(take(&mut self.rest, length)?)
+                WireField::Body(take(&mut self.rest, length)?)
             }
         };
 
@@ -153,7 +153,7 @@ impl<'m> Fields<'m> {
 }
 
 impl<'m> Iterator for Fields<'m> {
-    type Item = Result<(u64, Field<'m>)>;
+    type Item = Result<(u64, WireField<'m>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {

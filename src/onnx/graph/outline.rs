@@ -2,7 +2,7 @@
 //! without the whole file in memory. Knows which fields are large, and checks
 //! that the bytes it skips exist.
 
-use super::parts::Level;
+use super::parts::MessageLevel;
 use super::truncated;
 use crate::core::error::{Error, Result};
 use std::fs::File;
@@ -20,34 +20,34 @@ pub(super) fn read(file: &mut File) -> Result<Vec<u8>> {
     let unreadable = |e: io::Error| Error::unavailable("read the model").with_source(e);
     let length = file.metadata().map_err(unreadable)?.len();
     file.rewind().map_err(unreadable)?;
-    let mut source = Source {
+    let mut source = OutlineReader {
         reader: BufReader::with_capacity(64 << 10, file),
         kept: 0,
     };
     let mut out = Vec::new();
-    source.message(Level::Model, length, &mut out, 0)?;
+    source.message(MessageLevel::Model, length, &mut out, 0)?;
     Ok(out)
 }
 
-struct Source<'f> {
+struct OutlineReader<'f> {
     reader: BufReader<&'f mut File>,
     /// Bytes copied so far, over all levels.
     kept: usize,
 }
 
 /// The head of a field that has a length.
-struct Field {
-    level: Level,
+struct FieldHead {
+    level: MessageLevel,
     /// Number and wire type.
     key: u64,
     depth: usize,
 }
 
-impl Source<'_> {
+impl OutlineReader<'_> {
     /// Copies a message of `left` bytes.
     fn message(
         &mut self,
-        level: Level,
+        level: MessageLevel,
         mut left: u64,
         out: &mut Vec<u8>,
         depth: usize,
@@ -71,7 +71,7 @@ impl Source<'_> {
                 }
                 1 => self.copy(key, 8, &mut left, out)?,
                 5 => self.copy(key, 4, &mut left, out)?,
-                2 => self.field(&Field { level, key, depth }, &mut left, out)?,
+                2 => self.field(&FieldHead { level, key, depth }, &mut left, out)?,
                 _ => return Err(truncated()),
             }
         }
@@ -80,8 +80,8 @@ impl Source<'_> {
     }
 
     /// Copies a field with a length; leaves out the bytes of weights.
-    fn field(&mut self, field: &Field, left: &mut u64, out: &mut Vec<u8>) -> Result<()> {
-        let &Field { level, key, depth } = field;
+    fn field(&mut self, field: &FieldHead, left: &mut u64, out: &mut Vec<u8>) -> Result<()> {
+        let &FieldHead { level, key, depth } = field;
         let length = self.varint(left)?;
         if length > *left {
             return Err(truncated());

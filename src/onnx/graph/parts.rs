@@ -16,12 +16,12 @@ const DEPTH_MAX: usize = 100;
 /// Refuses a file with more than [`NODES_MAX`] nodes or [`PARTS_MAX`] parts,
 /// or whose framing is broken.
 pub(super) fn check(file: &[u8]) -> Result<()> {
-    Count::default().message(Level::Model, file, 0)
+    PartCount::default().message(MessageLevel::Model, file, 0)
 }
 
 /// The messages that can hold many parts.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Level {
+pub(super) enum MessageLevel {
     Model,
     Function,
     Graph,
@@ -38,7 +38,7 @@ pub(super) enum Level {
     Leaf,
 }
 
-impl Level {
+impl MessageLevel {
     /// Whether messages of this kind can hold weights, at any depth.
     pub(super) fn holds_bulk(self) -> bool {
         matches!(
@@ -79,13 +79,13 @@ impl Level {
 }
 
 #[derive(Default)]
-struct Count {
+struct PartCount {
     nodes: usize,
     parts: usize,
 }
 
-impl Count {
-    fn message(&mut self, level: Level, mut rest: &[u8], depth: usize) -> Result<()> {
+impl PartCount {
+    fn message(&mut self, level: MessageLevel, mut rest: &[u8], depth: usize) -> Result<()> {
         if depth > DEPTH_MAX {
             return Err(Error::invalid(format!(
                 "not an ONNX model: nested deeper than {DEPTH_MAX}"
@@ -100,7 +100,7 @@ impl Count {
                     varint(&mut rest)?;
                     // Unpacked numbers are separate fields.
                     if child.is_some() {
-                        self.add(Level::Leaf, 1)?;
+                        self.add(MessageLevel::Leaf, 1)?;
                     }
                 }
                 1 => drop(take(&mut rest, 8)?),
@@ -109,8 +109,8 @@ impl Count {
                     let length = varint(&mut rest)?;
                     let body = take(&mut rest, length)?;
                     match child {
-                        Some(Level::Packed) => self.add(Level::Packed, body.len())?,
-                        Some(Level::Leaf) => self.add(Level::Leaf, 1)?,
+                        Some(MessageLevel::Packed) => self.add(MessageLevel::Packed, body.len())?,
+                        Some(MessageLevel::Leaf) => self.add(MessageLevel::Leaf, 1)?,
                         Some(child) => {
                             self.add(child, 1)?;
                             self.message(child, body, depth + 1)?;
@@ -125,9 +125,9 @@ impl Count {
         Ok(())
     }
 
-    fn add(&mut self, level: Level, parts: usize) -> Result<()> {
+    fn add(&mut self, level: MessageLevel, parts: usize) -> Result<()> {
         self.parts += parts;
-        self.nodes += usize::from(level == Level::Node);
+        self.nodes += usize::from(level == MessageLevel::Node);
         if self.nodes > NODES_MAX {
             return Err(Error::invalid(format!(
                 "the model has over {NODES_MAX} nodes"

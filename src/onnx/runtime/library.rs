@@ -33,7 +33,7 @@ const PACKAGES: [(&str, &str); 2] = [
 
 /// A place the library is looked for.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct LibraryPlace {
     /// Where the path comes from: `config`, `ORT_DYLIB_PATH`, …
     pub origin: &'static str,
     /// The file.
@@ -41,17 +41,17 @@ pub(crate) struct Place {
 }
 
 /// Lists the paths in the order in which they are tried.
-pub(crate) fn places(configured: Option<&Path>) -> Vec<Place> {
+pub(crate) fn places(configured: Option<&Path>) -> Vec<LibraryPlace> {
     let mut all = Vec::new();
     if let Some(path) = configured {
-        all.push(Place {
+        all.push(LibraryPlace {
             origin: "config runtime.library",
             path: path.to_owned(),
         });
     }
 
     if let Some(path) = std::env::var_os("ORT_DYLIB_PATH").filter(|p| !p.is_empty()) {
-        all.push(Place {
+        all.push(LibraryPlace {
             origin: "ORT_DYLIB_PATH",
             path: path.into(),
         });
@@ -61,18 +61,18 @@ pub(crate) fn places(configured: Option<&Path>) -> Vec<Place> {
         .ok()
         .and_then(|exe| exe.parent().map(Path::to_owned))
     {
-        all.push(Place {
+        all.push(LibraryPlace {
             origin: "beside the executable",
             path: folder.join(FILE),
         });
-        all.push(Place {
+        all.push(LibraryPlace {
             origin: "beside the executable",
             path: folder.join("../lib").join(FILE),
         });
     }
 
     if let Some(path) = cached() {
-        all.push(Place {
+        all.push(LibraryPlace {
             origin: "user cache",
             path,
         });

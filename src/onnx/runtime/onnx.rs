@@ -5,7 +5,7 @@
 pub(crate) mod tests;
 
 use super::provider::{self, Provider};
-use super::{Engine, Session, SessionOptions, Source, Terminate};
+use super::{Engine, Session, SessionOptions, SessionSource, Terminate};
 use crate::core::error::{Error, Result};
 use crate::core::tensor::{DType, Strings, Tensor, View, ViewData};
 use bytes::Bytes;
@@ -49,7 +49,7 @@ impl OnnxRuntime {
 
     fn build(
         &self,
-        source: &Source,
+        source: &SessionSource,
         options: &SessionOptions,
         chosen: &Provider,
     ) -> Result<OrtSession> {
@@ -81,7 +81,7 @@ impl OnnxRuntime {
 }
 
 impl Engine for OnnxRuntime {
-    fn open(&self, source: &Source, options: &SessionOptions) -> Result<Box<dyn Session>> {
+    fn open(&self, source: &SessionSource, options: &SessionOptions) -> Result<Box<dyn Session>> {
         let mut refused = None;
         for chosen in &options.providers {
             match self.build(source, options, chosen) {

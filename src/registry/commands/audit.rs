@@ -3,7 +3,7 @@
 use super::Operator;
 use crate::core::error::{Error, Result};
 use crate::registry::entry::Blob;
-use crate::registry::fold::State;
+use crate::registry::fold::NamespaceState;
 use crate::registry::log::Checkpoint;
 use futures_util::stream::TryStreamExt;
 use serde::Serialize;
@@ -27,7 +27,7 @@ impl Operator {
     pub(crate) async fn verify(&self, progress: &(dyn Fn(u64) + Sync)) -> Result<Verified> {
         let checkpoints = self.numbers("checkpoint").await?;
         let logged = self.numbers("log").await?;
-        let mut state = State::default();
+        let mut state = NamespaceState::default();
         let mut verified = Verified::default();
         while let Some(read) = self.log.entry(state.seq + 1).await? {
             let seq = read.entry.seq;
@@ -106,7 +106,7 @@ impl Operator {
         Ok(numbers)
     }
 
-    async fn check_checkpoint(&self, state: &State) -> Result<()> {
+    async fn check_checkpoint(&self, state: &NamespaceState) -> Result<()> {
         let key = self.log.key(&format!("checkpoint/{:020}.json", state.seq));
         let bytes = self.log.store.get(&key, u64::MAX).await?;
         let bytes = bytes.ok_or_else(|| Error::precondition(format!("{key} is missing")))?;

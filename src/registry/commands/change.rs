@@ -7,7 +7,7 @@ use super::{Operator, find, manifest};
 use crate::core::error::{Error, Kind, Result};
 use crate::core::model::{Alias, ModelName, Version};
 use crate::registry::entry::Op;
-use crate::registry::fold::{State, nothing_before};
+use crate::registry::fold::{NamespaceState, nothing_before};
 use crate::registry::sign::{Policy, check_public};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -42,7 +42,11 @@ pub(crate) struct Required {
 type Decided = Result<(Option<Version>, Vec<Op>)>;
 
 /// Returns the version that `which` names, and the champion.
-fn standing(state: &State, name: &ModelName, which: &str) -> Result<(Version, Option<Version>)> {
+fn resolve_with_champion(
+    state: &NamespaceState,
+    name: &ModelName,
+    which: &str,
+) -> Result<(Version, Option<Version>)> {
     Ok((find(state, name, which)?, state.model(name)?.champion()))
 }
 
@@ -50,10 +54,10 @@ impl Operator {
     async fn change(
         &self,
         name: &ModelName,
-        decide: &(dyn Fn(&State) -> Decided + Sync),
+        decide: &(dyn Fn(&NamespaceState) -> Decided + Sync),
     ) -> Result<Changed> {
         let version = parking_lot::Mutex::new(None);
-        let decide = |state: &State| {
+        let decide = |state: &NamespaceState| {
             let (about, ops) = decide(state)?;
             *version.lock() = about;
             Ok(ops.into())
@@ -79,13 +83,13 @@ impl Operator {
     ) -> Result<Changed> {
         loop {
             let state = self.state().await?;
-            let compared = standing(&state, name, which)?;
+            let compared = resolve_with_champion(&state, name, which)?;
             if !allow_signature_change {
                 self.check_signature(&state, name, compared.0).await?;
             }
             let (waiting, stale) = (AtomicBool::new(false), AtomicBool::new(false));
-            let decide = |state: &State| {
-                let (version, champion) = standing(state, name, which)?;
+            let decide = |state: &NamespaceState| {
+                let (version, champion) = resolve_with_champion(state, name, which)?;
                 // The version or the champion has changed since the signatures were
                 // compared.
                 stale.store((version, champion) != compared, Ordering::Relaxed);
@@ -124,7 +128,7 @@ impl Operator {
 
     async fn check_signature(
         &self,
-        state: &State,
+        state: &NamespaceState,
         name: &ModelName,
         version: Version,
     ) -> Result<()> {
@@ -290,21 +294,21 @@ impl Operator {
 
     /// Sets how many approvals a champion needs, and which signatures are required;
     /// `None` leaves a value unchanged. Returns the policy and the entry.
-    pub(crate) async fn require(
+    pub(crate) async fn set_requirements(
         &self,
         approvals: Option<u32>,
         signatures: Option<Policy>,
         owners: &[String],
     ) -> Result<Required> {
         owners.iter().try_for_each(|key| check_public(key))?;
-        let wanted = |state: &State| {
+        let wanted = |state: &NamespaceState| {
             (
                 approvals.unwrap_or(state.approvals),
                 signatures.unwrap_or(state.signatures),
             )
         };
 
-        let decide = |state: &State| {
+        let decide = |state: &NamespaceState| {
             let (approvals, signatures) = wanted(state);
             let owned = owners.is_empty() || owners == state.owners;
             let same = owned && (state.approvals, state.signatures) == (approvals, signatures);

@@ -18,7 +18,7 @@ pub use sample::many_models;
 
 /// The size of a run of the suite.
 #[derive(Clone, Copy)]
-pub struct Scale {
+pub struct SuiteSize {
     /// Concurrent writers.
     pub writers: usize,
     /// Commits of each writer.
@@ -29,7 +29,7 @@ pub struct Scale {
 
 /// Runs the whole suite against the store at `url` with the credentials in
 /// `env`; panics where it fails.
-pub fn run(url: &str, env: &[(&str, String)], scale: Scale) {
+pub fn run(url: &str, env: &[(&str, String)], scale: SuiteSize) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -12,7 +12,7 @@ use super::Operator;
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::registry::entry::{Blob, Op};
-use crate::registry::fold::{Record, State};
+use crate::registry::fold::{NamespaceState, Record};
 use crate::storage::store::Meta;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::{StreamExt, TryStreamExt};
@@ -32,7 +32,7 @@ const HEADS_MAX: usize = 16;
 
 /// Which blobs may be deleted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
+pub(crate) struct GcRules {
     /// Blobs younger than this, by the store's clock, are kept: they may belong to a
     /// push in progress.
     pub grace: Duration,
@@ -44,7 +44,7 @@ pub(crate) struct Rules {
 
 /// Result of a garbage collection, or of its dry run.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Swept {
+pub(crate) struct CollectedBlobs {
     pub blobs: usize,
     pub bytes: u64,
     /// Unreferenced, but too young to delete.
@@ -52,7 +52,7 @@ pub(crate) struct Swept {
     pub dry_run: bool,
 }
 
-impl Swept {
+impl CollectedBlobs {
     fn add(&mut self, bytes: u64) {
         self.blobs += 1;
         self.bytes += bytes;
@@ -60,7 +60,7 @@ impl Swept {
 }
 
 /// A blob in the store.
-struct Found {
+struct StoredBlob {
     key: String,
     blob: Blob,
     modified: DateTime<Utc>,
@@ -68,7 +68,7 @@ struct Found {
 
 impl Operator {
     /// Collects the garbage of this namespace.
-    pub(crate) async fn gc(&self, rules: Rules) -> Result<Swept> {
+    pub(crate) async fn gc(&self, rules: GcRules) -> Result<CollectedBlobs> {
         // Grace is measured by the store's clock, which a probe object shows.
         let probe = self
             .log
@@ -77,11 +77,11 @@ impl Operator {
 
         // Reads the log from its first entry: with a wrong checkpoint, blobs in use
         // would be deleted.
-        let mut state = State::default();
+        let mut state = NamespaceState::default();
         self.log.catch_up(&mut state).await?;
-        let mut swept = Swept {
+        let mut swept = CollectedBlobs {
             dry_run: rules.dry_run,
-            ..Swept::default()
+            ..CollectedBlobs::default()
         };
 
         let blobs = self.blobs().await?;
@@ -124,9 +124,9 @@ impl Operator {
     /// probe objects and files of unfinished writes.
     async fn delete_leftovers(
         &self,
-        rules: Rules,
+        rules: GcRules,
         now: DateTime<Utc>,
-        swept: &mut Swept,
+        swept: &mut CollectedBlobs,
     ) -> Result<()> {
         // A younger object may be a write in progress.
         let is_old = |meta: &Meta| !is_within(meta.modified, rules.grace.max(LEFT_OVER), now);
@@ -153,18 +153,18 @@ impl Operator {
     /// Commits the tombstone; returns the blobs that may be deleted now.
     async fn announce_deletion<'f>(
         &self,
-        marked: &'f [Found],
-        from: &State,
+        marked: &'f [StoredBlob],
+        from: &NamespaceState,
         retention: &Retention,
-    ) -> Result<Vec<&'f Found>> {
+    ) -> Result<Vec<&'f StoredBlob>> {
         let deletable = Mutex::new(Vec::new());
-        let decide = |state: &State| {
+        let decide = |state: &NamespaceState| {
             let kept = retention.kept(state);
             // No entry can name an older generation any more: no tombstone is needed.
-            let (old, current): (Vec<&Found>, Vec<&Found>) = marked
+            let (old, current): (Vec<&StoredBlob>, Vec<&StoredBlob>) = marked
                 .iter()
                 .partition(|f| f.blob.generation < state.generation(&f.blob.digest));
-            let current: Vec<&Found> = current
+            let current: Vec<&StoredBlob> = current
                 .into_iter()
                 .filter(|f| !kept.contains(&f.blob.digest))
                 .collect();
@@ -191,8 +191,8 @@ impl Operator {
     /// the time in an entry is by its writer's clock, which may be wrong.
     async fn retention(
         &self,
-        state: &State,
-        blobs: &[Found],
+        state: &NamespaceState,
+        blobs: &[StoredBlob],
         retain: Duration,
         now: DateTime<Utc>,
     ) -> Result<Retention> {
@@ -215,7 +215,7 @@ impl Operator {
         })
     }
 
-    async fn blobs(&self) -> Result<Vec<Found>> {
+    async fn blobs(&self) -> Result<Vec<StoredBlob>> {
         let folder = self.log.key("blobs/sha256");
         let listed: Vec<_> = self.log.store.list(&folder).try_collect().await?;
         let found = listed.into_iter().map(|(key, meta)| {
@@ -226,7 +226,7 @@ impl Operator {
             let (digest, generation) = parsed.ok_or_else(|| {
                 Error::precondition(format!("{key} is not an object of a registry"))
             })?;
-            Ok(Found {
+            Ok(StoredBlob {
                 blob: Blob {
                     digest,
                     bytes: meta.bytes,
@@ -251,7 +251,7 @@ struct Retention {
 
 impl Retention {
     /// Returns the digests of versions in use or recently retired.
-    fn kept(&self, state: &State) -> BTreeSet<Digest> {
+    fn kept(&self, state: &NamespaceState) -> BTreeSet<Digest> {
         let records = state
             .models
             .values()

@@ -5,7 +5,7 @@ use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::registry::blob::Progress;
 use crate::registry::entry::Op;
-use crate::registry::fold::{Record, State};
+use crate::registry::fold::{NamespaceState, Record};
 use crate::registry::manifest::{MANIFEST_PATH, Manifest};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use std::path::Path;
 
 /// One model in a list.
 #[derive(Debug, Serialize)]
-pub(crate) struct Listed {
+pub(crate) struct ListedModel {
     pub name: String,
     pub versions: usize,
     pub latest: Option<u64>,
@@ -44,7 +44,7 @@ pub(crate) struct Happened {
 
 impl Operator {
     /// Lists models; `tag` is `key` or `key=value`.
-    pub(crate) async fn list(&self, tag: Option<&str>) -> Result<Vec<Listed>> {
+    pub(crate) async fn list(&self, tag: Option<&str>) -> Result<Vec<ListedModel>> {
         let state = self.state().await?;
         let wanted = |tags: &BTreeMap<String, String>| match tag
             .map(|t| t.split_once('=').unwrap_or((t, "")))
@@ -58,7 +58,7 @@ impl Operator {
             .models
             .iter()
             .filter(|(_, m)| wanted(&m.tags))
-            .map(|(name, m)| Listed {
+            .map(|(name, m)| ListedModel {
                 name: name.to_string(),
                 versions: m.versions.len(),
                 latest: m.versions.last_key_value().map(|(v, _)| v.number()),
@@ -117,7 +117,7 @@ impl Operator {
     ) -> Result<Vec<Happened>> {
         let state = self.state().await?;
         let model = state.model(name)?;
-        let mut past = State::default();
+        let mut past = NamespaceState::default();
         let mut all = Vec::with_capacity(model.entries.len());
         for seq in &model.entries {
             let missing = || Error::precondition(format!("entry {seq} is missing from the log"));
@@ -137,7 +137,7 @@ impl Operator {
                 time: entry.time,
                 actor: entry.actor,
                 reason: entry.reason,
-                did: ops.iter().map(Op::in_words).collect(),
+                did: ops.iter().map(Op::description).collect(),
                 champion: past
                     .models
                     .get(name)

@@ -23,7 +23,7 @@ const DESCRIPTION_BYTES_MAX: u64 = 1 << 20;
 struct Description {
     #[serde(default)]
     flavors: BTreeMap<String, Flavor>,
-    signature: Option<Signature>,
+    signature: Option<MlflowSignature>,
     run_id: Option<String>,
     model_uuid: Option<String>,
     mlflow_version: Option<String>,
@@ -38,12 +38,12 @@ struct Flavor {
 
 /// Inputs and outputs, each as a string that holds a JSON list.
 #[derive(Deserialize)]
-struct Signature {
+struct MlflowSignature {
     inputs: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Column {
+struct MlflowColumn {
     name: Option<String>,
     #[serde(rename = "type")]
     kind: String,
@@ -125,7 +125,7 @@ fn read(text: &str) -> Result<Push> {
 
 /// Returns the names of the columns; a tensor input has none.
 fn columns(json: &str) -> Result<Vec<String>> {
-    let columns: Vec<Column> = serde_json::from_str(json).map_err(|e| {
+    let columns: Vec<MlflowColumn> = serde_json::from_str(json).map_err(|e| {
         Error::invalid("the signature's inputs are not a list in JSON").with_source(e)
     })?;
     let all_named = columns

@@ -17,7 +17,7 @@ use crate::observe::quality::companion::Wiring;
 use crate::onnx::graph::Graph;
 use crate::registry::blob::Progress;
 use crate::registry::entry::{Blob, Evidence, Op};
-use crate::registry::fold::{Model, State};
+use crate::registry::fold::{NamespaceState, RegisteredModel};
 use crate::registry::log::Change;
 use crate::registry::manifest::{
     BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, MANIFEST_BYTES_MAX, MODEL_PATH, Manifest,
@@ -155,7 +155,7 @@ impl Operator {
                 compared,
             };
             let is_stale = AtomicBool::new(false);
-            let decide = |now: &State| {
+            let decide = |now: &NamespaceState| {
                 is_stale.store(attempt.is_stale(now), Ordering::Relaxed);
                 if is_stale.load(Ordering::Relaxed) {
                     return Ok(Vec::new().into());
@@ -174,7 +174,7 @@ impl Operator {
     /// Uploads the files and the manifest under the generations of `state`.
     async fn upload(
         &self,
-        state: &State,
+        state: &NamespaceState,
         files: &mut [Local],
         manifest: &Bytes,
         progress: Progress<'_>,
@@ -204,7 +204,7 @@ impl Operator {
     }
 
     /// Decides the change on the newest state.
-    fn decide(&self, now: &State, attempt: &Attempt<'_>) -> Result<Change> {
+    fn decide(&self, now: &NamespaceState, attempt: &Attempt<'_>) -> Result<Change> {
         attempt.check_champion(now)?;
         let mut ops = plan::operations(now, &attempt.publication());
         let adds_version = ops.iter().any(|op| matches!(op, Op::Version { .. }));
@@ -275,7 +275,7 @@ impl Operator {
     /// champion's manifest.
     async fn compare(
         &self,
-        state: &State,
+        state: &NamespaceState,
         name: &ModelName,
         new: &Declared,
     ) -> Result<Option<Digest>> {
@@ -304,7 +304,7 @@ impl Operator {
 
 impl Attempt<'_> {
     /// Whether the uploads or the comparison belong to an older state.
-    fn is_stale(&self, now: &State) -> bool {
+    fn is_stale(&self, now: &NamespaceState) -> bool {
         let has_old_blob = self
             .blobs
             .iter()
@@ -314,14 +314,16 @@ impl Attempt<'_> {
 
     /// Refuses a change of the champion since the version was compared with it,
     /// unless the run has published already.
-    fn check_champion(&self, now: &State) -> Result<()> {
+    fn check_champion(&self, now: &NamespaceState) -> Result<()> {
         let model = now.models.get(self.name);
         let is_published = self
             .push
             .run
             .is_some_and(|run| model.and_then(|m| m.of_run(&run)).is_some());
         match self.push.expected_champion {
-            Some(expected) if expected != model.and_then(Model::champion) && !is_published => {
+            Some(expected)
+                if expected != model.and_then(RegisteredModel::champion) && !is_published =>
+            {
                 Err(Error::precondition(
                     "the champion is no longer the one that the version was compared with",
                 ))
@@ -341,7 +343,7 @@ impl Attempt<'_> {
     }
 
     /// Describes the result on the state after the commit.
-    fn pushed(&self, state: &State, seq: Option<u64>) -> Result<Pushed> {
+    fn pushed(&self, state: &NamespaceState, seq: Option<u64>) -> Result<Pushed> {
         let lost = || Error::internal("the version is not in the registry after it was committed");
         let model = state.model(self.name)?;
         let version = self.identity.find(model).ok_or_else(lost)?;
@@ -399,7 +401,7 @@ fn check_baseline(files: &[Local], name: &ModelName, push: &Push, graph: Graph) 
     let Some(local) = files.iter().find(|l| l.file.role == Role::Baseline) else {
         return Ok(());
     };
-    let subject = watch::Subject {
+    let subject = watch::WatchSubject {
         model: name.clone(),
         version: Version::new(1).ok_or_else(|| Error::internal("1 is not a version"))?,
         digest: local.file.digest,
@@ -410,10 +412,10 @@ fn check_baseline(files: &[Local], name: &ModelName, push: &Push, graph: Graph) 
         slices: Vec::new(),
     };
 
-    subject.places().map(drop)
+    subject.find_columns().map(drop)
 }
 
-fn champion_digest(state: &State, name: &ModelName) -> Option<Digest> {
+fn champion_digest(state: &NamespaceState, name: &ModelName) -> Option<Digest> {
     let model = state.models.get(name)?;
     Some(model.versions.get(&model.champion()?)?.manifest)
 }

@@ -5,7 +5,7 @@ use super::{Operator, find};
 use crate::core::error::Result;
 use crate::core::model::{ModelName, Version};
 use crate::registry::entry::{Entry, Op};
-use crate::registry::fold::State;
+use crate::registry::fold::NamespaceState;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -51,12 +51,12 @@ impl Period {
 impl Operator {
     /// Lists every change of a champion in a period, of one model or of all, oldest
     /// first. Folds the whole log, and fails if its chain is broken.
-    pub(crate) async fn moves(
+    pub(crate) async fn champion_changes(
         &self,
         name: Option<&ModelName>,
         period: Period,
     ) -> Result<Vec<Moved>> {
-        let mut state = State::default();
+        let mut state = NamespaceState::default();
         let mut moves = Vec::new();
         while let Some(read) = self.log.entry(state.seq + 1).await? {
             let (entry, hash, signatures) =
@@ -122,7 +122,7 @@ impl Operator {
     /// each of them.
     pub async fn lineage(&self, name: &ModelName, which: Option<&str>) -> Result<Vec<Value>> {
         let state = self.state().await?;
-        let moves = self.moves(Some(name), Period::default()).await?;
+        let moves = self.champion_changes(Some(name), Period::default()).await?;
         let mut next = Some(find(&state, name, which.unwrap_or("champion"))?);
         let mut all: Vec<Value> = Vec::new();
         while let Some(version) = next {
@@ -165,7 +165,7 @@ fn changes(entry: &Entry) -> Vec<(ModelName, Option<Version>, Version, bool)> {
 }
 
 /// Describes a change of champion by a heading and named facts.
-fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
+fn describe(m: &Moved) -> (String, Vec<(&'static str, String)>) {
     let how = if m.rollback {
         "rolled back to"
     } else {
@@ -222,15 +222,15 @@ fn in_words(m: &Moved) -> (String, Vec<(&'static str, String)>) {
 pub(crate) fn markdown(namespace: &str, moves: &[Moved]) -> String {
     let mut text = format!(
         "# Changes of champion in {}\n\n{} changes.\n",
-        plain(namespace),
+        escape_markdown(namespace),
         moves.len()
     );
 
-    for (heading, facts) in moves.iter().map(in_words) {
+    for (heading, facts) in moves.iter().map(describe) {
         // Writing to a string cannot fail.
-        let _ = write!(text, "\n## {}\n\n", plain(&heading));
+        let _ = write!(text, "\n## {}\n\n", escape_markdown(&heading));
         for (name, fact) in facts {
-            let _ = writeln!(text, "- {name}: {}", plain(&fact));
+            let _ = writeln!(text, "- {name}: {}", escape_markdown(&fact));
         }
     }
 
@@ -246,7 +246,7 @@ pub(crate) fn html(namespace: &str, moves: &[Moved]) -> String {
         moves.len()
     );
 
-    for (heading, facts) in moves.iter().map(in_words) {
+    for (heading, facts) in moves.iter().map(describe) {
         let _ = writeln!(page, "<section>\n<h2>{}</h2>\n<dl>", escaped(&heading));
         for (name, fact) in facts {
             let _ = writeln!(page, "<dt>{name}</dt><dd>{}</dd>", escaped(&fact));
@@ -263,7 +263,7 @@ dl{display:grid;grid-template-columns:7rem 1fr;gap:.2rem 1rem}dt{color:#666}dd{m
 section{border-top:1px solid #ccc}";
 
 /// Escapes Markdown in text that people wrote.
-fn plain(text: &str) -> String {
+fn escape_markdown(text: &str) -> String {
     let escape = |c: char| match c {
         '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' => format!("\\{c}"),
         c if c.is_control() => " ".to_owned(),

@@ -126,7 +126,7 @@ impl Bench {
 const OLD: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_path_that_is_no_directory_is_refused() {
+fn a_path_that_is_not_a_directory_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     assert!(Directory::new(folder.path().join("absent"), SETTLE).is_err());
@@ -173,7 +173,7 @@ fn only_models_and_versions_are_listed() {
 }
 
 #[test]
-fn half_copied_files_settle_once_they_are_left_alone() {
+fn a_version_loads_once_its_files_stop_changing() {
     let mut bench = Bench::new();
     bench.write("m/1/model.onnx", b"ha", Duration::ZERO);
     assert!(!bench.version().settled);
@@ -187,7 +187,7 @@ fn half_copied_files_settle_once_they_are_left_alone() {
 }
 
 #[test]
-fn files_from_the_future_settle_by_the_monotonic_clock() {
+fn files_with_future_times_settle_by_the_monotonic_clock() {
     let mut bench = Bench::new();
     bench.now -= OLD;
     bench.write("m/1/model.onnx", b"x", Duration::ZERO);

@@ -4,7 +4,7 @@
 use super::*;
 use crate::core::hash::Digest;
 use crate::registry::commands::conformance::{name, version};
-use crate::registry::fold::State;
+use crate::registry::fold::NamespaceState;
 use crate::registry::log::Checkpoint;
 use crate::registry::manifest::{File, Manifest, Role};
 
@@ -154,8 +154,8 @@ fn manifest() -> Manifest {
     manifest
 }
 
-fn state() -> State {
-    let mut state = State::default();
+fn state() -> NamespaceState {
+    let mut state = NamespaceState::default();
     let first = Entry {
         seq: 1,
         prev: None,
@@ -182,7 +182,7 @@ fn state() -> State {
     };
 
     state
-        .apply(Read {
+        .apply(ReadEntry {
             entry: first,
             signatures: Vec::new(),
             hash: digest(5),

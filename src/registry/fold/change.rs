@@ -8,7 +8,7 @@
 pub(super) mod approval;
 pub(super) mod pointers;
 
-use super::{MODELS_MAX, Model, NAMES_MAX, Record, State, VERSIONS_MAX};
+use super::{MODELS_MAX, NAMES_MAX, NamespaceState, Record, RegisteredModel, VERSIONS_MAX};
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
@@ -19,9 +19,9 @@ use std::collections::BTreeMap;
 const TAG_BYTES_MAX: usize = 256;
 
 /// The copies on which an entry is tried.
-pub(super) struct Trial<'s> {
-    pub(super) base: &'s State,
-    pub(super) models: BTreeMap<ModelName, Model>,
+pub(super) struct ProposedState<'s> {
+    pub(super) base: &'s NamespaceState,
+    pub(super) models: BTreeMap<ModelName, RegisteredModel>,
     pub(super) approvals: u32,
     pub(super) signatures: Policy,
     pub(super) owners: Vec<String>,
@@ -57,7 +57,7 @@ impl SignedEntry<'_> {
     }
 }
 
-impl Trial<'_> {
+impl ProposedState<'_> {
     /// Makes every change of an entry signed by `keys`, or returns why the entry is
     /// void.
     pub(super) fn apply(&mut self, entry: &Entry, keys: &[String]) -> Result<()> {
@@ -127,7 +127,7 @@ impl Trial<'_> {
         }
     }
 
-    fn model(&mut self, name: &ModelName) -> Result<&mut Model> {
+    fn model(&mut self, name: &ModelName) -> Result<&mut RegisteredModel> {
         self.models
             .get_mut(name)
             .ok_or_else(|| Error::not_found(format!("there is no model '{name}' in the registry")))

@@ -6,7 +6,7 @@ use super::*;
 use crate::core::hash::Digest;
 use crate::registry::commands::conformance::{name, version};
 
-fn entry(state: &State, actor: &str, ops: Vec<Op>) -> Entry {
+fn entry(state: &NamespaceState, actor: &str, ops: Vec<Op>) -> Entry {
     Entry {
         format: FORMAT,
         seq: state.seq + 1,
@@ -22,12 +22,12 @@ fn entry(state: &State, actor: &str, ops: Vec<Op>) -> Entry {
 }
 
 /// Applies ops by `actor`; returns why they are void, if they are.
-fn apply(state: &mut State, actor: &str, ops: Vec<Op>) -> Option<String> {
+fn apply(state: &mut NamespaceState, actor: &str, ops: Vec<Op>) -> Option<String> {
     let entry = entry(state, actor, ops);
     let seq = entry.seq;
     let hash = Digest::of(&seq.to_le_bytes());
     state
-        .apply(Read {
+        .apply(ReadEntry {
             entry,
             signatures: Vec::new(),
             hash,
@@ -37,7 +37,12 @@ fn apply(state: &mut State, actor: &str, ops: Vec<Op>) -> Option<String> {
 }
 
 /// The same, signed by keys.
-fn apply_signed(state: &mut State, actor: &str, keys: &[&str], ops: Vec<Op>) -> Option<String> {
+fn apply_signed(
+    state: &mut NamespaceState,
+    actor: &str,
+    keys: &[&str],
+    ops: Vec<Op>,
+) -> Option<String> {
     let entry = entry(state, actor, ops);
     let seq = entry.seq;
     let signatures = keys
@@ -48,7 +53,7 @@ fn apply_signed(state: &mut State, actor: &str, keys: &[&str], ops: Vec<Op>) -> 
         })
         .collect();
     state
-        .apply(Read {
+        .apply(ReadEntry {
             entry,
             signatures,
             hash: Digest::of(&seq.to_le_bytes()),
@@ -87,7 +92,7 @@ fn blob(what: &str, generation: u32) -> Blob {
 
 #[test]
 fn a_void_entry_changes_nothing_but_its_number() {
-    let mut state = State::default();
+    let mut state = NamespaceState::default();
     assert_eq!(
         apply(&mut state, "ann", vec![push(1, &[]), promote(1, None)]),
         None
@@ -111,7 +116,7 @@ fn a_void_entry_changes_nothing_but_its_number() {
 
 #[test]
 fn an_entry_of_another_chain_is_an_error_and_not_void() {
-    let mut state = State::default();
+    let mut state = NamespaceState::default();
     apply(&mut state, "ann", vec![push(1, &[])]);
     for (seq, prev) in [(2, None), (3, state.hash), (1, None)] {
         let entry = Entry {
@@ -122,7 +127,7 @@ fn an_entry_of_another_chain_is_an_error_and_not_void() {
         let before = state.clone();
         assert!(
             state
-                .apply(Read {
+                .apply(ReadEntry {
                     entry,
                     signatures: Vec::new(),
                     hash: Digest::of(b"x")
@@ -135,7 +140,7 @@ fn an_entry_of_another_chain_is_an_error_and_not_void() {
 
 #[test]
 fn a_deleted_blob_must_be_uploaded_again_before_it_is_named() {
-    let mut state = State::default();
+    let mut state = NamespaceState::default();
     apply(&mut state, "ann", vec![push(1, &[blob("used", 0)])]);
     let bury = |what: &str, generation| Op::Tombstone {
         blobs: vec![blob(what, generation)],
@@ -176,7 +181,7 @@ fn traffic_weights_name_existing_targets_and_add_up_to_100() {
         from: from.map(version),
     };
 
-    let mut state = State::default();
+    let mut state = NamespaceState::default();
     apply(
         &mut state,
         "ann",
@@ -237,7 +242,7 @@ fn traffic_weights_name_existing_targets_and_add_up_to_100() {
 
 #[test]
 fn champion_and_previous_cannot_be_set_as_aliases() {
-    let mut state = State::default();
+    let mut state = NamespaceState::default();
     apply(&mut state, "ann", vec![push(1, &[])]);
     for alias in [Alias::champion(), Alias::previous()] {
         let op = Op::Alias {
@@ -261,7 +266,7 @@ fn a_version_is_a_rollback_target_only_once() {
         from: version(from),
     };
 
-    let mut state = State::default();
+    let mut state = NamespaceState::default();
     apply(
         &mut state,
         "ann",
@@ -302,7 +307,7 @@ fn a_training_run_has_one_version() {
         }
     };
 
-    let mut state = State::default();
+    let mut state = NamespaceState::default();
     assert_eq!(apply(&mut state, "ann", vec![of(1, 7)]), None);
     assert!(
         apply(&mut state, "ann", vec![of(2, 7)])

@@ -4,7 +4,7 @@
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::registry::blob::measure;
-use crate::registry::fold::{Record, State};
+use crate::registry::fold::{NamespaceState, Record};
 use crate::registry::log::{Checkpoint, Log};
 use crate::registry::manifest::{MANIFEST_BYTES_MAX, MANIFEST_PATH, MODEL_PATH, Manifest};
 use std::collections::BTreeSet;
@@ -60,7 +60,7 @@ impl Cache {
 
     /// Returns the state that was last kept; `None` if there is no readable one. A
     /// `strict` state was folded from the first entry.
-    pub(super) fn state(&self, strict: bool) -> Option<State> {
+    pub(super) fn state(&self, strict: bool) -> Option<NamespaceState> {
         let bytes = fs::read(self.root.join(state_file(strict))).ok()?;
         let read = Checkpoint::read(&bytes, "the cached state");
         read.inspect_err(|error| tracing::warn!(%error, "cached state is unreadable; starting with an empty cache"))
@@ -68,7 +68,7 @@ impl Cache {
     }
 
     /// Keeps a state: writes a temporary file, syncs and renames it.
-    pub(super) fn keep(&self, state: &State, strict: bool) -> Result<()> {
+    pub(super) fn keep(&self, state: &NamespaceState, strict: bool) -> Result<()> {
         use io::Write;
         let put = || -> io::Result<()> {
             let mut staged = tempfile::NamedTempFile::new_in(&self.root)?;

@@ -6,7 +6,7 @@ mod tests;
 
 use crate::core::model::{Alias, ModelName, Version};
 use crate::registry::catalog::Pointers;
-use crate::registry::fold::{Model, Record, State};
+use crate::registry::fold::{NamespaceState, Record, RegisteredModel};
 use crate::registry::sign::{Policy, Trust};
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ pub(super) struct Approvers<'t> {
 impl<'t> Approvers<'t> {
     /// Reads what is required.
     pub(super) fn of(
-        state: &State,
+        state: &NamespaceState,
         own: u32,
         trust: &'t Trust,
         admitted: &'t BTreeSet<(ModelName, Version)>,
@@ -69,7 +69,7 @@ impl<'t> Approvers<'t> {
 /// does not accept it.
 pub(super) fn pointers(
     name: &ModelName,
-    model: &Model,
+    model: &RegisteredModel,
     warm: Option<Version>,
     approvers: &Approvers<'_>,
 ) -> (Pointers, Option<Version>) {

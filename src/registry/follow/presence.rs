@@ -14,7 +14,7 @@ impl Follower {
     /// intervals. A failure is ignored, and a store whose log is refused is not
     /// written to.
     pub(crate) fn publish(&mut self, now: Instant) {
-        let standing = self.standing();
+        let standing = self.status();
         if standing.refused.is_some() {
             return;
         }

@@ -66,7 +66,7 @@ impl Followed {
     }
 
     fn follow_with(&self, now: Instant, signatures: Policy, approvals: u32) -> Result<Follower> {
-        let options = Options {
+        let options = FollowOptions {
             settings: Registry {
                 previous_warm: Duration::from_secs(60),
                 signatures,
@@ -94,8 +94,8 @@ fn previous_is_wanted_while_it_is_kept_warm_and_a_retired_version_stays_listed()
     let mut follower = followed.follow(start).expect("follows");
     assert_eq!(wanted(&mut follower, start), [1]);
     followed.push(2.0);
-    assert_eq!(follower.look(start, true), Look::New);
-    assert_eq!(follower.look(start, true), Look::Same);
+    assert_eq!(follower.poll(start, true), LogLook::New);
+    assert_eq!(follower.poll(start, true), LogLook::Same);
     assert_eq!(
         wanted(&mut follower, start + Duration::from_secs(59)),
         [1, 2]
@@ -105,7 +105,7 @@ fn previous_is_wanted_while_it_is_kept_warm_and_a_retired_version_stays_listed()
     // nothing needs it.
     let listed = |follower: &mut Follower| follower.scan(start).models["m"].versions.len();
     followed.by(async |operator| drop(operator.retire(&name("m"), "1").await.expect("retired")));
-    follower.look(start, true);
+    follower.poll(start, true);
     assert_eq!(
         (listed(&mut follower), wanted(&mut follower, start)),
         (2, vec![2])
@@ -160,16 +160,16 @@ fn the_last_entry_is_checked_at_intervals() {
     )
     .expect("removed");
 
-    let looks: Vec<Look> = (0..RECHECK).map(|_| follower.look(now, false)).collect();
+    let looks: Vec<LogLook> = (0..RECHECK).map(|_| follower.poll(now, false)).collect();
     assert_eq!(
-        looks.iter().filter(|l| **l == Look::Failed).count(),
+        looks.iter().filter(|l| **l == LogLook::Failed).count(),
         1,
         "{looks:?}"
     );
 
     assert!(
         follower
-            .standing()
+            .status()
             .refused
             .is_some_and(|why| why.contains("is gone"))
     );
@@ -177,13 +177,13 @@ fn the_last_entry_is_checked_at_intervals() {
     assert!(
         followed
             .follow(now)
-            .is_ok_and(|again| again.standing().refused.is_some()),
+            .is_ok_and(|again| again.status().refused.is_some()),
         "it continues from its cache"
     );
 
     std::fs::remove_dir_all(&followed.cache).expect("removed");
     let fresh = followed.follow(now).expect("an empty log can be followed");
-    assert_eq!(fresh.standing(), Standing::default());
+    assert_eq!(fresh.status(), Standing::default());
 }
 
 #[test]
@@ -194,14 +194,14 @@ fn entries_before_a_malformed_one_are_applied() {
     followed.push(2.0);
     let log = followed._folder.path().join("store/ns/n/log");
     std::fs::write(log.join("00000000000000000003.json"), "torn").expect("written");
-    assert_eq!(follower.look(now, true), Look::Failed);
+    assert_eq!(follower.poll(now, true), LogLook::Failed);
     assert_eq!(
-        (follower.standing().seq, wanted(&mut follower, now)),
+        (follower.status().seq, wanted(&mut follower, now)),
         (2, vec![1, 2])
     );
     assert!(
         follower
-            .standing()
+            .status()
             .refused
             .is_some_and(|why| why.contains("entry 3 is malformed"))
     );
@@ -267,9 +267,9 @@ fn a_server_may_require_approvals_that_the_namespace_does_not() {
 
 #[test]
 fn an_unreadable_trust_file_unloads_nothing() {
-    use crate::registry::sign::Key;
+    use crate::registry::sign::PrivateKey;
     let followed = Followed::new();
-    let (key, file) = Key::generate().expect("a key");
+    let (key, file) = PrivateKey::generate().expect("a key");
     let folder = followed._folder.path();
     std::fs::write(folder.join("key"), file).expect("written");
     let mut trust = Trust {
@@ -282,7 +282,7 @@ fn an_unreadable_trust_file_unloads_nothing() {
     trust.write(&path).expect("written");
     followed.by(async |_| {
         let bob = Operator {
-            key: Some(Key::read(&folder.join("key")).expect("a key")),
+            key: Some(PrivateKey::read(&folder.join("key")).expect("a key")),
             ..operator(&followed.log, "bob")
         };
         bob.judge(&name("m"), "1", true).await.expect("approved");
@@ -317,12 +317,12 @@ fn an_unreadable_trust_file_unloads_nothing() {
     followed.push(2.0);
     followed.by(async |_| {
         let bob = Operator {
-            key: Some(Key::read(&folder.join("key")).expect("a key")),
+            key: Some(PrivateKey::read(&folder.join("key")).expect("a key")),
             ..operator(&followed.log, "bob")
         };
         bob.judge(&name("m"), "2", true).await.expect("approved");
     });
 
-    follower.look(now, true);
+    follower.poll(now, true);
     assert_eq!(champion(&mut follower), Some(version(1)));
 }

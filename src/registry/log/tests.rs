@@ -4,18 +4,18 @@
 use super::*;
 use crate::core::hash::Digest;
 use crate::core::model::{Alias, ModelName, Version};
-use crate::registry::commands::conformance::{self, Scale};
+use crate::registry::commands::conformance::{self, SuiteSize};
 use crate::registry::entry::Op;
 use crate::registry::sign;
 use crate::storage::store::faulty::{Fault, Faulty};
 use std::sync::Arc;
 
 #[test]
-fn the_suite_holds_in_memory() {
+fn the_conformance_suite_passes_in_memory() {
     conformance::run(
         "memory://",
         &[],
-        Scale {
+        SuiteSize {
             writers: 8,
             commits: 100,
             blob_bytes: 20 << 20,
@@ -24,12 +24,12 @@ fn the_suite_holds_in_memory() {
 }
 
 #[test]
-fn the_suite_holds_in_a_directory() {
+fn the_conformance_suite_passes_in_a_directory() {
     let folder = tempfile::tempdir().expect("a folder");
     conformance::run(
         folder.path().to_str().expect("text"),
         &[],
-        Scale {
+        SuiteSize {
             writers: 8,
             commits: 100,
             blob_bytes: 20 << 20,
@@ -44,7 +44,7 @@ fn author() -> Author {
     }
 }
 
-fn add(state: &State) -> Result<Change> {
+fn add(state: &NamespaceState) -> Result<Change> {
     let model = ModelName::parse("m")?;
     let last = state
         .models
@@ -75,14 +75,14 @@ fn faulty() -> (Arc<Faulty>, Log) {
 async fn commit_through(faults: &[Fault]) -> Result<u64, String> {
     let (store, log) = faulty();
     let first = log
-        .commit(State::default(), &author(), None, &add)
+        .commit(NamespaceState::default(), &author(), None, &add)
         .await
         .expect("no fault yet");
     store.plan(faults);
 
     let second = log.commit(first.state, &author(), None, &add).await;
     assert!(store.is_through(), "{faults:?}");
-    let mut whole = State::default();
+    let mut whole = NamespaceState::default();
     log.catch_up(&mut whole).await.expect("the chain holds");
     assert!(whole.void.is_empty());
     match second {
@@ -126,7 +126,7 @@ async fn a_lost_response_is_resolved_by_reading_back() {
 async fn a_stale_read_of_another_writers_entry_is_caught_by_the_create() {
     let (store, log) = faulty();
     let first = log
-        .commit(State::default(), &author(), None, &add)
+        .commit(NamespaceState::default(), &author(), None, &add)
         .await
         .expect("committed")
         .state;
@@ -146,7 +146,7 @@ async fn a_stale_read_of_another_writers_entry_is_caught_by_the_create() {
 async fn a_change_whose_conditions_no_longer_hold_is_refused_and_not_written() {
     let (_, log) = faulty();
     let state = log
-        .commit(State::default(), &author(), None, &add)
+        .commit(NamespaceState::default(), &author(), None, &add)
         .await
         .expect("committed")
         .state;
@@ -218,7 +218,7 @@ async fn a_change_whose_conditions_no_longer_hold_is_refused_and_not_written() {
 async fn a_fork_a_gap_and_a_future_format_are_refused() {
     let (_, log) = faulty();
     let mut state = log
-        .commit(State::default(), &author(), None, &add)
+        .commit(NamespaceState::default(), &author(), None, &add)
         .await
         .expect("committed")
         .state;
@@ -280,7 +280,7 @@ async fn a_fork_a_gap_and_a_future_format_are_refused() {
 #[tokio::test]
 async fn a_damaged_forged_or_missing_checkpoint_is_skipped() {
     let (_, log) = faulty();
-    let mut state = State::default();
+    let mut state = NamespaceState::default();
     for _ in 0..CHECKPOINT_EVERY + 3 {
         state = log
             .commit(state, &author(), None, &add)
@@ -318,12 +318,12 @@ async fn a_damaged_forged_or_missing_checkpoint_is_skipped() {
 #[tokio::test]
 async fn an_entry_that_another_key_signed_is_refused() {
     let (ann, eve) = (
-        sign::Key::generate().expect("a key").0,
-        sign::Key::generate().expect("a key").0,
+        sign::PrivateKey::generate().expect("a key").0,
+        sign::PrivateKey::generate().expect("a key").0,
     );
     let (_, log) = faulty();
     let state = log
-        .commit(State::default(), &author(), Some(&ann), &add)
+        .commit(NamespaceState::default(), &author(), Some(&ann), &add)
         .await
         .expect("committed")
         .state;
@@ -369,11 +369,11 @@ async fn two_operators_who_roll_back_the_same_champion_roll_back_once() {
 #[tokio::test]
 async fn a_collection_between_upload_and_commit_makes_the_push_upload_again() {
     use crate::registry::commands::conformance::{operator, push};
-    use crate::registry::commands::gc::Rules;
+    use crate::registry::commands::gc::GcRules;
     use std::time::Duration;
     let (_, log) = faulty();
     let (ann, sweeper) = (operator(&log, "ann"), operator(&log, "gc"));
-    let now = Rules {
+    let now = GcRules {
         grace: Duration::ZERO,
         retain: Duration::ZERO,
         dry_run: false,

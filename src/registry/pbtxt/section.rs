@@ -2,12 +2,12 @@
 //! the right type, and given once unless it may repeat. Knows no field by name;
 //! `pbtxt.rs` lists them.
 
-use super::syntax::{Field, Value};
+use super::syntax::{FieldValue, NamedField};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 
 /// Refuses a field, naming it and its line.
-pub(super) fn refuse<T>(field: &Field, why: impl std::fmt::Display) -> Result<T> {
+pub(super) fn refuse<T>(field: &NamedField, why: impl std::fmt::Display) -> Result<T> {
     Err(Error::invalid(format!(
         "line {}: field '{}' {why}",
         field.line,
@@ -16,7 +16,7 @@ pub(super) fn refuse<T>(field: &Field, why: impl std::fmt::Display) -> Result<T>
 }
 
 /// Refuses a field that this server does not support.
-pub(super) fn unsupported<T>(field: &Field) -> Result<T> {
+pub(super) fn unsupported<T>(field: &NamedField) -> Result<T> {
     refuse(
         field,
         "is not supported, and ignoring it would change the model's answers; remove it to serve the model without it",
@@ -24,7 +24,7 @@ pub(super) fn unsupported<T>(field: &Field) -> Result<T> {
 }
 
 /// Refuses a field that is given twice, unless `repeatable` lists it.
-pub(super) fn once<'a>(fields: &'a [Field], repeatable: &[&str]) -> Result<&'a [Field]> {
+pub(super) fn once<'a>(fields: &'a [NamedField], repeatable: &[&str]) -> Result<&'a [NamedField]> {
     let mut seen = std::collections::HashSet::new();
     for field in fields
         .iter()
@@ -55,11 +55,11 @@ macro_rules! bounded_integers {
 }
 bounded_integers!(u32, u64, usize, i64);
 
-impl Field {
+impl NamedField {
     /// The string.
     pub(super) fn text(&self) -> Result<&str> {
         match &self.value {
-            Value::Str(text) => Ok(text),
+            FieldValue::Str(text) => Ok(text),
             _ => refuse(self, "must be a string in quotes"),
         }
     }
@@ -67,7 +67,7 @@ impl Field {
     /// The bare word.
     pub(super) fn word(&self) -> Result<&str> {
         match &self.value {
-            Value::Ident(word) => Ok(word),
+            FieldValue::Ident(word) => Ok(word),
             _ => refuse(self, "must be a bare word such as KIND_CPU"),
         }
     }
@@ -75,10 +75,12 @@ impl Field {
     /// `true` or `false`.
     pub(super) fn flag(&self) -> Result<bool> {
         match &self.value {
-            Value::Ident(word) if matches!(word.as_str(), "true" | "True" | "t") => Ok(true),
-            Value::Ident(word) if matches!(word.as_str(), "false" | "False" | "f") => Ok(false),
-            Value::Num(number) if number == "1" => Ok(true),
-            Value::Num(number) if number == "0" => Ok(false),
+            FieldValue::Ident(word) if matches!(word.as_str(), "true" | "True" | "t") => Ok(true),
+            FieldValue::Ident(word) if matches!(word.as_str(), "false" | "False" | "f") => {
+                Ok(false)
+            }
+            FieldValue::Num(number) if number == "1" => Ok(true),
+            FieldValue::Num(number) if number == "0" => Ok(false),
             _ => refuse(self, "must be true or false"),
         }
     }
@@ -93,9 +95,9 @@ impl Field {
         self.values().iter().map(|v| self.as_number(v)).collect()
     }
 
-    fn as_number<N: BoundedInteger>(&self, value: &Value) -> Result<N> {
+    fn as_number<N: BoundedInteger>(&self, value: &FieldValue) -> Result<N> {
         match value {
-            Value::Num(number) => number.parse().or_else(|_| {
+            FieldValue::Num(number) => number.parse().or_else(|_| {
                 let accepted = N::range();
                 refuse(self, format!("must be {accepted}, got {}", short(number)))
             }),
@@ -104,25 +106,25 @@ impl Field {
     }
 
     /// The fields of the message, none twice.
-    pub(super) fn message(&self) -> Result<&[Field]> {
+    pub(super) fn message(&self) -> Result<&[NamedField]> {
         match &self.value {
-            Value::Message(fields) => once(fields, &[]),
+            FieldValue::Message(fields) => once(fields, &[]),
             _ => refuse(self, "must be a message in braces"),
         }
     }
 
     /// The messages, one or a list in brackets; `repeatable` as in [`once`].
-    pub(super) fn messages(&self, repeatable: &[&str]) -> Result<Vec<&[Field]>> {
+    pub(super) fn messages(&self, repeatable: &[&str]) -> Result<Vec<&[NamedField]>> {
         let messages = self.values().iter().map(|value| match value {
-            Value::Message(fields) => once(fields, repeatable),
+            FieldValue::Message(fields) => once(fields, repeatable),
             _ => refuse(self, "must be a message in braces"),
         });
         messages.collect()
     }
 
-    fn values(&self) -> &[Value] {
+    fn values(&self) -> &[FieldValue] {
         match &self.value {
-            Value::List(values) => values,
+            FieldValue::List(values) => values,
             single => std::slice::from_ref(single),
         }
     }

@@ -11,15 +11,15 @@ pub(crate) const DEPTH_MAX: usize = 32;
 
 /// A named value.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Field {
+pub(crate) struct NamedField {
     pub name: String,
     pub line: usize,
-    pub value: Value,
+    pub value: FieldValue,
 }
 
 /// What a field holds.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
+pub(crate) enum FieldValue {
     /// A quoted string, unescaped.
     Str(String),
     /// A number as it was written.
@@ -27,14 +27,14 @@ pub(crate) enum Value {
     /// A bare word: `true`, or the name of an enumeration's member.
     Ident(String),
     /// Fields, in order.
-    Message(Vec<Field>),
+    Message(Vec<NamedField>),
     /// Values between brackets.
-    List(Vec<Value>),
+    List(Vec<FieldValue>),
 }
 
 /// Reads a whole text. Refuses a text over a limit or not in text format, naming
 /// the line.
-pub(crate) fn parse(text: &str) -> Result<Vec<Field>> {
+pub(crate) fn parse(text: &str) -> Result<Vec<NamedField>> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(Error::invalid(format!(
             "the file has {} bytes; the limit is {TEXT_BYTES_MAX}",
@@ -103,7 +103,7 @@ impl Parser<'_> {
     }
 
     /// Reads fields up to a closing mark or the end.
-    fn fields(&mut self) -> Result<Vec<Field>> {
+    fn fields(&mut self) -> Result<Vec<NamedField>> {
         let mut fields = Vec::new();
         while let (line, Token::Word(name)) = &self.next {
             let (line, name) = (*line, name.clone());
@@ -113,7 +113,7 @@ impl Parser<'_> {
             if !colon && !opens {
                 return Err(self.unexpected("':' or '{'"));
             }
-            fields.push(Field {
+            fields.push(NamedField {
                 name,
                 line,
                 value: self.value()?,
@@ -124,7 +124,7 @@ impl Parser<'_> {
         Ok(fields)
     }
 
-    fn value(&mut self) -> Result<Value> {
+    fn value(&mut self) -> Result<FieldValue> {
         self.depth += 1;
         if self.depth > DEPTH_MAX {
             return Err(Error::invalid(format!(
@@ -140,12 +140,12 @@ impl Parser<'_> {
             Token::Mark(_) | Token::End => return Err(self.unexpected("a value")),
             Token::Str(_) => self.string()?,
             Token::Word(word) => {
-                let word = Value::Ident(word.clone());
+                let word = FieldValue::Ident(word.clone());
                 self.advance()?;
                 word
             }
             Token::Num(number) => {
-                let number = Value::Num(number.clone());
+                let number = FieldValue::Num(number.clone());
                 self.advance()?;
                 number
             }
@@ -155,26 +155,26 @@ impl Parser<'_> {
         Ok(value)
     }
 
-    fn message(&mut self, close: char) -> Result<Value> {
+    fn message(&mut self, close: char) -> Result<FieldValue> {
         self.advance()?;
         let fields = self.fields()?;
         if self.skip(&[close])? {
-            Ok(Value::Message(fields))
+            Ok(FieldValue::Message(fields))
         } else {
             Err(self.unexpected(&format!("'{close}'")))
         }
     }
 
-    fn list(&mut self) -> Result<Value> {
+    fn list(&mut self) -> Result<FieldValue> {
         self.advance()?;
         let mut values = Vec::new();
         if self.skip(&[']'])? {
-            return Ok(Value::List(values));
+            return Ok(FieldValue::List(values));
         }
         loop {
             values.push(self.value()?);
             if self.skip(&[']'])? {
-                return Ok(Value::List(values));
+                return Ok(FieldValue::List(values));
             }
             if !self.skip(&[','])? {
                 return Err(self.unexpected("',' or ']'"));
@@ -183,13 +183,13 @@ impl Parser<'_> {
     }
 
     /// Adjacent strings are concatenated.
-    fn string(&mut self) -> Result<Value> {
+    fn string(&mut self) -> Result<FieldValue> {
         let mut whole = String::new();
         while let Token::Str(part) = &self.next.1 {
             whole.push_str(part);
             self.advance()?;
         }
-        Ok(Value::Str(whole))
+        Ok(FieldValue::Str(whole))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The settings of a `config.pbtxt`, and the errors.
 
-use super::syntax::{Value, parse};
+use super::syntax::{FieldValue, parse};
 use super::*;
 
 fn read(text: &str) -> Result<ModelConfig> {
@@ -22,7 +22,7 @@ fn refuse(text: &str, needle: &str) {
 }
 
 #[test]
-fn whole_configuration_is_read() {
+fn a_full_config_pbtxt_is_read() {
     let config = accept(
         r#"# A comment.
         name: "digits" platform: "onnxruntime_onnx"; backend: 'onnxruntime'
@@ -256,7 +256,7 @@ fn nesting_and_size_are_limited() {
 }
 
 #[test]
-fn every_prefix_of_a_text_is_answered() {
+fn truncated_texts_never_panic() {
     let text =
         "name: \"dig\\n\" 'x' # c\ninput [ { dims: [ -1, 0x10 ] }, < a: b > ] k { v: 1.5e3; }";
     for end in 0..text.len() {
@@ -264,6 +264,6 @@ fn every_prefix_of_a_text_is_answered() {
     }
 
     let fields = parse(text).expect("sound");
-    assert_eq!(fields[0].value, Value::Str("dig\nx".to_owned()));
+    assert_eq!(fields[0].value, FieldValue::Str("dig\nx".to_owned()));
     assert_eq!((fields[1].line, fields.len()), (2, 3));
 }

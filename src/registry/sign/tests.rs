@@ -11,10 +11,10 @@ fn vouched(trust: &Trust, signatures: &[Signed], bytes: &[u8]) -> Result<usize, 
 #[test]
 fn a_signature_counts_only_over_its_own_bytes_by_a_trusted_key_that_is_not_revoked() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (key, file) = Key::generate().expect("a key");
+    let (key, file) = PrivateKey::generate().expect("a key");
     let path = folder.path().join("key");
     std::fs::write(&path, file).expect("written");
-    let again = Key::read(&path).expect("read back");
+    let again = PrivateKey::read(&path).expect("read back");
     assert_eq!(again.public(), key.public());
     let model = ModelName::parse("m").expect("legal");
     let digest = crate::core::hash::Digest::of(b"x");
@@ -45,7 +45,7 @@ fn a_signature_counts_only_over_its_own_bytes_by_a_trusted_key_that_is_not_revok
         );
     }
 
-    let (stranger, _) = Key::generate().expect("a key");
+    let (stranger, _) = PrivateKey::generate().expect("a key");
     let forged = Signed {
         key: key.public(),
         ..stranger.sign(&bytes)
@@ -80,7 +80,7 @@ fn an_invalid_key_is_refused() {
         "ortus-private-key-1\nAAAA\n",
     ] {
         std::fs::write(&path, text).expect("written");
-        assert!(Key::read(&path).is_err(), "{text:?}");
+        assert!(PrivateKey::read(&path).is_err(), "{text:?}");
     }
 
     for key in ["", "ed25519:", "ed25519:AAAA", "rsa:AAAA"] {

@@ -10,8 +10,8 @@ fn shell(script: &str) -> Command {
     command
 }
 
-fn ask(script: &str, timeout: Duration, input: &[&[u8]]) -> Answer {
-    let request = Request {
+fn ask(script: &str, timeout: Duration, input: &[&[u8]]) -> ChildAnswer {
+    let request = ChildRequest {
         input,
         timeout,
         answer_bytes_max: 4,

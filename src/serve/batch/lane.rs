@@ -1,10 +1,10 @@
 //! Takes a batch, gathers its inputs, runs it, scatters the outputs and replies: on the lane's own
 //! thread or, for very fast models, on the I/O thread of the request.
 
-use super::policy::{self, Decision, Limits};
-use super::queue::Entry;
-use super::watch::{End, Watch};
-use super::{Done, Job, Shared, State};
+use super::policy::{self, BatchLimits, LaneDecision};
+use super::queue::QueuedRequest;
+use super::watch::{RunEnd, RunWatch};
+use super::{BatchJob, BatcherShared, BatcherState, Done};
 use crate::core::error::{Error, Result};
 use crate::core::request::Timing;
 use crate::core::tensor::batch::{Stack, split};
@@ -21,7 +21,7 @@ pub(super) struct Slot {
     /// Locked while a batch runs; empty after the lane has ended.
     pub(super) lane: Mutex<Option<Lane>>,
     /// Shared with the lane, and readable while a batch runs.
-    pub(super) watch: Arc<Watch>,
+    pub(super) watch: Arc<RunWatch>,
     /// Whether its run hangs and no new lane replaces it.
     pub(super) is_stuck: AtomicBool,
 }
@@ -29,7 +29,7 @@ pub(super) struct Slot {
 impl Slot {
     /// Starts with empty buffers.
     pub(super) fn new(session: Box<dyn Session>) -> Self {
-        let watch = Arc::new(Watch::new(Instant::now(), session.terminator()));
+        let watch = Arc::new(RunWatch::new(Instant::now(), session.terminator()));
         let lane = Lane {
             session,
             stacks: Vec::new(),
@@ -47,7 +47,7 @@ impl Slot {
 
 /// Serves slot `at` until the batcher is dropped and the queue is empty; then frees its session.
 /// Ends at once if the lane was replaced during a run.
-pub(super) fn serve(shared: &Shared, at: usize) {
+pub(super) fn serve(shared: &BatcherShared, at: usize) {
     while let Some(batch) = take(shared) {
         if run_at(shared, at, batch) == Next::End {
             return;
@@ -69,7 +69,7 @@ enum Next {
 const SLOT_WAIT: Duration = Duration::from_millis(100);
 
 /// Runs a batch in slot `at`.
-fn run_at(shared: &Shared, at: usize, batch: Vec<Entry<Job>>) -> Next {
+fn run_at(shared: &BatcherShared, at: usize, batch: Vec<QueuedRequest<BatchJob>>) -> Next {
     loop {
         let slot = shared.slot(at);
         let Some(mut held) = slot.lane.try_lock_for(SLOT_WAIT) else {
@@ -94,7 +94,7 @@ fn run_at(shared: &Shared, at: usize, batch: Vec<Entry<Job>>) -> Next {
     }
 }
 
-fn refuse(batch: Vec<Entry<Job>>, error: &Error) {
+fn refuse(batch: Vec<QueuedRequest<BatchJob>>, error: &Error) {
     for entry in batch {
         // The request may have been cancelled.
         let _ = entry
@@ -115,7 +115,7 @@ pub(super) const SLOW_IN_PLACE_MAX: u32 = 3;
 
 /// Runs queued requests on the caller's thread, in a session that no lane uses. Wakes a lane for
 /// the rest.
-pub(super) fn run_in_place(shared: &Shared) {
+pub(super) fn run_in_place(shared: &BatcherShared) {
     let slots = shared.slots.load_full();
     for (at, slot) in slots.iter().enumerate() {
         let Some(mut held) = slot.lane.try_lock() else {
@@ -141,7 +141,7 @@ pub(super) fn run_in_place(shared: &Shared) {
 }
 
 /// Counts consecutive long runs in place. Too many of them end runs in place.
-pub(super) fn judge(shared: &Shared, took: Duration) {
+pub(super) fn judge(shared: &BatcherShared, took: Duration) {
     let slow = &shared.slow_in_place;
     let before = slow.load(Ordering::Relaxed);
     if took >= IN_PLACE_LONG {
@@ -159,14 +159,14 @@ pub(super) fn judge(shared: &Shared, took: Duration) {
 }
 
 /// What a free lane finds in the queue.
-enum Step {
-    Run(Vec<Entry<Job>>),
+enum LaneStep {
+    Run(Vec<QueuedRequest<BatchJob>>),
     Wait(Instant),
     Empty,
 }
 
 /// Refuses requests whose deadline has passed, and takes the next batch from the queue.
-fn next(shared: &Shared, state: &mut State) -> Step {
+fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep {
     let options = &shared.options;
     let rows_max = if options.batched {
         options.batch_rows_max
@@ -174,7 +174,7 @@ fn next(shared: &Shared, state: &mut State) -> Step {
         1
     };
 
-    let limits = Limits {
+    let limits = BatchLimits {
         rows_max,
         delay: options.batch_delay,
     };
@@ -194,35 +194,35 @@ fn next(shared: &Shared, state: &mut State) -> Step {
     });
 
     match decision {
-        Some((Decision::Run(count), class)) => {
+        Some((LaneDecision::Run(count), class)) => {
             let batch = state.queue.take(&class, count);
             shared.metrics.queue_rows.set(state.queue.rows() as i64);
-            Step::Run(batch)
+            LaneStep::Run(batch)
         }
-        Some((Decision::WaitUntil(then), _)) => Step::Wait(then),
-        None => Step::Empty,
+        Some((LaneDecision::WaitUntil(then), _)) => LaneStep::Wait(then),
+        None => LaneStep::Empty,
     }
 }
 
 /// Waits for the next batch; `None` ends the lane.
-fn take(shared: &Shared) -> Option<Vec<Entry<Job>>> {
+fn take(shared: &BatcherShared) -> Option<Vec<QueuedRequest<BatchJob>>> {
     let mut state = shared.state.lock();
     loop {
         match next(shared, &mut state) {
-            Step::Run(batch) => {
+            LaneStep::Run(batch) => {
                 // Another lane takes the remaining requests.
                 if state.queue.rows() > 0 && state.idle_lanes > 0 {
                     shared.wake.notify_one();
                 }
                 return Some(batch);
             }
-            Step::Empty if state.closed => return None,
-            Step::Wait(then) => {
+            LaneStep::Empty if state.closed => return None,
+            LaneStep::Wait(then) => {
                 state.idle_lanes += 1;
                 shared.wake.wait_until(&mut state, then);
                 state.idle_lanes -= 1;
             }
-            Step::Empty => {
+            LaneStep::Empty => {
                 state.idle_lanes += 1;
                 shared.wake.wait(&mut state);
                 state.idle_lanes -= 1;
@@ -235,7 +235,7 @@ fn take(shared: &Shared) -> Option<Vec<Entry<Job>>> {
 pub(super) struct Lane {
     session: Box<dyn Session>,
     stacks: Vec<Stack>,
-    watch: Arc<Watch>,
+    watch: Arc<RunWatch>,
     /// Whether a run ended after its lane was found hung.
     was_hung: bool,
 }
@@ -249,17 +249,17 @@ struct Ran {
 
 impl Lane {
     /// Runs queued requests, up to a number of batches. Returns whether the queue is empty.
-    fn run_a_few(&mut self, shared: &Shared) -> bool {
+    fn run_a_few(&mut self, shared: &BatcherShared) -> bool {
         for _ in 0..IN_PLACE_MAX {
             let step = next(shared, &mut shared.state.lock());
             match step {
-                Step::Run(batch) => {
+                LaneStep::Run(batch) => {
                     let start = Instant::now();
                     self.run_safely(shared, batch);
                     judge(shared, start.elapsed());
                 }
-                Step::Empty => return true,
-                Step::Wait(_) => return false,
+                LaneStep::Empty => return true,
+                LaneStep::Wait(_) => return false,
             }
             if self.was_hung {
                 return false;
@@ -270,12 +270,12 @@ impl Lane {
     }
 
     /// Tells whether another lane took this one's place while its run hung.
-    fn is_replaced(&mut self, shared: &Shared, at: usize, slot: &Arc<Slot>) -> bool {
+    fn is_replaced(&mut self, shared: &BatcherShared, at: usize, slot: &Arc<Slot>) -> bool {
         std::mem::take(&mut self.was_hung) && is_replaced(shared, at, slot)
     }
 
     /// Runs a batch. If it panics, its requests fail, and the lane goes on with the next batch.
-    fn run_safely(&mut self, shared: &Shared, batch: Vec<Entry<Job>>) {
+    fn run_safely(&mut self, shared: &BatcherShared, batch: Vec<QueuedRequest<BatchJob>>) {
         if catch_unwind(AssertUnwindSafe(|| self.run(shared, batch))).is_err() {
             self.end_run();
             tracing::error!(servable = shared.name, "a run panicked; its batch failed");
@@ -285,12 +285,12 @@ impl Lane {
     /// Notes that a run ended. Returns whether it was terminated.
     fn end_run(&mut self) -> bool {
         let end = self.watch.end();
-        self.was_hung |= end == End::Hung;
-        end != End::InTime
+        self.was_hung |= end == RunEnd::Hung;
+        end != RunEnd::InTime
     }
 
-    fn run(&mut self, shared: &Shared, batch: Vec<Entry<Job>>) {
-        let jobs: Vec<Job> = batch
+    fn run(&mut self, shared: &BatcherShared, batch: Vec<QueuedRequest<BatchJob>>) {
+        let jobs: Vec<BatchJob> = batch
             .into_iter()
             .map(|e| e.load)
             .filter(|job| !job.reply.is_closed())
@@ -302,7 +302,7 @@ impl Lane {
 
     /// Runs requests together. If the run fails, runs them again in halves, so that only the
     /// request at fault fails.
-    fn run_jobs(&mut self, shared: &Shared, mut jobs: Vec<Job>) {
+    fn run_jobs(&mut self, shared: &BatcherShared, mut jobs: Vec<BatchJob>) {
         let start = Instant::now();
         let deadline = jobs.iter().map(|job| job.deadline.0).max();
         self.watch.begin(deadline.unwrap_or(start));
@@ -333,7 +333,7 @@ impl Lane {
         }
     }
 
-    fn attempt(&mut self, jobs: &[Job], start: Instant) -> Result<Ran> {
+    fn attempt(&mut self, jobs: &[BatchJob], start: Instant) -> Result<Ran> {
         if let [job] = jobs {
             let views: Vec<View<'_>> = job.inputs.iter().map(Tensor::view).collect();
             let outputs = self.session.run(&views)?;
@@ -374,7 +374,7 @@ impl Lane {
     }
 }
 
-fn reply(shared: &Shared, jobs: Vec<Job>, ran: Ran, start: Instant) {
+fn reply(shared: &BatcherShared, jobs: Vec<BatchJob>, ran: Ran, start: Instant) {
     let rows: usize = jobs.iter().map(|job| job.rows).sum();
     let batch = shared.batches.fetch_add(1, Ordering::Relaxed);
     shared.metrics.ran(rows, ran.gather, ran.run);
@@ -393,7 +393,7 @@ fn reply(shared: &Shared, jobs: Vec<Job>, ran: Ran, start: Instant) {
 
 /// Notes that the run of a hung lane ended. Returns whether another lane has
 /// taken its place, so that this one must end.
-fn is_replaced(shared: &Shared, at: usize, slot: &Arc<Slot>) -> bool {
+fn is_replaced(shared: &BatcherShared, at: usize, slot: &Arc<Slot>) -> bool {
     let mut hung = shared.hung.lock();
     hung.count -= 1;
     shared.metrics.lanes_hung.dec();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// A waiting request, as the policy needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Member {
+pub(crate) struct WaitingRequest {
     /// Its rows.
     pub rows: usize,
     /// Its deadline.
@@ -15,7 +15,7 @@ pub(crate) struct Member {
 
 /// The limits of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct BatchLimits {
     /// Most rows.
     pub rows_max: usize,
     /// How long the oldest request may wait for others; zero by default.
@@ -24,7 +24,7 @@ pub(crate) struct Limits {
 
 /// What a free lane does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
+pub(crate) enum LaneDecision {
     /// Run this many requests from the head of the queue.
     Run(usize),
     /// Decide again at this time, or when a request arrives.
@@ -37,17 +37,17 @@ const GAIN_MIN: f64 = 0.97;
 /// Decides for the requests at the head of the queue, which are in order and
 /// not empty.
 pub(crate) fn next(
-    members: &[Member],
+    members: &[WaitingRequest],
     oldest: Instant,
     cost: &Cost,
     now: Instant,
-    limits: &Limits,
-) -> Decision {
+    limits: &BatchLimits,
+) -> LaneDecision {
     let count = fit(members, cost, now, limits);
     let rows: usize = members[..count].iter().map(|m| m.rows).sum();
     let full = rows >= limits.rows_max || count < members.len();
     if full || limits.delay.is_zero() {
-        return Decision::Run(count);
+        return LaneDecision::Run(count);
     }
 
     let tightest = members[..count]
@@ -59,15 +59,15 @@ pub(crate) fn next(
 
     let until = (oldest + limits.delay).min(latest_start);
     if until > now {
-        Decision::WaitUntil(until)
+        LaneDecision::WaitUntil(until)
     } else {
-        Decision::Run(count)
+        LaneDecision::Run(count)
     }
 }
 
 /// Counts how many requests from the head form the batch: those that keep every deadline and the
 /// row limit, and still make a row cheaper. At least one.
-fn fit(members: &[Member], cost: &Cost, now: Instant, limits: &Limits) -> usize {
+fn fit(members: &[WaitingRequest], cost: &Cost, now: Instant, limits: &BatchLimits) -> usize {
     let mut rows = 0;
     let mut tightest = members[0].deadline;
     let mut bucket = 1_usize;

@@ -2,7 +2,7 @@
 //! arrival. Requests whose shapes cannot be merged wait in separate lines. Pure: owns no clock and
 //! no lock.
 
-use super::policy::Member;
+use super::policy::WaitingRequest;
 use crate::core::request::Deadline;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
@@ -23,7 +23,7 @@ pub(crate) struct Rank {
 }
 
 /// One waiting request.
-pub(crate) struct Entry<T> {
+pub(crate) struct QueuedRequest<T> {
     /// Rows that it has in a batch, at least 1.
     pub rows: usize,
     /// When it was pushed.
@@ -34,18 +34,18 @@ pub(crate) struct Entry<T> {
 
 /// The waiting requests of one servable.
 pub(crate) struct Queue<T> {
-    classes: HashMap<Class, BTreeMap<Rank, Entry<T>>>,
+    classes: HashMap<Class, BTreeMap<Rank, QueuedRequest<T>>>,
     rows: usize,
     rows_max: usize,
     arrivals: u64,
 }
 
 /// The head of the class that is served next.
-pub(crate) struct Head<'q> {
+pub(crate) struct QueueHead<'q> {
     /// The class.
     pub class: &'q Class,
     /// Its first requests in order, as many as fit into a batch.
-    pub members: Vec<Member>,
+    pub members: Vec<WaitingRequest>,
     /// The earliest arrival among them.
     pub oldest: Instant,
 }
@@ -72,7 +72,7 @@ impl<T> Queue<T> {
         class: &Class,
         priority: u8,
         deadline: Deadline,
-        entry: Entry<T>,
+        entry: QueuedRequest<T>,
     ) -> Result<Rank, T> {
         if self.rows + entry.rows > self.rows_max {
             return Err(entry.load);
@@ -133,7 +133,7 @@ impl<T> Queue<T> {
     }
 
     /// Returns the head of the class whose first request is the most urgent.
-    pub(crate) fn head(&self, rows_max: usize) -> Option<Head<'_>> {
+    pub(crate) fn head(&self, rows_max: usize) -> Option<QueueHead<'_>> {
         let firsts = self
             .classes
             .iter()
@@ -149,13 +149,13 @@ impl<T> Queue<T> {
             }
             rows += entry.rows;
             oldest = oldest.min(entry.pushed);
-            members.push(Member {
+            members.push(WaitingRequest {
                 rows: entry.rows,
                 deadline: rank.deadline.0,
             });
         }
 
-        Some(Head {
+        Some(QueueHead {
             class,
             members,
             oldest,
@@ -163,11 +163,11 @@ impl<T> Queue<T> {
     }
 
     /// Takes the first `count` requests of a class.
-    pub(crate) fn take(&mut self, class: &Class, count: usize) -> Vec<Entry<T>> {
+    pub(crate) fn take(&mut self, class: &Class, count: usize) -> Vec<QueuedRequest<T>> {
         let Some(line) = self.classes.get_mut(class) else {
             return Vec::new();
         };
-        let taken: Vec<Entry<T>> = std::iter::from_fn(|| line.pop_first())
+        let taken: Vec<QueuedRequest<T>> = std::iter::from_fn(|| line.pop_first())
             .take(count)
             .map(|(_, e)| e)
             .collect();

@@ -16,14 +16,14 @@ const MS: Duration = Duration::from_millis(1);
 
 /// Returns the parts of a batcher with one fake session, and the receiver that resolves when it
 /// ends.
-fn parts(session: FakeSession, options: Options) -> (Parts, oneshot::Receiver<()>) {
+fn parts(session: FakeSession, options: BatchOptions) -> (BatcherParts, oneshot::Receiver<()>) {
     let metrics = Metrics::new().expect("metrics");
     let series = metrics.servable(
         &ModelName::parse("m").expect("legal"),
         Version::new(1).expect("legal"),
     );
     let (ended, end) = oneshot::channel();
-    let parts = Parts {
+    let parts = BatcherParts {
         name: "m:1".to_owned(),
         sessions: vec![Box::new(session)],
         reopen: Box::new(|| Err(Error::internal("this test opens no second session"))),
@@ -35,7 +35,7 @@ fn parts(session: FakeSession, options: Options) -> (Parts, oneshot::Receiver<()
     (parts, end)
 }
 
-fn batcher(script: Script, options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>) {
+fn batcher(script: Script, options: BatchOptions) -> (Batcher, Arc<Mutex<Vec<usize>>>) {
     let runs = Arc::<Mutex<Vec<usize>>>::default();
     let session = FakeSession {
         script,
@@ -49,8 +49,8 @@ fn batcher(script: Script, options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>
     (batcher, runs)
 }
 
-fn options() -> Options {
-    Options {
+fn options() -> BatchOptions {
+    BatchOptions {
         batched: true,
         batch_rows_max: 8,
         queue_rows_max: 16,
@@ -72,7 +72,7 @@ fn submission(values: &[f32], timeout: Duration) -> Submission {
 const LONG: Duration = Duration::from_secs(60);
 
 /// Starts a batcher whose lane makes one run for each token.
-fn gated(options: Options) -> (Batcher, Arc<Mutex<Vec<usize>>>, std::sync::mpsc::Sender<()>) {
+fn gated(options: BatchOptions) -> (Batcher, Arc<Mutex<Vec<usize>>>, std::sync::mpsc::Sender<()>) {
     let (token, tokens) = std::sync::mpsc::channel();
     let (batcher, runs) = batcher(Script::Gate(Arc::new(Mutex::new(tokens))), options);
     (batcher, runs, token)
@@ -131,7 +131,7 @@ async fn only_the_failing_request_of_a_batch_fails() {
 async fn requests_in_place_that_arrive_together_run_in_one_batch_on_the_calling_thread() {
     let (batcher, runs) = batcher(
         Script::Echo,
-        Options {
+        BatchOptions {
             in_place: true,
             ..options()
         },
@@ -153,7 +153,7 @@ async fn requests_in_place_that_arrive_together_run_in_one_batch_on_the_calling_
 async fn requests_in_place_without_a_free_session_go_to_a_lane() {
     let (batcher, _) = batcher(
         Script::Echo,
-        Options {
+        BatchOptions {
             in_place: true,
             ..options()
         },
@@ -176,7 +176,7 @@ async fn requests_in_place_without_a_free_session_go_to_a_lane() {
 fn consecutive_long_runs_in_place_end_runs_in_place() {
     let (batcher, _) = batcher(
         Script::Echo,
-        Options {
+        BatchOptions {
             in_place: true,
             ..options()
         },
@@ -236,7 +236,7 @@ async fn a_late_request_is_refused_without_running() {
 
 #[tokio::test]
 async fn a_full_queue_refuses_at_once() {
-    let small = Options {
+    let small = BatchOptions {
         queue_rows_max: 8,
         ..options()
     };

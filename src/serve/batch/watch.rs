@@ -25,7 +25,7 @@ const HUNG: u64 = u64::MAX;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum RunEnd {
     /// Before it was terminated.
     InTime,
     /// After it was terminated.
@@ -46,7 +46,7 @@ pub(super) enum Finding {
 }
 
 /// The state of the run in one session.
-pub(super) struct Watch {
+pub(super) struct RunWatch {
     /// The moment from which limits are counted.
     zero: Instant,
     /// [`IDLE`] → limit → [`TERMINATED`] → [`HUNG`]; from each back to [`IDLE`].
@@ -58,7 +58,7 @@ pub(super) struct Watch {
     terminator: Option<Arc<dyn Terminate>>,
 }
 
-impl Watch {
+impl RunWatch {
     /// Starts with no run. Limits are instants after `zero`.
     pub(super) fn new(zero: Instant, terminator: Option<Arc<dyn Terminate>>) -> Self {
         Self {
@@ -93,11 +93,11 @@ impl Watch {
     }
 
     /// Notes that the run ended, and allows the next one.
-    pub(super) fn end(&self) -> End {
+    pub(super) fn end(&self) -> RunEnd {
         let end = match self.state.swap(IDLE, Ordering::AcqRel) {
-            TERMINATED => End::Terminated,
-            HUNG => End::Hung,
-            _ => return End::InTime,
+            TERMINATED => RunEnd::Terminated,
+            HUNG => RunEnd::Hung,
+            _ => return RunEnd::InTime,
         };
 
         let mut terminated = self.terminated.lock();
@@ -109,7 +109,7 @@ impl Watch {
     }
 
     /// Checks the run, and terminates it if it passed its limit.
-    pub(super) fn look(&self, now: Instant) -> Finding {
+    pub(super) fn check(&self, now: Instant) -> Finding {
         match self.state.load(Ordering::Acquire) {
             IDLE | HUNG => Finding::Nothing,
             TERMINATED => self.look_for_end(now),

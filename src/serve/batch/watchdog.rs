@@ -8,7 +8,7 @@
 use super::hung::Hung;
 use super::lane::{self, Slot};
 use super::watch::{Finding, HANG_GRACE, RUN_GRACE};
-use super::{Batcher, Shared};
+use super::{Batcher, BatcherShared};
 use crate::core::error::{Error, Result};
 use parking_lot::Mutex;
 use std::convert::Infallible;
@@ -23,18 +23,18 @@ pub(crate) const REPLACEMENTS_MAX: usize = 4;
 /// Interval at which runs are checked.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-type Watched = Arc<Mutex<Vec<Weak<Shared>>>>;
+type WatchedBatchers = Arc<Mutex<Vec<Weak<BatcherShared>>>>;
 
 /// The handle to the watchdog's thread. Dropping it ends the thread.
 pub(crate) struct Watchdog {
-    watched: Watched,
+    watched: WatchedBatchers,
     _end: Sender<Infallible>,
 }
 
 impl Watchdog {
     /// Starts the thread.
     pub(crate) fn start() -> Result<Self> {
-        let watched = Watched::default();
+        let watched = WatchedBatchers::default();
         let (end, ended) = channel();
         let seen = Arc::clone(&watched);
         std::thread::Builder::new()
@@ -51,23 +51,25 @@ impl Watchdog {
     }
 }
 
-fn watch(watched: &Watched, ended: &Receiver<Infallible>) {
+fn watch(watched: &WatchedBatchers, ended: &Receiver<Infallible>) {
     while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
         let now = Instant::now();
         // Locked for a moment only: checking does not wait for a run.
         watched.lock().retain(|batcher| {
             let batcher = batcher.upgrade();
-            batcher.inspect(|shared| look(shared, now)).is_some()
+            batcher
+                .inspect(|shared| check_servable(shared, now))
+                .is_some()
         });
     }
 }
 
 /// Checks every run of one servable.
-pub(super) fn look(shared: &Arc<Shared>, now: Instant) {
+pub(super) fn check_servable(shared: &Arc<BatcherShared>, now: Instant) {
     for (at, slot) in shared.slots.load().iter().enumerate() {
         // Locked first, so that a run that ends now is counted afterwards.
         let mut hung = shared.hung.lock();
-        match slot.watch.look(now) {
+        match slot.watch.check(now) {
             Finding::Nothing => {}
             Finding::Terminated => {
                 shared.metrics.runs_terminated.inc();
@@ -87,7 +89,7 @@ pub(super) fn look(shared: &Arc<Shared>, now: Instant) {
 }
 
 /// Starts a new lane for a hung one, up to the limit.
-fn replace(shared: &Arc<Shared>, at: usize, slot: &Arc<Slot>, hung: &mut Hung) {
+fn replace(shared: &Arc<BatcherShared>, at: usize, slot: &Arc<Slot>, hung: &mut Hung) {
     let is_in_place = slot.watch.is_in_place();
     if is_in_place {
         // An I/O thread serves other clients too: runs in place end for good.
@@ -127,7 +129,7 @@ fn replace(shared: &Arc<Shared>, at: usize, slot: &Arc<Slot>, hung: &mut Hung) {
 }
 
 /// Opens a new session for the slot of a hung lane, and serves it.
-fn serve_instead(shared: &Arc<Shared>, at: usize, slot: &Arc<Slot>) {
+fn serve_instead(shared: &Arc<BatcherShared>, at: usize, slot: &Arc<Slot>) {
     let opened = (shared.reopen)();
 
     let mut hung = shared.hung.lock();
@@ -151,7 +153,7 @@ fn serve_instead(shared: &Arc<Shared>, at: usize, slot: &Arc<Slot>) {
     }
 }
 
-fn give_up(shared: &Shared, slot: &Slot, hung: &mut Hung) {
+fn give_up(shared: &BatcherShared, slot: &Slot, hung: &mut Hung) {
     slot.is_stuck.store(true, Ordering::Relaxed);
     hung.stuck += 1;
     shared.stuck.store(hung.stuck, Ordering::Relaxed);

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::report::State;
+use super::report::ServingState;
 use crate::core::error::{Error, Kind};
 use crate::registry::catalog::Fingerprint;
 use crate::serve::servable::{Drained, Servable};
@@ -15,7 +15,7 @@ pub(super) struct Actual {
     pub files: Fingerprint,
     pub servable: Option<Arc<Servable>>,
     pub drained: Option<Drained>,
-    pub state: State,
+    pub state: ServingState,
     pub warning: Option<String>,
     /// When a refused version is tried again, and how often it was, if the cause may be temporary.
     pub retry: Option<(Instant, u32)>,
@@ -28,7 +28,7 @@ impl Actual {
             files,
             servable: None,
             drained: None,
-            state: State::Settling,
+            state: ServingState::Settling,
             warning: None,
             retry: None,
         }
@@ -41,7 +41,7 @@ impl Actual {
 
     /// Tells whether these files were refused and are not tried again yet.
     pub(super) fn is_refused(&self, now: Instant) -> bool {
-        matches!(self.state, State::Failed(_)) && self.retry.is_none_or(|(at, _)| now < at)
+        matches!(self.state, ServingState::Failed(_)) && self.retry.is_none_or(|(at, _)| now < at)
     }
 
     /// Notes a refusal. If the cause may be temporary (an unreachable store, a busy machine, a key
@@ -58,7 +58,7 @@ impl Actual {
 
         let times = self.retry.map_or(0, |(_, times)| times);
         self.retry = passing.then(|| (now + RETRY_MIN * (1 << times.min(6)), times + 1));
-        self.state = State::Failed(error.message);
+        self.state = ServingState::Failed(error.message);
     }
 }
 

@@ -20,7 +20,7 @@ const DRAIN_WARNING: Duration = Duration::from_secs(30);
 
 impl Loop {
     /// Logs versions that have drained, and those that take too long.
-    pub(super) fn reap(&mut self) {
+    pub(super) fn finish_drains(&mut self) {
         let before = self.draining.len();
         self.draining.retain_mut(|d| {
             let done = !matches!(

@@ -1,22 +1,22 @@
 //! Loads a version: opens its sessions, finds out whether requests may be merged, checks golden
 //! rows and warms up. Blocks; runs on the manager's thread, never on one that serves requests.
 
-use super::{Parts, Settings};
+use super::{ManagerParts, Settings};
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
-use crate::core::model::task::{Kind, Task};
+use crate::core::model::task::{Task, TaskKind};
 use crate::core::model::{Dim, ModelName, Signature, Version};
 use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::observer::Observer;
 use crate::observe::drift::watch;
 use crate::observe::quality::companion::{Companion, Wiring};
-use crate::onnx::batchability::{self, Sample};
-use crate::onnx::first_run::{GoldenRows, Subject};
+use crate::onnx::batchability::{self, SampleInputs};
+use crate::onnx::first_run::{FirstRunSubject, GoldenRows};
 use crate::onnx::golden::Golden;
-use crate::onnx::runtime::{Engine, Session, SessionOptions, Source};
+use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::registry::directory::Loaded;
 use crate::serve::batch::watchdog::Watchdog;
-use crate::serve::batch::{Options, Reopen, cost::Cost};
+use crate::serve::batch::{BatchOptions, Reopen, cost::Cost};
 use crate::serve::servable::{self, Batching, Drained, Servable};
 use crate::serve::settings;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ pub(super) fn subject<'l>(
     loaded: &'l Loaded,
     settings: &'l Settings,
     options: &'l SessionOptions,
-) -> Subject<'l> {
-    Subject {
+) -> FirstRunSubject<'l> {
+    FirstRunSubject {
         digest: loaded.digest,
         bytes: &loaded.bytes,
         external_dir: loaded.external_dir.as_deref(),
@@ -61,7 +61,7 @@ pub(super) struct Loading<'l> {
     pub name: &'l ModelName,
     pub version: Version,
     pub settings: &'l Settings,
-    pub parts: &'l Parts,
+    pub parts: &'l ManagerParts,
     pub watchdog: &'l Watchdog,
 }
 
@@ -75,7 +75,7 @@ impl Loading<'_> {
         let observer = self.watch(&loaded, &signature)?;
         let reopen = self.reopen(&loaded);
 
-        let source = Source {
+        let source = SessionSource {
             bytes: loaded.bytes,
             external_dir: loaded.external_dir,
         };
@@ -115,7 +115,7 @@ impl Loading<'_> {
             && is_limited
             && warm.largest <= IN_PLACE_MAX
             && self.settings.model.batch_delay.is_zero();
-        let parts = servable::Parts {
+        let parts = servable::ServableParts {
             name: self.name.clone(),
             version: self.version,
             digest: loaded.digest,
@@ -136,8 +136,8 @@ impl Loading<'_> {
         Servable::start(parts, self.watchdog)
     }
 
-    fn options(&self, batched: bool, in_place: bool) -> Options {
-        Options {
+    fn options(&self, batched: bool, in_place: bool) -> BatchOptions {
+        BatchOptions {
             batched,
             batch_rows_max: self.settings.model.batch_rows_max as usize,
             queue_rows_max: self.settings.model.queue_rows_max as usize,
@@ -147,7 +147,7 @@ impl Loading<'_> {
         }
     }
 
-    fn open(&self, source: &Source) -> Result<Box<dyn Session>> {
+    fn open(&self, source: &SessionSource) -> Result<Box<dyn Session>> {
         self.parts
             .engine
             .open(source, &self.settings.model.session_options())
@@ -160,7 +160,7 @@ impl Loading<'_> {
         };
         let baseline = loaded.baseline.as_deref().map(Baseline::read).transpose()?;
         let task = Task::find(signature, &loaded.graph.ends, &self.settings.model.wish())?;
-        let subject = watch::Subject {
+        let subject = watch::WatchSubject {
             model: self.name.clone(),
             version: self.version,
             digest: loaded.digest,
@@ -191,7 +191,7 @@ impl Loading<'_> {
                     "the model file changed since the version was loaded; put new files under a new version",
                 ));
             }
-            let source = Source {
+            let source = SessionSource {
                 bytes: bytes.into(),
                 external_dir: external_dir.clone(),
             };
@@ -205,8 +205,8 @@ impl Loading<'_> {
         &self,
         signature: &Signature,
         session: &mut dyn Session,
-    ) -> (Batching, Option<Sample>) {
-        let sample = match Sample::find(signature, session) {
+    ) -> (Batching, Option<SampleInputs>) {
+        let sample = match SampleInputs::find(signature, session) {
             Ok(sample) => sample,
             Err(error) => {
                 let reason = format!("the model refuses generated inputs: {error}");
@@ -253,14 +253,14 @@ fn all_fixed(signature: &Signature) -> bool {
 /// model.
 fn companion(
     loaded: &Loaded,
-    subject: &watch::Subject,
-    wished: Option<Kind>,
+    subject: &watch::WatchSubject,
+    wished: Option<TaskKind>,
     engine: &dyn Engine,
 ) -> Result<Option<Companion>> {
     let Some(bytes) = loaded
         .companion
         .clone()
-        .filter(|_| wished != Some(Kind::Neither))
+        .filter(|_| wished != Some(TaskKind::Neither))
     else {
         return Ok(None);
     };
@@ -273,7 +273,7 @@ fn companion(
     }
 
     let session = engine.open(
-        &Source {
+        &SessionSource {
             bytes,
             external_dir: None,
         },
@@ -294,7 +294,7 @@ struct Warm {
 }
 
 /// Runs every session with batches of 1, 2, 4, … rows up to the largest.
-fn warm(sample: &Sample, sessions: &mut [Box<dyn Session>], rows_max: usize) -> Result<Warm> {
+fn warm(sample: &SampleInputs, sessions: &mut [Box<dyn Session>], rows_max: usize) -> Result<Warm> {
     let mut times = Warm {
         single: Duration::MAX,
         largest: Duration::MAX,

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Known {
+pub(crate) struct KnownVersion {
     /// Its files are complete.
     pub present: bool,
     /// It is loaded and serves.
@@ -29,8 +29,8 @@ pub(crate) enum Action {
 
 /// Decides for one model. A version is unloaded only once everything wanted serves, or at once if
 /// its files are gone.
-pub(crate) fn next(known: &BTreeMap<Version, Known>, policy: &VersionPolicy) -> Action {
-    let usable = |(version, k): (&Version, &Known)| {
+pub(crate) fn next(known: &BTreeMap<Version, KnownVersion>, policy: &VersionPolicy) -> Action {
+    let usable = |(version, k): (&Version, &KnownVersion)| {
         (k.present && (!k.refused || k.serving)).then_some(*version)
     };
     let newest_first = known.iter().rev().filter_map(usable);

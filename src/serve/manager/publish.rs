@@ -2,7 +2,7 @@
 //! reaches requests in no other way.
 
 use super::pointers::Pointing;
-use super::{Actual, Loop, Settings, State};
+use super::{Actual, Loop, ServingState, Settings};
 use crate::core::model::{ModelName, Version};
 use crate::registry::catalog::Pointers;
 use crate::registry::version_policy::VersionPolicy;
@@ -28,9 +28,9 @@ impl Loop {
         for version in wanted.difference(&before) {
             if let Some(actual) = versions
                 .get_mut(version)
-                .filter(|a| matches!(a.state, State::Failed(_)))
+                .filter(|a| matches!(a.state, ServingState::Failed(_)))
             {
-                actual.state = State::Settling;
+                actual.state = ServingState::Settling;
             }
         }
     }

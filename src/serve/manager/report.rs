@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// The state of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum ServingState {
     /// Its files are still being written.
     Settling,
     Loading,
@@ -25,7 +25,7 @@ pub(crate) enum State {
 pub(crate) struct VersionStatus {
     pub name: ModelName,
     pub version: Option<Version>,
-    pub state: State,
+    pub state: ServingState,
     /// A problem of a version that serves.
     pub warning: Option<String>,
 }
@@ -57,7 +57,7 @@ impl Loop {
             let versions = entry.versions.keys().map(|v| VersionStatus {
                 name: name.clone(),
                 version: Some(*v),
-                state: State::Unloaded,
+                state: ServingState::Unloaded,
                 warning: None,
             });
             lines.extend(versions);
@@ -75,12 +75,13 @@ impl Loop {
         let lines = self.models.iter().flat_map(|(name, versions)| {
             versions.iter().map(|(version, actual)| {
                 let drains = |d: &Draining| d.name == *name && d.version == *version;
-                let draining = actual.state == State::Unloaded && self.draining.iter().any(drains);
+                let draining =
+                    actual.state == ServingState::Unloaded && self.draining.iter().any(drains);
                 VersionStatus {
                     name: name.clone(),
                     version: Some(*version),
                     state: if draining {
-                        State::Draining
+                        ServingState::Draining
                     } else {
                         actual.state.clone()
                     },

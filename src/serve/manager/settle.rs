@@ -3,8 +3,8 @@
 use super::actual::Actual;
 use super::drain::Draining;
 use super::load;
-use super::plan::{self, Action, Known};
-use super::{Loop, Settings, State};
+use super::plan::{self, Action, KnownVersion};
+use super::{Loop, ServingState, Settings};
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::observe::metrics::Metrics;
@@ -18,7 +18,7 @@ const CHANGED_IN_PLACE: &str = "its files changed after it was loaded; the loade
 
 impl Loop {
     /// Notes which versions of a model the source has.
-    pub(super) fn see(&mut self, name: &ModelName, entry: Option<&ModelEntry>) {
+    pub(super) fn note_entry(&mut self, name: &ModelName, entry: Option<&ModelEntry>) {
         let versions = self.models.entry(name.clone()).or_default();
         versions.retain(|version, actual| {
             actual.servable.is_some() || entry.is_some_and(|e| e.versions.contains_key(version))
@@ -83,7 +83,7 @@ impl Loop {
         found: &VersionEntry,
         settings: &Settings,
     ) -> Result<(Arc<Servable>, Drained)> {
-        self.set_state(name, version, State::Loading);
+        self.set_state(name, version, ServingState::Loading);
         self.publish_status();
         let start = Instant::now();
         let loaded = self.parts.source.read(name, version, found)?;
@@ -137,7 +137,7 @@ impl Loop {
             Ok((servable, drained)) => {
                 actual.servable = Some(servable);
                 actual.drained = Some(drained);
-                actual.state = State::Ready;
+                actual.state = ServingState::Ready;
                 actual.retry = None;
             }
             Err(error) => {
@@ -153,7 +153,7 @@ impl Loop {
         let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) else {
             return;
         };
-        actual.state = State::Unloaded;
+        actual.state = ServingState::Unloaded;
         if let Some(servable) = actual.servable.take() {
             servable.metrics.ready.set(0);
         }
@@ -173,7 +173,7 @@ impl Loop {
         );
     }
 
-    fn set_state(&mut self, name: &ModelName, version: Version, state: State) {
+    fn set_state(&mut self, name: &ModelName, version: Version, state: ServingState) {
         if let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) {
             actual.state = state;
         }
@@ -185,11 +185,11 @@ fn known(
     versions: &BTreeMap<Version, Actual>,
     entry: Option<&ModelEntry>,
     now: Instant,
-) -> BTreeMap<Version, Known> {
+) -> BTreeMap<Version, KnownVersion> {
     let mut all = BTreeMap::new();
     for (version, actual) in versions {
         let found = entry.and_then(|e| e.versions.get(version));
-        let known = Known {
+        let known = KnownVersion {
             present: found.is_some_and(|f| f.settled || actual.servable.is_some()),
             serving: actual.servable.is_some(),
             refused: actual.is_refused(now),

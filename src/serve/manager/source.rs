@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::time::{Instant, SystemTime};
 
 /// A directory or a registry.
-pub(crate) enum Source {
+pub(crate) enum ModelSource {
     Directory(Directory),
     Registry(Box<Follower>),
 }
@@ -26,7 +26,7 @@ pub(super) struct Moment {
     pub instant: Instant,
 }
 
-impl Source {
+impl ModelSource {
     /// Reads the source; `None` if it cannot be read. `has_news` says that a change is known, so
     /// that a registry is read at once.
     pub(super) fn scan(
@@ -44,8 +44,8 @@ impl Source {
                 })
                 .ok(),
             Self::Registry(follower) => {
-                follower.look(instant, has_news);
-                let standing = follower.standing();
+                follower.poll(instant, has_news);
+                let standing = follower.status();
                 metrics.registry.entry.set(i64::try_from(standing.seq).unwrap_or(i64::MAX));
                 metrics.registry.refused.set(i64::from(standing.refused.is_some() && !standing.silent));
                 metrics.registry.staleness_seconds.set(follower.staleness(instant).as_secs_f64());
@@ -68,14 +68,14 @@ impl Source {
     }
 
     /// Deletes cached copies that neither aliases nor servables need.
-    pub(super) fn tidy(&self, serving: BTreeSet<Digest>) {
+    pub(super) fn clean_cache(&self, serving: BTreeSet<Digest>) {
         if let Self::Registry(follower) = self {
-            follower.tidy(&serving);
+            follower.clean_cache(&serving);
         }
     }
 
     /// Publishes the state of this server to the fleet, once changes are in effect.
-    pub(super) fn tell(&mut self, now: Instant) {
+    pub(super) fn report_status(&mut self, now: Instant) {
         if let Self::Registry(follower) = self {
             follower.publish(now);
         }
@@ -85,7 +85,7 @@ impl Source {
     pub(super) fn entry(&self) -> Option<u64> {
         match self {
             Self::Directory(_) => None,
-            Self::Registry(follower) => Some(follower.standing().seq),
+            Self::Registry(follower) => Some(follower.status().seq),
         }
     }
 }

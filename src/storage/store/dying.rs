@@ -69,7 +69,7 @@ impl ObjectStore for Dying {
     ) -> Result<Box<dyn MultipartUpload>> {
         self.left.count();
         let inner = self.inner.put_multipart_opts(at, options).await?;
-        Ok(Box::new(Upload {
+        Ok(Box::new(DyingUpload {
             inner,
             left: Arc::clone(&self.left),
         }))
@@ -112,13 +112,13 @@ impl ObjectStore for Dying {
 
 /// An upload in parts; each part is an operation.
 #[derive(Debug)]
-struct Upload {
+struct DyingUpload {
     inner: Box<dyn MultipartUpload>,
     left: Arc<Left>,
 }
 
 #[async_trait]
-impl MultipartUpload for Upload {
+impl MultipartUpload for DyingUpload {
     fn put_part(&mut self, part: PutPayload) -> UploadPart {
         self.left.count();
         self.inner.put_part(part)

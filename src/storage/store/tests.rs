@@ -22,7 +22,7 @@ async fn a_store_that_ignores_conditions_is_refused() {
 }
 
 #[test]
-fn addresses_are_opened_or_refused_with_what_is_legal() {
+fn store_addresses_are_opened_or_refused_with_the_accepted_forms() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("new");
     let path = path.to_str().expect("text");

@@ -17,7 +17,7 @@ const PARTS_MAX: usize = 3;
 const SINGLE_BYTES_MAX: u64 = PART_BYTES as u64;
 
 /// A source that is uploaded.
-struct Upload<'u> {
+struct SourceUpload<'u> {
     key: &'u str,
     bytes_total: u64,
     source: &'u mut (dyn Read + Send),
@@ -25,7 +25,7 @@ struct Upload<'u> {
     sent: &'u (dyn Fn(u64) + Sync),
 }
 
-type Part = JoinHandle<object_store::Result<()>>;
+type PartTask = JoinHandle<object_store::Result<()>>;
 
 impl Store {
     /// Writes `bytes_total` bytes from `source`, in parts if they are many. The
@@ -39,7 +39,7 @@ impl Store {
         source: &mut (dyn Read + Send),
         sent: &(dyn Fn(u64) + Sync),
     ) -> Result<()> {
-        let mut upload = Upload {
+        let mut upload = SourceUpload {
             key,
             bytes_total,
             source,
@@ -70,7 +70,7 @@ impl Store {
     }
 }
 
-impl Upload<'_> {
+impl SourceUpload<'_> {
     fn read_all(&mut self) -> Result<Bytes> {
         let mut all = Vec::with_capacity(usize::try_from(self.bytes_total).unwrap_or(0));
         // Reading one byte more shows whether the file grew.
@@ -88,7 +88,7 @@ impl Upload<'_> {
     }
 
     async fn send_parts(&mut self, target: &mut dyn MultipartUpload) -> Result<()> {
-        let mut pending: FuturesUnordered<Part> = FuturesUnordered::new();
+        let mut pending: FuturesUnordered<PartTask> = FuturesUnordered::new();
         let mut left = self.bytes_total;
 
         while left > 0 {

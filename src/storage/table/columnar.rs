@@ -139,7 +139,7 @@ pub(super) fn read_file<R: ChunkReader + 'static>(file: R) -> Result<(Table, Not
             return Err(refused("is nested"));
         }
         let mut read =
-            Read::of(column).ok_or_else(|| refused("has a type that is not supported"))?;
+            ReadColumn::of(column).ok_or_else(|| refused("has a type that is not supported"))?;
         for group in 0..reader.num_row_groups() {
             let group = reader.get_row_group(group).map_err(malformed)?;
             let records = usize::try_from(group.metadata().num_rows()).unwrap_or(0);
@@ -162,16 +162,16 @@ pub(super) fn read_file<R: ChunkReader + 'static>(file: R) -> Result<(Table, Not
 }
 
 /// A column while it is read.
-struct Read {
+struct ReadColumn {
     column: Column,
-    kind: Kind,
+    kind: ValueType,
     /// Whether a value may be missing.
     optional: bool,
 }
 
 /// The meaning of physical values.
 #[derive(Clone, Copy)]
-enum Kind {
+enum ValueType {
     AsIs,
     /// A number, to be multiplied by this.
     Scaled(f64),
@@ -182,26 +182,26 @@ enum Kind {
 }
 
 /// A physical value; `None` if it is missing.
-enum Value<'v> {
+enum PhysicalValue<'v> {
     Missing,
     Number(f64),
     Whole(i64),
     Bytes(&'v [u8]),
 }
 
-impl Read {
+impl ReadColumn {
     fn of(column: &ColumnDescriptor) -> Option<Self> {
         let logical = column.logical_type_ref();
         let kind = match logical {
-            Some(LogicalType::Decimal(decimal)) => Kind::Scaled(10_f64.powi(-decimal.scale)),
-            Some(LogicalType::Timestamp(time)) => Kind::Time(match time.unit {
+            Some(LogicalType::Decimal(decimal)) => ValueType::Scaled(10_f64.powi(-decimal.scale)),
+            Some(LogicalType::Timestamp(time)) => ValueType::Time(match time.unit {
                 TimeUnit::MILLIS => 1_000_000,
                 TimeUnit::MICROS => 1_000,
                 TimeUnit::NANOS => 1,
             }),
-            Some(LogicalType::Float16) => Kind::Half,
-            Some(LogicalType::Integer(whole)) if !whole.is_signed => Kind::Unsigned,
-            _ => Kind::AsIs,
+            Some(LogicalType::Float16) => ValueType::Half,
+            Some(LogicalType::Integer(whole)) if !whole.is_signed => ValueType::Unsigned,
+            _ => ValueType::AsIs,
         };
 
         let is_text = matches!(
@@ -209,18 +209,18 @@ impl Read {
             Some(LogicalType::String | LogicalType::Enum | LogicalType::Json)
         ) || column.converted_type() == ConvertedType::UTF8;
         let empty = match (column.physical_type(), kind) {
-            (Physical::INT32 | Physical::INT64, Kind::Scaled(_)) => Column::F64(Vec::new()),
-            (Physical::INT64, Kind::Time(_)) => Column::Time(Vec::new()),
+            (Physical::INT32 | Physical::INT64, ValueType::Scaled(_)) => Column::F64(Vec::new()),
+            (Physical::INT64, ValueType::Time(_)) => Column::Time(Vec::new()),
             (Physical::BOOLEAN, _) => Column::Bool(Vec::new()),
-            (Physical::INT32, Kind::Unsigned) => Column::I64(Vec::new()),
-            (Physical::INT64, Kind::Unsigned) => Column::U64(Vec::new()),
+            (Physical::INT32, ValueType::Unsigned) => Column::I64(Vec::new()),
+            (Physical::INT64, ValueType::Unsigned) => Column::U64(Vec::new()),
             (Physical::INT32, _) => Column::I32(Vec::new()),
             (Physical::INT64, _) => Column::I64(Vec::new()),
             (Physical::FLOAT, _) => Column::F32(Vec::new()),
             (Physical::DOUBLE, _) => Column::F64(Vec::new()),
-            (Physical::BYTE_ARRAY, Kind::AsIs) if is_text => Column::Words(Vec::new()),
-            (Physical::BYTE_ARRAY, Kind::AsIs) => Column::Bytes(Vec::new()),
-            (Physical::FIXED_LEN_BYTE_ARRAY, Kind::Half) => Column::F32(Vec::new()),
+            (Physical::BYTE_ARRAY, ValueType::AsIs) if is_text => Column::Words(Vec::new()),
+            (Physical::BYTE_ARRAY, ValueType::AsIs) => Column::Bytes(Vec::new()),
+            (Physical::FIXED_LEN_BYTE_ARRAY, ValueType::Half) => Column::F32(Vec::new()),
             _ => return None,
         };
 
@@ -234,14 +234,18 @@ impl Read {
     fn add(&mut self, source: ColumnReader, records: usize) -> Result<(), ParquetError> {
         use ColumnReader as R;
         match source {
-            R::BoolColumnReader(r) => self.take(r, records, |v| Value::Whole((*v).into())),
-            R::Int32ColumnReader(r) => self.take(r, records, |v| Value::Whole((*v).into())),
-            R::Int64ColumnReader(r) => self.take(r, records, |v| Value::Whole(*v)),
-            R::FloatColumnReader(r) => self.take(r, records, |v| Value::Number((*v).into())),
-            R::DoubleColumnReader(r) => self.take(r, records, |v| Value::Number(*v)),
-            R::ByteArrayColumnReader(r) => self.take(r, records, |v| Value::Bytes(v.data())),
+            R::BoolColumnReader(r) => self.take(r, records, |v| PhysicalValue::Whole((*v).into())),
+            R::Int32ColumnReader(r) => self.take(r, records, |v| PhysicalValue::Whole((*v).into())),
+            R::Int64ColumnReader(r) => self.take(r, records, |v| PhysicalValue::Whole(*v)),
+            R::FloatColumnReader(r) => {
+                self.take(r, records, |v| PhysicalValue::Number((*v).into()))
+            }
+            R::DoubleColumnReader(r) => self.take(r, records, |v| PhysicalValue::Number(*v)),
+            R::ByteArrayColumnReader(r) => {
+                self.take(r, records, |v| PhysicalValue::Bytes(v.data()))
+            }
             R::FixedLenByteArrayColumnReader(r) => {
-                self.take(r, records, |v| Value::Bytes(v.data()))
+                self.take(r, records, |v| PhysicalValue::Bytes(v.data()))
             }
             R::Int96ColumnReader(_) => {
                 Err(ParquetError::General("INT96 is not supported".to_owned()))
@@ -254,7 +258,7 @@ impl Read {
         &mut self,
         mut reader: ColumnReaderImpl<D>,
         records: usize,
-        value: impl for<'v> Fn(&'v D::T) -> Value<'v>,
+        value: impl for<'v> Fn(&'v D::T) -> PhysicalValue<'v>,
     ) -> Result<(), ParquetError> {
         let (mut values, mut levels, mut left) = (Vec::new(), Vec::new(), records);
         while left > 0 {
@@ -270,15 +274,15 @@ impl Read {
         } else {
             let mut values = values.iter();
             levels.iter().try_for_each(|level| match *level {
-                0 => self.push(&Value::Missing),
+                0 => self.push(&PhysicalValue::Missing),
                 _ => values.next().map_or(Ok(()), |v| self.push(&value(v))),
             })
         }
     }
 
-    fn push(&mut self, value: &Value<'_>) -> Result<(), ParquetError> {
+    fn push(&mut self, value: &PhysicalValue<'_>) -> Result<(), ParquetError> {
         if let (
-            Value::Missing,
+            PhysicalValue::Missing,
             Column::Bool(_) | Column::I32(_) | Column::I64(_) | Column::U64(_) | Column::Time(_),
         ) = (value, &self.column)
         {
@@ -294,30 +298,32 @@ impl Read {
         }
 
         match (&mut self.column, value) {
-            (Column::Bool(all), Value::Whole(v)) => all.push(*v != 0),
-            (Column::I32(all), Value::Whole(v)) => all.push(*v as i32),
+            (Column::Bool(all), PhysicalValue::Whole(v)) => all.push(*v != 0),
+            (Column::I32(all), PhysicalValue::Whole(v)) => all.push(*v as i32),
             // Unsigned integers of 32 bits are stored as signed ones with the same
             // bits.
-            (Column::I64(all), Value::Whole(v)) if matches!(self.kind, Kind::Unsigned) => {
+            (Column::I64(all), PhysicalValue::Whole(v))
+                if matches!(self.kind, ValueType::Unsigned) =>
+            {
                 all.push((*v as u32).into())
             }
-            (Column::I64(all), Value::Whole(v)) => all.push(*v),
-            (Column::U64(all), Value::Whole(v)) => all.push(v.cast_unsigned()),
-            (Column::Time(all), Value::Whole(v)) => all.push(micros(*v, self.kind)),
-            (Column::F64(all), Value::Whole(v)) => all.push(match self.kind {
-                Kind::Scaled(by) => *v as f64 * by,
-                Kind::Unsigned => *v as u64 as f64,
-                Kind::Time(_) => micros(*v, self.kind) as f64,
-                Kind::AsIs | Kind::Half => *v as f64,
+            (Column::I64(all), PhysicalValue::Whole(v)) => all.push(*v),
+            (Column::U64(all), PhysicalValue::Whole(v)) => all.push(v.cast_unsigned()),
+            (Column::Time(all), PhysicalValue::Whole(v)) => all.push(micros(*v, self.kind)),
+            (Column::F64(all), PhysicalValue::Whole(v)) => all.push(match self.kind {
+                ValueType::Scaled(by) => *v as f64 * by,
+                ValueType::Unsigned => *v as u64 as f64,
+                ValueType::Time(_) => micros(*v, self.kind) as f64,
+                ValueType::AsIs | ValueType::Half => *v as f64,
             }),
-            (Column::F64(all), Value::Number(v)) => all.push(*v),
-            (Column::F64(all), Value::Missing) => all.push(f64::NAN),
-            (Column::F32(all), Value::Number(v)) => all.push(*v as f32),
-            (Column::F32(all), Value::Bytes([low, high])) => {
+            (Column::F64(all), PhysicalValue::Number(v)) => all.push(*v),
+            (Column::F64(all), PhysicalValue::Missing) => all.push(f64::NAN),
+            (Column::F32(all), PhysicalValue::Number(v)) => all.push(*v as f32),
+            (Column::F32(all), PhysicalValue::Bytes([low, high])) => {
                 all.push(f16::from_le_bytes([*low, *high]).into())
             }
-            (Column::F32(all), Value::Missing) => all.push(f32::NAN),
-            (Column::Words(all), Value::Bytes(bytes)) => match std::str::from_utf8(bytes) {
+            (Column::F32(all), PhysicalValue::Missing) => all.push(f32::NAN),
+            (Column::Words(all), PhysicalValue::Bytes(bytes)) => match std::str::from_utf8(bytes) {
                 Ok(word) => all.push(word.to_owned()),
                 Err(error) => {
                     return Err(ParquetError::General(format!(
@@ -325,9 +331,11 @@ impl Read {
                     )));
                 }
             },
-            (Column::Words(all), Value::Missing) => all.push(String::new()),
-            (Column::Bytes(all), Value::Bytes(bytes)) => all.push(Bytes::copy_from_slice(bytes)),
-            (Column::Bytes(all), Value::Missing) => all.push(Bytes::new()),
+            (Column::Words(all), PhysicalValue::Missing) => all.push(String::new()),
+            (Column::Bytes(all), PhysicalValue::Bytes(bytes)) => {
+                all.push(Bytes::copy_from_slice(bytes))
+            }
+            (Column::Bytes(all), PhysicalValue::Missing) => all.push(Bytes::new()),
             _ => {
                 return Err(ParquetError::General(
                     "a value is not of its column's type".to_owned(),
@@ -340,10 +348,10 @@ impl Read {
 }
 
 /// A time in microseconds.
-fn micros(value: i64, kind: Kind) -> i64 {
+fn micros(value: i64, kind: ValueType) -> i64 {
     match kind {
-        Kind::Time(ns) if ns >= 1_000 => value.saturating_mul(ns / 1_000),
-        Kind::Time(ns) => value.div_euclid(1_000 / ns),
+        ValueType::Time(ns) if ns >= 1_000 => value.saturating_mul(ns / 1_000),
+        ValueType::Time(ns) => value.div_euclid(1_000 / ns),
         _ => value,
     }
 }

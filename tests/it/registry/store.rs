@@ -3,7 +3,7 @@
 use crate::support::optional::{is_long, or_not_run};
 use crate::support::ortus_program;
 use crate::support::registry::{Registry, S3, files};
-use ortus::testing::conformance::{self, Scale};
+use ortus::testing::conformance::{self, SuiteSize};
 use ortus::testing::graphs;
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +14,7 @@ fn the_suite_holds_on_an_s3_server() {
         return;
     };
     let commits = if is_long() { 100 } else { 25 };
-    let scale = Scale {
+    let scale = SuiteSize {
         writers: 8,
         commits,
         blob_bytes: 20 << 20,

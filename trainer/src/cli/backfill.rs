@@ -2,10 +2,10 @@
 
 use super::experiments::{log_to_mlflow, note_if_not_stored};
 use super::setup::{Setup, history_of};
-use super::show::{Shown, show_triggered};
+use super::show::{ProgressDisplay, show_triggered};
 use super::{NOT_PASSED, RunArguments};
-use crate::context::{Outcome, Trainer};
-use crate::history::History;
+use crate::context::{RunOutcome, Trainer};
+use crate::history::RunHistory;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::{Policy, Spec};
 use crate::trigger;
@@ -110,8 +110,8 @@ async fn run_as_of(
     arguments: &RunArguments,
     spec: &Spec,
     setup: &Setup,
-    history: &History,
-) -> Result<Outcome> {
+    history: &RunHistory,
+) -> Result<RunOutcome> {
     let trainer = Trainer {
         as_of: Some(time),
         ..setup.trainer(time)
@@ -121,7 +121,7 @@ async fn run_as_of(
         events: Vec::new(),
         apart: true,
     };
-    let mut shown = Shown::new(arguments.common.json);
+    let mut shown = ProgressDisplay::new(arguments.common.json);
     let (ran, ended, kept) = attempt(&trainer, spec, cause, history, &mut shown).await;
 
     shown.bar.finish_and_clear();

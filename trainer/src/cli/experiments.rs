@@ -1,18 +1,18 @@
 //! The commands `sweep` and `compare`, and logging of runs to MLflow.
 
 use super::setup::{Setup, history, history_of};
-use super::show::{Shown, show};
+use super::show::{ProgressDisplay, show};
 use super::{NOT_PASSED, RunArguments};
-use crate::context::Outcome;
-use crate::history::{History, RecordedRun, RunStatus};
+use crate::context::RunOutcome;
+use crate::history::{RecordedRun, RunHistory, RunStatus};
 use crate::mlflow::{TrackedRun, Tracking};
-use crate::record::{Metrics, RunRecord};
+use crate::record::{MetricValues, RunRecord};
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
-use crate::sweep::{self, Swept, Trial};
+use crate::sweep::{self, SweepResult, Trial};
 use chrono::TimeDelta;
-use ortus::cli::print::{Table, line, note};
-use ortus::cli::registry::arguments::Common;
+use ortus::cli::print::{TextTable, line, note};
+use ortus::cli::registry::arguments::RegistryArguments;
 use ortus::cli::registry::nudge;
 use ortus::core::error::{Error, Result};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
     )
     .await?;
     let history = history_of(&setup.operator, &spec.model.name)?;
-    let mut shown = Shown::new(arguments.common.json);
+    let mut shown = ProgressDisplay::new(arguments.common.json);
 
     let command = SweepCommand {
         arguments,
@@ -71,12 +71,12 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
 struct SweepCommand<'s> {
     arguments: &'s RunArguments,
     setup: &'s Setup,
-    history: &'s History,
+    history: &'s RunHistory,
 }
 
 impl SweepCommand<'_> {
     /// Runs the trials, and logs those that were not run before to MLflow.
-    async fn run_trials(&self, spec: &Spec, shown: &mut Shown) -> Result<Swept> {
+    async fn run_trials(&self, spec: &Spec, shown: &mut ProgressDisplay) -> Result<SweepResult> {
         let before = self.history.all().await?;
         let known: BTreeSet<&str> = before.iter().map(RecordedRun::key).collect();
         let trainer = self.setup.trainer(chrono::Utc::now());
@@ -96,15 +96,15 @@ impl SweepCommand<'_> {
     async fn run_best(
         &self,
         best: &Trial,
-        swept: &Swept,
-        shown: &mut Shown,
-    ) -> (RecordedRun, Result<Outcome>) {
+        swept: &SweepResult,
+        shown: &mut ProgressDisplay,
+    ) -> (RecordedRun, Result<RunOutcome>) {
         let trigger = format!(
             "the best of {} tried, {} {:.6}: {}",
             swept.trials.len(),
             swept.measure,
             best.loss.unwrap_or(f64::NAN),
-            sweep::words(&best.set)
+            sweep::settings_text(&best.set)
         );
         let cause = Cause {
             trigger,
@@ -129,7 +129,7 @@ pub(super) fn note_if_not_stored(kept: Result<()>) {
     }
 }
 
-fn in_json(swept: &Swept, best: &RecordedRun) -> Value {
+fn in_json(swept: &SweepResult, best: &RecordedRun) -> Value {
     let trials = swept.trials.iter();
     let trials: Vec<Value> = trials
         .map(|trial| json!({"values": trial.set, "loss": trial.loss}))
@@ -137,13 +137,13 @@ fn in_json(swept: &Swept, best: &RecordedRun) -> Value {
     json!({"measure": swept.measure, "trials": trials, "cut": swept.cut, "best": best})
 }
 
-fn list(swept: &Swept) {
-    let mut table = Table::new(&[swept.measure, "set"]);
+fn list(swept: &SweepResult) {
+    let mut table = TextTable::new(&[swept.measure, "set"]);
     for trial in &swept.trials {
         let loss = trial
             .loss
             .map_or_else(|| "failed".to_owned(), |loss| format!("{loss:.6}"));
-        table.row(&[&loss, &sweep::words(&trial.set)]);
+        table.row(&[&loss, &sweep::settings_text(&trial.set)]);
     }
 
     table.print();
@@ -172,7 +172,7 @@ fn tracked(ran: &RecordedRun) -> TrackedRun {
     let own_metrics = record.own_metrics.value().into_iter();
     let mut metrics: BTreeMap<String, f64> = record
         .metrics()
-        .chain(own_metrics.flat_map(Metrics::iter))
+        .chain(own_metrics.flat_map(MetricValues::iter))
         .filter(|(_, value)| value.is_finite())
         .map(|(name, value)| (name.to_owned(), value))
         .collect();
@@ -233,7 +233,12 @@ fn flatten(prefix: &str, table: &toml::Table, all: &mut BTreeMap<String, String>
 }
 
 /// Compares two runs: settings that differ, metrics and gates.
-pub(super) async fn compare(model: &str, one: &str, other: &str, common: &Common) -> Result<()> {
+pub(super) async fn compare(
+    model: &str,
+    one: &str,
+    other: &str,
+    common: &RegistryArguments,
+) -> Result<()> {
     let history = history(model, common).await?;
     let (one, other) = (history.find(one).await?, history.find(other).await?);
     let set = beside(&settings(&one.record), &settings(&other.record), |a, b| {
@@ -277,7 +282,7 @@ fn print_sides(what: &str, [one, other]: &[String; 2], all: &Sides) {
     if all.is_empty() {
         return;
     }
-    let mut table = Table::new(&[what, one, other]);
+    let mut table = TextTable::new(&[what, one, other]);
     for (name, (one, other)) in all {
         table.row(&[
             name,

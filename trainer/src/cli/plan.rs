@@ -5,7 +5,7 @@ use crate::data::Reach;
 use crate::pipeline::{self, RunPlan};
 use crate::spec::Spec;
 use ortus::cli::print::line;
-use ortus::cli::registry::arguments::Common;
+use ortus::cli::registry::arguments::RegistryArguments;
 use ortus::cli::registry::open;
 use ortus::cli::{block_on, monitor};
 use ortus::core::error::{Error, Result};
@@ -41,7 +41,7 @@ pub(super) fn init(data: &Path, target: &str, output: &Path) -> Result<()> {
 }
 
 /// Shows what a run would do.
-pub(super) async fn plan(path: &Path, common: &Common) -> Result<()> {
+pub(super) async fn plan(path: &Path, common: &RegistryArguments) -> Result<()> {
     let spec = Spec::read(path)?;
     let mut reach = Reach::files();
     if spec.has_seen() {

@@ -3,14 +3,14 @@
 
 use super::experiments::{log_to_mlflow, note_if_not_stored};
 use super::setup::{Setup, history, history_of};
-use super::show::{Shown, show, word};
+use super::show::{ProgressDisplay, show, word};
 use super::{NOT_PASSED, RunArguments};
 use crate::record::text_of;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
 use ortus::cli::monitor;
-use ortus::cli::print::{Table, line};
-use ortus::cli::registry::arguments::Common;
+use ortus::cli::print::{TextTable, line};
+use ortus::cli::registry::arguments::RegistryArguments;
 use ortus::core::error::Result;
 use std::path::Path;
 use std::process::ExitCode;
@@ -26,7 +26,7 @@ pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     )
     .await?;
 
-    let mut shown = Shown::new(arguments.common.json);
+    let mut shown = ProgressDisplay::new(arguments.common.json);
     let trainer = setup.trainer(chrono::Utc::now());
     let history = history_of(&setup.operator, &spec.model.name)?;
     let (ran, ended, kept) = attempt(&trainer, &spec, Cause::manual(), &history, &mut shown).await;
@@ -51,13 +51,13 @@ pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
 }
 
 /// Lists the runs of a model.
-pub(super) async fn runs(model: &str, common: &Common) -> Result<()> {
+pub(super) async fn runs(model: &str, common: &RegistryArguments) -> Result<()> {
     let all = history(model, common).await?.all().await?;
     if common.json {
         line(&serde_json::json!(all).to_string());
         return Ok(());
     }
-    let mut table = Table::new(&["began", "run", "status", "version", "seconds", "why"]);
+    let mut table = TextTable::new(&["began", "run", "status", "version", "seconds", "why"]);
     for ran in &all {
         let key = ran.key().strip_prefix("sha256:").unwrap_or("-");
         let version = text_of(&ran.record.version);
@@ -82,7 +82,7 @@ pub(super) async fn explain(
     model: &str,
     run: &str,
     html: Option<&Path>,
-    common: &Common,
+    common: &RegistryArguments,
 ) -> Result<()> {
     let history = history(model, common).await?;
     let ran = history.find(run).await?;

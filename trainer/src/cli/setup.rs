@@ -2,9 +2,9 @@
 //! the records of servers.
 
 use crate::context::Trainer;
-use crate::history::History;
+use crate::history::RunHistory;
 use ortus::cli::print::note;
-use ortus::cli::registry::arguments::{By, Common};
+use ortus::cli::registry::arguments::{By, RegistryArguments};
 use ortus::cli::registry::{config, open};
 use ortus::core::error::{Error, Result};
 use ortus::core::model::ModelName;
@@ -25,7 +25,7 @@ pub(super) struct Setup {
 impl Setup {
     pub(super) async fn new(
         ortus: Option<&Path>,
-        common: &Common,
+        common: &RegistryArguments,
         by: &By,
         threads: usize,
     ) -> Result<Self> {
@@ -84,12 +84,12 @@ fn program(named: Option<&Path>) -> Result<PathBuf> {
     )))
 }
 
-pub(super) async fn history(model: &str, common: &Common) -> Result<History> {
+pub(super) async fn history(model: &str, common: &RegistryArguments) -> Result<RunHistory> {
     history_of(&open(common, None, false).await?, model)
 }
 
 /// Returns the records of servers: labels, captured predictions, alarms.
-pub(super) fn seen_by(common: &Common, operator: &Operator) -> Result<Records> {
+pub(super) fn seen_by(common: &RegistryArguments, operator: &Operator) -> Result<Records> {
     match &config(common)?.records.store {
         Some(url) => Records::open(url, operator.log.namespace()),
         None => Ok(records_of(operator)),
@@ -100,6 +100,9 @@ pub(super) fn records_of(operator: &Operator) -> Records {
     Records::of(operator.log.store.clone(), operator.log.namespace())
 }
 
-pub(super) fn history_of(operator: &Operator, model: &str) -> Result<History> {
-    Ok(History::new(records_of(operator), ModelName::parse(model)?))
+pub(super) fn history_of(operator: &Operator, model: &str) -> Result<RunHistory> {
+    Ok(RunHistory::new(
+        records_of(operator),
+        ModelName::parse(model)?,
+    ))
 }

@@ -4,15 +4,15 @@ use crate::context::Watcher;
 use crate::fit::trees::Round;
 use crate::history::{RecordedRun, RunStatus};
 use indicatif::{ProgressBar, ProgressStyle};
-use ortus::cli::print::{Table, line, note};
+use ortus::cli::print::{TextTable, line, note};
 
 /// Shows steps, and a bar of rounds with the loss.
-pub(super) struct Shown {
+pub(super) struct ProgressDisplay {
     pub bar: ProgressBar,
     is_quiet: bool,
 }
 
-impl Shown {
+impl ProgressDisplay {
     pub(super) fn new(is_quiet: bool) -> Self {
         let style =
             ProgressStyle::with_template("{bar:40} {pos}/{len} rounds {msg}").expect("a template");
@@ -23,7 +23,7 @@ impl Shown {
     }
 }
 
-impl Watcher for Shown {
+impl Watcher for ProgressDisplay {
     fn step(&mut self, what: &str) {
         if !self.is_quiet {
             self.bar.suspend(|| note(&format!("ortus-trainer: {what}")));
@@ -79,7 +79,7 @@ pub(super) fn show(ran: &RecordedRun) {
     }
 
     if !record.gates().is_empty() {
-        let mut table = Table::new(&["gate", "verdict", "why"]);
+        let mut table = TextTable::new(&["gate", "verdict", "why"]);
         for gate in record.gates() {
             let verdict = gate.verdict.word().replace('_', " ");
             table.row(&[&gate.name, &verdict, &gate.reason]);

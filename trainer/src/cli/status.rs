@@ -4,10 +4,10 @@
 use super::setup::{records_of, seen_by};
 use super::show::word;
 use crate::trigger;
-use crate::watch::{self, State, Watch};
+use crate::watch::{self, Watch, WatchState};
 use chrono::{DateTime, Utc};
 use ortus::cli::print::line;
-use ortus::cli::registry::arguments::Common;
+use ortus::cli::registry::arguments::RegistryArguments;
 use ortus::cli::registry::open;
 use ortus::core::error::Result;
 use ortus::core::model::ModelName;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// Shows the last run, due triggers, and what delays them.
-pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
+pub(super) async fn status(path: &Path, common: &RegistryArguments) -> Result<()> {
     let operator = open(common, None, false).await?;
     let mut watch = Watch::new(path, "");
     let spec = watch.spec()?;
@@ -26,7 +26,8 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
     let cron = spec.triggers.cron.as_deref();
 
     let status = TriggerStatus {
-        training: watch::busy(&records_of(&operator), &model, spec.triggers.lease).await?,
+        training: watch::current_trainer(&records_of(&operator), &model, spec.triggers.lease)
+            .await?,
         refused: trigger::refused(&spec.triggers, &state.past, now),
         next: cron.map(|cron| trigger::next(cron, now)).transpose()?,
         model: spec.model.name,
@@ -43,7 +44,7 @@ pub(super) async fn status(path: &Path, common: &Common) -> Result<()> {
 /// The triggers of a model, to be shown.
 struct TriggerStatus {
     model: String,
-    state: State,
+    state: WatchState,
     /// The trainer that runs it now.
     training: Option<String>,
     /// Why triggers start no run now.
@@ -54,7 +55,7 @@ struct TriggerStatus {
 
 impl TriggerStatus {
     fn in_json(&self) -> Value {
-        let State { past, found, due } = &self.state;
+        let WatchState { past, found, due } = &self.state;
         let last = past.last.as_ref().map(|last| {
             json!({
                 "began": last.began,
@@ -84,7 +85,7 @@ impl TriggerStatus {
     }
 
     fn print(&self) {
-        let State { past, found, due } = &self.state;
+        let WatchState { past, found, due } = &self.state;
         let champion = found
             .champion
             .map_or("none".into(), |version| version.to_string());

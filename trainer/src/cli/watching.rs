@@ -4,14 +4,14 @@
 use super::NOT_PASSED;
 use super::experiments::log_to_mlflow;
 use super::setup::{Setup, records_of};
-use super::show::{Shown, show_triggered};
+use super::show::{ProgressDisplay, show_triggered};
 use crate::spec::Spec;
 use crate::watch::{self, Checked, Watch};
 use chrono::Utc;
 use clap::Args;
 use crossbeam_channel::Receiver;
 use ortus::cli::print::{line, note};
-use ortus::cli::registry::arguments::{By, Common};
+use ortus::cli::registry::arguments::{By, RegistryArguments};
 use ortus::cli::registry::{nudge, open};
 use ortus::core::error::{Error, Result};
 use ortus::core::model::ModelName;
@@ -42,7 +42,7 @@ pub(crate) struct WatchArguments {
     #[arg(long, value_name = "URI")]
     mlflow: Option<String>,
     #[command(flatten)]
-    common: Common,
+    common: RegistryArguments,
     #[command(flatten)]
     by: By,
 }
@@ -130,7 +130,7 @@ async fn check_all(watches: &mut [Watch], setup: &Setup, arguments: &WatchArgume
     };
 
     for watch in watches {
-        match look(watch, setup, arguments).await {
+        match check_once(watch, setup, arguments).await {
             Ok(passed) => round.has_passed &= passed,
             Err(error) => {
                 note(&format!("ortus-trainer: {error}"));
@@ -167,9 +167,9 @@ impl Pace {
 }
 
 /// Checks once; returns whether the run, if there was one, passed.
-async fn look(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments) -> Result<bool> {
-    let mut shown = Shown::new(arguments.common.json);
-    let looked = watch.look(&setup.trainer(Utc::now()), &mut shown).await;
+async fn check_once(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments) -> Result<bool> {
+    let mut shown = ProgressDisplay::new(arguments.common.json);
+    let looked = watch.check(&setup.trainer(Utc::now()), &mut shown).await;
     shown.bar.finish_and_clear();
     let (skipped, ran) = match looked? {
         Checked::Idle => return Ok(true),
@@ -204,7 +204,7 @@ async fn look(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments) -> R
 }
 
 /// Requests a run of a model from the trainer that watches it.
-pub(super) async fn ask(model: &str, common: &Common, by: &By) -> Result<()> {
+pub(super) async fn ask(model: &str, common: &RegistryArguments, by: &By) -> Result<()> {
     let operator = open(common, Some(by), true).await?;
     let model = ModelName::parse(model)?;
     let reason = if operator.author.reason.is_empty() {

@@ -6,14 +6,14 @@ mod tests;
 use super::exchange::ProgramPredictions;
 use crate::parity::Parity;
 use ortus::core::error::{Error, Result};
-use ortus::observe::quality::answer::Answer;
+use ortus::observe::quality::answer::RowAnswer;
 
 /// Compares the predictions of a program with those of its model. Refuses a
 /// difference beyond `within`, and another class unless the two are tied.
 /// `places` are the indices of the classes in the model.
 pub(crate) fn compare(
     claims: &ProgramPredictions,
-    answers: &[Option<Answer>],
+    answers: &[Option<RowAnswer>],
     places: &[usize],
     within: f64,
 ) -> Result<Parity> {
@@ -62,12 +62,12 @@ impl Agreement<'_> {
     fn check(
         &mut self,
         row: usize,
-        answer: Option<&Answer>,
+        answer: Option<&RowAnswer>,
     ) -> std::result::Result<(), Difference> {
         match answer {
             None => Err("the model has no prediction".to_owned()),
-            Some(Answer::Value(found)) => self.check_value(row, *found),
-            Some(Answer::Class(found, scores)) => self.check_class(row, *found, scores),
+            Some(RowAnswer::Value(found)) => self.check_value(row, *found),
+            Some(RowAnswer::Class(found, scores)) => self.check_class(row, *found, scores),
         }
     }
 

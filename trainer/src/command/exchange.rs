@@ -2,8 +2,8 @@
 //! in, a model with predictions out. The targets of the test rows are not passed.
 //! Does not judge the model.
 
-use crate::data::{Rows, Target};
-use crate::frame::{Frame, Values};
+use crate::data::{RowTarget, Rows};
+use crate::frame::{Frame, FrameValues};
 use crate::spec::{RowFormat, Spec};
 use crate::split::Fold;
 use bytes::Bytes;
@@ -105,10 +105,10 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
 }
 
 /// Returns the kind of a feature, as `spec.json` names it.
-fn kind(values: &Values) -> &'static str {
+fn kind(values: &FrameValues) -> &'static str {
     match values {
-        Values::Numbers(_) => "number",
-        Values::Words(_) => "category",
+        FrameValues::Numbers(_) => "number",
+        FrameValues::Words(_) => "category",
     }
 }
 
@@ -121,8 +121,8 @@ fn table(spec: &Spec, rows: &Rows, part: &[u32], has_targets: bool) -> Table {
     let mut all: Vec<(String, Column)> = Vec::with_capacity(columns.len() + 2);
     for column in columns {
         let values = match column.values {
-            Values::Numbers(all) => Column::F32(all),
-            Values::Words(words) => Column::Words(
+            FrameValues::Numbers(all) => Column::F32(all),
+            FrameValues::Words(words) => Column::Words(
                 (0..count)
                     .map(|row| words.get(row).unwrap_or_default().to_owned())
                     .collect(),
@@ -133,8 +133,8 @@ fn table(spec: &Spec, rows: &Rows, part: &[u32], has_targets: bool) -> Table {
 
     if has_targets {
         let target = match rows.target.take(part) {
-            Target::Values(values) => Column::F32(values),
-            Target::Classes { of, names } => {
+            RowTarget::Values(values) => Column::F32(values),
+            RowTarget::Classes { of, names } => {
                 Column::Words(of.iter().map(|c| names[*c as usize].clone()).collect())
             }
         };

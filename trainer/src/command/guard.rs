@@ -6,7 +6,7 @@
 //! How processes are started, waited for and killed is `ortus::sandbox`'s.
 
 use ortus::core::error::{Error, Result};
-use ortus::sandbox::output::{Kept, Output};
+use ortus::sandbox::output::{KeptOutput, OutputStream};
 use ortus::sandbox::supervise::{self, Supervised};
 use ortus::sandbox::{limits, tree};
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ const MESSAGE_BYTES_MAX: u64 = 4 << 20;
 
 /// What to run, and its limits.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Order {
+pub(super) struct GuardOrder {
     pub program: Vec<String>,
     pub folder: PathBuf,
     pub env: BTreeMap<String, String>,
@@ -44,7 +44,7 @@ pub(super) struct Order {
 /// How the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Ended {
+pub(super) enum ProgramEnd {
     Code(i32),
     Signal(i32),
     /// It was killed: it took longer than its deadline, or the trainer ended.
@@ -55,8 +55,8 @@ pub(super) enum Ended {
 
 /// The guard's report.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Verdict {
-    pub ended: Ended,
+pub(super) struct GuardReport {
+    pub ended: ProgramEnd,
     /// The last part of the program's output, or why it could not be started.
     pub said: String,
     /// Length of the whole output.
@@ -67,11 +67,11 @@ pub(super) struct Verdict {
 }
 
 /// Runs an order under a guard. The program has ended when this returns.
-pub(super) fn run_guarded(order: &Order) -> Result<Verdict> {
+pub(super) fn run_guarded(order: &GuardOrder) -> Result<GuardReport> {
     // Our environment may hold credentials, and the program runs as the same user.
     limits::hide();
     let line = supervise::request_line(order)?;
-    let request = supervise::Request {
+    let request = supervise::ChildRequest {
         input: &[&line],
         timeout: order.deadline + KILL_WAIT + OUTPUT_WAIT * 2,
         answer_bytes_max: MESSAGE_BYTES_MAX,
@@ -108,7 +108,7 @@ fn guard_command() -> Command {
 /// Runs as the guard.
 pub(crate) fn run() -> Result<()> {
     let mut input = BufReader::new(io::stdin());
-    let order: Order = supervise::read_request(&mut input, MESSAGE_BYTES_MAX)?;
+    let order: GuardOrder = supervise::read_request(&mut input, MESSAGE_BYTES_MAX)?;
 
     let trainer_ended = Arc::new(AtomicBool::new(false));
     let ended = trainer_ended.clone();
@@ -122,11 +122,11 @@ pub(crate) fn run() -> Result<()> {
     supervise::write_answer(&guard(&order, &trainer_ended))
 }
 
-fn guard(order: &Order, trainer_ended: &AtomicBool) -> Verdict {
+fn guard(order: &GuardOrder, trainer_ended: &AtomicBool) -> GuardReport {
     let begun = Instant::now();
     let mut program = match Supervised::spawn(&mut program_command(order)) {
         Ok(program) => program,
-        Err(error) => return Verdict::not_started(&error),
+        Err(error) => return GuardReport::not_started(&error),
     };
     let streams = program.child();
     let output = streams.stdout.take().map(keep_last);
@@ -134,7 +134,10 @@ fn guard(order: &Order, trainer_ended: &AtomicBool) -> Verdict {
 
     let status = program.wait(order.deadline, || trainer_ended.load(Ordering::Relaxed));
     let seconds = begun.elapsed().as_secs_f64();
-    let ended = status.ok().flatten().map_or(Ended::Late, Ended::of);
+    let ended = status
+        .ok()
+        .flatten()
+        .map_or(ProgramEnd::Late, ProgramEnd::of);
 
     // The program itself is killed first, so that only what it left is counted.
     drop(program);
@@ -143,7 +146,7 @@ fn guard(order: &Order, trainer_ended: &AtomicBool) -> Verdict {
     let until = Instant::now() + OUTPUT_WAIT;
     let output = finish(output, until);
     let errors = finish(errors, until);
-    Verdict {
+    GuardReport {
         ended,
         said: text(&output) + &text(&errors),
         said_bytes: output.total_bytes + errors.total_bytes,
@@ -152,7 +155,7 @@ fn guard(order: &Order, trainer_ended: &AtomicBool) -> Verdict {
     }
 }
 
-fn program_command(order: &Order) -> Command {
+fn program_command(order: &GuardOrder) -> Command {
     let (program, arguments) = order
         .program
         .split_first()
@@ -172,24 +175,24 @@ fn program_command(order: &Order) -> Command {
     command
 }
 
-fn keep_last(stream: impl Read + Send + 'static) -> Output {
-    Output::tail(stream, OUTPUT_BYTES_MAX)
+fn keep_last(stream: impl Read + Send + 'static) -> OutputStream {
+    OutputStream::tail(stream, OUTPUT_BYTES_MAX)
 }
 
-fn finish(output: Option<Output>, until: Instant) -> Kept {
+fn finish(output: Option<OutputStream>, until: Instant) -> KeptOutput {
     output
         .and_then(|output| output.finish(until))
         .unwrap_or_default()
 }
 
-fn text(kept: &Kept) -> String {
+fn text(kept: &KeptOutput) -> String {
     String::from_utf8_lossy(&kept.bytes).into_owned()
 }
 
-impl Verdict {
+impl GuardReport {
     fn not_started(error: &io::Error) -> Self {
         Self {
-            ended: Ended::NotStarted,
+            ended: ProgramEnd::NotStarted,
             said: error.to_string(),
             said_bytes: 0,
             left: 0,
@@ -198,7 +201,7 @@ impl Verdict {
     }
 }
 
-impl Ended {
+impl ProgramEnd {
     fn of(status: ExitStatus) -> Self {
         let code = Self::Code(status.code().unwrap_or(-1));
         status.signal().map_or(code, Self::Signal)

@@ -11,7 +11,7 @@ use ortus::core::hash::Digest;
 use ortus::observe::capture::file::{Captured, FILE_BYTES_MAX};
 use ortus::observe::capture::replay::Window;
 use ortus::observe::capture::sheet::OWN;
-use ortus::observe::labels::line::{self, FOLDER as LABELS, Line};
+use ortus::observe::labels::line::{self, FOLDER as LABELS, LabelLine};
 use ortus::observe::quality::answer::Label;
 use ortus::storage::layout::Records;
 use ortus::storage::table::columnar::{self, Notes};
@@ -115,9 +115,9 @@ fn write(mut tables: Vec<Table>, into: &Path) -> Result<(Vec<PathBuf>, Digest)> 
     // Labels that are numbers in one file and text in another are text.
     if tables
         .iter_mut()
-        .any(|t| matches!(truth(t), Some(Column::Words(_))))
+        .any(|t| matches!(label_column(t), Some(Column::Words(_))))
     {
-        tables.iter_mut().for_each(in_words);
+        tables.iter_mut().for_each(labels_as_text);
     }
 
     let (mut paths, mut digests) = (Vec::new(), String::new());
@@ -163,11 +163,11 @@ fn is_older(key: &str, as_of: DateTime<Utc>) -> bool {
 
 /// The label of each row; the last one, if there are several.
 struct Labels {
-    of: HashMap<(Uuid, u32), Taken>,
+    of: HashMap<(Uuid, u32), TakenLabel>,
     files: Vec<(SourceFile, bool)>,
 }
 
-struct Taken {
+struct TakenLabel {
     label: Label,
     time: DateTime<Utc>,
     /// The index of its file.
@@ -220,7 +220,7 @@ impl Labels {
                 },
                 false,
             ));
-            for Line {
+            for LabelLine {
                 prediction_id,
                 row,
                 label,
@@ -232,7 +232,7 @@ impl Labels {
                 if known.is_none_or(|known| known.time <= time) {
                     labels
                         .of
-                        .insert((prediction_id, row), Taken { label, time, file });
+                        .insert((prediction_id, row), TakenLabel { label, time, file });
                 }
             }
         }
@@ -256,7 +256,7 @@ impl Labels {
 }
 
 /// Returns the label column of a joined table, the first of the added ones.
-fn truth(table: &mut Table) -> Option<&mut Column> {
+fn label_column(table: &mut Table) -> Option<&mut Column> {
     let at = table.columns.len().checked_sub(ADDED.len())?;
     Some(&mut table.columns[at].1)
 }
@@ -331,8 +331,8 @@ fn word(label: &Label) -> String {
     }
 }
 
-fn in_words(table: &mut Table) {
-    if let Some(column) = truth(table)
+fn labels_as_text(table: &mut Table) {
+    if let Some(column) = label_column(table)
         && let Column::F64(numbers) = column
     {
         *column = Column::Words(numbers.iter().map(ToString::to_string).collect());

@@ -1,9 +1,9 @@
 //! Checks rows before time is spent on them: enough rows, recent rows, no
 //! duplicates, no column that leaks the target.
 
-use super::super::frame::{MISSING, Values};
+use super::super::frame::{FrameValues, MISSING};
 use super::super::spec::Spec;
-use super::{Rows, Target};
+use super::{RowTarget, Rows};
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
 use ortus::observe::quality::measure::area_of;
@@ -86,12 +86,12 @@ pub(crate) fn check(
     Ok(notes)
 }
 
-fn is_constant(values: &Values) -> bool {
+fn is_constant(values: &FrameValues) -> bool {
     match values {
-        Values::Numbers(all) => all
+        FrameValues::Numbers(all) => all
             .windows(2)
             .all(|w| w[0].to_bits() == w[1].to_bits() || w[0] == w[1]),
-        Values::Words(words) => words.codes.windows(2).all(|w| w[0] == w[1]),
+        FrameValues::Words(words) => words.codes.windows(2).all(|w| w[0] == w[1]),
     }
 }
 
@@ -103,8 +103,8 @@ fn duplicates(rows: &Rows) -> usize {
         let mut hash = DefaultHasher::new();
         for column in &rows.frame.columns {
             match &column.values {
-                Values::Numbers(all) => all[*row].to_bits().hash(&mut hash),
-                Values::Words(words) => words.codes[*row].hash(&mut hash),
+                FrameValues::Numbers(all) => all[*row].to_bits().hash(&mut hash),
+                FrameValues::Words(words) => words.codes[*row].hash(&mut hash),
             }
         }
         target[*row].to_bits().hash(&mut hash);
@@ -132,8 +132,8 @@ fn predictive_power(rows: &Rows, at: usize) -> f64 {
 /// each class, or only for the second of two.
 fn targets(rows: &Rows, chosen: &[usize]) -> Vec<Vec<f64>> {
     match &rows.target {
-        Target::Values(values) => vec![chosen.iter().map(|r| f64::from(values[*r])).collect()],
-        Target::Classes { of, names } => {
+        RowTarget::Values(values) => vec![chosen.iter().map(|r| f64::from(values[*r])).collect()],
+        RowTarget::Classes { of, names } => {
             let first = usize::from(names.len() == 2);
             (first..names.len())
                 .map(|class| {
@@ -146,7 +146,7 @@ fn targets(rows: &Rows, chosen: &[usize]) -> Vec<Vec<f64>> {
 }
 
 fn power_for_target(rows: &Rows, at: usize, chosen: &[usize], target: &[f64]) -> f64 {
-    let is_class = matches!(rows.target, Target::Classes { .. });
+    let is_class = matches!(rows.target, RowTarget::Classes { .. });
     // With few rows of a class, any column predicts it by chance.
     if is_class && target.iter().sum::<f64>() < HITS_MIN {
         return 0.5;
@@ -155,21 +155,21 @@ fn power_for_target(rows: &Rows, at: usize, chosen: &[usize], target: &[f64]) ->
     // A category's mean without its own row falls as the row's target rises, so only
     // one direction counts.
     match (&rows.frame.columns[at].values, is_class) {
-        (Values::Words(words), _) => {
+        (FrameValues::Words(words), _) => {
             let codes: Vec<u32> = chosen.iter().map(|r| words.codes[*r]).collect();
-            let values = without_own(&codes, target);
+            let values = leave_one_out_means(&codes, target);
             if is_class {
                 area(&values, target)
             } else {
                 0.5 + correlation(&ranks(&values), &ranks(target)).max(0.0) / 2.0
             }
         }
-        (Values::Numbers(all), true) => {
+        (FrameValues::Numbers(all), true) => {
             let values: Vec<f64> = chosen.iter().map(|r| f64::from(all[*r])).collect();
             let area = area(&values, target);
             area.max(1.0 - area)
         }
-        (Values::Numbers(all), false) => {
+        (FrameValues::Numbers(all), false) => {
             let values: Vec<f64> = chosen.iter().map(|r| f64::from(all[*r])).collect();
             0.5 + correlation(&ranks(&values), &ranks(target)).abs() / 2.0
         }
@@ -177,7 +177,7 @@ fn power_for_target(rows: &Rows, at: usize, chosen: &[usize], target: &[f64]) ->
 }
 
 /// Returns each row's category as the mean target of its other rows.
-fn without_own(codes: &[u32], target: &[f64]) -> Vec<f64> {
+fn leave_one_out_means(codes: &[u32], target: &[f64]) -> Vec<f64> {
     let mut sums: HashMap<u32, (f64, f64)> = HashMap::new();
     for (code, target) in codes.iter().zip(target) {
         let sum = sums.entry(*code).or_default();
@@ -197,12 +197,12 @@ fn area(values: &[f64], target: &[f64]) -> f64 {
     let rows = values
         .iter()
         .zip(target)
-        .map(|(value, target)| (there(*value), *target == 1.0));
+        .map(|(value, target)| (rank_key(*value), *target == 1.0));
     area_of(rows.collect()).unwrap_or(0.5)
 }
 
 /// Returns a sort key; a missing value ranks lowest.
-fn there(value: f64) -> f64 {
+fn rank_key(value: f64) -> f64 {
     if value.is_nan() {
         f64::NEG_INFINITY
     } else {
@@ -213,10 +213,10 @@ fn there(value: f64) -> f64 {
 /// Returns ranks from 0, with the mean rank for equal values.
 fn ranks(values: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|a, b| there(values[*a]).total_cmp(&there(values[*b])));
+    order.sort_by(|a, b| rank_key(values[*a]).total_cmp(&rank_key(values[*b])));
     let mut ranks = vec![0.0; values.len()];
     let mut from = 0;
-    for tied in order.chunk_by(|a, b| there(values[*a]) == there(values[*b])) {
+    for tied in order.chunk_by(|a, b| rank_key(values[*a]) == rank_key(values[*b])) {
         let middle = from as f64 + (tied.len() - 1) as f64 / 2.0;
         tied.iter().for_each(|at| ranks[*at] = middle);
         from += tied.len();

@@ -1,6 +1,6 @@
 //! Converts the batches of a query to whole columns, by type.
 
-use crate::frame::{Coder, Column, MISSING, Values, Words};
+use crate::frame::{Coder, FrameColumn, FrameValues, MISSING, WordCodes};
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
@@ -21,7 +21,7 @@ pub(super) struct Gathered {
 pub(super) enum Raw {
     /// NaN if missing.
     Numbers(Vec<f64>),
-    Words(Words),
+    Words(WordCodes),
     /// Microseconds since 1970; `i64::MIN` if missing.
     Times(Vec<i64>),
 }
@@ -30,10 +30,10 @@ pub(super) enum Raw {
 pub(super) struct Growing {
     name: String,
     kind: DataType,
-    values: Grown,
+    values: GrowingColumn,
 }
 
-enum Grown {
+enum GrowingColumn {
     Numbers(Vec<f64>),
     Words(Coder),
     Times(Vec<i64>),
@@ -49,13 +49,13 @@ impl Growing {
     pub(super) fn new(name: &str, kind: &DataType) -> Result<Self> {
         let values = match plain(kind) {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-                Grown::Words(Coder::default())
+                GrowingColumn::Words(Coder::default())
             }
             DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => {
-                Grown::Times(Vec::new())
+                GrowingColumn::Times(Vec::new())
             }
-            DataType::Boolean | DataType::Null => Grown::Numbers(Vec::new()),
-            kind if kind.is_numeric() => Grown::Numbers(Vec::new()),
+            DataType::Boolean | DataType::Null => GrowingColumn::Numbers(Vec::new()),
+            kind if kind.is_numeric() => GrowingColumn::Numbers(Vec::new()),
             _ => {
                 return Err(Error::invalid(format!(
                     "column '{}' is of type {kind}, which a model cannot take; leave it out of the query, or convert it to a number or text",
@@ -78,7 +78,7 @@ impl Growing {
             cast(array, kind).map_err(|e| Error::invalid(format!("column '{}': {e}", short(name))))
         };
         match &mut self.values {
-            Grown::Numbers(all) => {
+            GrowingColumn::Numbers(all) => {
                 let array = to(&DataType::Float64)?;
                 all.extend(
                     array
@@ -87,14 +87,14 @@ impl Growing {
                         .map(|v| v.unwrap_or(f64::NAN)),
                 );
             }
-            Grown::Words(coder) => {
+            GrowingColumn::Words(coder) => {
                 let array = to(&DataType::Utf8)?;
                 array
                     .as_string::<i32>()
                     .iter()
                     .for_each(|word| coder.push(word));
             }
-            Grown::Times(all) => {
+            GrowingColumn::Times(all) => {
                 let array = to(&DataType::Timestamp(TimeUnit::Microsecond, None))?;
                 all.extend(
                     array
@@ -112,9 +112,9 @@ impl Growing {
         let kind = plain(&self.kind);
         let (was_truth, was_whole) = (*kind == DataType::Boolean, kind.is_integer());
         let values = match self.values {
-            Grown::Numbers(all) => Raw::Numbers(all),
-            Grown::Words(coder) => Raw::Words(coder.finish()),
-            Grown::Times(all) => Raw::Times(all),
+            GrowingColumn::Numbers(all) => Raw::Numbers(all),
+            GrowingColumn::Words(coder) => Raw::Words(coder.finish()),
+            GrowingColumn::Times(all) => Raw::Times(all),
         };
 
         Gathered {
@@ -135,7 +135,7 @@ fn plain(kind: &DataType) -> &DataType {
 }
 
 /// Converts integers to text.
-pub(super) fn in_words(all: &[f64]) -> Words {
+pub(super) fn integers_as_words(all: &[f64]) -> WordCodes {
     let mut coder = Coder::default();
     for value in all {
         // −0 is 0.
@@ -151,7 +151,7 @@ pub(super) fn in_words(all: &[f64]) -> Words {
 
 impl Gathered {
     /// Converts to a feature: a number as FP32, text as it is.
-    pub(super) fn feature(self, is_category: bool) -> Result<Column> {
+    pub(super) fn feature(self, is_category: bool) -> Result<FrameColumn> {
         let name = self.name;
         let values = match self.values {
             Raw::Numbers(all) if is_category && all.iter().any(|v| v.abs() > EXACT) => {
@@ -160,15 +160,17 @@ impl Gathered {
                     short(&name)
                 )));
             }
-            Raw::Numbers(all) if is_category && self.was_whole => Values::Words(in_words(&all)),
-            Raw::Words(words) => Values::Words(words),
+            Raw::Numbers(all) if is_category && self.was_whole => {
+                FrameValues::Words(integers_as_words(&all))
+            }
+            Raw::Words(words) => FrameValues::Words(words),
             Raw::Numbers(_) if is_category => {
                 return Err(Error::invalid(format!(
                     "'{}' cannot be a category: it is not text and not integers",
                     short(&name)
                 )));
             }
-            Raw::Numbers(all) => Values::Numbers(all.into_iter().map(|v| v as f32).collect()),
+            Raw::Numbers(all) => FrameValues::Numbers(all.into_iter().map(|v| v as f32).collect()),
             Raw::Times(_) => {
                 return Err(Error::invalid(format!(
                     "'{}' is a time, which a model cannot take; convert it to a number in the query, or name it in 'time' or 'ignore' of [schema]",
@@ -177,7 +179,7 @@ impl Gathered {
             }
         };
 
-        Ok(Column { name, values })
+        Ok(FrameColumn { name, values })
     }
 
     /// Converts to times; a number is seconds since 1970.
@@ -214,7 +216,7 @@ impl Gathered {
     pub(super) fn groups(self) -> Vec<u32> {
         let mut words = match self.values {
             Raw::Words(words) => words,
-            Raw::Numbers(all) => in_words(&all),
+            Raw::Numbers(all) => integers_as_words(&all),
             Raw::Times(all) => {
                 let mut coder = Coder::default();
                 all.iter()

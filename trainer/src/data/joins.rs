@@ -27,7 +27,7 @@ pub(super) async fn join(
     joins: &Joins,
     time: &str,
 ) -> Result<DataFrame> {
-    let at = moment(&frame, time, "the result of the query")?;
+    let at = timestamp_sql(&frame, time, "the result of the query")?;
     // Cached, so that rows keep their order however often they are read.
     let mut frame = frame.cache().await.map_err(refused)?;
     for (name, join) in &joins.0 {
@@ -66,7 +66,7 @@ async fn join_source(
         }
     }
 
-    let known = moment(&source, &join.time, "the source")?;
+    let known = timestamp_sql(&source, &join.time, "the source")?;
     let added: Vec<(String, String)> = theirs
         .iter()
         .filter(|column| **column != join.time && !join.on.contains(column))
@@ -112,7 +112,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// Returns the SQL of a column as a timestamp. Refuses a column that is not a time.
-fn moment(frame: &DataFrame, column: &str, of: &str) -> Result<String> {
+fn timestamp_sql(frame: &DataFrame, column: &str, of: &str) -> Result<String> {
     let field = frame.schema().field_with_unqualified_name(column);
     let field = field
         .map_err(|_| Error::invalid(format!("{of} has no column '{}', the time", short(column))))?;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// order, because records of runs have always been written that way.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Manifest {
+pub(crate) struct DataManifest {
     /// The time that counts as now: rows of later times are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub as_of: Option<DateTime<Utc>>,
@@ -20,7 +20,7 @@ pub(crate) struct Manifest {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub files_in_all: BTreeMap<String, usize>,
     pub rows: usize,
-    pub sources: Vec<Source>,
+    pub sources: Vec<SourceFiles>,
     pub sql: String,
     /// The first and the last time of the rows, if they have a time column.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,7 @@ pub(crate) struct Manifest {
 
 /// A table of files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Source {
+pub(crate) struct SourceFiles {
     pub files: Vec<SourceFile>,
     pub name: String,
     /// The digest of the rows, for a source whose files change while its rows stay.
@@ -46,7 +46,7 @@ pub(crate) struct SourceFile {
     pub path: String,
 }
 
-impl Manifest {
+impl DataManifest {
     /// Returns the digest, which is the same for the same files and query, wherever the files are.
     pub(crate) fn digest(&self) -> Digest {
         let files = self.sources.iter().map(|s| {

@@ -2,8 +2,8 @@
 //! time, group, weight, features. Reads no file.
 
 use super::columns::Gathered;
-use super::{Manifest, Rows, target};
-use crate::frame::{Column, Frame};
+use super::{DataManifest, Rows, target};
+use crate::frame::{Frame, FrameColumn};
 use crate::spec::Spec;
 use crate::tensors;
 use ortus::core::error::{Error, Result, short};
@@ -17,7 +17,7 @@ const RESERVED: [&str; 4] = [
 ];
 /// Returns the rows of the columns, each in its role. Refuses columns that are
 /// absent or do not fit their roles, and rows without a target beyond a share.
-pub(super) fn assign(spec: &Spec, gathered: Vec<Gathered>, manifest: Manifest) -> Result<Rows> {
+pub(super) fn assign(spec: &Spec, gathered: Vec<Gathered>, manifest: DataManifest) -> Result<Rows> {
     let schema = &spec.schema;
     let mut columns = Columns::new(gathered);
     let target = columns.take(&schema.target, "target")?;
@@ -64,7 +64,7 @@ pub(super) fn assign(spec: &Spec, gathered: Vec<Gathered>, manifest: Manifest) -
 }
 
 /// Returns the features of the schema, or all columns that have no other role.
-fn features(spec: &Spec, mut columns: Columns) -> Result<Vec<Column>> {
+fn features(spec: &Spec, mut columns: Columns) -> Result<Vec<FrameColumn>> {
     let schema = &spec.schema;
     let features = if schema.features.is_empty() {
         std::mem::take(&mut columns.unassigned)

@@ -5,7 +5,7 @@ use super::Reach;
 use super::captured;
 use super::columns::{Gathered, Growing};
 use super::joins;
-use super::manifest::{Manifest, Source};
+use super::manifest::{DataManifest, SourceFiles};
 use super::query_error::message;
 use super::staged::{self, Staged, unreadable};
 use super::tables::register;
@@ -29,7 +29,7 @@ use tempfile::TempDir;
 pub(super) async fn read(
     spec: &Spec,
     reach: &Reach,
-) -> Result<(Vec<Gathered>, Manifest, Vec<String>)> {
+) -> Result<(Vec<Gathered>, DataManifest, Vec<String>)> {
     let Prepared {
         context,
         mut manifest,
@@ -71,13 +71,13 @@ pub(super) async fn count(
         if let Some(after) = after {
             frame = frame
                 .clone()
-                .filter(column(name).gt(moment(&frame, name, after)?))
+                .filter(column(name).gt(time_literal(&frame, name, after)?))
                 .map_err(refused)?;
         }
         // Rows of the future are not known yet.
         frame = frame
             .clone()
-            .filter(column(name).lt_eq(moment(&frame, name, reach.now)?))
+            .filter(column(name).lt_eq(time_literal(&frame, name, reach.now)?))
             .map_err(refused)?;
     }
 
@@ -85,7 +85,7 @@ pub(super) async fn count(
 }
 
 /// Returns a time as a literal of the column's type.
-fn moment(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> {
+fn time_literal(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> {
     let field = frame.schema().field_with_unqualified_name(column);
     let kind = field.map_err(|_| {
         Error::invalid(format!(
@@ -117,9 +117,9 @@ fn only_reads() -> SQLOptions {
 async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
     let context = context(spec)?;
     let staging = crate::scratch::folder()?;
-    let mut manifest = Manifest {
+    let mut manifest = DataManifest {
         as_of: reach.as_of,
-        ..Manifest::default()
+        ..DataManifest::default()
     };
     let (mut notes, mut stamps) = (Vec::new(), Vec::new());
     for (name, at) in &spec.sources.0 {
@@ -130,7 +130,7 @@ async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
         register(&context, name, &staged.tables)
             .await
             .map_err(about)?;
-        manifest.sources.push(Source {
+        manifest.sources.push(SourceFiles {
             name: name.clone(),
             files: staged.files,
             rows_digest: staged.rows_digest,
@@ -157,7 +157,7 @@ async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
 /// A session with the sources as tables.
 struct Prepared {
     context: SessionContext,
-    manifest: Manifest,
+    manifest: DataManifest,
     notes: Vec<String>,
     stamps: Vec<(PathBuf, staged::Stamp)>,
     /// The folder of copied files.
@@ -257,7 +257,7 @@ async fn plan(
     // Later rows must not be seen at all: not as a class, not in a join.
     let frame = match reach.as_of {
         Some(as_of) => {
-            let until = moment(&frame, time, as_of)?;
+            let until = time_literal(&frame, time, as_of)?;
             frame.filter(column(time).lt_eq(until)).map_err(refused)?
         }
         None => frame,

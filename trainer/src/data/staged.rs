@@ -15,13 +15,13 @@ const FILES_MAX: usize = 10_000;
 
 /// The format of a source's files.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum FileFormat {
     Parquet,
     Csv,
     Json,
 }
 
-impl Format {
+impl FileFormat {
     pub(super) fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "parquet" => Some(Self::Parquet),
@@ -97,7 +97,7 @@ pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
                 }
                 if path.is_dir() {
                     folders.push(path);
-                } else if Format::of(&path).is_some() {
+                } else if FileFormat::of(&path).is_some() {
                     found.push(path);
                 }
                 if found.len() > FILES_MAX {
@@ -154,7 +154,7 @@ fn is_hidden(name: &str) -> bool {
 /// Refuses more than `bytes_max`.
 pub(super) async fn bucket(url: &str, into: &Path, bytes_max: u64) -> Result<Staged> {
     let store = Store::open_for("data source", url, false)?;
-    let mut keys: Vec<(String, u64)> = if Format::of(Path::new(url)).is_some() {
+    let mut keys: Vec<(String, u64)> = if FileFormat::of(Path::new(url)).is_some() {
         let meta = store
             .head("")
             .await?
@@ -163,7 +163,7 @@ pub(super) async fn bucket(url: &str, into: &Path, bytes_max: u64) -> Result<Sta
     } else {
         let listed: Vec<_> = store.list("").try_collect().await?;
         let fits =
-            |key: &str| Format::of(Path::new(key)).is_some() && !key.split('/').any(is_hidden);
+            |key: &str| FileFormat::of(Path::new(key)).is_some() && !key.split('/').any(is_hidden);
         listed
             .into_iter()
             .filter(|(key, _)| fits(key))

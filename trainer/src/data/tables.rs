@@ -1,7 +1,7 @@
 //! Registers the files of a source as one table of the query engine.
 
 use super::query_error::message;
-use super::staged::{Format, unreadable};
+use super::staged::{FileFormat, unreadable};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::dataframe::DataFrame;
@@ -62,8 +62,8 @@ fn refused(error: DataFusionError) -> Error {
 }
 
 /// Returns the format of the files. Refuses files of different or unknown formats.
-fn common_format(files: &[PathBuf]) -> Result<Format> {
-    let formats: Vec<Option<Format>> = files.iter().map(|file| Format::of(file)).collect();
+fn common_format(files: &[PathBuf]) -> Result<FileFormat> {
+    let formats: Vec<Option<FileFormat>> = files.iter().map(|file| FileFormat::of(file)).collect();
     let first = formats.first().copied().flatten();
     first
         .filter(|first| formats.iter().all(|format| *format == Some(*first)))
@@ -79,7 +79,7 @@ async fn register_file(
     context: &SessionContext,
     name: &str,
     path: &Path,
-    format: Format,
+    format: FileFormat,
 ) -> Result<DataFrame> {
     let whole = std::fs::canonicalize(path).map_err(|e| unreadable(path, e))?;
     let whole = whole
@@ -90,20 +90,20 @@ async fn register_file(
     let table = TableReference::bare(name);
 
     let registered = match format {
-        Format::Parquet => {
+        FileFormat::Parquet => {
             let options = ParquetReadOptions {
                 file_extension: &extension,
                 ..ParquetReadOptions::default()
             };
             context.register_parquet(table, whole, options).await
         }
-        Format::Csv => {
+        FileFormat::Csv => {
             let options = CsvReadOptions::new()
                 .file_extension(&extension)
                 .schema_infer_max_records(LOOK_ROWS);
             context.register_csv(table, whole, options).await
         }
-        Format::Json => {
+        FileFormat::Json => {
             let options = JsonReadOptions {
                 file_extension: &extension,
                 schema_infer_max_records: LOOK_ROWS,

@@ -1,8 +1,8 @@
 //! Reads the target column: values for regression, classes for classification.
 
 use super::columns::{self, Gathered, Raw};
-use super::{CLASSES_MAX, Target};
-use crate::frame::{MISSING, Words};
+use super::{CLASSES_MAX, RowTarget};
+use crate::frame::{MISSING, WordCodes};
 use crate::spec::{Spec, Task};
 use ortus::core::error::{Error, Result, short};
 
@@ -10,10 +10,10 @@ use ortus::core::error::{Error, Result, short};
 const FEW: usize = 10;
 
 /// The target of each row, and the rows that have one.
-type Labelled = (Target, Vec<u32>);
+type TargetValues = (RowTarget, Vec<u32>);
 
 /// Returns the targets, and the rows that have one. Refuses values that do not fit the task.
-pub(super) fn read(spec: &Spec, target: Gathered) -> Result<Labelled> {
+pub(super) fn read(spec: &Spec, target: Gathered) -> Result<TargetValues> {
     let name = short(&spec.schema.target).to_owned();
     match (task(spec, &target), target.values) {
         (Task::Regression, Raw::Numbers(all)) => values(&name, &all),
@@ -31,7 +31,7 @@ pub(super) fn read(spec: &Spec, target: Gathered) -> Result<Labelled> {
                     all[row]
                 )));
             }
-            classes(spec, &name, &columns::in_words(&all))
+            classes(spec, &name, &columns::integers_as_words(&all))
         }
     }
 }
@@ -66,7 +66,7 @@ fn is_whole(value: &f64) -> bool {
     value.fract() == 0.0 && value.abs() < 1e15
 }
 
-fn values(name: &str, all: &[f64]) -> Result<Labelled> {
+fn values(name: &str, all: &[f64]) -> Result<TargetValues> {
     if let Some(row) = all
         .iter()
         .position(|v| v.is_infinite() || (v.is_finite() && (*v as f32).is_infinite()))
@@ -79,12 +79,12 @@ fn values(name: &str, all: &[f64]) -> Result<Labelled> {
 
     let labelled = (0..all.len() as u32).filter(|row| all[*row as usize].is_finite());
     Ok((
-        Target::Values(all.iter().map(|v| *v as f32).collect()),
+        RowTarget::Values(all.iter().map(|v| *v as f32).collect()),
         labelled.collect(),
     ))
 }
 
-fn classes(spec: &Spec, name: &str, words: &Words) -> Result<Labelled> {
+fn classes(spec: &Spec, name: &str, words: &WordCodes) -> Result<TargetValues> {
     let mut names = used(words);
     // Numbers first and by their size, then words by their letters.
     let number = |word: &String| word.parse::<f64>().ok();
@@ -110,11 +110,11 @@ fn classes(spec: &Spec, name: &str, words: &Words) -> Result<Labelled> {
     let labelled = (0..of.len() as u32)
         .filter(|row| of[*row as usize] != MISSING)
         .collect();
-    Ok((Target::Classes { of, names }, labelled))
+    Ok((RowTarget::Classes { of, names }, labelled))
 }
 
 /// Returns the words that a row has.
-fn used(words: &Words) -> Vec<String> {
+fn used(words: &WordCodes) -> Vec<String> {
     let mut is_used = vec![false; words.list.len()];
     for code in words.codes.iter().filter(|code| **code != MISSING) {
         is_used[*code as usize] = true;

@@ -1,9 +1,9 @@
 //! Tests of `data`: rows read from files and queries, and what is refused.
 
-use super::super::frame::Values;
+use super::super::frame::FrameValues;
 use super::super::spec::Spec;
 use super::*;
-use crate::frame::Words;
+use crate::frame::WordCodes;
 use std::path::Path;
 
 fn spec(folder: &Path, source: &str, more: &[(&str, &str)]) -> Spec {
@@ -51,15 +51,15 @@ fn refused(text: &str, more: &[(&str, &str)]) -> String {
 }
 
 /// The words of a column.
-fn words(rows: &Rows, column: usize) -> Option<&Words> {
+fn words(rows: &Rows, column: usize) -> Option<&WordCodes> {
     match &rows.frame.columns[column].values {
-        Values::Words(words) => Some(words),
-        Values::Numbers(_) => None,
+        FrameValues::Words(words) => Some(words),
+        FrameValues::Numbers(_) => None,
     }
 }
 
 #[test]
-fn columns_become_what_a_served_model_sees() {
+fn columns_are_encoded_as_the_served_model_receives_them() {
     let rows = of(
         "a,c,at,y\n1.5,red,2026-01-01T00:00:00,no\n,,2026-01-02T00:00:00,yes\n3,blue,2026-01-03T00:00:00,\n",
         &[("time", "at")],
@@ -72,7 +72,7 @@ fn columns_become_what_a_served_model_sees() {
         rows.notes
     );
 
-    let Values::Numbers(a) = &rows.frame.columns[0].values else {
+    let FrameValues::Numbers(a) = &rows.frame.columns[0].values else {
         panic!("numbers")
     };
     assert!(a[0] == 1.5 && a[1].is_nan());
@@ -82,7 +82,7 @@ fn columns_become_what_a_served_model_sees() {
     );
     assert_eq!(
         rows.target,
-        Target::Classes {
+        RowTarget::Classes {
             of: vec![0, 1],
             names: vec!["no".to_owned(), "yes".to_owned()]
         }
@@ -118,10 +118,10 @@ fn a_query_may_join_and_compute_but_not_write() {
 
     spec.sources.0.insert("b".to_owned(), "b".to_owned());
     let rows = run(&spec).expect("reads");
-    assert_eq!(rows.target, Target::Values(vec![0.5, 1.25, 2.5]));
+    assert_eq!(rows.target, RowTarget::Values(vec![0.5, 1.25, 2.5]));
     assert_eq!(
         rows.frame.columns[0].values,
-        Values::Numbers(vec![1.0, 2.0, 3.0])
+        FrameValues::Numbers(vec![1.0, 2.0, 3.0])
     );
     assert_eq!(rows.manifest.sources[0].files.len(), 2);
     let same = rows.manifest.digest();
@@ -157,7 +157,7 @@ fn a_query_may_join_and_compute_but_not_write() {
 }
 
 #[test]
-fn files_that_differ_are_refused_with_what_differs() {
+fn files_of_different_columns_are_refused_with_the_difference() {
     let folder = tempfile::tempdir().expect("a folder");
     let write =
         |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
@@ -346,12 +346,12 @@ fn joined(lag: &str, within: &str, more: &str) -> Result<Rows> {
 }
 
 #[test]
-fn a_row_is_joined_with_what_was_known_at_its_time() {
+fn a_row_is_joined_with_values_known_at_its_time() {
     let amounts = |lag: &str, within: &str| -> Vec<Option<f32>> {
         let rows = joined(lag, within, "").expect("joins");
         let names: Vec<&str> = rows.frame.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!(names, ["balances_amount", "balances_kind"]);
-        let Values::Numbers(all) = &rows.frame.columns[0].values else {
+        let FrameValues::Numbers(all) = &rows.frame.columns[0].values else {
             panic!("numbers")
         };
         all.iter()

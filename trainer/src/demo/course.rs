@@ -1,7 +1,7 @@
 //! The course of the demonstration: the accuracy before the pattern of payments
 //! changes, at its lowest, and after a new version answers.
 
-use super::stream::{Seen, Stream};
+use super::stream::{Stream, StreamTotals};
 use super::{LATEST, PATIENCE, Teller};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ pub(super) struct Course {
 
 impl Course {
     /// Returns whether the accuracy fell, was restored, and no request failed.
-    fn held(&self, seen: &Seen) -> bool {
+    fn held(&self, seen: &StreamTotals) -> bool {
         self.recovered.is_some() && seen.lost == 0 && self.worst < self.before - 2.0 * SLACK
     }
 }
@@ -74,7 +74,7 @@ pub(super) async fn run(stream: &mut Stream, teller: &Teller) -> Course {
     course
 }
 
-pub(super) fn report(seen: &Seen, course: &Course, teller: &Teller) {
+pub(super) fn report(seen: &StreamTotals, course: &Course, teller: &Teller) {
     teller.say(&format!(
         "accuracy of the last {} payments: {:.1} %; at worst {:.1} %",
         seen.latest.len(),
@@ -91,7 +91,7 @@ pub(super) fn report(seen: &Seen, course: &Course, teller: &Teller) {
     teller.say(&format!("{} requests failed", seen.lost));
 }
 
-pub(super) fn in_json(seen: &Seen, course: &Course) -> Value {
+pub(super) fn in_json(seen: &StreamTotals, course: &Course) -> Value {
     let versions = seen.versions.iter().map(|((version, changed), (rows, right))| {
         json!({"version": version, "after_change": changed, "rows": rows, "right": right})
     });

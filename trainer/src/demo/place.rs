@@ -20,22 +20,22 @@ impl Drop for Running {
 }
 
 /// The folder of the demonstration.
-pub(super) struct Place {
+pub(super) struct DemoFolder {
     pub folder: PathBuf,
     pub is_offline: bool,
 }
 
-impl Place {
-    pub(super) fn at(&self, name: &str) -> PathBuf {
+impl DemoFolder {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
     pub(super) fn registry(&self) -> String {
-        format!("file://{}", self.at("registry").display())
+        format!("file://{}", self.path("registry").display())
     }
 
     pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
-        let path = self.at(name);
+        let path = self.path(name);
         let failed = |e| Error::precondition(format!("write {}", path.display())).with_source(e);
         std::fs::write(&path, text).map_err(failed)?;
         Ok(path)
@@ -47,14 +47,14 @@ impl Place {
         let file = File::options()
             .append(true)
             .create(true)
-            .open(self.at(log))
+            .open(self.path(log))
             .map_err(failed)?;
         let mut command = Command::new(OWN_PROGRAM);
 
         command
             .args(arguments)
             .stderr(file)
-            .env("XDG_STATE_HOME", self.at("state"));
+            .env("XDG_STATE_HOME", self.path("state"));
         if self.is_offline {
             command.env("ORTUS_RUNTIME__OFFLINE", "true");
         }
@@ -63,14 +63,14 @@ impl Place {
     }
 
     /// Runs a command to its end; returns its output.
-    pub(super) fn does(&self, arguments: &[&str]) -> Result<String> {
+    pub(super) fn run(&self, arguments: &[&str]) -> Result<String> {
         let failed = |e| Error::internal("start this program again").with_source(e);
         let output = self
             .ortus(arguments, "commands.log")?
             .output()
             .map_err(failed)?;
         if !output.status.success() {
-            let log = self.at("commands.log");
+            let log = self.path("commands.log");
             return Err(Error::internal(format!(
                 "{} failed; see {}",
                 arguments.join(" "),
@@ -86,7 +86,7 @@ impl Place {
         let output = File::options()
             .append(true)
             .create(true)
-            .open(self.at(log))
+            .open(self.path(log))
             .map_err(failed)?;
         self.ortus(arguments, log)?
             .stdin(Stdio::null())

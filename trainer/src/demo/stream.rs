@@ -19,7 +19,7 @@ const LABEL_DELAY: usize = 10;
 
 /// Counts of the stream so far.
 #[derive(Default)]
-pub(super) struct Seen {
+pub(super) struct StreamTotals {
     pub rows: usize,
     pub lost: usize,
     /// Whether each of the last predictions was correct.
@@ -29,7 +29,7 @@ pub(super) struct Seen {
     pub last_id: String,
 }
 
-impl Seen {
+impl StreamTotals {
     pub(super) fn accuracy(&self) -> f64 {
         self.latest.iter().filter(|right| **right).count() as f64 / self.latest.len().max(1) as f64
     }
@@ -50,7 +50,7 @@ impl Seen {
 pub(super) struct Stream {
     pub http: client::Http,
     pub world: World,
-    pub seen: Seen,
+    pub seen: StreamTotals,
     pub unlabelled: VecDeque<(String, Vec<bool>)>,
 }
 

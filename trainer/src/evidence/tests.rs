@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn curves_are_those_of_the_scores() {
+fn roc_and_pr_curves_follow_the_scores() {
     let scores = vec![(0.9, true), (0.8, false), (0.8, true), (0.1, false)];
     assert_eq!(
         roc(&scores),
@@ -26,5 +26,5 @@ fn curves_are_those_of_the_scores() {
         shares[1..9].iter().all(|s| (s.1 - 0.098).abs() < 0.01),
         "{shares:?}"
     );
-    assert!(thinned((0..10_000).map(|at| (f64::from(at), 0.0)).collect()).len() <= POINTS + 1);
+    assert!(limit_points((0..10_000).map(|at| (f64::from(at), 0.0)).collect()).len() <= POINTS + 1);
 }

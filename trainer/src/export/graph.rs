@@ -10,7 +10,7 @@ const IR_VERSION: i64 = 10;
 
 /// The element types that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ElementType {
     Float = 1,
     Byte = 2,
     Whole = 7,
@@ -86,30 +86,30 @@ impl From<o::TensorProto> for Setting {
 
 /// A graph under construction.
 #[derive(Default)]
-pub(super) struct Graph {
+pub(super) struct GraphBuilder {
     graph: o::GraphProto,
     named: usize,
 }
 
 /// An operator of ONNX: its domain, empty for ONNX's own, and its name.
 #[derive(Clone, Copy)]
-pub(super) struct Operator<'o> {
+pub(super) struct OnnxOperator<'o> {
     pub domain: &'o str,
     pub op: &'o str,
 }
 
-impl Graph {
-    fn fresh(&mut self, what: &str) -> String {
+impl GraphBuilder {
+    fn unique_name(&mut self, what: &str) -> String {
         self.named += 1;
         // No feature name starts like this, so that no input is shadowed.
         format!("ortus/{what}/{}", self.named)
     }
 
-    pub(super) fn input(&mut self, name: &str, kind: Kind, dims: &[i64]) {
+    pub(super) fn input(&mut self, name: &str, kind: ElementType, dims: &[i64]) {
         self.graph.input.push(declare(name, kind, dims));
     }
 
-    pub(super) fn output(&mut self, name: &str, kind: Kind, dims: &[i64]) {
+    pub(super) fn output(&mut self, name: &str, kind: ElementType, dims: &[i64]) {
         self.graph.output.push(declare(name, kind, dims));
     }
 
@@ -131,8 +131,8 @@ impl Graph {
         inputs: &[&str],
         settings: &[(&str, Setting)],
     ) -> String {
-        let output = self.fresh(op);
-        self.name_of(Operator { domain, op }, inputs, settings, &output);
+        let output = self.unique_name(op);
+        self.name_of(OnnxOperator { domain, op }, inputs, settings, &output);
         output
     }
 
@@ -144,12 +144,12 @@ impl Graph {
         settings: &[(&str, Setting)],
         output: &str,
     ) {
-        self.name_of(Operator { domain: "", op }, inputs, settings, output);
+        self.name_of(OnnxOperator { domain: "", op }, inputs, settings, output);
     }
 
     pub(super) fn name_of(
         &mut self,
-        operator: Operator<'_>,
+        operator: OnnxOperator<'_>,
         inputs: &[&str],
         settings: &[(&str, Setting)],
         output: &str,
@@ -158,7 +158,7 @@ impl Graph {
             name: Some((*name).to_owned()),
             ..setting.0.clone()
         };
-        let Operator { domain, op } = operator;
+        let OnnxOperator { domain, op } = operator;
         self.graph.node.push(o::NodeProto {
             input: inputs.iter().map(|s| (*s).to_owned()).collect(),
             output: vec![output.to_owned()],
@@ -171,7 +171,7 @@ impl Graph {
 
     /// Adds a constant of floats; returns its name.
     pub(super) fn floats(&mut self, values: &[f32], dims: &[i64]) -> String {
-        let name = self.fresh("fixed");
+        let name = self.unique_name("fixed");
         self.graph.initializer.push(o::TensorProto {
             name: Some(name.clone()),
             ..floats(values, dims)
@@ -180,12 +180,12 @@ impl Graph {
     }
 
     /// Adds a constant of integers; returns its name.
-    pub(super) fn whole(&mut self, values: &[i64], dims: &[i64]) -> String {
-        let name = self.fresh("fixed");
+    pub(super) fn integer_constant(&mut self, values: &[i64], dims: &[i64]) -> String {
+        let name = self.unique_name("fixed");
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         self.graph.initializer.push(o::TensorProto {
             name: Some(name.clone()),
-            ..tensor(Kind::Whole, dims, bytes)
+            ..tensor(ElementType::Whole, dims, bytes)
         });
         name
     }
@@ -217,7 +217,7 @@ impl Graph {
 /// Returns numbers as a tensor.
 pub(super) fn floats(values: &[f32], dims: &[i64]) -> o::TensorProto {
     tensor(
-        Kind::Float,
+        ElementType::Float,
         dims,
         values.iter().flat_map(|v| v.to_le_bytes()).collect(),
     )
@@ -226,10 +226,10 @@ pub(super) fn floats(values: &[f32], dims: &[i64]) -> o::TensorProto {
 /// Returns bytes as a tensor.
 pub(super) fn bytes(values: Vec<u8>) -> o::TensorProto {
     let dims = [values.len() as i64];
-    tensor(Kind::Byte, &dims, values)
+    tensor(ElementType::Byte, &dims, values)
 }
 
-fn tensor(kind: Kind, dims: &[i64], raw: Vec<u8>) -> o::TensorProto {
+fn tensor(kind: ElementType, dims: &[i64], raw: Vec<u8>) -> o::TensorProto {
     o::TensorProto {
         dims: dims.to_vec(),
         data_type: Some(kind as i32),
@@ -238,7 +238,7 @@ fn tensor(kind: Kind, dims: &[i64], raw: Vec<u8>) -> o::TensorProto {
     }
 }
 
-fn declare(name: &str, kind: Kind, dims: &[i64]) -> o::ValueInfoProto {
+fn declare(name: &str, kind: ElementType, dims: &[i64]) -> o::ValueInfoProto {
     use o::tensor_shape_proto::{Dimension, dimension::Value};
     let dim = |d: &i64| Dimension {
         value: Some(if *d < 0 {

@@ -5,15 +5,15 @@ use super::super::features::{ABSENT, CATEGORIES_MAX, Feature, OTHER};
 use super::super::fit::encode::{FAR, Term};
 use super::super::fit::linear::Linear;
 use super::super::fit::mlp::Mlp;
-use super::graph::Graph;
-use super::{Input, inputs};
+use super::graph::GraphBuilder;
+use super::{GraphInput, inputs};
 
 /// Adds the weights; returns the name of the scores.
-pub(super) fn scores(graph: &mut Graph, linear: &Linear, features: &[Feature]) -> String {
+pub(super) fn scores(graph: &mut GraphBuilder, linear: &Linear, features: &[Feature]) -> String {
     let width = linear.base.len() as i64;
     let mut sum = graph.floats(&linear.base, &[1, width]);
     let all = inputs(features);
-    let (words, numbers): (Vec<&Input>, Vec<&Input>) = all
+    let (words, numbers): (Vec<&GraphInput>, Vec<&GraphInput>) = all
         .iter()
         .partition(|input| features[input.features[0]].categories.is_some());
     if !numbers.is_empty() {
@@ -27,7 +27,7 @@ pub(super) fn scores(graph: &mut Graph, linear: &Linear, features: &[Feature]) -
             .iter()
             .flat_map(|i| i.features.iter().copied())
             .collect();
-        let found = weigh(graph, linear, &places, &joined);
+        let found = add_weighted(graph, linear, &places, &joined);
         sum = graph.node("Add", &[&found, &sum], &[]);
     }
 
@@ -45,7 +45,7 @@ pub(super) fn scores(graph: &mut Graph, linear: &Linear, features: &[Feature]) -
 }
 
 /// Adds a perceptron; returns the name of the scores.
-pub(super) fn perceptron(graph: &mut Graph, mlp: &Mlp, features: &[Feature]) -> String {
+pub(super) fn perceptron(graph: &mut GraphBuilder, mlp: &Mlp, features: &[Feature]) -> String {
     let mut found = scores(graph, &mlp.first, features);
     for layer in &mlp.layers {
         let width = layer.base.len() as i64;
@@ -60,7 +60,12 @@ pub(super) fn perceptron(graph: &mut Graph, mlp: &Mlp, features: &[Feature]) -> 
 }
 
 /// Adds scaled numbers times their weights; missing values have weights of their own.
-fn weigh(graph: &mut Graph, linear: &Linear, places: &[usize], joined: &str) -> String {
+fn add_weighted(
+    graph: &mut GraphBuilder,
+    linear: &Linear,
+    places: &[usize],
+    joined: &str,
+) -> String {
     let count = places.len() as i64;
     let (mut means, mut spreads, mut weights, mut missing) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -101,7 +106,7 @@ fn weigh(graph: &mut Graph, linear: &Linear, places: &[usize], joined: &str) -> 
 
 /// Adds the lookup of a category's weights: known ones, others, missing.
 fn look_up(
-    graph: &mut Graph,
+    graph: &mut GraphBuilder,
     weights: &[Vec<f32>],
     known: &[String],
     input: &str,
@@ -123,6 +128,6 @@ fn look_up(
         .collect();
     let table = graph.floats(&table, &[count as i64 + 2, width]);
     let found = graph.node("Gather", &[&table, &place], &[("axis", 0.into())]);
-    let axis = graph.whole(&[1], &[1]);
+    let axis = graph.integer_constant(&[1], &[1]);
     graph.node("Squeeze", &[&found, &axis], &[])
 }

@@ -2,8 +2,8 @@
 //! categories; missing values follow the learned default branch. Thresholds are
 //! the FP32 values of the fit, so that every row takes the same branches.
 
-use super::super::fit::trees::{Booster, Branch, Choice, Side, Tree};
-use super::graph::{Graph, bytes, floats};
+use super::super::fit::trees::{Booster, Branch, Choice, SplitSide, Tree};
+use super::graph::{GraphBuilder, bytes, floats};
 
 /// The modes of a node in the operator.
 const NOT_ABOVE: u8 = 0;
@@ -42,7 +42,7 @@ impl Ensemble {
                 0,
                 &Choice::UpTo {
                     threshold: 0.0,
-                    missing: Side::Left,
+                    missing: SplitSide::Left,
                 },
                 [(leaf, true), (leaf + 1, true)],
             );
@@ -71,7 +71,8 @@ impl Ensemble {
             Choice::UpTo { threshold, missing } => {
                 self.modes.push(NOT_ABOVE);
                 self.splits.push(*threshold);
-                self.missing_is_true.push((*missing == Side::Left).into());
+                self.missing_is_true
+                    .push((*missing == SplitSide::Left).into());
             }
             Choice::OneOf(members) => {
                 self.modes.push(MEMBER);
@@ -89,7 +90,7 @@ impl Ensemble {
 
 /// Adds the trees; returns the name of the scores.
 pub(super) fn scores(
-    graph: &mut Graph,
+    graph: &mut GraphBuilder,
     booster: &Booster,
     matrix: &str,
     features: usize,

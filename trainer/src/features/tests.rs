@@ -1,7 +1,7 @@
 //! Tests of `features`.
 
 use super::*;
-use crate::frame::{Coder, Column};
+use crate::frame::{Coder, FrameColumn};
 
 #[test]
 fn categories_are_the_most_frequent_words_of_the_training_rows() {
@@ -10,9 +10,9 @@ fn categories_are_the_most_frequent_words_of_the_training_rows() {
         coder.push(Some(word));
     }
     coder.push(None);
-    let column = Column {
+    let column = FrameColumn {
         name: "c".to_owned(),
-        values: Values::Words(coder.finish()),
+        values: FrameValues::Words(coder.finish()),
     };
     let frame = Frame {
         columns: vec![column],
@@ -23,7 +23,7 @@ fn categories_are_the_most_frequent_words_of_the_training_rows() {
         feature.categories.as_deref(),
         Some(&["b", "a", "c"].map(str::to_owned)[..])
     );
-    let Values::Words(words) = &frame.columns[0].values else {
+    let FrameValues::Words(words) = &frame.columns[0].values else {
         panic!("words")
     };
     let codes = feature.codes(&words.list);

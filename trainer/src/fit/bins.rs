@@ -6,7 +6,7 @@
 mod tests;
 
 use super::super::features::{self, ABSENT, Feature};
-use super::super::frame::{Frame, Values};
+use super::super::frame::{Frame, FrameValues};
 use rayon::prelude::*;
 
 /// The most bins of a number.
@@ -33,7 +33,7 @@ pub(crate) struct Binned {
 impl Cut {
     /// Finds the bins of a feature from some rows.
     pub(crate) fn find(frame: &Frame, at: usize, rows: &[u32]) -> Self {
-        let Values::Numbers(all) = &frame.columns[at].values else {
+        let FrameValues::Numbers(all) = &frame.columns[at].values else {
             return Self::Category;
         };
         // Rows are sampled evenly, whatever their order.
@@ -50,7 +50,7 @@ impl Cut {
     }
 
     /// Returns the bin of a number.
-    pub(crate) fn part(&self, value: f32) -> u8 {
+    pub(crate) fn bin_of(&self, value: f32) -> u8 {
         match self {
             Self::Number(_) if value.is_nan() => ABSENT,
             Self::Number(edges) => edges.partition_point(|edge| *edge < value) as u8,
@@ -118,8 +118,8 @@ impl Binned {
             .iter()
             .zip(features)
             .map(|(column, feature)| match &column.values {
-                Values::Words(words) => feature.codes(&words.list),
-                Values::Numbers(_) => Vec::new(),
+                FrameValues::Words(words) => feature.codes(&words.list),
+                FrameValues::Numbers(_) => Vec::new(),
             })
             .collect();
         const BLOCK: usize = 8_192;
@@ -131,12 +131,12 @@ impl Binned {
                 for (at, column) in frame.columns.iter().enumerate() {
                     let places = bytes[at..].iter_mut().step_by(width);
                     match &column.values {
-                        Values::Numbers(all) => {
-                            places
-                                .zip(rows)
-                                .for_each(|(byte, row)| *byte = cuts[at].part(all[*row as usize]));
+                        FrameValues::Numbers(all) => {
+                            places.zip(rows).for_each(|(byte, row)| {
+                                *byte = cuts[at].bin_of(all[*row as usize])
+                            });
                         }
-                        Values::Words(words) => places.zip(rows).for_each(|(byte, row)| {
+                        FrameValues::Words(words) => places.zip(rows).for_each(|(byte, row)| {
                             *byte = features::code(&codes[at], words.codes[*row as usize])
                         }),
                     }

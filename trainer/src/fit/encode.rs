@@ -5,7 +5,7 @@
 mod tests;
 
 use super::super::features::{self, ABSENT, Feature};
-use super::super::frame::{Frame, Values};
+use super::super::frame::{Frame, FrameValues};
 use serde::{Deserialize, Serialize};
 
 /// Standardised numbers are clipped to this many standard deviations.
@@ -36,10 +36,10 @@ pub(crate) struct Labelled<'r> {
 }
 
 /// The mean and standard deviation of a number; none for a category.
-pub(super) type Scale = Option<(f32, f32)>;
+pub(super) type FeatureScale = Option<(f32, f32)>;
 
 /// Rows, encoded.
-pub(super) struct Encoded {
+pub(super) struct EncodedRows {
     pub rows: usize,
     /// Row by row: standardised numbers, then whether each is missing.
     numbers: Vec<f32>,
@@ -52,9 +52,9 @@ pub(super) struct Encoded {
 }
 
 /// Returns the mean and standard deviation of each number, missing values excluded.
-pub(super) fn scales(frame: &Frame) -> Vec<Scale> {
-    let of = |values: &Values| {
-        let Values::Numbers(all) = values else {
+pub(super) fn scales(frame: &Frame) -> Vec<FeatureScale> {
+    let of = |values: &FrameValues| {
+        let FrameValues::Numbers(all) = values else {
             return None;
         };
         let there = || all.iter().filter(|v| v.is_finite()).map(|v| f64::from(*v));
@@ -83,8 +83,8 @@ pub(super) fn scaled(value: f32, mean: f32, spread: f32) -> f32 {
     }
 }
 
-impl Encoded {
-    pub(super) fn of(frame: &Frame, features: &[Feature], scales: &[Scale]) -> Self {
+impl EncodedRows {
+    pub(super) fn of(frame: &Frame, features: &[Feature], scales: &[FeatureScale]) -> Self {
         let count = scales.iter().flatten().count();
         let (width, category_width) = (2 * count, features.len() - count);
         let mut numbers = vec![0.0; frame.rows * width];
@@ -92,14 +92,14 @@ impl Encoded {
         let (mut number, mut category, mut size) = (0, 0, width);
         for ((column, feature), scale) in frame.columns.iter().zip(features).zip(scales) {
             match (&column.values, scale) {
-                (Values::Numbers(all), Some((mean, spread))) => {
+                (FrameValues::Numbers(all), Some((mean, spread))) => {
                     for (row, value) in all.iter().enumerate() {
                         numbers[row * width + number] = scaled(*value, *mean, *spread);
                         numbers[row * width + count + number] = f32::from(u8::from(value.is_nan()));
                     }
                     number += 1;
                 }
-                (Values::Words(words), _) => {
+                (FrameValues::Words(words), _) => {
                     let codes = feature.codes(&words.list);
                     let known = feature.categories.as_ref().map_or(0, Vec::len);
                     for (row, word) in words.codes.iter().enumerate() {
@@ -113,7 +113,7 @@ impl Encoded {
                     category += 1;
                     size += known + 1;
                 }
-                (Values::Numbers(_), None) => {}
+                (FrameValues::Numbers(_), None) => {}
             }
         }
 
@@ -144,12 +144,12 @@ impl Encoded {
 /// Groups weights by feature; `of` returns the weights of a place.
 pub(super) fn terms(
     features: &[Feature],
-    scales: &[Scale],
+    scales: &[FeatureScale],
     of: impl Fn(usize) -> Vec<f32>,
 ) -> Vec<Term> {
     let count = scales.iter().flatten().count();
     let (mut number, mut category) = (0, 2 * count);
-    let one = |(feature, scale): (&Feature, &Scale)| match scale {
+    let one = |(feature, scale): (&Feature, &FeatureScale)| match scale {
         Some((mean, spread)) => {
             number += 1;
             let (weights, missing) = (of(number - 1), of(count + number - 1));

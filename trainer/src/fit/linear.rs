@@ -7,7 +7,7 @@
 mod tests;
 
 use super::super::features::Feature;
-use super::encode::{self, Encoded, Labelled, Term};
+use super::encode::{self, EncodedRows, Labelled, Term};
 use super::trees::loss::Loss;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub(crate) struct Linear {
 
 /// A regression problem: rows, loss and penalty.
 struct Problem<'p> {
-    rows: Encoded,
+    rows: EncodedRows,
     targets: &'p [f32],
     weights: Option<&'p [f32]>,
     loss: Loss,
@@ -52,7 +52,7 @@ pub(crate) fn fit(labelled: &Labelled<'_>, features: &[Feature], loss: Loss, l2:
     let scales = encode::scales(frame);
     let scored = loss.scores();
     let problem = Problem {
-        rows: Encoded::of(frame, features, &scales),
+        rows: EncodedRows::of(frame, features, &scales),
         targets,
         weights,
         loss,

@@ -7,7 +7,7 @@ mod network;
 
 use super::super::features::Feature;
 use super::super::random::mix;
-use super::encode::{self, Encoded, Labelled};
+use super::encode::{self, EncodedRows, Labelled};
 use super::linear::Linear;
 use super::trees::Round;
 use super::trees::loss::Loss;
@@ -19,7 +19,7 @@ const BATCH: usize = 256;
 
 /// The settings of a fit.
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct MlpOptions {
     pub loss: Loss,
     /// Units of each hidden layer.
     pub hidden: usize,
@@ -55,13 +55,13 @@ pub(crate) fn fit(
     train: &Labelled<'_>,
     stop: &Labelled<'_>,
     features: &[Feature],
-    options: &Options,
+    options: &MlpOptions,
     watch: &mut dyn FnMut(Round),
 ) -> Mlp {
     let scales = encode::scales(train.frame);
-    let encoded = Encoded::of(train.frame, features, &scales);
-    let stop_encoded = Encoded::of(stop.frame, features, &scales);
-    let scale = Scale::of(train.targets, options.loss);
+    let encoded = EncodedRows::of(train.frame, features, &scales);
+    let stop_encoded = EncodedRows::of(stop.frame, features, &scales);
+    let scale = TargetScale::of(train.targets, options.loss);
     let (targets, stop_targets) = (scale.scaled(train.targets), scale.scaled(stop.targets));
     let train = Examples {
         rows: &encoded,
@@ -122,7 +122,7 @@ fn descend(
     mut network: Network,
     train: &Examples<'_>,
     stop: &Examples<'_>,
-    options: &Options,
+    options: &MlpOptions,
     watch: &mut dyn FnMut(Round),
 ) -> Best {
     let mut adam = Adam::new(network.weights.len());
@@ -160,12 +160,12 @@ fn descend(
 
 /// The mean and the standard deviation of targets, by which values are scaled
 /// while weights are fitted; the last layer takes scores back to values.
-struct Scale {
+struct TargetScale {
     mean: f32,
     deviation: f32,
 }
 
-impl Scale {
+impl TargetScale {
     fn of(targets: &[f32], loss: Loss) -> Self {
         if loss != Loss::Squared {
             return Self {
@@ -217,7 +217,7 @@ impl Adam {
         }
     }
 
-    fn step(&mut self, weights: &mut [f32], gradient: &[f32], options: &Options) {
+    fn step(&mut self, weights: &mut [f32], gradient: &[f32], options: &MlpOptions) {
         self.steps += 1;
         let (keep, keep_square) = (0.9_f32, 0.999_f32);
         let rate = options.rate * (1.0 - f64::from(keep_square).powi(self.steps)).sqrt()

@@ -10,16 +10,16 @@ mod split;
 mod tests;
 
 use super::super::features::{self, Feature};
-use super::super::frame::{Frame, Values};
+use super::super::frame::{Frame, FrameValues};
 use super::bins::Binned;
-use grow::{Grown, grow};
+use grow::{GrownTree, grow};
 use loss::Loss;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// The settings of a fit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Options {
+pub(crate) struct TreeOptions {
     /// The most rounds; a round grows a tree, or one for each of more than two classes.
     pub rounds_max: usize,
     /// The most rounds without a better loss on the stopping rows.
@@ -39,7 +39,7 @@ pub(crate) struct Options {
     pub category_set_max: usize,
 }
 
-impl Default for Options {
+impl Default for TreeOptions {
     fn default() -> Self {
         Self {
             rounds_max: 500,
@@ -60,7 +60,7 @@ impl Default for Options {
 /// A side of a split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Side {
+pub(crate) enum SplitSide {
     Left,
     Right,
 }
@@ -96,7 +96,7 @@ pub(crate) enum Branch {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Choice {
     /// Numbers up to a threshold; missing values follow the learned default branch.
-    UpTo { threshold: f32, missing: Side },
+    UpTo { threshold: f32, missing: SplitSide },
     /// A subset of categories, a bit for each code.
     OneOf([u64; 4]),
 }
@@ -104,7 +104,7 @@ pub(crate) enum Choice {
 impl Choice {
     fn is_left(&self, value: f32) -> bool {
         match self {
-            Self::UpTo { missing, .. } if value.is_nan() => *missing == Side::Left,
+            Self::UpTo { missing, .. } if value.is_nan() => *missing == SplitSide::Left,
             Self::UpTo { threshold, .. } => value <= *threshold,
             Self::OneOf(members) => {
                 let code = value as u8;
@@ -149,7 +149,7 @@ pub(crate) struct Booster {
 }
 
 /// Training or stopping rows.
-pub(crate) struct Sample<'s> {
+pub(crate) struct TreeRows<'s> {
     pub data: &'s Binned,
     /// The value, or the index of the class.
     pub targets: &'s [f32],
@@ -167,10 +167,10 @@ pub(crate) struct Round {
 
 /// Fits trees, with early stopping if there are stopping rows.
 pub(crate) fn fit(
-    train: &Sample<'_>,
-    stop: Option<&Sample<'_>>,
+    train: &TreeRows<'_>,
+    stop: Option<&TreeRows<'_>>,
     loss: Loss,
-    options: &Options,
+    options: &TreeOptions,
     watch: &mut dyn FnMut(Round),
 ) -> Booster {
     let width = loss.scores();
@@ -200,7 +200,7 @@ pub(crate) fn fit(
                 .iter_mut()
                 .zip(0..)
                 .for_each(|(place, row)| *place = row);
-            let Grown {
+            let GrownTree {
                 tree,
                 tests,
                 leaves,
@@ -300,8 +300,8 @@ pub(crate) fn rows(frame: &Frame, features: &[Feature]) -> Vec<f32> {
     for (at, (column, feature)) in frame.columns.iter().zip(features).enumerate() {
         let places = values.iter_mut().skip(at).step_by(width.max(1));
         match &column.values {
-            Values::Numbers(all) => places.zip(all).for_each(|(place, value)| *place = *value),
-            Values::Words(words) => {
+            FrameValues::Numbers(all) => places.zip(all).for_each(|(place, value)| *place = *value),
+            FrameValues::Words(words) => {
                 let codes = feature.codes(&words.list);
                 places
                     .zip(&words.codes)

@@ -90,7 +90,7 @@ fn a_model_is_compared_with_the_champion_row_by_row() {
 }
 
 #[test]
-fn one_worse_slice_fails_and_a_gate_without_a_threshold_passes_nothing() {
+fn one_worse_slice_fails_the_gate_and_a_threshold_is_required() {
     let gates = Gates::default();
     let champion = noise(2_000, 0.5);
     let mut model: Vec<f64> = champion.iter().map(|w| w - 0.2).collect();
@@ -113,8 +113,9 @@ fn one_worse_slice_fails_and_a_gate_without_a_threshold_passes_nothing() {
         slices: Vec::new(),
     };
 
-    let alone =
-        |gates: &Gates, champion| whole(&judge(gates, &rows, &judged(&[0.0; 10]), champion));
+    let alone = |gates: &Gates, champion| {
+        overall_verdict(&judge(gates, &rows, &judged(&[0.0; 10]), champion))
+    };
     assert_eq!(alone(&gates, None), Verdict::Pass, "the first of its name");
     assert_eq!(
         alone(

@@ -10,7 +10,7 @@ fn quantiles_match_published_tables() {
         (0.975, 5.0, 2.571),
         (0.99, 30.0, 2.457),
     ] {
-        let found = student(certainty, freedom);
+        let found = student_quantile(certainty, freedom);
         assert!(
             (found - expected).abs() < 0.02,
             "{certainty} {freedom}: {found}"

@@ -14,13 +14,13 @@ fn a_lease_is_held_until_it_is_released_or_its_holder_is_silent() {
             Records::open(&folder.path().display().to_string(), "default").expect("opens");
         let time = Duration::from_secs(1);
         let ask = async |who: &str| take(&records, "lease", who, time).await.expect("asked");
-        let Taken::Ours(first) = ask("a").await else {
+        let LeaseOutcome::Ours(first) = ask("a").await else {
             panic!("nobody has it")
         };
-        assert!(matches!(ask("b").await, Taken::Others(who) if who == "a"));
+        assert!(matches!(ask("b").await, LeaseOutcome::Others(who) if who == "a"));
         // It is renewed for as long as it is held.
         tokio::time::sleep(time * 2).await;
-        assert!(matches!(ask("b").await, Taken::Others(_)));
+        assert!(matches!(ask("b").await, LeaseOutcome::Others(_)));
         assert_eq!(
             holder(&records, "lease", Duration::from_secs(1))
                 .await
@@ -35,14 +35,14 @@ fn a_lease_is_held_until_it_is_released_or_its_holder_is_silent() {
                 .expect("asked"),
             None
         );
-        let Taken::Ours(mut second) = ask("b").await else {
+        let LeaseOutcome::Ours(mut second) = ask("b").await else {
             panic!("released")
         };
         // One that is killed says nothing more.
         let silent = second.renewing.take();
         std::mem::forget(second);
         drop(silent);
-        let gone = Held {
+        let gone = LeaseContent {
             holder: "b".to_owned(),
             nonce: "x".to_owned(),
             released: false,
@@ -51,9 +51,12 @@ fn a_lease_is_held_until_it_is_released_or_its_holder_is_silent() {
             .overwrite(&name("lease", 3), text(&gone))
             .await
             .expect("written");
-        assert!(matches!(ask("c").await, Taken::Others(_)));
+        assert!(matches!(ask("c").await, LeaseOutcome::Others(_)));
         tokio::time::sleep(time + Duration::from_millis(200)).await;
-        assert!(matches!(ask("c").await, Taken::Ours(_)), "its time passed");
+        assert!(
+            matches!(ask("c").await, LeaseOutcome::Ours(_)),
+            "its time passed"
+        );
     });
 }
 
@@ -74,7 +77,7 @@ fn of_several_trainers_at_once_one_gets_the_lease() {
         let taken = futures_util::future::join_all(all).await;
         let ours = taken
             .iter()
-            .filter(|t| matches!(t, Ok(Taken::Ours(_))))
+            .filter(|t| matches!(t, Ok(LeaseOutcome::Ours(_))))
             .count();
         assert_eq!(ours, 1);
     });
@@ -90,13 +93,13 @@ fn a_holder_that_lost_the_lease_notices_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let records =
             Records::open(&folder.path().display().to_string(), "default").expect("opens");
-        let Taken::Ours(lease) = take(&records, "lease", "a", Duration::from_secs(1))
+        let LeaseOutcome::Ours(lease) = take(&records, "lease", "a", Duration::from_secs(1))
             .await
             .expect("asked")
         else {
             panic!("nobody has it")
         };
-        let other = Held {
+        let other = LeaseContent {
             holder: "b".to_owned(),
             nonce: "x".to_owned(),
             released: false,

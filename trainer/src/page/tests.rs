@@ -14,7 +14,7 @@ fn a_page_shows_the_run_and_holds_no_script() {
 
     let figure = Figure {
         title: evil.to_owned(),
-        lines: vec![Line {
+        lines: vec![PlotSeries {
             name: evil.to_owned(),
             is_joined: true,
             points: vec![(0.0, 0.0), (0.5, 0.8), (1.0, 1.0)],
@@ -22,7 +22,7 @@ fn a_page_shows_the_run_and_holds_no_script() {
         ends: ("0".to_owned(), evil.to_owned()),
     };
 
-    let part = Part {
+    let part = SliceDifference {
         name: evil.to_owned(),
         rows: 10,
         worse: (-0.1, 0.0, 0.2),

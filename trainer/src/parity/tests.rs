@@ -7,7 +7,7 @@ use ortus::onnx::runtime::Session;
 
 /// A session that predicts like the model, but with one mistake.
 struct Native {
-    model: Model,
+    model: TrainedModel,
     wrong: fn(&[f32], Vec<f64>) -> Vec<f64>,
 }
 
@@ -37,34 +37,34 @@ impl Session for Native {
 /// 400 rows of one column, which counts them.
 fn counted_rows() -> Frame {
     Frame {
-        columns: vec![Column {
+        columns: vec![FrameColumn {
             name: "x".to_owned(),
-            values: Values::Numbers((0..400).map(|i| i as f32).collect()),
+            values: FrameValues::Numbers((0..400).map(|i| i as f32).collect()),
         }],
         rows: 400,
     }
 }
 
 /// Trees that are fitted to a sine of the rows.
-fn fitted_to_sine(frame: &Frame) -> Model {
+fn fitted_to_sine(frame: &Frame) -> TrainedModel {
     let targets: Vec<f32> = (0..400).map(|i| ((i as f32) / 20.0).sin()).collect();
     let rows: Vec<u32> = (0..400).collect();
     let features = vec![Feature::learn(frame, 0, &rows)];
     let cuts = vec![crate::fit::bins::Cut::find(frame, 0, &rows)];
     let data = crate::fit::bins::Binned::of(frame, &features, cuts, &rows);
-    let sample = trees::Sample {
+    let sample = trees::TreeRows {
         data: &data,
         targets: &targets,
         weights: None,
     };
-    let options = trees::Options {
+    let options = trees::TreeOptions {
         rounds_max: 20,
-        ..trees::Options::default()
+        ..trees::TreeOptions::default()
     };
     let loss = trees::loss::Loss::Squared;
     let booster = trees::fit(&sample, None, loss, &options, &mut |_| {});
 
-    Model {
+    TrainedModel {
         features,
         classes: None,
         learned: Learned::Trees(booster),
@@ -72,7 +72,7 @@ fn fitted_to_sine(frame: &Frame) -> Model {
 }
 
 /// The threshold of the first split of the first tree.
-fn first_threshold(model: &Model) -> f32 {
+fn first_threshold(model: &TrainedModel) -> f32 {
     let Learned::Trees(booster) = &model.learned else {
         panic!("trees")
     };
@@ -95,7 +95,7 @@ fn a_graph_that_is_wrong_at_one_edge_is_found() {
     let frame = counted_rows();
     let model = fitted_to_sine(&frame);
     let with = |wrong| {
-        let mut predictor = Predictor {
+        let mut predictor = OpenModel {
             signature: crate::export::signature(&model),
             task: Task::Regression(0),
             columns: crate::export::columns(&model.features),
@@ -120,8 +120,8 @@ fn rows_of_the_check_lie_on_both_sides_of_each_threshold() {
     let threshold = first_threshold(&model);
     assert!(edges(&model)[0].contains(&threshold));
 
-    let bent = bend(&model, &frame, 20_000, 7);
-    let Values::Numbers(all) = &bent.columns[0].values else {
+    let bent = rows_at_edges(&model, &frame, 20_000, 7);
+    let FrameValues::Numbers(all) = &bent.columns[0].values else {
         panic!("numbers")
     };
     for edge in [threshold, threshold.next_up(), threshold.next_down()] {

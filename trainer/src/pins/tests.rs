@@ -8,8 +8,8 @@ fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a time")
 }
 
-fn event(kind: Kind, key: &str) -> Event {
-    Event {
+fn event(kind: TriggerKind, key: &str) -> TriggerEvent {
+    TriggerEvent {
         kind,
         key: EventKey::parse(key),
         time: at("2026-03-01T03:00:00Z"),
@@ -18,7 +18,7 @@ fn event(kind: Kind, key: &str) -> Event {
     }
 }
 
-fn recorded(began: &str, status: RunStatus, events: &[&Event]) -> RecordedRun {
+fn recorded(began: &str, status: RunStatus, events: &[&TriggerEvent]) -> RecordedRun {
     RecordedRun {
         model: "m".to_owned(),
         began: at(began),
@@ -32,7 +32,7 @@ fn recorded(began: &str, status: RunStatus, events: &[&Event]) -> RecordedRun {
 }
 
 /// Pins an event, and returns whether the pin remains after those of recorded runs are removed.
-async fn remains(event: &Event, pinned_at: &str, runs: &[RecordedRun]) -> bool {
+async fn remains(event: &TriggerEvent, pinned_at: &str, runs: &[RecordedRun]) -> bool {
     let folder_of_store = tempfile::tempdir().expect("a folder");
     let url = folder_of_store.path().display().to_string();
     let records = Records::open(&url, "default").expect("opens");
@@ -54,9 +54,9 @@ async fn remains(event: &Event, pinned_at: &str, runs: &[RecordedRun]) -> bool {
 
 #[tokio::test]
 async fn a_pin_is_removed_once_a_run_for_its_event_is_recorded() {
-    let request = event(Kind::Request, "ask-1f");
-    let other = event(Kind::Request, "ask-2f");
-    let cron = event(Kind::Cron, "cron-20260301T030000Z");
+    let request = event(TriggerKind::Request, "ask-1f");
+    let other = event(TriggerKind::Request, "ask-2f");
+    let cron = event(TriggerKind::Cron, "cron-20260301T030000Z");
     let pinned = "2026-03-01T03:00:01Z";
     let began = "2026-03-01T03:00:01.100Z";
 
@@ -76,7 +76,7 @@ async fn a_pin_is_removed_once_a_run_for_its_event_is_recorded() {
 
 #[tokio::test]
 async fn a_pin_of_a_later_run_for_the_same_event_stays() {
-    let changed = event(Kind::Spec, "spec-ca978112ca1bbdca");
+    let changed = event(TriggerKind::Spec, "spec-ca978112ca1bbdca");
     let began = "2026-03-01T03:00:10Z";
     let run = [recorded(began, RunStatus::Failed, &[&changed])];
     assert!(!remains(&changed, "2026-03-01T03:00:10Z", &run).await);

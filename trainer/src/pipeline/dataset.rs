@@ -3,7 +3,7 @@
 
 use super::{Job, earlier};
 use crate::command::{self, Code};
-use crate::context::{Outcome, Watcher};
+use crate::context::{RunOutcome, Watcher};
 use crate::data::{self, Rows};
 use crate::judge::LossMeasure;
 use crate::spec::{Algorithm, Spec};
@@ -30,7 +30,7 @@ impl Dataset {
 
     /// Writes the run key beside the triggers that it runs for. Returns the
     /// outcome of an earlier run for the same triggers that published a version.
-    pub(super) async fn pin(&self, job: &Job<'_>) -> Result<Option<Outcome>> {
+    pub(super) async fn pin(&self, job: &Job<'_>) -> Result<Option<RunOutcome>> {
         let Some(pinned) = job.trainer.pinned else {
             return Ok(None);
         };

@@ -2,7 +2,7 @@
 
 use super::Job;
 use crate::checkpoint::Checkpoints;
-use crate::context::Outcome;
+use crate::context::RunOutcome;
 use crate::gate::Verdict;
 use crate::record::RunRecord;
 use ortus::core::error::Result;
@@ -10,7 +10,7 @@ use ortus::core::hash::Digest;
 use serde::Deserialize;
 
 /// Returns the outcome of the run that published a version, if there is one.
-pub(super) async fn outcome(job: &Job<'_>, run: &Digest) -> Result<Option<Outcome>> {
+pub(super) async fn outcome(job: &Job<'_>, run: &Digest) -> Result<Option<RunOutcome>> {
     let (trainer, name) = (job.trainer, &job.name);
     let state = trainer.operator.state().await?;
     let Some((version, _)) = state.models.get(name).and_then(|m| m.of_run(run)) else {
@@ -34,7 +34,7 @@ pub(super) async fn outcome(job: &Job<'_>, run: &Digest) -> Result<Option<Outcom
 
     record.version = version.number().into();
 
-    Ok(Some(Outcome {
+    Ok(Some(RunOutcome {
         version: Some(version.number()),
         new: false,
         verdict: Verdict::Pass,

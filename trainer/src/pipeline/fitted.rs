@@ -7,9 +7,9 @@ use crate::checkpoint::{self, Checkpoints};
 use crate::context::Watcher;
 use crate::evaluation;
 use crate::fitted_model::{self, FittedModel};
-use crate::history::History;
+use crate::history::RunHistory;
 use crate::judge::judge;
-use crate::record::{Metrics, OriginSummary};
+use crate::record::{MetricValues, OriginSummary};
 use crate::split::Fold;
 use ortus::core::error::Result;
 
@@ -23,7 +23,7 @@ pub(super) struct Fitted {
 }
 
 /// A fit that is kept: its key in the store, and what it is for a person.
-struct Step {
+struct KeptFit {
     key: String,
     what: String,
 }
@@ -37,7 +37,7 @@ impl Fitted {
     ) -> Result<Self> {
         let records = job.trainer.records();
         let manifest = &split.rows().manifest;
-        History::new(records.clone(), job.name.clone())
+        RunHistory::new(records.clone(), job.name.clone())
             .keep_data(&manifest.digest(), manifest)
             .await?;
         let steps = Checkpoints::of(records.clone(), &job.name, &split.dataset.run);
@@ -51,7 +51,7 @@ impl Fitted {
         };
 
         let origins = fitting.earlier_origins(watcher).await?;
-        let step = Step {
+        let step = KeptFit {
             key: "fit".to_owned(),
             what: format!("fitting to {} rows", split.summary.train),
         };
@@ -78,7 +78,7 @@ impl Fitting<'_> {
     /// Returns the model that a finished step kept, or fits it now and keeps it.
     async fn fit(
         &self,
-        step: &Step,
+        step: &KeptFit,
         fold: &Fold,
         watcher: &mut dyn Watcher,
     ) -> Result<FittedModel> {
@@ -108,7 +108,7 @@ impl Fitting<'_> {
         let (job, split) = (self.job, self.split);
         let mut origins = Vec::new();
         for (at, fold) in split.earlier.iter().enumerate() {
-            let step = Step {
+            let step = KeptFit {
                 key: format!("origin-{at}"),
                 what: format!("fitting, origin {} of {}", at + 1, split.earlier.len() + 1),
             };
@@ -121,7 +121,7 @@ impl Fitting<'_> {
             let target = split.rows().target.take(&fold.test);
             let evaluation = judge(&mut predictor, &frame, &target, split.measure)?;
             origins.push(OriginSummary {
-                metrics: Metrics::from(&evaluation.measures),
+                metrics: MetricValues::from(&evaluation.measures),
                 test: fold.test.len(),
                 train: fold.train.len(),
             });

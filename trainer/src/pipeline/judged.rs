@@ -4,13 +4,13 @@
 use super::Job;
 use super::dataset::algorithm;
 use super::proven::Proven;
-use crate::context::{Outcome, Watcher};
-use crate::data::Manifest;
+use crate::context::{RunOutcome, Watcher};
+use crate::data::DataManifest;
 use crate::evaluation::{self, Champion};
 use crate::evidence;
 use crate::gate::{self, Gate, Verdict};
-use crate::history::History;
-use crate::record::{Metrics, RunRecord};
+use crate::history::RunHistory;
+use crate::record::{MetricValues, RunRecord};
 use ortus::core::error::Result;
 use ortus::core::model::Version;
 
@@ -61,12 +61,12 @@ impl Judged {
             job.spec.gates.confidence,
         );
 
-        let history = History::new(job.trainer.records(), job.name.clone());
+        let history = RunHistory::new(job.trainer.records(), job.name.clone());
         if let Err(error) = history.keep_page(proven.run(), &page).await {
             watcher.step(&format!("the evidence page cannot be stored: {error}"));
         }
         Ok(Self {
-            verdict: gate::whole(&gates),
+            verdict: gate::overall_verdict(&gates),
             champion: champion.map(|c| c.version),
             record,
             page,
@@ -78,10 +78,10 @@ impl Judged {
     }
 
     /// Returns the outcome of a model that is not published.
-    pub(super) async fn rejected(self, proven: &Proven) -> Outcome {
+    pub(super) async fn rejected(self, proven: &Proven) -> RunOutcome {
         // Checkpoints that stay are removed by a later run.
         let _ = proven.fitted.steps.clear().await;
-        Outcome {
+        RunOutcome {
             version: None,
             new: false,
             verdict: self.verdict,
@@ -101,7 +101,7 @@ fn record(
     let (dataset, model) = (&split.dataset, &proven.fitted.model);
     let champion_metrics = champion
         .and_then(|c| c.evaluation.as_ref().ok())
-        .map(|evaluation| Metrics::from(&evaluation.measures));
+        .map(|evaluation| MetricValues::from(&evaluation.measures));
     let companion = proven.companion.as_ref().map(|(_, summary)| *summary);
 
     RunRecord {
@@ -113,7 +113,7 @@ fn record(
         data_digest: dataset.rows.manifest.digest().to_string().into(),
         gates: gates.to_vec().into(),
         importances: model.importances().into(),
-        metrics: Metrics::from(&proven.evaluation.measures).into(),
+        metrics: MetricValues::from(&proven.evaluation.measures).into(),
         model: spec.model.name.clone().into(),
         notes: dataset.rows.notes.clone().into(),
         origins: proven.fitted.origins.clone().into(),
@@ -126,14 +126,14 @@ fn record(
         split: split.summary.clone().into(),
         trainer: format!("ortus-trainer {}", env!("CARGO_PKG_VERSION")).into(),
         trigger: job.trainer.trigger.map(str::to_owned).into(),
-        verdict: gate::whole(gates).into(),
+        verdict: gate::overall_verdict(gates).into(),
         ..RunRecord::default()
     }
 }
 
 /// Returns the manifest for a record: only the first files of each source. The whole
 /// manifest is kept under its digest.
-fn shortened(manifest: &Manifest) -> Manifest {
+fn shortened(manifest: &DataManifest) -> DataManifest {
     let mut manifest = manifest.clone();
     let files_max = FILES_MAX / manifest.sources.len().max(1);
 

@@ -5,7 +5,7 @@ mod tests;
 
 use super::dataset::{algorithm, gate_measure, key, span};
 use crate::command::{self, Code};
-use crate::data::{self, Manifest, Reach};
+use crate::data::{self, DataManifest, Reach};
 use crate::spec::Spec;
 use crate::split::{self, SplitSummary};
 use ortus::core::error::Result;
@@ -20,7 +20,7 @@ pub(crate) struct RunPlan {
     pub classes: Option<Vec<String>>,
     /// The files of the training program; empty without one.
     pub code: Vec<Code>,
-    pub data: Manifest,
+    pub data: DataManifest,
     pub data_digest: String,
     pub features: Vec<String>,
     pub model: String,

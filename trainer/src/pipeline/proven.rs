@@ -5,10 +5,10 @@ use super::Job;
 use super::fitted::Fitted;
 use super::split::Split;
 use crate::context::Watcher;
-use crate::data::Target;
+use crate::data::RowTarget;
 use crate::frame::Frame;
 use crate::gate::{Gate, Slice, TestRows, Verdict};
-use crate::judge::{Evaluation, Predictor, judge};
+use crate::judge::{Evaluation, OpenModel, judge};
 use crate::parity::Parity;
 use crate::record::CompanionSummary;
 use crate::{companion, evaluation};
@@ -20,14 +20,14 @@ use ortus::core::hash::Digest;
 pub(super) struct Proven {
     pub fitted: Fitted,
     pub graph: Bytes,
-    pub predictor: Predictor,
+    pub predictor: OpenModel,
     pub columns: Vec<String>,
     pub parity: Option<Parity>,
     /// The gates that need no champion.
     pub gates: Vec<Gate>,
     /// The features and targets of the test rows.
     pub frame: Frame,
-    pub target: Target,
+    pub target: RowTarget,
     pub evaluation: Evaluation,
     /// The companion model, and its summary for the record.
     pub companion: Option<(Bytes, CompanionSummary)>,

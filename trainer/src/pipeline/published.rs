@@ -4,11 +4,11 @@
 use super::Job;
 use super::judged::Judged;
 use super::proven::Proven;
-use crate::context::{Outcome, Watcher};
+use crate::context::{RunOutcome, Watcher};
 use crate::gate::Verdict;
 use crate::lease::Lease;
 use crate::package::{self, Graphs};
-use crate::record::{Field, RunRecord};
+use crate::record::{RecordField, RunRecord};
 use crate::scratch;
 use crate::spec::Policy;
 use ortus::core::error::{Error, Result};
@@ -48,11 +48,11 @@ impl Published {
         }
     }
 
-    pub(super) fn outcome(&self, judged: Judged) -> Outcome {
+    pub(super) fn outcome(&self, judged: Judged) -> RunOutcome {
         let mut record = judged.record;
         record.version = self.0.version.into();
         record.waiting = self.0.waiting.into();
-        Outcome {
+        RunOutcome {
             version: Some(self.0.version),
             new: self.0.new,
             verdict: Verdict::Pass,
@@ -69,7 +69,7 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
     let (spec, champion) = (job.spec, judged.champion);
     // The manifest holds metrics in another field.
     let lineage = RunRecord {
-        metrics: Field::Absent,
+        metrics: RecordField::Absent,
         ..judged.record.clone()
     };
 
@@ -133,8 +133,8 @@ fn object(part: &impl Serialize) -> Result<Map<String, Value>> {
 struct EvidenceValues<'e> {
     gates: BTreeMap<&'e str, Verdict>,
     report: Digest,
-    run: &'e Field<String>,
-    trigger: &'e Field<String>,
+    run: &'e RecordField<String>,
+    trigger: &'e RecordField<String>,
 }
 
 fn evidence(record: &RunRecord, page: &str) -> Result<Evidence> {

@@ -3,15 +3,15 @@
 
 use super::key;
 use crate::command::Code;
-use crate::data::{Manifest, Rows, Target};
-use crate::frame::{Coder, Column, Frame, Values};
-use crate::judge::{LossMeasure, Predictor, judge};
+use crate::data::{DataManifest, RowTarget, Rows};
+use crate::frame::{Coder, Frame, FrameColumn, FrameValues};
+use crate::judge::{LossMeasure, OpenModel, judge};
 use crate::spec::{Algorithm, Spec};
 use crate::{export, learn, package, parity, split};
 use bytes::Bytes;
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::onnx::OnnxRuntime;
-use ortus::onnx::runtime::{Engine, SessionOptions, Source};
+use ortus::onnx::runtime::{Engine, SessionOptions, SessionSource};
 use ortus::testing::engine;
 
 /// Of each of three tasks.
@@ -42,34 +42,34 @@ fn world(rows: usize, target: impl Fn(f32) -> f32, classes: usize) -> Rows {
     }
 
     let target = if classes == 0 {
-        Target::Values(y)
+        RowTarget::Values(y)
     } else {
         let of = y.iter().map(|v| target(*v) as u32).collect();
-        Target::Classes {
+        RowTarget::Classes {
             of,
             names: (0..classes).map(|c| format!("class {c}")).collect(),
         }
     };
 
     let columns = vec![
-        Column {
+        FrameColumn {
             name: "a".to_owned(),
-            values: Values::Numbers(a),
+            values: FrameValues::Numbers(a),
         },
-        Column {
+        FrameColumn {
             name: "b".to_owned(),
-            values: Values::Numbers(b),
+            values: FrameValues::Numbers(b),
         },
-        Column {
+        FrameColumn {
             name: "kind".to_owned(),
-            values: Values::Words(words.finish()),
+            values: FrameValues::Words(words.finish()),
         },
     ];
 
     let frame = Frame { columns, rows };
-    let manifest = Manifest {
+    let manifest = DataManifest {
         rows,
-        ..Manifest::default()
+        ..DataManifest::default()
     };
     Rows {
         frame,
@@ -101,7 +101,7 @@ fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
 
     let session = engine
         .open(
-            &Source {
+            &SessionSource {
                 bytes,
                 external_dir: None,
             },
@@ -109,7 +109,7 @@ fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
         )
         .expect("opens");
     let mut predictor =
-        Predictor::new(&graph, &export::columns(&model.features), session).expect("a table");
+        OpenModel::new(&graph, &export::columns(&model.features), session).expect("a table");
     let parity = parity::check(&model, &mut predictor, &rows.frame, PARITY, 11).expect("the same");
 
     assert_eq!(parity.rows, PARITY);
@@ -177,9 +177,9 @@ fn a_model_of_many_features_has_one_input_for_all_numbers() {
             .collect();
         rows.frame.columns.insert(
             1,
-            Column {
+            FrameColumn {
                 name: format!("n{at}"),
-                values: Values::Numbers(values),
+                values: FrameValues::Numbers(values),
             },
         );
     }
@@ -195,7 +195,7 @@ fn a_model_of_many_features_has_one_input_for_all_numbers() {
 fn a_model_without_splits_predicts_the_same_for_every_row() {
     let engine = engine();
     let mut rows = world(200, |_| 0.0, 0);
-    let Target::Values(values) = &mut rows.target else {
+    let RowTarget::Values(values) = &mut rows.target else {
         panic!("values")
     };
     values.fill(3.5);
@@ -206,7 +206,7 @@ fn a_model_without_splits_predicts_the_same_for_every_row() {
     let graph = Graph::read(bytes.clone()).expect("reads");
     let session = engine
         .open(
-            &Source {
+            &SessionSource {
                 bytes,
                 external_dir: None,
             },
@@ -214,7 +214,7 @@ fn a_model_without_splits_predicts_the_same_for_every_row() {
         )
         .expect("opens");
     let mut predictor =
-        Predictor::new(&graph, &export::columns(&model.features), session).expect("a table");
+        OpenModel::new(&graph, &export::columns(&model.features), session).expect("a table");
     parity::check(&model, &mut predictor, &rows.frame, 1_000, 11).expect("the same");
 
     assert!((model.answer(&[0.0, 0.0, 0.0])[0] - 3.5).abs() < 1e-6);
@@ -223,9 +223,9 @@ fn a_model_without_splits_predicts_the_same_for_every_row() {
 #[test]
 fn the_same_inputs_are_the_same_run() {
     let manifest = |sql: &str| {
-        Manifest {
+        DataManifest {
             sql: sql.to_owned(),
-            ..Manifest::default()
+            ..DataManifest::default()
         }
         .digest()
     };
@@ -280,7 +280,7 @@ fn a_tree_of_one_leaf_is_exported_with_the_others() {
     let graph = Graph::read(bytes.clone()).expect("reads");
     let session = engine
         .open(
-            &Source {
+            &SessionSource {
                 bytes,
                 external_dir: None,
             },
@@ -288,6 +288,6 @@ fn a_tree_of_one_leaf_is_exported_with_the_others() {
         )
         .expect("opens");
     let mut predictor =
-        Predictor::new(&graph, &export::columns(&model.features), session).expect("a table");
+        OpenModel::new(&graph, &export::columns(&model.features), session).expect("a table");
     parity::check(&model, &mut predictor, &rows.frame, 2_000, 11).expect("the same");
 }

@@ -4,11 +4,11 @@
 use super::Join;
 use super::{
     Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Sweep, Trees,
-    Triggers, Values,
+    TrialValues, Triggers,
 };
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
-use ortus::core::settings::text::{Source, nearest, plain};
+use ortus::core::settings::text::{SourceText, nearest, plain};
 use std::path::Path;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
@@ -58,7 +58,7 @@ pub(super) fn read(path: &Path) -> Result<Spec> {
 }
 
 pub(super) fn parse(name: &str, text: &str) -> Result<Spec> {
-    let source = Source { name, text };
+    let source = SourceText { name, text };
     let root = DeTable::parse(text).map_err(|fault| {
         source.refuse(fault.span().map_or(0, |span| span.start), fault.message())
     })?;
@@ -69,7 +69,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<Spec> {
 }
 
 /// Reads a table and its subtables.
-fn table(spec: &mut Spec, source: Source<'_>, path: &str, found: DeTable<'_>) -> Result<()> {
+fn table(spec: &mut Spec, source: SourceText<'_>, path: &str, found: DeTable<'_>) -> Result<()> {
     for (key, value) in found {
         let at = key.span().start;
         let key = key.into_inner().into_owned();
@@ -145,8 +145,8 @@ fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, St
         "triggers" => spec.triggers.set(key, value),
         "sweep" => spec.sweep.set(key, value),
         "sweep.values" => {
-            let values = Values::read(value)?;
-            for end in values.ends() {
+            let values = TrialValues::read(value)?;
+            for end in values.extremes() {
                 put(&mut spec.clone(), key, &end)?;
             }
             spec.sweep_values.0.insert(key.to_owned(), values);

@@ -1,7 +1,7 @@
 //! The tables of `train.toml`: each setting with its meaning, default and range.
 
-use super::Text;
-use ortus::core::settings::form::{Line, Size};
+use super::MultilineText;
+use ortus::core::settings::form::{Size, TextLine};
 use ortus::{choice, section};
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ section! {
     /// `[model]`: the model to train.
     Model {
         /// The model's name in the registry; required.
-        name: String as Line = String::new();
+        name: String as TextLine = String::new();
         /// One line for the model card: what the model is for.
-        about: Option<String> as Line = None;
+        about: Option<String> as TextLine = None;
         /// The licence of the model, an SPDX expression.
-        licence: Option<String> as Line = None;
+        licence: Option<String> as TextLine = None;
     }
 }
 
@@ -23,7 +23,7 @@ section! {
     /// `[data]`: the rows to train on.
     Data {
         /// The SQL query over the sources; default `SELECT * FROM` the only source.
-        sql: Option<String> as Text = None;
+        sql: Option<String> as MultilineText = None;
         /// The most rows that the query may return, 1 to 100 million; default 20 million.
         rows_max: usize = 20_000_000, in 1..=100_000_000;
         /// Memory that the query may take, 16 MiB to 1 TiB; default 4 GiB. Larger sorts use the disk.
@@ -48,9 +48,9 @@ section! {
     /// `[data.joins.NAME]`: a point-in-time join with the source of that name.
     Join {
         /// The columns to join on; required.
-        on: Vec<String> as Line = Vec::new();
+        on: Vec<String> as TextLine = Vec::new();
         /// The source's column with the time at which a row became known; required.
-        time: String as Line = String::new();
+        time: String as TextLine = String::new();
         /// The delay after that time until the row can be used, at most 1000 d; default 0.
         lag: Duration = Duration::ZERO, in Duration::ZERO..=1_000 * DAY;
         /// The greatest age of a joined row; default any age.
@@ -74,23 +74,23 @@ section! {
     /// `[schema]`: the roles of the columns.
     Schema {
         /// The column to predict; required.
-        target: String as Line = String::new();
+        target: String as TextLine = String::new();
         /// The task; default `auto`.
         task: Task = Task::Auto;
         /// The feature columns, in the order of the model's inputs; default all other columns.
-        features: Vec<String> as Line = Vec::new();
+        features: Vec<String> as TextLine = Vec::new();
         /// Columns to leave out.
-        ignore: Vec<String> as Line = Vec::new();
+        ignore: Vec<String> as TextLine = Vec::new();
         /// Integer columns that are categories.
-        categories: Vec<String> as Line = Vec::new();
+        categories: Vec<String> as TextLine = Vec::new();
         /// The column with the time of a row; rows are then split by time.
-        time: Option<String> as Line = None;
+        time: Option<String> as TextLine = None;
         /// The column with the group of a row; rows of a group stay in one part of the split.
-        group: Option<String> as Line = None;
+        group: Option<String> as TextLine = None;
         /// The column with the weight of a row.
-        weight: Option<String> as Line = None;
+        weight: Option<String> as TextLine = None;
         /// The classes in order; default sorted. Of two classes the last is the positive one.
-        classes: Vec<String> as Line = Vec::new();
+        classes: Vec<String> as TextLine = Vec::new();
     }
 }
 
@@ -122,7 +122,7 @@ section! {
         /// The number of rolling origins of the evaluation, 1 to 20; default 1. The model of the last one is published.
         folds: usize = 1, in 1..=20;
         /// The reason for a random split of rows that have a time; kept in the record.
-        override_reason: Option<String> as Line = None;
+        override_reason: Option<String> as TextLine = None;
     }
 }
 
@@ -212,11 +212,11 @@ section! {
     /// `[fit.command]`: your own training program and its limits.
     Program {
         /// The program and its arguments. Files beside train.toml are found there and are part of the run key.
-        program: Vec<String> as Line = Vec::new();
+        program: Vec<String> as TextLine = Vec::new();
         /// Further files and folders beside train.toml that the result depends on, such as a list of packages.
-        files: Vec<String> as Line = Vec::new();
+        files: Vec<String> as TextLine = Vec::new();
         /// Environment variables passed to the program, in addition to `PATH` and `LANG`.
-        env: Vec<String> as Line = Vec::new();
+        env: Vec<String> as TextLine = Vec::new();
         /// The file format of the rows; default `parquet`.
         rows: RowFormat = RowFormat::Parquet;
         /// The longest time of the program, 1 s to 30 d; default 1 h.
@@ -236,7 +236,7 @@ section! {
     /// `[gates]`: the conditions for publishing a model. A gate that is not set is reported and decides nothing.
     Gates {
         /// The metric of the gates; default `log_loss` for classification, `mae` for regression.
-        measure: Option<String> as Line = None;
+        measure: Option<String> as TextLine = None;
         /// The worst value of the metric's confidence bound; default not gated.
         bound: Option<f64> = None;
         /// The largest relative regression against the champion on the same rows; default 0.02.
@@ -244,7 +244,7 @@ section! {
         /// The confidence level of bounds, 0.5 to 0.9999; default 0.95.
         confidence: f64 = 0.95, in 0.5..=0.9999;
         /// Feature columns whose slices are compared with the champion too; at most 8.
-        slices: Vec<String> as Line = Vec::new();
+        slices: Vec<String> as TextLine = Vec::new();
         /// The largest relative regression in one slice; default 0.1.
         slice_regression_max: f64 = 0.1, in 0.0..=10.0;
         /// The largest calibration error of a classifier, 0 to 1; default not gated.
@@ -278,7 +278,7 @@ section! {
     /// `[triggers]`: when `ortus-trainer watch` starts a run. A trigger that is not set starts nothing.
     Triggers {
         /// A cron pattern in UTC: minute, hour, day, month, weekday.
-        cron: Option<String> as Line = None;
+        cron: Option<String> as TextLine = None;
         /// What happens to cron times that were missed; default `once`.
         missed: Missed = Missed::Once;
         /// The number of new rows since the last run, 1 to 100 million; default none.

@@ -55,7 +55,7 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn the_same_meaning_is_the_same_text() {
+fn equal_specifications_have_the_same_canonical_text() {
     let read = |text: &str| load::parse("train.toml", text).expect("reads").canonical();
     let same = format!("# a remark\n{LEAST}[split]\ntest = 0.2\n[fit]\nthreads = 3\n");
     assert_eq!(

@@ -1,14 +1,14 @@
 //! Tests of `split`.
 
 use super::*;
-use crate::data::{Manifest, Target};
-use crate::frame::{Column, Frame, Values};
+use crate::data::{DataManifest, RowTarget};
+use crate::frame::{Frame, FrameColumn, FrameValues};
 use std::time::Duration;
 
 fn rows(count: usize) -> Rows {
-    let column = Column {
+    let column = FrameColumn {
         name: "x".to_owned(),
-        values: Values::Numbers(vec![0.0; count]),
+        values: FrameValues::Numbers(vec![0.0; count]),
     };
     let of = (0..count).map(|r| u32::from(r % 4 == 0)).collect();
     Rows {
@@ -16,14 +16,14 @@ fn rows(count: usize) -> Rows {
             columns: vec![column],
             rows: count,
         },
-        target: Target::Classes {
+        target: RowTarget::Classes {
             of,
             names: vec!["no".to_owned(), "yes".to_owned()],
         },
         time: None,
         group: None,
         weight: None,
-        manifest: Manifest::default(),
+        manifest: DataManifest::default(),
         notes: Vec::new(),
     }
 }
@@ -148,7 +148,7 @@ fn a_random_split_is_stratified_and_puts_each_row_in_one_part() {
     spec.split.folds = 3;
     let rows = rows(1_000);
     let (folds, _) = split(&spec, &rows).expect("splits");
-    let Target::Classes { of, .. } = &rows.target else {
+    let RowTarget::Classes { of, .. } = &rows.target else {
         panic!("classes")
     };
     for fold in &folds {
@@ -185,7 +185,7 @@ fn a_part_without_rows_or_a_class_is_refused() {
     assert!(split(&spec, &rows).is_err_and(|e| e.message.contains("embargo")));
     spec.split.embargo = Duration::ZERO;
     let of = (0..100).map(|r| u32::from(r >= 95)).collect();
-    rows.target = Target::Classes {
+    rows.target = RowTarget::Classes {
         of,
         names: vec!["no".to_owned(), "yes".to_owned()],
     };

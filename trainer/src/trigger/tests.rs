@@ -23,8 +23,8 @@ fn ran(began: &str, status: RunStatus, events: &[&str], record: serde_json::Valu
     }
 }
 
-fn found(now: &str) -> Found {
-    Found {
+fn found(now: &str) -> RegistryState {
+    RegistryState {
         now: at(now),
         since: at("01T00:00:00"),
         spec: spec("a"),
@@ -35,8 +35,8 @@ fn found(now: &str) -> Found {
     }
 }
 
-fn alarm_of(time: &str, version: u64) -> Kept {
-    Kept {
+fn alarm_of(time: &str, version: u64) -> LoggedAlarm {
+    LoggedAlarm {
         format: 1,
         kind: "ortus.drift.alarm".to_owned(),
         model: "m".to_owned(),
@@ -47,20 +47,22 @@ fn alarm_of(time: &str, version: u64) -> Kept {
     }
 }
 
-fn keys(events: &[Event]) -> Vec<String> {
+fn keys(events: &[TriggerEvent]) -> Vec<String> {
     events.iter().map(|e| e.key.to_string()).collect()
 }
 
 /// Deals with all that is due as the trainer would; says what was done.
-fn deal(triggers: &Triggers, runs: &mut Vec<RecordedRun>, found: &Found) -> Vec<String> {
+fn deal(triggers: &Triggers, runs: &mut Vec<RecordedRun>, found: &RegistryState) -> Vec<String> {
     let mut done = Vec::new();
     loop {
         let past = Past::of(runs.iter(), found.now);
         let events = due(triggers, &past, found).expect("due");
         let (events, status, word) = match decide(triggers, &past, events, found.now) {
-            Decision::Nothing | Decision::Wait(..) => return done,
-            Decision::Run(events) => (events, RunStatus::Published, "run".to_owned()),
-            Decision::Skip(events, why) => (events, RunStatus::Skipped, format!("skip, {why}")),
+            TriggerDecision::Nothing | TriggerDecision::Wait(..) => return done,
+            TriggerDecision::Run(events) => (events, RunStatus::Published, "run".to_owned()),
+            TriggerDecision::Skip(events, why) => {
+                (events, RunStatus::Skipped, format!("skip, {why}"))
+            }
         };
         done.push(format!("{word}: {}", keys(&events).join(" ")));
         let record = json!({"spec": "a", "data": {"rows": 10}});
@@ -157,7 +159,7 @@ fn an_alarm_starts_a_run_unless_it_is_outdated_or_within_the_cooldown() {
 
     look.now = at("01T10:30:00");
     look.alarms
-        .extend::<Vec<Kept>>(alarms(&[("01T10:20:00", 2)]));
+        .extend::<Vec<LoggedAlarm>>(alarms(&[("01T10:20:00", 2)]));
     assert_eq!(
         deal(&triggers, &mut runs, &look),
         Vec::<String>::new(),
@@ -173,11 +175,11 @@ fn an_alarm_starts_a_run_unless_it_is_outdated_or_within_the_cooldown() {
     );
 
     assert!(
-        matches!(waits, Decision::Wait(_, why) if why == "'cooldown' lasts until 2026-03-01 11:10:00 UTC")
+        matches!(waits, TriggerDecision::Wait(_, why) if why == "'cooldown' lasts until 2026-03-01 11:10:00 UTC")
     );
     look.now = at("01T12:00:00");
     look.alarms
-        .extend::<Vec<Kept>>(alarms(&[("01T09:59:59", 2)]));
+        .extend::<Vec<LoggedAlarm>>(alarms(&[("01T09:59:59", 2)]));
     let done = deal(&triggers, &mut runs, &look);
     assert!(
         done.len() == 2 && done[0].starts_with("skip, a run that began after the alarm"),
@@ -199,7 +201,7 @@ fn an_alarm_stays_due_until_a_run_passes_and_the_cooldown_doubles_after_each_fai
         ..Triggers::default()
     };
 
-    let mut look = Found {
+    let mut look = RegistryState {
         alarms: vec![alarm_of("01T09:58:00", 2)],
         ..found("01T10:00:00")
     };
@@ -208,7 +210,7 @@ fn an_alarm_stays_due_until_a_run_passes_and_the_cooldown_doubles_after_each_fai
     while look.now < at("03T10:00:00") {
         let past = Past::of(runs.iter(), look.now);
         let events = due(&triggers, &past, &look).expect("due");
-        if let Decision::Run(events) = decide(&triggers, &past, events, look.now) {
+        if let TriggerDecision::Run(events) = decide(&triggers, &past, events, look.now) {
             began.push(look.now.format("%dT%H:%M").to_string());
             let events = keys(&events);
             let events: Vec<&str> = events.iter().map(String::as_str).collect();
@@ -245,7 +247,7 @@ fn a_due_event_waits_for_the_cooldown_and_a_manual_request_does_not() {
 
     let record = json!({"spec": "a", "data": {"rows": 10, "time": ["2026-03-01T00:00:00Z", "2026-03-01T09:00:00Z"]}});
     let mut runs = vec![ran("01T10:00:00", RunStatus::Failed, &[], record)];
-    let mut look = Found {
+    let mut look = RegistryState {
         new_rows: Some(150),
         spec: spec("b"),
         ..found("01T10:30:00")
@@ -259,10 +261,10 @@ fn a_due_event_waits_for_the_cooldown_and_a_manual_request_does_not() {
     let events = due(&triggers, &past, &look).expect("due");
     assert_eq!(
         events.iter().map(|e| e.kind).collect::<Vec<_>>(),
-        [Kind::Spec, Kind::Rows]
+        [TriggerKind::Spec, TriggerKind::Rows]
     );
     assert!(
-        matches!(decide(&triggers, &past, events, look.now), Decision::Wait(both, _) if both.len() == 2)
+        matches!(decide(&triggers, &past, events, look.now), TriggerDecision::Wait(both, _) if both.len() == 2)
     );
     let ask = RunRequest {
         id: "1".to_owned(),
@@ -271,7 +273,7 @@ fn a_due_event_waits_for_the_cooldown_and_a_manual_request_does_not() {
         reason: "now".to_owned(),
     };
 
-    let asked = Found {
+    let asked = RegistryState {
         asks: vec![ask],
         ..look.clone()
     };
@@ -282,7 +284,7 @@ fn a_due_event_waits_for_the_cooldown_and_a_manual_request_does_not() {
         deal(&triggers, &mut runs, &look)[0].starts_with("run: spec-"),
         "it waited"
     );
-    let few = Found {
+    let few = RegistryState {
         new_rows: Some(99),
         ..found("02T11:11:00")
     };
@@ -301,7 +303,7 @@ fn runs_and_their_time_within_a_day_are_limited() {
     let mut runs: Vec<RecordedRun> = (1..=2)
         .map(|h| ran(&format!("01T0{h}:00:00"), RunStatus::Failed, &[], json!({})))
         .collect();
-    let look = |time: &str, now: &str| Found {
+    let look = |time: &str, now: &str| RegistryState {
         alarms: vec![alarm_of(time, 2)],
         ..found(now)
     };

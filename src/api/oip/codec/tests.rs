@@ -34,7 +34,7 @@ fn one(input: InferInputTensor, raw: &[&'static [u8]]) -> ModelInferRequest {
 }
 
 #[test]
-fn contents_must_be_there_once_and_fit() {
+fn a_tensor_has_contents_once_and_of_its_datatype() {
     let floats = |n| {
         Some(InferTensorContents {
             fp32_contents: vec![1.0; n],
@@ -226,7 +226,7 @@ proptest! {
 }
 
 #[test]
-fn no_truncation_of_a_message_makes_it_panic() {
+fn truncated_messages_never_panic() {
     use prost::Message;
     let whole = one(input("FP32", &[1], None), &[b"\0\0\0\0"]).encode_to_vec();
     for end in 0..whole.len() {

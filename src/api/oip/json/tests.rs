@@ -233,7 +233,7 @@ fn parameters_are_applied_or_refused() {
         .unwrap();
     assert_eq!(
         read.parameters,
-        Parameters {
+        JsonParameters {
             priority: 255,
             timeout_us: Some(9),
             binary_data_output: true,

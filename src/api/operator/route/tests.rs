@@ -19,7 +19,7 @@ fn a_parameter_is_found_wherever_it_stands_and_is_decoded() {
         Query::parse("tag=team=a%20b").value("tag"),
         Some("team=a b")
     );
-    assert!(Query::parse("from=1").needed("to").is_err());
+    assert!(Query::parse("from=1").required("to").is_err());
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn paths_name_a_model_and_a_call() {
         "/v1/registry/models/a%2Db",
         OperatorRoute::Registry(RegistryRoute::Show("a-b".to_owned())),
     );
-    let promote = RegistryRoute::Change("a".to_owned(), Verb::Promote);
+    let promote = RegistryRoute::Change("a".to_owned(), ModelChange::Promote);
     assert_eq!(
         route("POST", "/v1/registry/models/a/promote").ok(),
         Some(OperatorRoute::Registry(promote))

@@ -79,7 +79,7 @@ fn typed_list_is_read_and_its_last_element_fills_the_shape() {
 }
 
 #[test]
-fn content_wins_over_the_list() {
+fn tensor_content_takes_precedence_over_value_lists() {
     let with = |content: &'static [u8], dtype| TensorProto {
         tensor_content: Bytes::from_static(content),
         int_val: vec![9, 9],
@@ -135,7 +135,7 @@ fn shape_is_bounded() {
 }
 
 #[test]
-fn fill_is_bounded_before_it_is_allocated() {
+fn a_repeated_last_element_is_bounded_before_allocation() {
     let filled = |count: usize| TensorProto {
         float_val: vec![1.0],
         ..proto(DataType::DtFloat, &[count as i64])

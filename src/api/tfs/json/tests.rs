@@ -230,7 +230,7 @@ fn base64_is_for_strings_only() {
 }
 
 #[test]
-fn other_bodies_are_refused() {
+fn malformed_bodies_are_refused() {
     for body in ["[]", "0", "null"] {
         check("x:FP32", body, "the request must be a JSON object");
     }
@@ -278,7 +278,7 @@ fn response(outputs: Vec<(&str, Tensor)>) -> Response {
     }
 }
 
-fn text(form: Form, outputs: Vec<(&str, Tensor)>) -> Result<String> {
+fn text(form: RequestForm, outputs: Vec<(&str, Tensor)>) -> Result<String> {
     encode(&response(outputs), form).map(|body| String::from_utf8(body).unwrap())
 }
 
@@ -288,38 +288,41 @@ fn answers_take_the_form_of_the_request() {
     let s = || Tensor::strings(vec![2], Strings::from_parts(["hi", "\""]).unwrap()).unwrap();
     let y = || f(&[2, 2], &[1.0, 2.0, f32::NAN, 0.1]);
     assert_eq!(
-        text(Form::Row, vec![("y", y())]).unwrap(),
+        text(RequestForm::Row, vec![("y", y())]).unwrap(),
         r#"{"predictions":[[1.0,2.0],[NaN,0.1]]}"#
     );
     assert_eq!(
-        text(Form::Column, vec![("y", y())]).unwrap(),
+        text(RequestForm::Column, vec![("y", y())]).unwrap(),
         r#"{"outputs":[[1.0,2.0],[NaN,0.1]]}"#
     );
     let rows = r#"{"predictions":[{"y":[1.0,2.0],"s":"hi"},{"y":[NaN,0.1],"s":"\""}]}"#;
-    assert_eq!(text(Form::Row, vec![("y", y()), ("s", s())]).unwrap(), rows);
+    assert_eq!(
+        text(RequestForm::Row, vec![("y", y()), ("s", s())]).unwrap(),
+        rows
+    );
     let columns =
         r#"{"outputs":{"y":[[1.0,2.0],[NaN,0.1]],"s_bytes":[{"b64":"aGk="},{"b64":"Ig=="}]}}"#;
     assert_eq!(
-        text(Form::Column, vec![("y", y()), ("s_bytes", s())]).unwrap(),
+        text(RequestForm::Column, vec![("y", y()), ("s_bytes", s())]).unwrap(),
         columns
     );
 
     assert_eq!(
-        text(Form::Column, vec![("y", f(&[], &[2.0]))]).unwrap(),
+        text(RequestForm::Column, vec![("y", f(&[], &[2.0]))]).unwrap(),
         r#"{"outputs":2.0}"#
     );
     assert_eq!(
-        text(Form::Row, vec![("y", f(&[0, 2], &[]))]).unwrap(),
+        text(RequestForm::Row, vec![("y", f(&[0, 2], &[]))]).unwrap(),
         r#"{"predictions":[]}"#
     );
     assert!(
-        text(Form::Row, vec![("y", f(&[], &[2.0]))])
+        text(RequestForm::Row, vec![("y", f(&[], &[2.0]))])
             .unwrap_err()
             .message
             .contains("output 'y'")
     );
 
-    let uneven = text(Form::Row, vec![("y", y()), ("z", f(&[1], &[1.0]))]).unwrap_err();
+    let uneven = text(RequestForm::Row, vec![("y", y()), ("z", f(&[1], &[1.0]))]).unwrap_err();
     assert!(uneven.kind == Kind::InvalidArgument && uneven.message.contains("output 'z'"));
 }
 
@@ -358,7 +361,7 @@ proptest! {
     fn rows_and_columns_come_back_bit_for_bit(values in proptest::collection::vec(any::<i64>(), 1..40)) {
         let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         let tensor = Tensor::fixed(DType::I64, vec![values.len(), 1], raw.into()).unwrap();
-        for (form, theirs, ours) in [(Form::Row, "predictions", "instances"), (Form::Column, "outputs", "inputs")] {
+        for (form, theirs, ours) in [(RequestForm::Row, "predictions", "instances"), (RequestForm::Column, "outputs", "inputs")] {
             let body = text(form, vec![("y", tensor.clone())]).unwrap().replacen(theirs, ours, 1);
             let (inputs, read) = decode(body.as_bytes(), &signature("x:INT64")).unwrap();
             prop_assert_eq!((&inputs[0].1, read), (&tensor, form));

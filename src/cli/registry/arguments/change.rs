@@ -1,6 +1,6 @@
 //! Arguments of the commands that change the registry.
 
-use super::{By, Common};
+use super::{By, RegistryArguments};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ pub(crate) struct NameAndVersion {
     /// Version number or alias.
     pub version: String,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RegistryArguments,
     #[command(flatten)]
     pub by: By,
 }
@@ -66,7 +66,7 @@ pub(crate) struct PushArguments {
     #[arg(long)]
     pub no_probe: bool,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RegistryArguments,
     #[command(flatten)]
     pub by: By,
 }
@@ -79,7 +79,7 @@ pub(crate) struct ImportArguments {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RegistryArguments,
     #[command(flatten)]
     pub by: By,
 }
@@ -98,7 +98,7 @@ pub(crate) struct RollbackArguments {
     /// Name of the model.
     pub name: String,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RegistryArguments,
     #[command(flatten)]
     pub by: By,
 }
@@ -116,7 +116,7 @@ pub(crate) struct AliasArguments {
     #[arg(long)]
     pub remove: bool,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RegistryArguments,
     #[command(flatten)]
     pub by: By,
 }
@@ -129,7 +129,7 @@ pub(crate) struct TrafficArguments {
     #[arg(value_name = "ALIAS=PERCENT")]
     pub weights: Vec<String>,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RegistryArguments,
     #[command(flatten)]
     pub by: By,
 }
@@ -144,7 +144,7 @@ pub(crate) struct TagArguments {
     #[arg(long)]
     pub remove: bool,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RegistryArguments,
     #[command(flatten)]
     pub by: By,
 }
@@ -161,7 +161,7 @@ pub(crate) struct PolicyArguments {
     #[arg(long, value_name = "KEY,…", value_delimiter = ',')]
     pub owners: Vec<String>,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RegistryArguments,
     #[command(flatten)]
     pub by: By,
 }
@@ -178,7 +178,7 @@ pub(crate) struct GcArguments {
     #[arg(long, value_name = "DAYS", default_value_t = 30)]
     pub retain: u32,
     #[command(flatten)]
-    pub common: Common,
+    pub common: RegistryArguments,
     #[command(flatten)]
     pub by: By,
 }

@@ -11,14 +11,14 @@ fn output(name: &str, dtype: DType, width: Option<usize>) -> TensorSpec {
     }
 }
 
-fn end(operator: &str, classes: &[&str]) -> End {
-    End {
+fn end(operator: &str, classes: &[&str]) -> OutputEnd {
+    OutputEnd {
         operator: operator.to_owned(),
         classes: classes.iter().map(|c| (*c).to_owned()).collect(),
     }
 }
 
-fn find(outputs: &[(TensorSpec, End)], wish: &Wish) -> Result<Option<Task>> {
+fn find(outputs: &[(TensorSpec, OutputEnd)], wish: &Wish) -> Result<Option<Task>> {
     let signature = Signature {
         inputs: Vec::new(),
         outputs: outputs.iter().map(|(o, _)| o.clone()).collect(),
@@ -34,7 +34,7 @@ fn find(outputs: &[(TensorSpec, End)], wish: &Wish) -> Result<Option<Task>> {
 /// the classes; or the output of a value.
 type Short<'s> = Option<Result<(usize, bool, Option<usize>, &'s [&'s str]), usize>>;
 
-fn check(outputs: &[(TensorSpec, End)], expected: Short<'_>) {
+fn check(outputs: &[(TensorSpec, OutputEnd)], expected: Short<'_>) {
     let expected = expected.map(|task| match task {
         Ok((scores, is_single, label, classes)) => {
             let classes = classes.iter().map(|c| (*c).to_owned()).collect();
@@ -105,7 +105,7 @@ fn a_configured_task_overrides_the_derived_one_and_must_fit() {
 
     let found = find(
         &one,
-        &wish(Some(Kind::Classification), None, &["no", "yes"]),
+        &wish(Some(TaskKind::Classification), None, &["no", "yes"]),
     )
     .expect("fits");
 
@@ -113,7 +113,7 @@ fn a_configured_task_overrides_the_derived_one_and_must_fit() {
         matches!(found, Some(Task::Classification(c)) if c.is_single && c.class("yes") == Some(1))
     );
     assert_eq!(
-        find(&one, &wish(Some(Kind::Neither), None, &[])).expect("fits"),
+        find(&one, &wish(Some(TaskKind::Neither), None, &[])).expect("fits"),
         None
     );
     assert!(
@@ -123,7 +123,7 @@ fn a_configured_task_overrides_the_derived_one_and_must_fit() {
     assert!(
         find(
             &one,
-            &wish(Some(Kind::Classification), None, &["a", "b", "c"])
+            &wish(Some(TaskKind::Classification), None, &["a", "b", "c"])
         )
         .is_err(),
         "three of two"
@@ -134,17 +134,17 @@ fn a_configured_task_overrides_the_derived_one_and_must_fit() {
         (output("b", DType::F32, Some(1)), end("", &[])),
     ];
     assert_eq!(
-        find(&two, &wish(Some(Kind::Regression), Some("b"), &[])).expect("fits"),
+        find(&two, &wish(Some(TaskKind::Regression), Some("b"), &[])).expect("fits"),
         Some(Task::Regression(1))
     );
     assert!(
-        find(&two, &wish(Some(Kind::Regression), None, &[])).is_err(),
+        find(&two, &wish(Some(TaskKind::Regression), None, &[])).is_err(),
         "which of two"
     );
 }
 
 #[test]
-fn labels_name_classes_as_people_write_them() {
+fn a_label_names_a_class_by_name_or_index() {
     let task = |classes: &[&str]| Classification {
         scores: 0,
         is_single: false,

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn headers_are_read_as_the_standard_says() {
+fn traceparent_is_read_as_w3c_trace_context_specifies() {
     let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let context = Context::parse(good).expect("sound");
     assert_eq!(

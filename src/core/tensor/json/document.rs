@@ -39,11 +39,11 @@ impl<'a> Json<'a> {
     }
 
     /// Iterates over an array; `what` names the value in the error.
-    pub(crate) fn array(self, what: &str) -> Result<Values<'a>> {
+    pub(crate) fn array(self, what: &str) -> Result<ArrayValues<'a>> {
         if !self.0.starts_with('[') {
             return Err(Error::invalid(format!("{what} must be a JSON array")));
         }
-        Ok(Values {
+        Ok(ArrayValues {
             text: self.0,
             at: 1,
         })
@@ -54,7 +54,7 @@ impl<'a> Json<'a> {
         if !self.is_object() {
             return Err(Error::invalid(format!("{what} must be a JSON object")));
         }
-        Ok(Members(Values {
+        Ok(Members(ArrayValues {
             text: self.0,
             at: 1,
         }))
@@ -119,12 +119,12 @@ impl<'a> Json<'a> {
 
 /// The values of an array.
 #[derive(Clone, Debug)]
-pub(crate) struct Values<'a> {
+pub(crate) struct ArrayValues<'a> {
     text: &'a str,
     at: usize,
 }
 
-impl<'a> Iterator for Values<'a> {
+impl<'a> Iterator for ArrayValues<'a> {
     type Item = Json<'a>;
 
     fn next(&mut self) -> Option<Json<'a>> {
@@ -147,7 +147,7 @@ impl<'a> Iterator for Values<'a> {
 
 /// The members of an object: keys and values alternate.
 #[derive(Clone, Debug)]
-pub(crate) struct Members<'a>(Values<'a>);
+pub(crate) struct Members<'a>(ArrayValues<'a>);
 
 impl<'a> Iterator for Members<'a> {
     type Item = Result<(Cow<'a, str>, Json<'a>)>;

@@ -5,7 +5,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn read(text: &str, dtype: DType) -> Result<Tensor> {
-    let rules = Rules {
+    let rules = ElementRules {
         dtype,
         depth_max: JSON_DEPTH_MAX,
         base64: true,
@@ -227,8 +227,8 @@ proptest! {
             let mut raw: Vec<u8> = bytes[..bytes.len() / 8 * 8].to_vec();
             match dtype {
                 DType::Bool => raw.iter_mut().for_each(|b| *b &= 1),
-                DType::F32 => raw.chunks_exact_mut(4).filter(|c| !f32::from_le_bytes(word(c)).is_finite()).for_each(|c| c.fill(0)),
-                DType::F64 => raw.chunks_exact_mut(8).filter(|c| !f64::from_le_bytes(word(c)).is_finite()).for_each(|c| c.fill(0)),
+                DType::F32 => raw.chunks_exact_mut(4).filter(|c| !f32::from_le_bytes(fixed_bytes(c)).is_finite()).for_each(|c| c.fill(0)),
+                DType::F64 => raw.chunks_exact_mut(8).filter(|c| !f64::from_le_bytes(fixed_bytes(c)).is_finite()).for_each(|c| c.fill(0)),
                 _ => {}
             }
             rounds(&Tensor::fixed(dtype, vec![raw.len() / 8, 8 / width], raw.into()).unwrap());

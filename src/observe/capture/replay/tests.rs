@@ -11,7 +11,7 @@ fn outputs_are_compared_one_by_one() {
         )]
     };
 
-    let mut found = Comparison::default();
+    let mut found = ReplayComparison::default();
     found.answered("a", &y(1.0), &y(1.000_001), Duration::from_micros(10));
     found.answered("b", &y(1.0), &y(1.5), Duration::from_micros(30));
     found.answered("c", &y(1.0), &[], Duration::from_micros(20));

@@ -1,22 +1,22 @@
 //! Decides the columns of a version, and what the settings let each of them store.
 
-use super::{Form, Keep, Kept, OWN, Sheet, Spread};
+use super::{CapturedColumn, ColumnForm, Keep, OWN, Sheet, Spread};
 use crate::core::error::{Error, Result, short};
 use crate::core::model::{Dim, TensorSpec};
 use crate::core::tensor::elements;
 use crate::observe::capture::settings::CaptureSettings;
-use crate::observe::drift::layout::{Part, Place, Side, WIDE};
-use crate::observe::drift::watch::Subject;
+use crate::observe::drift::layout::{ColumnPlace, RowPart, Side, WIDE};
+use crate::observe::drift::watch::WatchSubject;
 use std::collections::BTreeSet;
 
 impl Sheet {
     /// Arranges the columns of a version. Refuses a rule of the settings that names this model and
     /// none of its columns: a misspelt rule would store what it should leave out.
-    pub(crate) fn new(subject: &Subject, settings: &CaptureSettings) -> Result<Self> {
+    pub(crate) fn new(subject: &WatchSubject, settings: &CaptureSettings) -> Result<Self> {
         let mut arranger = Arranger {
             subject,
             settings,
-            places: subject.places()?,
+            places: subject.find_columns()?,
             taken: OWN.map(str::to_owned).into(),
         };
         let signature = &subject.signature;
@@ -33,10 +33,10 @@ impl Sheet {
 
 /// Arranges the tensors of a version one by one.
 struct Arranger<'a> {
-    subject: &'a Subject,
+    subject: &'a WatchSubject,
     settings: &'a CaptureSettings,
     /// The columns that drift monitoring knows.
-    places: Vec<Place>,
+    places: Vec<ColumnPlace>,
     /// Names of columns that are in use.
     taken: BTreeSet<String>,
 }
@@ -57,15 +57,15 @@ impl Arranger<'_> {
     }
 
     /// Chooses columns by element if each element of a row has a name, else the whole tensor.
-    fn form(&mut self, side: Side, at: usize, spec: &TensorSpec) -> Form {
+    fn form(&mut self, side: Side, at: usize, spec: &TensorSpec) -> ColumnForm {
         let names: Vec<String> = self.places_of(side, at).map(|p| p.name.clone()).collect();
 
         match self.row_by_element(side, at, spec) {
             Some(row) => {
                 let columns = names.iter().map(|name| self.column(side, name));
-                Form::Columns(row, columns.collect())
+                ColumnForm::Columns(row, columns.collect())
             }
-            None => Form::Whole(self.whole(side, spec, &names)),
+            None => ColumnForm::Whole(self.whole(side, spec, &names)),
         }
     }
 
@@ -81,13 +81,13 @@ impl Arranger<'_> {
         let is_named = self.places_of(side, at).count() == width
             && self
                 .places_of(side, at)
-                .all(|place| matches!(place.part, Part::Element(_)));
+                .all(|place| matches!(place.part, RowPart::Element(_)));
 
         (is_narrow && is_named).then_some(row)
     }
 
     /// Returns the known columns of one tensor.
-    fn places_of(&self, side: Side, at: usize) -> impl Iterator<Item = &Place> {
+    fn places_of(&self, side: Side, at: usize) -> impl Iterator<Item = &ColumnPlace> {
         self.places
             .iter()
             .filter(move |place| place.side == side && place.tensor == at)
@@ -95,7 +95,7 @@ impl Arranger<'_> {
 
     /// Arranges a tensor that is stored whole. It holds all of its columns, so if a rule drops or
     /// hashes one of them, nothing of the tensor is stored.
-    fn whole(&mut self, side: Side, spec: &TensorSpec, names: &[String]) -> Kept {
+    fn whole(&mut self, side: Side, spec: &TensorSpec, names: &[String]) -> CapturedColumn {
         let mut whole = self.column(side, &spec.name);
         let features: &[String] = match side {
             Side::Input => &self.subject.features,
@@ -114,16 +114,16 @@ impl Arranger<'_> {
     }
 
     /// Names a column. One whose name is in use is prefixed with its side.
-    fn column(&mut self, side: Side, name: &str) -> Kept {
+    fn column(&mut self, side: Side, name: &str) -> CapturedColumn {
         let keep = self.keep_of(name);
         let column = if self.taken.contains(name) {
-            format!("{}.{name}", side.word())
+            format!("{}.{name}", side.name())
         } else {
             name.to_owned()
         };
 
         self.taken.insert(column.clone());
-        Kept { column, keep }
+        CapturedColumn { column, keep }
     }
 
     /// Decides what is stored of a column, by the rules `column` and `model/column` of the

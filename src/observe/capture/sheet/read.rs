@@ -1,6 +1,6 @@
 //! Reads the tensors of a request back from its columns.
 
-use super::{Form, Keep, Kept, Sheet, Spread};
+use super::{CapturedColumn, ColumnForm, Keep, Sheet, Spread};
 use crate::core::error::{Error, Result, short};
 use crate::core::tensor::{DType, Strings, Tensor};
 use crate::storage::table::{Cell, Column, Table};
@@ -31,7 +31,7 @@ impl Spread {
         })?;
 
         match &self.form {
-            Form::Columns(row, kept) => {
+            ColumnForm::Columns(row, kept) => {
                 let columns: Vec<&Column> = kept
                     .iter()
                     .map(|kept| kept.of(table))
@@ -39,7 +39,7 @@ impl Spread {
                 let shape = std::iter::once(rows.len()).chain(row.iter().copied());
                 from_elements(dtype, shape.collect(), &columns, rows)
             }
-            Form::Whole(kept) => kept.whole(dtype, table, rows.start),
+            ColumnForm::Whole(kept) => kept.whole(dtype, table, rows.start),
         }
     }
 }
@@ -68,7 +68,7 @@ fn from_elements(
     Tensor::fixed(dtype, shape, bytes.into())
 }
 
-impl Kept {
+impl CapturedColumn {
     /// Finds the column. Refuses one that does not hold the values themselves.
     fn of<'t>(&self, table: &'t Table) -> Result<&'t Column> {
         let how = match self.keep {

@@ -1,7 +1,7 @@
 //! Fills the columns with the tensors of a request.
 
-use super::{CapturedTensors, Form, Keep, Kept, OWN, Sheet, column};
-use crate::core::request::id::Key;
+use super::{CapturedColumn, CapturedTensors, ColumnForm, Keep, OWN, Sheet, column};
+use crate::core::request::id::FleetKey;
 use crate::core::tensor::{DType, Data, Tensor, elements};
 use crate::storage::table::{Column, Table};
 use bytes::Bytes;
@@ -17,26 +17,26 @@ impl Sheet {
         &self,
         table: &mut Table,
         tensors: &CapturedTensors<'_>,
-        key: &Key,
+        key: &FleetKey,
     ) {
         let columns = table.columns.iter_mut().skip(OWN.len());
         let mut columns = columns.map(|(_, column)| column);
 
         for (spread, tensor) in self.tensors.iter().zip(tensors.iter()) {
             match &spread.form {
-                Form::Columns(row, kept) => {
+                ColumnForm::Columns(row, kept) => {
                     let width = elements(row).unwrap_or(0);
-                    add_elements(&mut columns, kept, &Rows { tensor, width }, key);
+                    add_elements(&mut columns, kept, &RowTensors { tensor, width }, key);
                 }
-                Form::Whole(kept) if kept.keep == Keep::Nothing => {}
-                Form::Whole(_) => add_whole(&mut columns, tensor, tensors.rows, key),
+                ColumnForm::Whole(kept) if kept.keep == Keep::Nothing => {}
+                ColumnForm::Whole(_) => add_whole(&mut columns, tensor, tensors.rows, key),
             }
         }
     }
 }
 
 /// A tensor with so many elements in each row.
-struct Rows<'t> {
+struct RowTensors<'t> {
     tensor: &'t Tensor,
     width: usize,
 }
@@ -44,9 +44,9 @@ struct Rows<'t> {
 /// Adds every element of a row to a column of its own, or its hash.
 fn add_elements<'c>(
     columns: &mut impl Iterator<Item = &'c mut Column>,
-    kept: &[Kept],
-    rows: &Rows<'_>,
-    key: &Key,
+    kept: &[CapturedColumn],
+    rows: &RowTensors<'_>,
+    key: &FleetKey,
 ) {
     for (at, kept) in kept.iter().enumerate() {
         match kept.keep {
@@ -62,7 +62,7 @@ fn add_whole<'c>(
     columns: &mut impl Iterator<Item = &'c mut Column>,
     tensor: &Tensor,
     rows: usize,
-    key: &Key,
+    key: &FleetKey,
 ) {
     match next(columns) {
         Column::Bytes(all) => {
@@ -87,9 +87,9 @@ fn next<'c>(columns: &mut impl Iterator<Item = &'c mut Column>) -> &'c mut Colum
     columns.next().expect("the sheet made these columns")
 }
 
-impl Rows<'_> {
+impl RowTensors<'_> {
     /// Adds the hashes of the elements at one place.
-    fn push_hashes(&self, at: usize, hashes: &mut Column, key: &Key) {
+    fn push_hashes(&self, at: usize, hashes: &mut Column, key: &FleetKey) {
         let Column::Words(words) = hashes else {
             return;
         };
@@ -156,7 +156,7 @@ fn float(dtype: DType, bytes: &[u8]) -> f32 {
 
 /// Hashes a value with the fleet's key. Equal values have equal hashes; without the key, a value
 /// cannot be found by hashing guesses.
-fn hash(key: &Key, value: &[u8]) -> String {
+fn hash(key: &FleetKey, value: &[u8]) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
     let tag = ring::hmac::sign(&key, value);
     tag.as_ref()

@@ -116,7 +116,7 @@ fn files_past_their_retention_and_the_oldest_beyond_the_size_limit_are_deleted()
             .expect("swept");
         assert_eq!(
             swept,
-            sweep::Swept {
+            sweep::SweptCaptures {
                 removed: 1,
                 kept: 3,
                 kept_bytes: 300

@@ -1,7 +1,7 @@
 //! Tests of rules that drop or hash columns.
 
 use super::*;
-use crate::observe::capture::sheet::{Form, Keep};
+use crate::observe::capture::sheet::{ColumnForm, Keep};
 
 #[test]
 fn dropped_columns_are_nowhere_in_the_file_and_hashed_ones_only_as_hashes() {
@@ -56,7 +56,7 @@ fn rules_for_one_model_do_not_apply_to_another_with_the_same_bytes() {
             vec![spec("ssn", DType::String, &[-1])],
             vec![spec("y", DType::F32, &[-1])],
         );
-        Arc::new(Subject {
+        Arc::new(WatchSubject {
             model: ModelName::parse(model).expect("legal"),
             ..one.as_ref().clone()
         })
@@ -100,7 +100,7 @@ fn a_rule_for_one_column_of_a_tensor_stored_whole_drops_the_tensor() {
         vec![spec("y", DType::F32, &[1])],
     );
 
-    let one = Arc::new(Subject {
+    let one = Arc::new(WatchSubject {
         features: vec!["age".to_owned(), "ssn".to_owned()],
         ..one.as_ref().clone()
     });
@@ -109,12 +109,12 @@ fn a_rule_for_one_column_of_a_tensor_stored_whole_drops_the_tensor() {
         ..settings()
     };
     let sheet = Sheet::new(&one, &settings).expect("the model has it");
-    let Form::Whole(kept) = &sheet.tensors[0].form else {
+    let ColumnForm::Whole(kept) = &sheet.tensors[0].form else {
         panic!("whole")
     };
     assert_eq!(kept.keep, Keep::Nothing);
     let kept = Sheet::new(&one, &CaptureSettings::default()).expect("fits");
-    assert!(matches!(&kept.tensors[0].form, Form::Whole(k) if k.keep == Keep::Value));
+    assert!(matches!(&kept.tensors[0].form, ColumnForm::Whole(k) if k.keep == Keep::Value));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::*;
 fn an_alarm_starts_at_two_of_three_windows_and_ends_after_three_without() {
     let mut verdicts = Verdicts::default();
     let mut take = |lower: f64| {
-        let begins = verdicts.take(Measured { value: 1.0, lower }, 0.1);
+        let begins = verdicts.take(DriftMeasure { value: 1.0, lower }, 0.1);
         (begins, verdicts.is_raised())
     };
     assert_eq!(take(0.2), (false, false), "once is chance");

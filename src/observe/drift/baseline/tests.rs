@@ -4,7 +4,7 @@
 use super::*;
 
 fn baseline() -> Baseline {
-    let numbers = Numbers {
+    let numbers = NumberBaseline {
         edges: vec![-1.0000001, 0.1, 1e30],
         counts: vec![0, 10, 20, 1],
         mean: 0.5,
@@ -13,14 +13,14 @@ fn baseline() -> Baseline {
         iqr: 0.75,
     };
 
-    let listed = Listed {
+    let listed = WordBaseline {
         words: vec![("red".to_owned(), 20), ("\u{e9}\"".to_owned(), 1)],
         others: vec!["rare".to_owned()],
         other_rows: 3,
         open: true,
     };
 
-    let column = |name: &str, values| Column {
+    let column = |name: &str, values| BaselineColumn {
         name: name.to_owned(),
         missing: 2,
         importance: Some(0.5),
@@ -34,13 +34,13 @@ fn baseline() -> Baseline {
         source: "33 rows of train.csv".to_owned(),
         features: vec!["amount".to_owned()],
         inputs: vec![
-            column("amount", Values::Numbers(numbers.clone())),
-            column("colour", Values::Words(listed)),
+            column("amount", ValueDistribution::Numbers(numbers.clone())),
+            column("colour", ValueDistribution::Words(listed)),
         ],
-        outputs: vec![Column {
+        outputs: vec![BaselineColumn {
             importance: None,
             design_effect: 1.0,
-            ..column("y", Values::Numbers(numbers))
+            ..column("y", ValueDistribution::Numbers(numbers))
         }],
         calibration: vec![Calibration {
             output: "y".to_owned(),

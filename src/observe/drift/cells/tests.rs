@@ -19,14 +19,14 @@ fn few_different_values_get_a_cell_each() {
 #[test]
 fn categories_are_counted_singly_together_or_as_unseen() {
     let texts = |all: &[&str]| all.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-    let words = Words::new(&texts(&["a", "b"]), &texts(&["rare"]), false);
+    let words = KnownWords::new(&texts(&["a", "b"]), &texts(&["rare"]), false);
     assert_eq!(
         ["a", "b", "rare", "new"].map(|w| words.cell(w)),
         [0, 1, 2, 3]
     );
     assert_eq!((words.cells(), words.unseen()), (4, 3));
     let long = "\u{e9}".repeat(1_000_000);
-    let words = Words::new(&texts(&[cut(&long)]), &[], false);
+    let words = KnownWords::new(&texts(&[cut(&long)]), &[], false);
     assert_eq!(
         (
             words.cell(&long),
@@ -37,7 +37,7 @@ fn categories_are_counted_singly_together_or_as_unseen() {
     );
 
     assert_eq!(
-        Words::new(&texts(&["a"]), &[], true).cell("new"),
+        KnownWords::new(&texts(&["a"]), &[], true).cell("new"),
         1,
         "nobody can say that it was not there"
     );

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn counted(numbers: &Numbers) -> Vec<[u64; 4]> {
+fn counted(numbers: &NumberCounts) -> Vec<[u64; 4]> {
     (0..numbers.breaches.len())
         .map(|i| numbers.of(i))
         .map(|b| [b.nan, b.infinite, b.below, b.above])
@@ -11,7 +11,7 @@ fn counted(numbers: &Numbers) -> Vec<[u64; 4]> {
 
 #[test]
 fn every_violation_of_every_row_is_counted_at_its_column() {
-    let mut numbers = Numbers::new(2);
+    let mut numbers = NumberCounts::new(2);
     numbers.bound(0, Some((0.0, 1.0)));
     let rows = [
         0.5,
@@ -36,7 +36,7 @@ fn every_violation_of_every_row_is_counted_at_its_column() {
 fn bounds_rounded_to_single_precision_are_not_violated() {
     // The greatest value of the baseline is exactly this number.
     let greatest = f64::from(0.1_f32);
-    let mut numbers = Numbers::new(1);
+    let mut numbers = NumberCounts::new(1);
     numbers.bound(0, Some((greatest, greatest)));
     numbers.count(&Tensor::from_f32(vec![1, 1], &[0.1]).expect("fits"));
     assert_eq!(counted(&numbers), [[0; 4]]);

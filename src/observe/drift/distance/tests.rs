@@ -16,7 +16,7 @@ fn near(a: f64, b: f64) {
 fn equal_counts_show_no_drift_by_any_metric() {
     let counts = [0, 10, 20, 30, 0];
     let edges = [0.0, 1.0, 2.0, 3.0];
-    let zero = Measured {
+    let zero = DriftMeasure {
         value: 0.0,
         lower: 0.0,
     };
@@ -63,12 +63,12 @@ fn values_beyond_the_baseline_count_by_their_distance() {
 #[test]
 fn shares_have_the_bounds_of_chernoff() {
     // The rule of three, and its like at the other end: exp(−3) is about 5 %.
-    let (low, high) = share_within(0.0, 3.0 / 1_000.0);
+    let (low, high) = share_bounds(0.0, 3.0 / 1_000.0);
     assert!(low == 0.0 && (high - 0.003).abs() < 1e-5, "{high}");
-    let (low, high) = share_within(1.0, 3.0 / 1_000.0);
+    let (low, high) = share_bounds(1.0, 3.0 / 1_000.0);
     assert!(high == 1.0 && (low - 0.997).abs() < 1e-5, "{low}");
     // Near the middle it is Hoeffding's.
-    let (low, high) = share_within(0.5, 3.0 / 1_000.0);
+    let (low, high) = share_bounds(0.5, 3.0 / 1_000.0);
     near(high - 0.5, (3.0_f64 / 2_000.0).sqrt());
     near(0.5 - low, high - 0.5);
 }

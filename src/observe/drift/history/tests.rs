@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_long_history_is_thinned_evenly() {
-    let mut history = History::default();
+    let mut history = DriftHistory::default();
     for time in 1..=10_000 {
         history.add(WindowDrift {
             time,

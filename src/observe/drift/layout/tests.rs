@@ -17,7 +17,7 @@ fn names(inputs: &[TensorSpec], features: &[&str]) -> Vec<String> {
         outputs: vec![spec("y", DType::F32, &[-1])],
     };
     let features: Vec<String> = features.iter().map(|f| (*f).to_owned()).collect();
-    places(&signature, &features)
+    column_places(&signature, &features)
         .into_iter()
         .map(|p| p.name)
         .collect()
@@ -71,7 +71,7 @@ fn values_are_read_row_by_row_and_wide_rows_are_summarised() {
     let tensor = Tensor::from_f32(vec![2, 8], &values).expect("fits");
     let of = |part| {
         let mut all = Vec::new();
-        let place = Place {
+        let place = ColumnPlace {
             name: String::new(),
             side: Side::Input,
             tensor: 0,
@@ -79,7 +79,7 @@ fn values_are_read_row_by_row_and_wide_rows_are_summarised() {
             dtype: DType::F32,
         };
         each_value(&place, &tensor, |v| {
-            all.push(if let Value::Number(v) = v {
+            all.push(if let ColumnValue::Number(v) = v {
                 v
             } else {
                 f64::NAN
@@ -88,10 +88,10 @@ fn values_are_read_row_by_row_and_wide_rows_are_summarised() {
         all
     };
 
-    assert_eq!(of(Part::Element(3)), [3.0, 11.0]);
-    assert_eq!(of(Part::Mean), [3.5, 11.5]);
-    assert_eq!(of(Part::Block(7)), [7.0, 15.0]);
-    assert_eq!(of(Part::Norm)[0], 140.0_f64.sqrt());
+    assert_eq!(of(RowPart::Element(3)), [3.0, 11.0]);
+    assert_eq!(of(RowPart::Mean), [3.5, 11.5]);
+    assert_eq!(of(RowPart::Block(7)), [7.0, 15.0]);
+    assert_eq!(of(RowPart::Norm)[0], 140.0_f64.sqrt());
     let signs: i32 = (0..1_000).map(|at| if sign(0, at) { 1 } else { -1 }).sum();
     assert!(signs.abs() < 150, "{signs}");
 }

@@ -2,16 +2,16 @@
 
 use super::*;
 
-fn numbers_of(values: &[f64]) -> (u64, Numbers) {
+fn numbers_of(values: &[f64]) -> (u64, NumberBaseline) {
     let column = profile(
         "x",
-        &Series::Numbers {
+        &ColumnSeries::Numbers {
             values: values.to_vec(),
             single: false,
         },
     );
 
-    let Values::Numbers(numbers) = column.values else {
+    let ValueDistribution::Numbers(numbers) = column.values else {
         panic!("numbers")
     };
     (column.missing, numbers)
@@ -58,13 +58,19 @@ fn a_numeric_column_gets_edges_counts_and_statistics() {
 
 #[test]
 fn few_different_integers_are_categories_and_many_are_numbers() {
-    let column = |n: i64| profile("x", &Series::Whole((0..1_000).map(|i| i % n).collect())).values;
-    let Values::Words(listed) = column(3) else {
+    let column = |n: i64| {
+        profile(
+            "x",
+            &ColumnSeries::Whole((0..1_000).map(|i| i % n).collect()),
+        )
+        .values
+    };
+    let ValueDistribution::Words(listed) = column(3) else {
         panic!("names")
     };
 
     assert_eq!(listed.words[0], ("0".to_owned(), 334));
-    assert!(matches!(column(65), Values::Numbers(_)));
+    assert!(matches!(column(65), ValueDistribution::Numbers(_)));
 }
 
 #[test]
@@ -73,9 +79,9 @@ fn categories_beyond_the_most_frequent_are_counted_together() {
         .flat_map(|i| vec![format!("w{i}"); 200 - i])
         .chain([String::new()])
         .collect();
-    let column = profile("x", &Series::Words(words));
+    let column = profile("x", &ColumnSeries::Words(words));
 
-    let Values::Words(listed) = column.values else {
+    let ValueDistribution::Words(listed) = column.values else {
         panic!("words")
     };
     assert_eq!(

@@ -2,15 +2,15 @@
 
 use super::*;
 use crate::core::tensor::{DType, Strings};
-use crate::observe::drift::layout::{Part, Side};
-use crate::observe::drift::profile::{Series, profile};
+use crate::observe::drift::layout::{RowPart, Side};
+use crate::observe::drift::profile::{ColumnSeries, profile};
 
-fn place(dtype: DType) -> Place {
-    Place {
+fn place(dtype: DType) -> ColumnPlace {
+    ColumnPlace {
         name: "a".to_owned(),
         side: Side::Input,
         tensor: 0,
-        part: Part::Element(0),
+        part: RowPart::Element(0),
         dtype,
     }
 }
@@ -20,7 +20,7 @@ fn numbers_are_grouped_by_quartiles_of_the_baseline() {
     let values = (0..1_000).map(f64::from).collect();
     let column = profile(
         "a",
-        &Series::Numbers {
+        &ColumnSeries::Numbers {
             values,
             single: false,
         },

@@ -9,7 +9,7 @@ use super::*;
 use crate::core::hash::Digest;
 use crate::core::model::{Dim, TensorSpec};
 use crate::core::tensor::Strings;
-use crate::observe::drift::baseline::Column;
+use crate::observe::drift::baseline::BaselineColumn;
 use std::time::Duration;
 
 const COLUMNS: usize = 50;
@@ -25,7 +25,7 @@ fn is_long() -> bool {
 }
 
 /// Simulated rows: normally distributed columns, and one of categories.
-struct World {
+struct ProofWorld {
     pool: Vec<f32>,
     random: Random,
 }
@@ -45,7 +45,7 @@ enum Wrong {
     Swapped,
 }
 
-impl World {
+impl ProofWorld {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
         let pool = (0..POOL).map(|_| random.normal() as f32).collect();
@@ -90,7 +90,7 @@ impl World {
         ]
     }
 
-    fn watch(&mut self, now: Instant) -> Watch {
+    fn watch(&mut self, now: Instant) -> VersionWatch {
         let spec = |name: &str, dtype, width: Option<usize>| TensorSpec {
             name: name.to_owned(),
             dtype,
@@ -109,7 +109,7 @@ impl World {
             outputs: Vec::new(),
         };
 
-        let mut subject = Subject {
+        let mut subject = WatchSubject {
             model: ModelName::parse("m").expect("legal"),
             version: Version::new(1).expect("legal"),
             digest: Digest([0; 32]),
@@ -121,8 +121,8 @@ impl World {
         };
 
         // A day's rows, all of its season.
-        let places = subject.places().expect("places");
-        let mut series: Vec<Series> = places.iter().map(empty).collect();
+        let places = subject.find_columns().expect("places");
+        let mut series: Vec<ColumnSeries> = places.iter().map(empty).collect();
         for hour in 0..24 {
             let rows = self.rows(1_000, season(f64::from(hour)), Wrong::Nothing);
             for (place, series) in places.iter().zip(&mut series) {
@@ -131,7 +131,7 @@ impl World {
         }
 
         // The season makes neighbours alike; the baseline's rows are shuffled by hour here.
-        let columns = places.iter().zip(&series).map(|(p, s)| Column {
+        let columns = places.iter().zip(&series).map(|(p, s)| BaselineColumn {
             design_effect: 1.0,
             ..profile(&p.name, s)
         });
@@ -147,7 +147,7 @@ impl World {
             performance: BTreeMap::new(),
         });
 
-        Watch::new(subject, 1, now).expect("its own baseline")
+        VersionWatch::new(subject, 1, now).expect("its own baseline")
     }
 }
 
@@ -157,8 +157,8 @@ fn season(hour: f64) -> f32 {
 
 /// Runs up to a number of windows, or until an alarm starts. Returns the rows and the alarms.
 fn live(
-    world: &mut World,
-    watch: &mut Watch,
+    world: &mut ProofWorld,
+    watch: &mut VersionWatch,
     windows: usize,
     wrong: Wrong,
     until_alarm: bool,
@@ -174,7 +174,7 @@ fn live(
         alarms.extend(
             begun
                 .into_iter()
-                .map(|(place, r)| format!("{} {}", place.name, r.metric.word())),
+                .map(|(place, r)| format!("{} {}", place.name, r.metric.name())),
         );
         if until_alarm && !alarms.is_empty() {
             return ((window + 1) * ROWS, alarms);
@@ -189,7 +189,7 @@ fn a_month_without_drift_raises_no_more_false_alarms_than_accepted() {
     let (seeds, days) = if is_long() { (50, 30) } else { (1, 1) };
     let mut alarms = Vec::new();
     for seed in 0..seeds {
-        let mut world = World::new(1_000 + seed);
+        let mut world = ProofWorld::new(1_000 + seed);
         let mut watch = world.watch(Instant::now());
         let (_, begun) = live(&mut world, &mut watch, days * 288, Wrong::Nothing, false);
         alarms.extend(begun);
@@ -238,7 +238,7 @@ fn each_defect_raises_an_alarm_for_its_column() {
     for (wrong, within) in cases {
         let (mut took, mut elsewhere) = (Vec::new(), 0);
         for seed in 0..seeds {
-            let mut world = World::new(2_000 + seed);
+            let mut world = ProofWorld::new(2_000 + seed);
             let mut watch = world.watch(Instant::now());
             let (rows, alarms) = live(&mut world, &mut watch, 200, wrong, true);
             let right = |a: &String| match wrong {

@@ -1,7 +1,7 @@
 //! The drift report of one version: its counts, the tests of each column and the estimated
 //! performance.
 
-use super::Watch;
+use super::VersionWatch;
 use crate::observe::drift::alarm::significance;
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::quality::companion;
@@ -9,7 +9,7 @@ use crate::observe::quality::estimate::{self, Estimate};
 use crate::observe::report::drift::{ColumnDrift, Hints, VersionDrift};
 use crate::observe::report::performance::{EstimatedPerformance, named};
 
-impl Watch {
+impl VersionWatch {
     /// Returns the drift report of this server's own windows.
     pub(crate) fn report(&self, settings: &MonitorSettings) -> VersionDrift {
         let (rows, mut breaches) = self.contracts.totals();
@@ -23,7 +23,7 @@ impl Watch {
                 importance: column.importance(),
                 contract,
                 hints: column.hints,
-                tests: column.readings().cloned().collect(),
+                tests: column.test_results().cloned().collect(),
             });
         }
 

@@ -40,8 +40,8 @@ fn spec(name: &str, dtype: DType, width: Option<usize>) -> TensorSpec {
 }
 
 /// A model with two numbers and a category as inputs, and one number as output.
-fn subject(baseline: Option<Baseline>) -> Subject {
-    Subject {
+fn subject(baseline: Option<Baseline>) -> WatchSubject {
+    WatchSubject {
         model: ModelName::parse("m").expect("legal"),
         version: Version::new(1).expect("legal"),
         digest: Digest([0; 32]),
@@ -61,7 +61,7 @@ fn subject(baseline: Option<Baseline>) -> Subject {
 
 /// A stream of requests of 100 rows, one each 10 ms.
 struct Stream {
-    watch: Watch,
+    watch: VersionWatch,
     now: Instant,
     hour: u64,
     random: Random,
@@ -72,7 +72,7 @@ type Row<'r> = &'r dyn Fn(&mut Random) -> ([f32; 2], &'static str);
 impl Stream {
     fn new(baseline: Option<Baseline>) -> Self {
         let now = Instant::now();
-        let watch = Watch::new(subject(baseline), 1, now).expect("fits");
+        let watch = VersionWatch::new(subject(baseline), 1, now).expect("fits");
         Self {
             watch,
             now,
@@ -102,7 +102,7 @@ impl Stream {
             begun.extend(
                 alarms
                     .into_iter()
-                    .map(|(place, r)| format!("{} {}", place.name, r.metric.word())),
+                    .map(|(place, r)| format!("{} {}", place.name, r.metric.name())),
             );
         }
 
@@ -119,7 +119,7 @@ fn usual(random: &mut Random) -> ([f32; 2], &'static str) {
 fn baseline() -> Baseline {
     let mut random = Random(1);
     let rows: Vec<_> = (0..20_000).map(|_| usual(&mut random)).collect();
-    let numbers = |i: usize| Series::Numbers {
+    let numbers = |i: usize| ColumnSeries::Numbers {
         values: rows.iter().map(|(x, _)| f64::from(x[i])).collect(),
         single: true,
     };
@@ -133,11 +133,11 @@ fn baseline() -> Baseline {
         inputs: vec![
             profile("x[0]", &numbers(0)),
             profile("x[1]", &numbers(1)),
-            profile("word", &Series::Words(words)),
+            profile("word", &ColumnSeries::Words(words)),
         ],
         outputs: vec![profile(
             "y",
-            &Series::Numbers {
+            &ColumnSeries::Numbers {
                 values: sums,
                 single: true,
             },
@@ -311,7 +311,7 @@ fn a_baseline_of_another_model_is_refused_with_the_column() {
     let refused = |change: &dyn Fn(&mut Baseline), part: &str| {
         let mut other = baseline();
         change(&mut other);
-        let error = Watch::new(subject(Some(other)), 1, Instant::now())
+        let error = VersionWatch::new(subject(Some(other)), 1, Instant::now())
             .err()
             .expect("must be refused");
         assert!(
@@ -335,7 +335,7 @@ fn a_baseline_of_another_model_is_refused_with_the_column() {
     // Columns are matched by name; their order does not matter.
     let mut shuffled = baseline();
     shuffled.inputs.reverse();
-    assert!(Watch::new(subject(Some(shuffled)), 1, Instant::now()).is_ok());
+    assert!(VersionWatch::new(subject(Some(shuffled)), 1, Instant::now()).is_ok());
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn columns_always_missing_or_constant_in_the_baseline_are_monitored_too() {
     let mut all_nan = baseline();
     all_nan.inputs[0] = profile(
         "x[0]",
-        &Series::Numbers {
+        &ColumnSeries::Numbers {
             values: vec![f64::NAN; 1_000],
             single: true,
         },
@@ -351,7 +351,7 @@ fn columns_always_missing_or_constant_in_the_baseline_are_monitored_too() {
 
     all_nan.inputs[1] = profile(
         "x[1]",
-        &Series::Numbers {
+        &ColumnSeries::Numbers {
             values: vec![3.0; 1_000],
             single: true,
         },
@@ -382,7 +382,7 @@ fn ten_thousand_features_are_summarised() {
         outputs: Vec::new(),
     };
     let features: Vec<String> = (0..10_000).map(|i| format!("f{i}")).collect();
-    let of = |features: Vec<String>| Subject {
+    let of = |features: Vec<String>| WatchSubject {
         signature: wide.clone(),
         features,
         ..subject(None)
@@ -390,7 +390,7 @@ fn ten_thousand_features_are_summarised() {
 
     // Too many columns to monitor one by one are summarised, with or without names.
     for features in [Vec::new(), features] {
-        let mut watch = Watch::new(of(features), 1, Instant::now()).expect("watched");
+        let mut watch = VersionWatch::new(of(features), 1, Instant::now()).expect("watched");
         let rows = Tensor::from_f32(vec![2, 10_000], &vec![1.0; 20_000]).expect("fits");
         let settings = MonitorSettings {
             own_rows: 100,

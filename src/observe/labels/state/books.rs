@@ -3,11 +3,11 @@
 
 use crate::core::hash::Digest;
 use crate::core::model::ModelName;
-use crate::observe::labels::Options;
-use crate::observe::labels::line::{Joined, Line};
+use crate::observe::labels::LabelOptions;
+use crate::observe::labels::line::{Joined, LabelLine};
 use crate::observe::quality::answer::Truth;
 use crate::observe::quality::book::Book;
-use crate::observe::quality::sequential::Trial;
+use crate::observe::quality::sequential::SequentialTest;
 use crate::observe::report::alarm::PerformanceAlarm;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
@@ -30,7 +30,7 @@ pub(super) struct Books {
 pub(super) struct Open {
     pub book: Book,
     /// Started when this server first sees a prediction of the version.
-    pub trial: Option<Trial>,
+    pub trial: Option<SequentialTest>,
     /// Corrections of each row's label.
     pub corrections: HashMap<(Uuid, u32), u32>,
     /// Whether something is not in the metrics yet.
@@ -91,9 +91,9 @@ impl Open {
     /// Counts a new label in the performance test. Returns an alarm if it starts with this label.
     pub(super) fn test(
         &mut self,
-        line: &Line,
+        line: &LabelLine,
         joined: &Joined,
-        options: &Options,
+        options: &LabelOptions,
     ) -> Option<PerformanceAlarm> {
         let hour = u64::try_from(line.time.timestamp() / 3600).unwrap_or(0);
         let won = self.trial.as_mut()?.take(

@@ -1,12 +1,12 @@
 //! Decides whether a label is accepted, and joins it with its prediction if that is in memory.
 
-use super::{State, hour_of};
+use super::{LabelState, hour_of};
 use crate::core::error::{Error, Result};
-use crate::core::request::id::{Mint, minted};
+use crate::core::request::id::{Mint, minted_at};
 use crate::observe::labels::given::Given;
-use crate::observe::labels::line::{FORMAT, Joined, Line};
-use crate::observe::labels::recent::Kept;
-use crate::observe::labels::{Options, UNDER_WAY};
+use crate::observe::labels::line::{FORMAT, Joined, LabelLine};
+use crate::observe::labels::recent::RecentPrediction;
+use crate::observe::labels::{LabelOptions, UNDER_WAY};
 use crate::observe::quality::answer::Label;
 use chrono::{DateTime, TimeDelta, Utc};
 use std::collections::BTreeMap;
@@ -17,19 +17,19 @@ use uuid::Uuid;
 const SKEW: TimeDelta = TimeDelta::minutes(5);
 
 /// The decision about a label.
-pub(in crate::observe::labels) enum Judged {
+pub(in crate::observe::labels) enum LabelVerdict {
     /// It is new, and must be written to the log.
-    New(Box<Line>),
+    New(Box<LabelLine>),
     /// The same label was accepted before.
     Known,
 }
 
-impl State {
+impl LabelState {
     /// Tells whether a label's prediction is so recent that the monitor may not have passed it on
     /// yet.
     pub(in crate::observe::labels) fn is_under_way(&self, given: &[Result<Given>]) -> bool {
         given.iter().flatten().any(|given| {
-            let age = minted(given.id).and_then(|time| time.elapsed().ok());
+            let age = minted_at(given.id).and_then(|time| time.elapsed().ok());
             age.is_some_and(|age| age < UNDER_WAY) && self.recent.get(given.id).is_none()
         })
     }
@@ -41,9 +41,9 @@ impl State {
         mint: &Mint,
         given: &Given,
         now: DateTime<Utc>,
-        options: &Options,
-    ) -> Result<Judged> {
-        if !mint.is_ours(given.id) {
+        options: &LabelOptions,
+    ) -> Result<LabelVerdict> {
+        if !mint.is_of_fleet(given.id) {
             return Err(Error::not_found(format!(
                 "prediction_id '{}' is not of a prediction of this fleet",
                 given.id
@@ -60,10 +60,10 @@ impl State {
                 .is_some_and(|pending| pending.label == given.label),
         };
         if is_known {
-            return Ok(Judged::Known);
+            return Ok(LabelVerdict::Known);
         }
 
-        Ok(Judged::New(Box::new(Line {
+        Ok(LabelVerdict::New(Box::new(LabelLine {
             format: FORMAT,
             prediction_id: given.id,
             row: given.row,
@@ -80,7 +80,7 @@ impl State {
     }
 
     /// Tells whether the row has this label already. Refuses one correction too many.
-    fn is_known(&self, given: &Given, joined: &Joined, options: &Options) -> Result<bool> {
+    fn is_known(&self, given: &Given, joined: &Joined, options: &LabelOptions) -> Result<bool> {
         let key = (given.id, given.row);
         let open = joined.key().ok().and_then(|key| self.books.get(&key));
         let known = open.and_then(|open| open.book.truth(hour_of(given.id), key));
@@ -138,8 +138,8 @@ impl State {
 }
 
 /// Refuses a label whose time, or whose prediction's time, is too old or in the future.
-fn check_time(given: &Given, now: DateTime<Utc>, options: &Options) -> Result<()> {
-    let made: DateTime<Utc> = minted(given.id).unwrap_or(UNIX_EPOCH).into();
+fn check_time(given: &Given, now: DateTime<Utc>, options: &LabelOptions) -> Result<()> {
+    let made: DateTime<Utc> = minted_at(given.id).unwrap_or(UNIX_EPOCH).into();
     if made > now + SKEW || given.time.is_some_and(|time| time > now + SKEW) {
         return Err(Error::invalid("time is in the future"));
     }
@@ -157,7 +157,7 @@ fn check_time(given: &Given, now: DateTime<Utc>, options: &Options) -> Result<()
 }
 
 /// Returns the part of each slice that a row belongs to.
-fn slices_of(kept: &Kept, row: u32) -> BTreeMap<String, String> {
+fn slices_of(kept: &RecentPrediction, row: u32) -> BTreeMap<String, String> {
     let names = kept.subject.slices.iter();
     names
         .zip(&kept.parts)

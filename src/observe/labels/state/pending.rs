@@ -1,9 +1,9 @@
 //! Labels whose prediction is not known here yet. Bounded: the oldest are dropped first. They stay
 //! in the label log.
 
-use crate::core::request::id::minted;
-use crate::observe::capture::find::Found as Captured;
-use crate::observe::labels::line::{Joined, Line};
+use crate::core::request::id::minted_at;
+use crate::observe::capture::find::FoundPrediction as Captured;
+use crate::observe::labels::line::{Joined, LabelLine};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 use uuid::Uuid;
@@ -21,7 +21,7 @@ type RowKey = (Uuid, u32);
 /// The pending labels.
 #[derive(Default)]
 pub(super) struct Pending {
-    labels: HashMap<RowKey, Line>,
+    labels: HashMap<RowKey, LabelLine>,
     /// Rows by arrival. May hold rows that are not pending any more.
     order: VecDeque<RowKey>,
     /// Labels dropped since the number was last read.
@@ -30,7 +30,7 @@ pub(super) struct Pending {
 
 impl Pending {
     /// Returns the label of a row.
-    pub(super) fn get(&self, row: &RowKey) -> Option<&Line> {
+    pub(super) fn get(&self, row: &RowKey) -> Option<&LabelLine> {
         self.labels.get(row)
     }
 
@@ -40,7 +40,7 @@ impl Pending {
     }
 
     /// Adds a label. Of two for one row, the later one counts.
-    pub(super) fn add(&mut self, line: Line) {
+    pub(super) fn add(&mut self, line: LabelLine) {
         let row = (line.prediction_id, line.row);
         match self.labels.get(&row) {
             Some(known) if known.time >= line.time => return,
@@ -57,7 +57,7 @@ impl Pending {
     }
 
     /// Removes the label of a row that is joined, unless the pending one is newer.
-    pub(super) fn settle(&mut self, joined: &Line) {
+    pub(super) fn settle(&mut self, joined: &LabelLine) {
         let row = (joined.prediction_id, joined.row);
         let is_settled = self
             .labels
@@ -81,7 +81,7 @@ impl Pending {
 
     /// Joins labels with captured predictions. A label that does not fit its prediction is dropped;
     /// one that fits stays pending until it is written to the log.
-    pub(super) fn join(&mut self, found: &HashMap<Uuid, Captured>) -> Vec<Line> {
+    pub(super) fn join(&mut self, found: &HashMap<Uuid, Captured>) -> Vec<LabelLine> {
         let mut joined = Vec::new();
         self.labels.retain(|(id, row), line| {
             let Some(prediction) = found.get(id) else {
@@ -104,12 +104,12 @@ impl Pending {
 
 /// Tells whether a prediction is old enough to be in a captured file.
 fn is_captured(id: Uuid) -> bool {
-    let age = minted(id).and_then(|time| time.elapsed().ok());
+    let age = minted_at(id).and_then(|time| time.elapsed().ok());
     age.is_some_and(|age| age >= CAPTURED)
 }
 
 /// Joins a label with a row of a captured prediction; none if it does not fit.
-fn join(line: &Line, row: u32, prediction: &Captured) -> Option<Line> {
+fn join(line: &LabelLine, row: u32, prediction: &Captured) -> Option<LabelLine> {
     let answer = prediction.answers.get(row as usize).cloned().flatten()?;
     let truth = line.label.truth(&prediction.task).ok()?;
     let joined = Joined {
@@ -121,7 +121,7 @@ fn join(line: &Line, row: u32, prediction: &Captured) -> Option<Line> {
         slices: BTreeMap::new(),
     };
 
-    Some(Line {
+    Some(LabelLine {
         joined: Some(joined),
         ..line.clone()
     })

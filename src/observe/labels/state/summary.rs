@@ -1,9 +1,9 @@
 //! Measured performance of the versions, for metrics and reports.
 
-use super::State;
+use super::LabelState;
 use super::books::{Key, Open};
 use crate::core::model::{ModelName, Version};
-use crate::observe::metrics::feedback::Shown;
+use crate::observe::metrics::feedback::VersionFigures;
 use crate::observe::quality::book::Summary;
 use crate::observe::report::performance::MeasuredPerformance;
 use chrono::Utc;
@@ -13,10 +13,10 @@ const DAYS: u64 = 7;
 /// Most days that a report lists one by one.
 const COHORTS_MAX: usize = 90;
 
-impl State {
+impl LabelState {
     /// Returns the metrics of one version that changed; none if none did. One at a time, because
     /// requests wait while the state is locked.
-    pub(in crate::observe::labels) fn shown(&mut self) -> Option<Shown> {
+    pub(in crate::observe::labels) fn shown(&mut self) -> Option<VersionFigures> {
         let now = this_hour();
         for (_, open) in self.books.iter_mut() {
             open.end_alarm(now);
@@ -29,7 +29,7 @@ impl State {
         open.changed = false;
         let summary = open.summary(now);
 
-        Some(Shown {
+        Some(VersionFigures {
             model: key.0.to_string(),
             version: open.book.version.to_string(),
             rows: summary.labelled_rows,

@@ -56,7 +56,7 @@ fn check(expr: &str, families: &[Family]) {
 }
 
 #[test]
-fn rules_name_families_and_labels_that_there_are() {
+fn alerting_rules_name_existing_metrics_and_labels() {
     let families = Metrics::new().expect("metrics").families();
     ALERTS.iter().for_each(|alert| check(alert.expr, &families));
     let result =
@@ -87,7 +87,7 @@ fn every_family_is_on_one_dashboard() {
 }
 
 #[test]
-fn what_is_in_deploy_is_what_is_made_here() {
+fn the_files_in_deploy_equal_the_generated_ones() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let families = Metrics::new().expect("metrics").families();
     let check = |file: String, made: String| {

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn batches_counted_by_many_threads_at_once_are_all_there_by_size() {
+fn batches_counted_by_many_threads_are_all_counted_by_size() {
     let statistics = Statistics::default();
     let sizes = [1, 65, 129, 7];
     let (gather, run) = (Duration::from_nanos(2), Duration::from_nanos(3));
@@ -11,7 +11,7 @@ fn batches_counted_by_many_threads_at_once_are_all_there_by_size() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for rows in sizes.into_iter().cycle().take(4_000) {
-                    statistics.ran(rows, gather, run);
+                    statistics.record_run(rows, gather, run);
                 }
             });
         }

@@ -22,10 +22,10 @@ fn predictions_are_the_scores_and_the_predicted_class() {
     .expect("fits");
 
     let found = answers(&three(), &[scores]);
-    assert_eq!(found[0], Some(Answer::Class(1, vec![0.2, 0.5, 0.3])));
+    assert_eq!(found[0], Some(RowAnswer::Class(1, vec![0.2, 0.5, 0.3])));
     assert_eq!(
         found[1],
-        Some(Answer::Class(0, vec![0.4, 0.4, 0.2])),
+        Some(RowAnswer::Class(0, vec![0.4, 0.4, 0.2])),
         "the first of equals"
     );
 
@@ -53,15 +53,15 @@ fn the_class_output_of_the_model_counts_and_one_score_stands_for_two_classes() {
     assert_eq!(
         found,
         [
-            Some(Answer::Class(1, vec![0.75, 0.25])),
-            Some(Answer::Class(0, vec![0.25, 0.75]))
+            Some(RowAnswer::Class(1, vec![0.75, 0.25])),
+            Some(RowAnswer::Class(0, vec![0.25, 0.75]))
         ]
     );
 
     let values = Tensor::from_f32(vec![2], &[1.5, f32::INFINITY]).expect("fits");
     assert_eq!(
         answers(&Task::Regression(0), &[values]),
-        [Some(Answer::Value(1.5)), None]
+        [Some(RowAnswer::Value(1.5)), None]
     );
 }
 

@@ -4,7 +4,7 @@ use super::*;
 
 fn row(value: f64, truth: f64, part: &str) -> Row {
     Row {
-        answer: Answer::Value(value),
+        answer: RowAnswer::Value(value),
         truth: Truth::Value(truth),
         parts: vec![part.to_owned()],
         is_own: true,
@@ -20,8 +20,11 @@ fn key(n: u128) -> (Uuid, u32) {
 fn a_row_is_counted_once_and_corrections_replace_it() {
     let mut book = Book::new(1, vec!["colour".to_owned()], 10);
     book.predicted(5, 4);
-    assert_eq!(book.label(5, key(1), row(1.0, 2.0, "red")), Taken::New);
-    assert_eq!(book.label(5, key(1), row(1.0, 2.0, "red")), Taken::Same);
+    assert_eq!(book.label(5, key(1), row(1.0, 2.0, "red")), RowOutcome::New);
+    assert_eq!(
+        book.label(5, key(1), row(1.0, 2.0, "red")),
+        RowOutcome::Same
+    );
     assert_eq!(
         book.label(
             5,
@@ -31,7 +34,7 @@ fn a_row_is_counted_once_and_corrections_replace_it() {
                 ..row(1.0, 4.0, "red")
             }
         ),
-        Taken::Corrected
+        RowOutcome::Corrected
     );
 
     assert_eq!(
@@ -43,11 +46,14 @@ fn a_row_is_counted_once_and_corrections_replace_it() {
                 ..row(1.0, 9.0, "red")
             }
         ),
-        Taken::Same,
+        RowOutcome::Same,
         "an older one"
     );
 
-    assert_eq!(book.label(6, key(2), row(1.0, 1.0, "blue")), Taken::New);
+    assert_eq!(
+        book.label(6, key(2), row(1.0, 1.0, "blue")),
+        RowOutcome::New
+    );
     let hour = book.summary(5, 6);
     assert_eq!(
         (hour.labelled_rows, hour.maturity, hour.measures["mae"]),
@@ -97,7 +103,10 @@ fn when_full_the_oldest_hour_is_dropped_first() {
         book.label(9, key(n), row(0.0, 0.0, ""));
     }
     assert_eq!((book.rows(), book.summary(9, 10).labelled_rows), (3, 3));
-    assert_eq!(book.label(1, key(7), row(0.0, 0.0, "")), Taken::Dropped);
+    assert_eq!(
+        book.label(1, key(7), row(0.0, 0.0, "")),
+        RowOutcome::Dropped
+    );
     assert_eq!(book.rows(), 3);
     (0..3_000).for_each(|hour| book.predicted(hour, 1));
     assert!(book.cohorts(1, usize::MAX).len() <= HOURS_MAX);

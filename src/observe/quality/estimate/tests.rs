@@ -29,7 +29,7 @@ fn calibrated_scores_estimate_the_measured_performance() {
     let mut rows = Vec::new();
     for _ in 0..50_000 {
         let p = random(&mut state);
-        let answer = Answer::Class(u32::from(p >= 0.5), vec![1.0 - p as f32, p as f32]);
+        let answer = RowAnswer::Class(u32::from(p >= 0.5), vec![1.0 - p as f32, p as f32]);
         estimator.take(&answer);
         rows.push((answer, Truth::Class(usize::from(random(&mut state) < p))));
     }
@@ -74,7 +74,7 @@ fn a_calibration_curve_corrects_overconfident_scores() {
     let seen: Vec<(f64, bool)> = (0..20_000).map(|_| draw()).collect();
     let estimate = |curves: &BTreeMap<usize, Curve>| {
         let mut estimator = Estimator::new(&task(2), curves);
-        let answer = |p: f64| Answer::Class(u32::from(p >= 0.5), vec![1.0 - p as f32, p as f32]);
+        let answer = |p: f64| RowAnswer::Class(u32::from(p >= 0.5), vec![1.0 - p as f32, p as f32]);
         seen.iter().for_each(|(p, _)| estimator.take(&answer(*p)));
         estimator.close().expect("rows").measures["accuracy"]
     };

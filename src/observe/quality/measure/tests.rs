@@ -3,10 +3,13 @@
 use super::*;
 
 fn of_classes(rows: &[(u32, &[f32], usize)]) -> Measures {
-    let answers: Vec<(Answer, Truth)> = rows
+    let answers: Vec<(RowAnswer, Truth)> = rows
         .iter()
         .map(|(class, scores, truth)| {
-            (Answer::Class(*class, scores.to_vec()), Truth::Class(*truth))
+            (
+                RowAnswer::Class(*class, scores.to_vec()),
+                Truth::Class(*truth),
+            )
         })
         .collect();
     measure(answers.iter().map(|(a, t)| (a, *t)))
@@ -47,7 +50,7 @@ fn undefined_measures_are_left_out() {
     let m = of_classes(&[(1, &[0.2, 0.8], 1)]);
     assert!(!m.contains_key("auc"), "there is only one class");
     assert!(measure(std::iter::empty()).is_empty());
-    let value = Answer::Value(1.0);
+    let value = RowAnswer::Value(1.0);
     assert!(
         measure([(&value, Truth::Class(1))].into_iter()).is_empty(),
         "a value has no class"
@@ -58,9 +61,9 @@ fn undefined_measures_are_left_out() {
 #[test]
 fn values_are_measured_by_their_errors() {
     let rows = [
-        (Answer::Value(1.0), 2.0),
-        (Answer::Value(3.0), 2.0),
-        (Answer::Value(5.0), 8.0),
+        (RowAnswer::Value(1.0), 2.0),
+        (RowAnswer::Value(3.0), 2.0),
+        (RowAnswer::Value(5.0), 8.0),
     ];
 
     let m = measure(rows.iter().map(|(a, t)| (a, Truth::Value(*t))));

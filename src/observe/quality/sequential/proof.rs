@@ -24,9 +24,9 @@ impl Random {
 /// Returns the rows at which alarms start, within `days` days with an error share of `share`.
 fn alarms(seed: u64, share: f64, days: u64) -> impl Iterator<Item = u64> {
     let performance = BTreeMap::from([("accuracy".to_owned(), 1.0 - LOST)]);
-    let mut trial = Trial::new(&performance, 20_000, 0.02);
+    let mut trial = SequentialTest::new(&performance, 20_000, 0.02);
     let mut random = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
-    let answer = Answer::Class(0, vec![1.0, 0.0]);
+    let answer = RowAnswer::Class(0, vec![1.0, 0.0]);
     (1..=days * DAY).filter(move |row| {
         let truth = Truth::Class(usize::from(random.next() < share));
         // A tenth of one false alarm a month is what labels may have.

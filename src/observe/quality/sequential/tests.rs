@@ -46,16 +46,21 @@ fn larger_increases_of_the_error_share_are_found_sooner() {
 
 #[test]
 fn a_test_learns_the_accepted_error_share_and_raises_one_alarm() {
-    let mut trial = Trial::default();
+    let mut trial = SequentialTest::default();
     let mut state = 9_u64;
-    let mut give = |trial: &mut Trial, off: f64, rows: u64, hour: u64| {
+    let mut give = |trial: &mut SequentialTest, off: f64, rows: u64, hour: u64| {
         (0..rows)
             .filter_map(|_| {
                 state = state
                     .wrapping_mul(6_364_136_223_846_793_005)
                     .wrapping_add(1_442_695_040_888_963_407);
                 let error = (state >> 40) as f64 / f64::from(1 << 24) * off;
-                trial.take((&Answer::Value(error), Truth::Value(0.0)), hour, 1.0, 0.02)
+                trial.take(
+                    (&RowAnswer::Value(error), Truth::Value(0.0)),
+                    hour,
+                    1.0,
+                    0.02,
+                )
             })
             .collect::<Vec<_>>()
     };

@@ -3,7 +3,7 @@
 
 use super::{Ends, baseline_name, side_name};
 use crate::observe::drift::alarm::Metric;
-use crate::observe::report::chart::{Series, bars, lines, number};
+use crate::observe::report::chart::{ChartSeries, bars, lines, number};
 use crate::observe::report::drift::{
     ColumnDrift, ColumnHistogram, DriftCharts, VersionDrift, WindowDrift,
 };
@@ -70,7 +70,7 @@ fn over_time(version: &VersionReport, at: usize, ends: &Ends) -> Markup {
         let (distance, _) = window.columns.get(at).copied().flatten()?;
         Some((window.time as f64, f64::from(distance)))
     };
-    let series = [Series {
+    let series = [ChartSeries {
         name: "distance",
         class: "now",
         points: version.shown.history.iter().filter_map(point).collect(),

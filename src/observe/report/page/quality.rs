@@ -2,7 +2,7 @@
 //! estimated without.
 
 use super::Ends;
-use crate::observe::report::chart::{Series, lines, number};
+use crate::observe::report::chart::{ChartSeries, lines, number};
 use crate::observe::report::model::VersionReport;
 use crate::observe::report::performance::{
     CohortPerformance, EstimatedPerformance, MeasuredPerformance, SlicePerformance,
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 const SLICE_MEASURES: [&str; 5] = ["accuracy", "f1", "log_loss", "mae", "rmse"];
 
 /// Measures by name.
-type Measures = BTreeMap<String, f64>;
+type ReportMeasures = BTreeMap<String, f64>;
 
 /// Writes the section; nothing where no performance is known.
 pub(super) fn section(version: &VersionReport, measured: Option<&MeasuredPerformance>) -> Markup {
@@ -39,9 +39,9 @@ pub(super) fn section(version: &VersionReport, measured: Option<&MeasuredPerform
 }
 
 fn table(
-    baseline: Option<&Measures>,
-    measured: Option<&Measures>,
-    estimated: Option<&Measures>,
+    baseline: Option<&ReportMeasures>,
+    measured: Option<&ReportMeasures>,
+    estimated: Option<&ReportMeasures>,
 ) -> Markup {
     let mut names: Vec<&String> = Vec::new();
     for name in [measured, estimated]
@@ -66,7 +66,7 @@ fn table(
             }
             @for name in names {
                 tr {
-                    td { (words(name)) }
+                    td { (measure_name(name)) }
                     (cell(baseline, name)) (cell(measured, name)) (cell(estimated, name))
                 }
             }
@@ -74,13 +74,13 @@ fn table(
     }
 }
 
-fn cell(measures: Option<&Measures>, name: &str) -> Markup {
+fn cell(measures: Option<&ReportMeasures>, name: &str) -> Markup {
     let value = measures.and_then(|m| m.get(name));
     html! { td class="n" { @if let Some(value) = value { (number(*value)) } } }
 }
 
 /// Writes the name of a measure.
-fn words(name: &str) -> String {
+fn measure_name(name: &str) -> String {
     name.replace('_', " ")
 }
 
@@ -155,13 +155,13 @@ fn over_time(version: &VersionReport, measured: Option<&MeasuredPerformance>) ->
 
     let ends = Ends::of(estimated.iter().chain(&by_day).map(|p| p.0));
     let series = [
-        Series {
+        ChartSeries {
             name: "estimated",
             class: "other",
             points: estimated,
             is_dots: false,
         },
-        Series {
+        ChartSeries {
             name: "measured by day",
             class: "now",
             points: by_day,
@@ -200,19 +200,19 @@ fn calibration(version: &VersionReport, measured: &MeasuredPerformance) -> Marku
         .map(|(score, share, _)| (*score, *share))
         .collect();
     let series = [
-        Series {
+        ChartSeries {
             name: "perfect calibration",
             class: "before",
             points: vec![(0.0, 0.0), (1.0, 1.0)],
             is_dots: false,
         },
-        Series {
+        ChartSeries {
             name: "baseline",
             class: "other",
             points: curve,
             is_dots: false,
         },
-        Series {
+        ChartSeries {
             name: "labelled rows",
             class: "now",
             points: labelled,
@@ -236,7 +236,7 @@ fn slices(slices: &[SlicePerformance]) -> Markup {
         table {
             tr {
                 th { "Slice column" } th { "Values" } th { "Labelled rows" }
-                @for name in &names { th { (words(name)) } }
+                @for name in &names { th { (measure_name(name)) } }
             }
             @for slice in slices {
                 tr {

@@ -1,7 +1,7 @@
 //! The JSON of reports and alarms: golden files that earlier versions wrote, and
 //! the published schemas. Golden files are never edited.
 
-use crate::observe::alarms::Kept;
+use crate::observe::alarms::LoggedAlarm;
 use crate::observe::drift::alarm::{Against, Metric};
 use crate::observe::drift::contract::Breaches;
 use crate::observe::drift::layout::Side;
@@ -43,7 +43,7 @@ fn alarms_of_earlier_versions_are_written_byte_for_byte() {
         include_str!("../golden/alarm-drift-1.json"),
         include_str!("../golden/alarm-performance-1.json"),
     ] {
-        let kept: Kept = serde_json::from_str(text).expect("an alarm");
+        let kept: LoggedAlarm = serde_json::from_str(text).expect("an alarm");
         assert!(!matches!(kept.alarm, AlarmEvent::Other(_)), "{kept:?}");
         let written = serde_json::to_string(&kept).expect("JSON");
         assert_eq!(written, text.trim_end());
@@ -198,8 +198,8 @@ fn full_performance() -> PerformanceReport {
     }
 }
 
-fn kept(alarm: AlarmEvent) -> Kept {
-    Kept {
+fn kept(alarm: AlarmEvent) -> LoggedAlarm {
+    LoggedAlarm {
         format: 1,
         kind: "ortus.drift.alarm".to_owned(),
         model: "m".to_owned(),

@@ -4,7 +4,7 @@ use crate::onnx::graph::Graph;
 use std::path::Path;
 
 #[test]
-fn the_ends_of_real_models_are_found() {
+fn the_operators_behind_the_outputs_of_real_models_are_found() {
     let check = |model: &str, expected: &[(&str, &[&str])]| {
         let path =
             Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("models/{model}/1/model.onnx"));

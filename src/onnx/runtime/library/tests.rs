@@ -11,7 +11,7 @@ fn refused(bytes: &[u8], part: &str) {
 }
 
 #[test]
-fn what_is_not_onnx_runtime_for_this_machine_is_refused() {
+fn a_library_for_another_machine_is_refused() {
     refused(b"", "cannot be read");
     refused(
         b"not a library at all, but long enough",

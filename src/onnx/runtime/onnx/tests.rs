@@ -36,8 +36,8 @@ pub(crate) fn declare(name: &str, dtype: DType, dims: &[i64]) -> o::ValueInfoPro
 }
 
 /// Encodes a graph as a model.
-pub(crate) fn model(graph: o::GraphProto) -> Source {
-    Source {
+pub(crate) fn model(graph: o::GraphProto) -> SessionSource {
+    SessionSource {
         bytes: graphs::model(graph).into(),
         external_dir: None,
     }
@@ -56,13 +56,13 @@ fn on(kind: ProviderKind) -> SessionOptions {
 }
 
 /// Opens a session on the processor.
-pub(crate) fn open(source: &Source) -> Box<dyn Session> {
+pub(crate) fn open(source: &SessionSource) -> Box<dyn Session> {
     engine()
         .open(source, &on(ProviderKind::Cpu))
         .expect("opens")
 }
 
-fn identity(dtype: DType, dims: &[i64]) -> Source {
+fn identity(dtype: DType, dims: &[i64]) -> SessionSource {
     model(o::GraphProto {
         node: vec![node("Identity", &["x"], "y")],
         input: vec![declare("x", dtype, dims)],
@@ -131,7 +131,7 @@ fn misaligned_bytes_are_copied_into_place() {
 
 #[test]
 fn an_index_out_of_range_is_an_invalid_request_and_the_session_keeps_working() {
-    let source = Source {
+    let source = SessionSource {
         bytes: graphs::lookup().into(),
         external_dir: None,
     };

@@ -1,6 +1,6 @@
 //! Objects and blobs: creates are exclusive, damage is found and repaired.
 
-use super::Scale;
+use super::SuiteSize;
 use crate::core::hash::Digest;
 use crate::registry::blob::measure;
 use crate::registry::entry::Blob;
@@ -55,7 +55,10 @@ pub(super) async fn creating_refuses_what_exists(store: &Store) {
     assert_eq!(store.head("a/b").await.expect("seen"), None);
 }
 
-pub(super) async fn large_blobs_are_read_back_and_a_damaged_one_is_named(log: &Log, scale: Scale) {
+pub(super) async fn large_blobs_are_read_back_and_a_damaged_one_is_named(
+    log: &Log,
+    scale: SuiteSize,
+) {
     let mut file = tempfile::tempfile().expect("a file");
     let bytes: Vec<u8> = (0..scale.blob_bytes)
         .map(|i| (i * 31 % 251) as u8)

@@ -1,14 +1,14 @@
 //! Several writers at once: commits, namespaces, garbage collection during pushes.
 
-use super::{Scale, name, operator, push, version};
+use super::{SuiteSize, name, operator, push, version};
 use crate::core::hash::Digest;
-use crate::registry::commands::gc::Rules;
+use crate::registry::commands::gc::GcRules;
 use crate::registry::entry::Op;
-use crate::registry::fold::State;
+use crate::registry::fold::NamespaceState;
 use crate::registry::log::{Author, Log};
 use std::time::Duration;
 
-pub(super) async fn racing_writers_each_commit_once(log: &Log, scale: Scale) {
+pub(super) async fn racing_writers_each_commit_once(log: &Log, scale: SuiteSize) {
     let writers = (0..scale.writers).map(|writer| {
         let log = log.clone();
         tokio::spawn(async move {
@@ -16,9 +16,9 @@ pub(super) async fn racing_writers_each_commit_once(log: &Log, scale: Scale) {
                 actor: format!("writer {writer}"),
                 reason: String::new(),
             };
-            let mut state = State::default();
+            let mut state = NamespaceState::default();
             for commit in 0..scale.commits {
-                let decide = |state: &State| {
+                let decide = |state: &NamespaceState| {
                     let last = state
                         .models
                         .get("m")
@@ -48,7 +48,7 @@ pub(super) async fn racing_writers_each_commit_once(log: &Log, scale: Scale) {
         writer.await.expect("a writer");
     }
     let all = scale.writers * scale.commits;
-    let mut whole = State::default();
+    let mut whole = NamespaceState::default();
     log.catch_up(&mut whole).await.expect("the chain holds");
     let model = &whole.models["m"];
     assert_eq!(
@@ -76,14 +76,14 @@ pub(super) async fn namespaces_do_not_see_each_other(one: &Log, two: &Log) {
         .retire(&name("m"), "1")
         .await
         .expect("retired");
-    let young = Rules {
+    let young = GcRules {
         grace: Duration::from_secs(3600),
         ..NOW
     };
 
     let swept = operator(two, "ann").gc(young).await.expect("swept");
     assert_eq!((swept.blobs, swept.young), (0, 2));
-    let retained = Rules {
+    let retained = GcRules {
         retain: Duration::from_secs(3600),
         ..NOW
     };
@@ -98,7 +98,7 @@ pub(super) async fn namespaces_do_not_see_each_other(one: &Log, two: &Log) {
     );
 
     let dry = operator(two, "ann")
-        .gc(Rules {
+        .gc(GcRules {
             dry_run: true,
             ..NOW
         })
@@ -125,7 +125,7 @@ pub(super) async fn namespaces_do_not_see_each_other(one: &Log, two: &Log) {
 }
 
 /// No grace and no retention.
-const NOW: Rules = Rules {
+const NOW: GcRules = GcRules {
     grace: Duration::ZERO,
     retain: Duration::ZERO,
     dry_run: false,
@@ -133,7 +133,7 @@ const NOW: Rules = Rules {
 
 pub(super) async fn garbage_collection_during_pushes_deletes_no_blob_in_use(
     log: &Log,
-    scale: Scale,
+    scale: SuiteSize,
 ) {
     let rounds = scale.commits.min(25);
     let sweeper = {

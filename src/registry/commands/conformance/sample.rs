@@ -4,7 +4,7 @@ use super::{name, version};
 use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
 use crate::registry::entry::{Blob, Entry, Op};
-use crate::registry::fold::State;
+use crate::registry::fold::NamespaceState;
 use crate::registry::log::Log;
 use crate::storage::store::Store;
 
@@ -18,7 +18,7 @@ pub fn many_models(url: &str, models: usize, entries: usize) {
     runtime.block_on(async {
         let log =
             Log::new(Store::open(url, true).expect("a store"), "default").expect("a namespace");
-        let mut state = State::default();
+        let mut state = NamespaceState::default();
         for at in 0..entries {
             let model = name(&format!("model-{}", at % models));
             let next = version((at / models + 1) as u64);

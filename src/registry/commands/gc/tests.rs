@@ -41,7 +41,7 @@ async fn a_wrong_clock_of_a_writer_does_not_change_when_blobs_are_deleted() {
         push(&ann, "m", 2.0, None).await;
         retire_by_a_clock_off_by(&log, days).await;
         let sweep = async |retain| {
-            let rules = Rules {
+            let rules = GcRules {
                 grace: Duration::ZERO,
                 retain: Duration::from_secs(retain),
                 dry_run: false,

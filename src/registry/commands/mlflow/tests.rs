@@ -7,7 +7,7 @@ use super::*;
 const WRITTEN: &str = include_str!("MLmodel-3.17.2");
 
 #[test]
-fn what_mlflow_writes_is_read() {
+fn onnx_models_saved_by_mlflow_are_read() {
     let push = read(WRITTEN).expect("read");
     assert_eq!(
         (
@@ -38,7 +38,7 @@ fn what_mlflow_writes_is_read() {
 }
 
 #[test]
-fn what_is_not_an_onnx_model_of_mlflow_is_refused() {
+fn other_mlflow_models_are_refused() {
     let refused = |text: &str, part: &str| {
         let error = read(text)
             .err()

@@ -4,7 +4,7 @@
 use super::files::{Local, read_whole};
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
-use crate::onnx::first_run::{GoldenRows, Passed, Subject};
+use crate::onnx::first_run::{FirstRunSubject, GoldenRows, Passed};
 use crate::onnx::golden::Golden;
 use crate::onnx::graph::MODEL_BYTES_MAX;
 use crate::onnx::runtime::SessionOptions;
@@ -46,7 +46,7 @@ impl Operator {
         let bytes = read_whole(model, MODEL_BYTES_MAX)?;
         let path = fs::canonicalize(&model.path)
             .map_err(|e| Error::invalid("the model cannot be read").with_source(e))?;
-        let passed = prober.check(&Subject {
+        let passed = prober.check(&FirstRunSubject {
             digest: digest_of_all(files),
             bytes: &bytes,
             external_dir: path.parent().filter(|_| find(Role::Weights).is_some()),

@@ -5,7 +5,7 @@ use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::ModelName;
 use crate::registry::commands::Operator;
-use crate::registry::fold::{Record, State};
+use crate::registry::fold::{NamespaceState, Record};
 use crate::registry::manifest::{File, Manifest, Role};
 
 impl Operator {
@@ -14,7 +14,7 @@ impl Operator {
     /// rounds differently is the same version.
     pub(super) async fn known(
         &self,
-        state: &State,
+        state: &NamespaceState,
         name: &ModelName,
         new: &Manifest,
     ) -> Result<Option<Manifest>> {
@@ -53,7 +53,7 @@ impl Operator {
     /// that key: signatures cannot be added to a version later.
     pub(super) fn check_signed(
         &self,
-        state: &State,
+        state: &NamespaceState,
         name: &ModelName,
         manifest: Digest,
     ) -> Result<()> {

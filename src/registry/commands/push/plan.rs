@@ -3,7 +3,7 @@
 use crate::core::hash::Digest;
 use crate::core::model::{Alias, ModelName, Version};
 use crate::registry::entry::{Blob, Op};
-use crate::registry::fold::{Model, State};
+use crate::registry::fold::{NamespaceState, RegisteredModel};
 use std::collections::BTreeMap;
 
 /// How a version is recognised.
@@ -27,7 +27,7 @@ pub(super) struct Publication<'p> {
 impl Identity {
     /// Returns the version of the same run, else the newest version in use with
     /// the same manifest.
-    pub(super) fn find(&self, model: &Model) -> Option<Version> {
+    pub(super) fn find(&self, model: &RegisteredModel) -> Option<Version> {
         if let Some((version, _)) = self.run.and_then(|run| model.of_run(&run)) {
             return Some(version);
         }
@@ -39,8 +39,8 @@ impl Identity {
 }
 
 /// Returns what is left to do: add the version, point the alias, both or nothing.
-pub(super) fn operations(state: &State, new: &Publication<'_>) -> Vec<Op> {
-    let none = Model::default();
+pub(super) fn operations(state: &NamespaceState, new: &Publication<'_>) -> Vec<Op> {
+    let none = RegisteredModel::default();
     let model = state.models.get(new.name).unwrap_or(&none);
     // The alias of a run's version moved when it was published; it may have moved on since.
     if new
@@ -78,7 +78,13 @@ impl Publication<'_> {
 
     /// Points the alias at the version, with its weight. A version that would
     /// take traffic without the approvals that it needs has to wait.
-    fn point(&self, state: &State, model: &Model, alias: &Alias, version: Version) -> Vec<Op> {
+    fn point(
+        &self,
+        state: &NamespaceState,
+        model: &RegisteredModel,
+        alias: &Alias,
+        version: Version,
+    ) -> Vec<Op> {
         if model.all_aliases().get(alias) == Some(&version) {
             return Vec::new();
         }
@@ -117,7 +123,7 @@ impl Publication<'_> {
     }
 
     /// Returns the traffic split; none without a champion to split with.
-    fn weights(&self, model: &Model, alias: &Alias) -> Option<BTreeMap<String, u32>> {
+    fn weights(&self, model: &RegisteredModel, alias: &Alias) -> Option<BTreeMap<String, u32>> {
         model.champion()?;
         let weight = self.weight?.min(100);
         Some(BTreeMap::from([
@@ -127,12 +133,12 @@ impl Publication<'_> {
     }
 }
 
-fn next_version(model: &Model) -> Option<Version> {
+fn next_version(model: &RegisteredModel) -> Option<Version> {
     let last = model.versions.last_key_value();
     Version::new(last.map_or(1, |(last, _)| last.number() + 1))
 }
 
-fn is_approved(state: &State, model: &Model, version: Version) -> bool {
+fn is_approved(state: &NamespaceState, model: &RegisteredModel, version: Version) -> bool {
     match model.versions.get(&version) {
         Some(record) => state.check_approved(record).is_ok(),
         None => state.approvals == 0,

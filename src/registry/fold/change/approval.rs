@@ -2,12 +2,12 @@
 //! rule of whose approval counts.
 
 use super::super::Record;
-use super::{SignedEntry, Trial};
+use super::{ProposedState, SignedEntry};
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::registry::sign::Policy;
 
-impl Trial<'_> {
+impl ProposedState<'_> {
     /// Sets the namespace's policy. If signatures are required, any key may sign
     /// a change, but only an owner of the policy may change the policy.
     pub(super) fn set_policy(
@@ -50,7 +50,7 @@ impl Trial<'_> {
         let (actor, keys) = (&signed.entry.actor, signed.keys);
         let by_keys = self.signatures == Policy::Require;
         let model = self.model(name)?;
-        model.live(version)?;
+        model.live_record(version)?;
         let Some(record) = model.versions.get_mut(&version) else {
             return Ok(());
         };

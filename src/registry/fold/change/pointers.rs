@@ -2,7 +2,7 @@
 //! Owns their rules, and that a version that something points at is not retired.
 
 use super::super::NAMES_MAX;
-use super::Trial;
+use super::ProposedState;
 use super::approval::check_approved;
 use crate::core::error::{Error, Result};
 use crate::core::model::{Alias, ModelName, Version};
@@ -10,7 +10,7 @@ use crate::registry::entry::Entry;
 use crate::registry::sign::Policy;
 use std::collections::BTreeMap;
 
-impl Trial<'_> {
+impl ProposedState<'_> {
     pub(super) fn promote(
         &mut self,
         name: &ModelName,
@@ -19,7 +19,7 @@ impl Trial<'_> {
     ) -> Result<()> {
         let (needed, signatures) = (self.approvals, self.signatures);
         let model = self.model(name)?;
-        let record = model.live(version)?;
+        let record = model.live_record(version)?;
         expect("the champion", from, model.champion())?;
         if from == Some(version) {
             return Err(Error::precondition(format!(
@@ -80,7 +80,7 @@ impl Trial<'_> {
 
         let (needed, signatures) = (self.approvals, self.signatures);
         let model = self.model(name)?;
-        let record = version.map(|v| model.live(v)).transpose()?;
+        let record = version.map(|v| model.live_record(v)).transpose()?;
         if let Some(record) = record.filter(|_| model.traffic.contains_key(&alias.to_string())) {
             // The version would receive traffic.
             check_approved(record, needed, signatures)
@@ -128,7 +128,7 @@ impl Trial<'_> {
             let found = model
                 .find(target)
                 .ok_or_else(|| Error::not_found(format!("'{target}' is no version or alias")))?;
-            let record = model.live(found)?;
+            let record = model.live_record(found)?;
             // The champion was approved under the policy at the time of its
             // promotion.
             if model.champion() != Some(found) {
@@ -155,7 +155,7 @@ impl Trial<'_> {
         entry: &Entry,
     ) -> Result<()> {
         let model = self.model(name)?;
-        model.live(version)?;
+        model.live_record(version)?;
         let pointers = model.pointers(version);
         if !pointers.is_empty() {
             return Err(Error::precondition(format!(

@@ -33,8 +33,8 @@ fn policy(signatures: Policy, owners: &[&str]) -> Op {
 }
 
 /// A namespace where version 1 is champion and key `a` required signatures.
-fn signed_namespace() -> State {
-    let mut state = State::default();
+fn signed_namespace() -> NamespaceState {
+    let mut state = NamespaceState::default();
     apply(&mut state, "ann", vec![push(1, &[]), promote(1, None)]);
 
     let required = vec![policy(Policy::Require, &[])];
@@ -43,8 +43,8 @@ fn signed_namespace() -> State {
 }
 
 #[test]
-fn approvals_by_others_are_needed_and_a_rejection_stands() {
-    let mut state = State::default();
+fn promotion_needs_approvals_by_others_and_a_rejection_blocks_it() {
+    let mut state = NamespaceState::default();
     apply(
         &mut state,
         "ann",
@@ -85,7 +85,7 @@ fn approvals_by_others_are_needed_and_a_rejection_stands() {
 
 #[test]
 fn a_policy_that_requires_signatures_must_be_signed_itself() {
-    let mut state = State::default();
+    let mut state = NamespaceState::default();
     let unsigned = apply(&mut state, "ann", vec![policy(Policy::Require, &[])]);
     assert!(unsigned.is_some_and(|why| why.contains("signs this one too")));
 }
@@ -151,7 +151,7 @@ fn where_signatures_are_required_keys_approve_and_not_the_key_of_the_push() {
 
 #[test]
 fn a_version_without_approvals_gets_no_traffic_weight() {
-    let mut state = State::default();
+    let mut state = NamespaceState::default();
     let alias = |to: u64, from: Option<u64>| Op::Alias {
         model: name("m"),
         alias: Alias::parse("challenger").expect("legal"),

@@ -3,13 +3,14 @@
 use super::*;
 use crate::core::hash::Digest;
 use crate::registry::commands::conformance::{name, version};
-use crate::registry::sign::Key;
+use crate::registry::sign::PrivateKey;
 
 /// A model whose champions, oldest first, have these verdicts by trusted (a, b) and
 /// unknown (x) keys. Returns the champion, the previous champion, and the champion
 /// that is refused.
 fn check(verdicts: &[&[(&str, bool)]], own: u32) -> (Option<u64>, Option<u64>, Option<u64>) {
-    let keys = ["a", "b", "x"].map(|name| (name, Key::generate().expect("a key").0.public()));
+    let keys =
+        ["a", "b", "x"].map(|name| (name, PrivateKey::generate().expect("a key").0.public()));
     let public = |name: &str| {
         keys.iter()
             .find(|(n, _)| *n == name)
@@ -26,7 +27,7 @@ fn check(verdicts: &[&[(&str, bool)]], own: u32) -> (Option<u64>, Option<u64>, O
     for name in ["a", "b"] {
         trust.add(&public(name), name).expect("trusted");
     }
-    let mut model = Model::default();
+    let mut model = RegisteredModel::default();
     for (i, verdicts) in verdicts.iter().enumerate() {
         let number = version(i as u64 + 1);
         let record = serde_json::json!({
@@ -39,7 +40,12 @@ fn check(verdicts: &[&[(&str, bool)]], own: u32) -> (Option<u64>, Option<u64>, O
         model.champions.push(number);
     }
 
-    let approvers = Approvers::of(&State::default(), own, &trust, const { &BTreeSet::new() });
+    let approvers = Approvers::of(
+        &NamespaceState::default(),
+        own,
+        &trust,
+        const { &BTreeSet::new() },
+    );
     let (pointers, refused) = pointers(&name("m"), &model, None, &approvers);
     let number = |v: Option<Version>| v.map(Version::number);
     let alias = |name: &str| pointers.aliases.get(name).copied();
@@ -52,7 +58,7 @@ fn check(verdicts: &[&[(&str, bool)]], own: u32) -> (Option<u64>, Option<u64>, O
 }
 
 #[test]
-fn neither_champion_nor_previous_is_a_version_that_trusted_keys_did_not_approve() {
+fn champion_and_previous_must_be_approved_by_trusted_keys() {
     let (yes, no, strange): (&[_], &[_], &[_]) = (&[("a", true)], &[], &[("x", true)]);
     assert_eq!(
         check(&[yes, no], 0),

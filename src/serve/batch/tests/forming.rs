@@ -1,7 +1,7 @@
 //! Tests of batch forming, in virtual time.
 
 use super::*;
-use crate::serve::batch::policy::{Decision, Limits, Member, next};
+use crate::serve::batch::policy::{BatchLimits, LaneDecision, WaitingRequest, next};
 
 /// Rows and deadline (in ms from the start) of each waiting request.
 struct Case<'c> {
@@ -26,23 +26,23 @@ impl Default for Case<'_> {
 
 fn check(case: &Case<'_>, expected: &str) {
     let start = Instant::now();
-    let members: Vec<Member> = case
+    let members: Vec<WaitingRequest> = case
         .waiting
         .iter()
-        .map(|(rows, deadline)| Member {
+        .map(|(rows, deadline)| WaitingRequest {
             rows: *rows,
             deadline: start + MS * u32::try_from(*deadline).expect("small"),
         })
         .collect();
-    let limits = Limits {
+    let limits = BatchLimits {
         rows_max: case.rows_max,
         delay: MS * u32::try_from(case.delay_ms).expect("small"),
     };
 
     let now = start + MS * u32::try_from(case.now_ms).expect("small");
     let decided = match next(&members, start, &case.cost, now, &limits) {
-        Decision::Run(n) => format!("run {n}"),
-        Decision::WaitUntil(then) => format!("wait {}", (then - start).as_millis()),
+        LaneDecision::Run(n) => format!("run {n}"),
+        LaneDecision::WaitUntil(then) => format!("wait {}", (then - start).as_millis()),
     };
     assert_eq!(decided, expected, "{:?}", case.waiting);
 }

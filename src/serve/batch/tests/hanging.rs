@@ -5,7 +5,7 @@ use super::*;
 use crate::core::error::Kind;
 use crate::onnx::runtime::fake::Flag;
 use crate::serve::batch::watch::{HANG_GRACE, RUN_GRACE};
-use crate::serve::batch::watchdog::{REPLACEMENTS_MAX, look};
+use crate::serve::batch::watchdog::{REPLACEMENTS_MAX, check_servable};
 use std::sync::mpsc;
 
 /// A moment after the limit of every run that was submitted with `LONG`.
@@ -16,8 +16,8 @@ fn late() -> Instant {
 /// Checks twice: the first check terminates a run, the second finds it hung.
 fn look_until_hung(batcher: &Batcher) {
     let late = late();
-    look(&batcher.shared, late);
-    look(&batcher.shared, late + HANG_GRACE);
+    check_servable(&batcher.shared, late);
+    check_servable(&batcher.shared, late + HANG_GRACE);
 }
 
 /// A batcher whose lane hangs until a token is sent. The lanes that replace it follow
@@ -30,7 +30,7 @@ struct Hanging {
 }
 
 impl Hanging {
-    fn start(replacement: Option<Script>, options: Options) -> Self {
+    fn start(replacement: Option<Script>, options: BatchOptions) -> Self {
         let (tokens, gate) = mpsc::channel();
         let script = Script::Gate(Arc::new(Mutex::new(gate)));
         let runs = Arc::<Mutex<Vec<usize>>>::default();
@@ -77,13 +77,13 @@ async fn a_run_beyond_its_limit_is_terminated_and_the_next_is_not() {
         let submitted = batcher.submit(submission(&[1.0], LONG));
         let watch = async {
             until_running(&runs, count).await;
-            look(&batcher.shared, Instant::now());
+            check_servable(&batcher.shared, Instant::now());
             assert_eq!(
                 batcher.shared.metrics.runs_terminated.get(),
                 count as u64 - 1,
                 "terminated before its limit"
             );
-            look(&batcher.shared, late());
+            check_servable(&batcher.shared, late());
         };
         let (answer, ()) = tokio::join!(submitted, watch);
 
@@ -180,7 +180,7 @@ async fn a_servable_is_unavailable_if_no_second_session_can_be_opened() {
 
 #[test]
 fn a_hung_run_in_place_is_replaced_and_ends_runs_in_place() {
-    let in_place = Options {
+    let in_place = BatchOptions {
         in_place: true,
         ..options()
     };

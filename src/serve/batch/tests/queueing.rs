@@ -2,15 +2,15 @@
 
 use super::*;
 
-fn entry(rows: usize, load: u32) -> Entry<u32> {
-    Entry {
+fn entry(rows: usize, load: u32) -> QueuedRequest<u32> {
+    QueuedRequest {
         rows,
         pushed: Instant::now(),
         load,
     }
 }
 
-fn loads(entries: Vec<Entry<u32>>) -> Vec<u32> {
+fn loads(entries: Vec<QueuedRequest<u32>>) -> Vec<u32> {
     entries.into_iter().map(|e| e.load).collect()
 }
 

@@ -7,7 +7,7 @@ fn check(words: &str, policy: &VersionPolicy, expected: Action) {
     let known = words.split_whitespace().map(|word| {
         let digits = word.trim_end_matches(|c: char| c.is_alphabetic());
         let has = |flag| word.contains(flag);
-        let known = Known {
+        let known = KnownVersion {
             present: has('p'),
             serving: has('s'),
             refused: has('r'),

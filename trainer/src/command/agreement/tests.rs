@@ -8,7 +8,7 @@ fn the_predictions_of_a_program_must_be_those_of_its_model() {
         values: vec![1.0, 2.0],
         ..ProgramPredictions::default()
     };
-    let answers = |a: f64, b: f64| vec![Some(Answer::Value(a)), Some(Answer::Value(b))];
+    let answers = |a: f64, b: f64| vec![Some(RowAnswer::Value(a)), Some(RowAnswer::Value(b))];
     assert!(compare(&values, &answers(1.0, 2.000_01), &[0, 1], 1e-4).is_ok());
     assert!(
         compare(&values, &answers(1.0, 2.1), &[0, 1], 1e-4)
@@ -22,7 +22,7 @@ fn the_predictions_of_a_program_must_be_those_of_its_model() {
         ..ProgramPredictions::default()
     };
 
-    let class = |class: u32, scores: &[f32]| vec![Some(Answer::Class(class, scores.to_vec()))];
+    let class = |class: u32, scores: &[f32]| vec![Some(RowAnswer::Class(class, scores.to_vec()))];
     assert!(compare(&classes, &class(1, &[0.4, 0.6]), &[0, 1], 1e-4).is_ok());
     assert!(compare(&classes, &class(1, &[0.45, 0.55]), &[0, 1], 1e-4).is_err());
     assert!(

@@ -1,6 +1,6 @@
 //! Tests of `encode`.
 
-use super::super::super::frame::{Coder, Column};
+use super::super::super::frame::{Coder, FrameColumn};
 use super::*;
 
 #[test]
@@ -12,9 +12,9 @@ fn rare_categories_and_missing_values_have_different_codes() {
     }
     coder.push(Some("zzz"));
     coder.push(None);
-    let column = Column {
+    let column = FrameColumn {
         name: "c".to_owned(),
-        values: Values::Words(coder.finish()),
+        values: FrameValues::Words(coder.finish()),
     };
     let frame = Frame {
         columns: vec![column],
@@ -23,7 +23,7 @@ fn rare_categories_and_missing_values_have_different_codes() {
     let rows: Vec<u32> = (0..508).collect();
     let features = vec![Feature::learn(&frame, 0, &rows)];
     let scales = scales(&frame);
-    let encoded = Encoded::of(&frame, &features, &scales);
+    let encoded = EncodedRows::of(&frame, &features, &scales);
     let places = |row: usize| encoded.categories(row).collect::<Vec<usize>>();
     assert_eq!((places(508), places(509)), (vec![], vec![254]));
     let terms = terms(&features, &scales, |place| vec![place as f32 + 1.0]);

@@ -1,6 +1,6 @@
 //! Tests of `linear`.
 
-use super::super::super::frame::{Coder, Column, Frame, Values};
+use super::super::super::frame::{Coder, Frame, FrameColumn, FrameValues};
 use super::*;
 
 #[test]
@@ -13,9 +13,9 @@ fn ridge_regression_finds_the_exact_weights() {
         .zip(&z)
         .map(|(x, z)| 5.0 + 3.0 * x - 2.0 * z)
         .collect();
-    let numbers = |name: &str, all: &[f32]| Column {
+    let numbers = |name: &str, all: &[f32]| FrameColumn {
         name: name.to_owned(),
-        values: Values::Numbers(all.to_vec()),
+        values: FrameValues::Numbers(all.to_vec()),
     };
 
     let frame = Frame {
@@ -72,13 +72,13 @@ fn logistic_regression_learns_from_numbers_categories_and_missing_values() {
     }
 
     let columns = vec![
-        Column {
+        FrameColumn {
             name: "x".to_owned(),
-            values: Values::Numbers(x),
+            values: FrameValues::Numbers(x),
         },
-        Column {
+        FrameColumn {
             name: "c".to_owned(),
-            values: Values::Words(words.finish()),
+            values: FrameValues::Words(words.finish()),
         },
     ];
 

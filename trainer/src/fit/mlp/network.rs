@@ -1,7 +1,7 @@
 //! The network while it is fitted: all weights in one vector, predictions, and the
 //! gradient of the mean loss by backpropagation. Owns no schedule.
 
-use super::super::encode::Encoded;
+use super::super::encode::EncodedRows;
 use super::super::trees::loss::Loss;
 use crate::random::mix;
 use rayon::prelude::*;
@@ -30,8 +30,8 @@ impl Shape {
     }
 
     /// Returns where a layer lies among all weights.
-    fn span(&self, layer: usize) -> Span {
-        Span {
+    fn span(&self, layer: usize) -> LayerSpan {
+        LayerSpan {
             from: self.at(layer),
             inputs: self.sizes[layer],
             outputs: self.sizes[layer + 1],
@@ -41,13 +41,13 @@ impl Shape {
 
 /// Where a layer lies among all weights.
 #[derive(Clone, Copy)]
-struct Span {
+struct LayerSpan {
     from: usize,
     inputs: usize,
     outputs: usize,
 }
 
-impl Span {
+impl LayerSpan {
     /// Returns the place of the first bias.
     fn biases(self) -> usize {
         self.from + self.inputs * self.outputs
@@ -61,7 +61,7 @@ impl Span {
 
 /// Encoded rows with their targets.
 pub(super) struct Examples<'e> {
-    pub rows: &'e Encoded,
+    pub rows: &'e EncodedRows,
     pub targets: &'e [f32],
     pub weights: Option<&'e [f32]>,
 }
@@ -109,7 +109,7 @@ impl Network {
     }
 
     /// Returns the outputs of each layer for a row, before ReLU; the last are the scores.
-    fn forward(&self, input: Input<'_>) -> Vec<Vec<f32>> {
+    fn forward(&self, input: RowFeatures<'_>) -> Vec<Vec<f32>> {
         let mut outputs: Vec<Vec<f32>> = Vec::with_capacity(self.shape.layers());
         for layer in 0..self.shape.layers() {
             let span = self.shape.span(layer);
@@ -161,7 +161,7 @@ impl Network {
     /// Adds the gradient of a row, from the scores back to the features.
     fn backward(
         &self,
-        input: Input<'_>,
+        input: RowFeatures<'_>,
         outputs: &[Vec<f32>],
         mut of_outputs: Vec<f32>,
         gradient: &mut [f32],
@@ -208,8 +208,8 @@ impl Network {
 }
 
 impl<'e> Examples<'e> {
-    fn input(&self, row: usize) -> Input<'e> {
-        Input {
+    fn input(&self, row: usize) -> RowFeatures<'e> {
+        RowFeatures {
             rows: self.rows,
             row,
         }
@@ -218,12 +218,12 @@ impl<'e> Examples<'e> {
 
 /// The features of a row.
 #[derive(Clone, Copy)]
-struct Input<'i> {
-    rows: &'i Encoded,
+struct RowFeatures<'i> {
+    rows: &'i EncodedRows,
     row: usize,
 }
 
-impl Input<'_> {
+impl RowFeatures<'_> {
     /// Calls `add` with the place and the value of each input of a layer that is
     /// not zero: the outputs of the layer before after ReLU, or the features.
     fn each(self, before: Option<&Vec<f32>>, mut add: impl FnMut(usize, f32)) {

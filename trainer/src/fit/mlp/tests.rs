@@ -1,14 +1,14 @@
 //! Gradients against differences of the loss, and the same weights on any threads.
 
 use super::*;
-use crate::frame::{Column, Frame, Values};
+use crate::frame::{Frame, FrameColumn, FrameValues};
 
 fn world(rows: usize) -> (Frame, Vec<f32>, Vec<Feature>) {
     let dice =
         |row: usize, of: u64| (mix(of, row as u64) >> 40) as f32 / (1 << 24) as f32 * 2.0 - 1.0;
-    let column = |of: u64| Column {
+    let column = |of: u64| FrameColumn {
         name: format!("x{of}"),
-        values: Values::Numbers((0..rows).map(|row| dice(row, of)).collect()),
+        values: FrameValues::Numbers((0..rows).map(|row| dice(row, of)).collect()),
     };
 
     let y = (0..rows)
@@ -24,8 +24,8 @@ fn world(rows: usize) -> (Frame, Vec<f32>, Vec<Feature>) {
     (frame, y, features)
 }
 
-fn options() -> Options {
-    Options {
+fn options() -> MlpOptions {
+    MlpOptions {
         loss: Loss::Squared,
         hidden: 16,
         rate: 0.005,
@@ -74,7 +74,7 @@ fn the_gradient_is_that_of_the_mean_loss() {
     let (frame, _, features) = world(64);
     let targets: Vec<f32> = (0..64).map(|row| (row % 3) as f32).collect();
     let scales = encode::scales(&frame);
-    let rows = Encoded::of(&frame, &features, &scales);
+    let rows = EncodedRows::of(&frame, &features, &scales);
     let loss = Loss::Softmax(3);
     let shape = Shape {
         sizes: vec![rows.size, 5, 5, 3],

@@ -3,8 +3,8 @@
 
 use super::super::bins::{Binned, Cut};
 use super::histogram::Histogram;
-use super::split::{self, Found, Test, Total};
-use super::{Branch, Choice, Node, Options, Side, Tree};
+use super::split::{self, LeafSplit, Test, Total};
+use super::{Branch, Choice, Node, SplitSide, Tree, TreeOptions};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -19,13 +19,13 @@ struct Leaf {
     total: Total,
     depth: usize,
     sums: Histogram,
-    best: Option<Found>,
+    best: Option<LeafSplit>,
     /// The branch above the leaf.
-    parent: Option<(usize, Side)>,
+    parent: Option<(usize, SplitSide)>,
 }
 
 /// A grown tree, and the rows of each leaf.
-pub(super) struct Grown {
+pub(super) struct GrownTree {
     pub tree: Tree,
     /// The split of each branch, for binned rows.
     pub tests: Vec<Test>,
@@ -37,8 +37,8 @@ pub(super) fn grow(
     data: &Binned,
     rows: &mut [u32],
     gradients: &[[f32; 2]],
-    options: &Options,
-) -> Grown {
+    options: &TreeOptions,
+) -> GrownTree {
     let mut growth = Growth {
         data,
         gradients,
@@ -65,7 +65,7 @@ pub(super) fn grow(
 struct Growth<'g> {
     data: &'g Binned,
     gradients: &'g [[f32; 2]],
-    options: &'g Options,
+    options: &'g TreeOptions,
     tree: Tree,
     tests: Vec<Test>,
     /// The leaves so far.
@@ -75,7 +75,7 @@ struct Growth<'g> {
 /// The rows of one side of a split, and their sums.
 struct Half {
     rows: Range<usize>,
-    side: Side,
+    side: SplitSide,
     total: Total,
     sums: Histogram,
 }
@@ -105,7 +105,7 @@ impl Growth<'_> {
     }
 
     /// Removes the leaf whose split gains most; none if no split gains.
-    fn take_best(&mut self) -> Option<(Leaf, Found)> {
+    fn take_best(&mut self) -> Option<(Leaf, LeafSplit)> {
         let gain = |leaf: &Leaf| leaf.best.as_ref().map_or(0.0, |best| best.gain);
         // Of equal gains the first leaf is split.
         let at = (0..self.open.len())
@@ -116,7 +116,7 @@ impl Growth<'_> {
     }
 
     /// Replaces a leaf by a branch with two leaves.
-    fn split(&mut self, leaf: Leaf, found: Found, rows: &mut [u32]) {
+    fn split(&mut self, leaf: Leaf, found: LeafSplit, rows: &mut [u32]) {
         let branch = self.tree.nodes.len();
         self.tree.nodes.push(Node {
             feature: found.feature,
@@ -164,7 +164,7 @@ impl Growth<'_> {
 
     /// Sums up both sides of a split. Only the smaller side is counted; the other is
     /// the rest of the leaf. Leaves that are not split need no histogram.
-    fn halve(&self, leaf: Leaf, found: &Found, middle: usize, rows: &[u32]) -> [Half; 2] {
+    fn halve(&self, leaf: Leaf, found: &LeafSplit, middle: usize, rows: &[u32]) -> [Half; 2] {
         let all = leaf.total.sums;
         let left = Total {
             sums: found.left,
@@ -189,13 +189,13 @@ impl Growth<'_> {
         [
             Half {
                 rows: leaf.from..middle,
-                side: Side::Left,
+                side: SplitSide::Left,
                 total: left,
                 sums: left_sums,
             },
             Half {
                 rows: middle..leaf.to,
-                side: Side::Right,
+                side: SplitSide::Right,
                 total: right,
                 sums: right_sums,
             },
@@ -203,7 +203,7 @@ impl Growth<'_> {
     }
 
     /// Gives each leaf its number and its value.
-    fn finish(mut self) -> Grown {
+    fn finish(mut self) -> GrownTree {
         let mut leaves = Vec::new();
         for leaf in self.open {
             let number = self.tree.leaves.len();
@@ -220,7 +220,7 @@ impl Growth<'_> {
             leaves.push(leaf.from..leaf.to);
         }
 
-        Grown {
+        GrownTree {
             tree: self.tree,
             tests: self.tests,
             leaves,
@@ -229,10 +229,10 @@ impl Growth<'_> {
 }
 
 /// Puts a branch or a leaf at its place below the parent.
-fn link(tree: &mut Tree, parent: Option<(usize, Side)>, child: Branch) {
+fn link(tree: &mut Tree, parent: Option<(usize, SplitSide)>, child: Branch) {
     if let Some((at, side)) = parent {
         let node = &mut tree.nodes[at];
-        *(if side == Side::Left {
+        *(if side == SplitSide::Left {
             &mut node.left
         } else {
             &mut node.right
@@ -260,7 +260,7 @@ fn choice(test: &Test, cut: &Cut) -> Choice {
 }
 
 /// Partitions rows, the left side first, and keeps their order; returns the number on the left.
-fn part(data: &Binned, rows: &mut [u32], found: &Found) -> usize {
+fn part(data: &Binned, rows: &mut [u32], found: &LeafSplit) -> usize {
     let is_left = |row: &u32| found.test.is_left(data.row(*row as usize)[found.feature]);
     let halves =
         |rows: &[u32]| -> (Vec<u32>, Vec<u32>) { rows.iter().partition(|row| is_left(row)) };

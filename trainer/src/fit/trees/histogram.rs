@@ -11,7 +11,7 @@ use rayon::prelude::*;
 /// The gradient and Hessian of a row, or their sums.
 pub(super) type Pair = [f64; 2];
 /// The histogram of a feature, bin by bin.
-pub(super) type Parts = [Pair; 256];
+pub(super) type FeatureHistogram = [Pair; 256];
 
 /// Rows of a block; fewer are added by one thread.
 const BLOCK_ROWS: usize = 16_384;
@@ -20,7 +20,7 @@ const BLOCKS_MAX: usize = 16;
 
 /// The histograms of all features.
 #[derive(Clone)]
-pub(super) struct Histogram(pub Vec<Parts>);
+pub(super) struct Histogram(pub Vec<FeatureHistogram>);
 
 impl Histogram {
     /// Adds up some rows.
@@ -75,7 +75,7 @@ impl Histogram {
     }
 }
 
-fn add(sums: &mut Parts, more: &Parts) {
+fn add(sums: &mut FeatureHistogram, more: &FeatureHistogram) {
     for (sum, more) in sums.iter_mut().zip(more) {
         *sum = [sum[0] + more[0], sum[1] + more[1]];
     }

@@ -5,8 +5,8 @@ mod tests;
 
 use super::super::super::features::ABSENT;
 use super::super::bins::Cut;
-use super::histogram::{Histogram, Pair, Parts};
-use super::{Options, Side};
+use super::histogram::{FeatureHistogram, Histogram, Pair};
+use super::{SplitSide, TreeOptions};
 
 /// The sums of a leaf.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,7 +17,7 @@ pub(super) struct Total {
 
 /// A split of a leaf.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Found {
+pub(super) struct LeafSplit {
     pub gain: f64,
     pub feature: usize,
     pub test: Test,
@@ -29,7 +29,7 @@ pub(super) struct Found {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Test {
     /// Bins up to a threshold; missing values follow the learned default branch.
-    UpTo(u8, Side),
+    UpTo(u8, SplitSide),
     /// A subset of categories.
     OneOf([u64; 4]),
 }
@@ -38,7 +38,7 @@ impl Test {
     /// Returns whether a row of this bin goes left.
     pub(super) fn is_left(&self, part: u8) -> bool {
         match self {
-            Self::UpTo(_, side) if part == ABSENT => *side == Side::Left,
+            Self::UpTo(_, side) if part == ABSENT => *side == SplitSide::Left,
             Self::UpTo(last, _) => part <= *last,
             Self::OneOf(members) => members[usize::from(part >> 6)] >> (part & 63) & 1 == 1,
         }
@@ -50,10 +50,10 @@ pub(super) fn find(
     sums: &Histogram,
     cuts: &[Cut],
     total: Total,
-    options: &Options,
-) -> Option<Found> {
+    options: &TreeOptions,
+) -> Option<LeafSplit> {
     use rayon::prelude::*;
-    let one = |(feature, parts): (usize, &Parts)| {
+    let one = |(feature, parts): (usize, &FeatureHistogram)| {
         let search = Search {
             parts,
             total,
@@ -67,7 +67,7 @@ pub(super) fn find(
         }
     };
 
-    let found: Vec<Option<Found>> = sums
+    let found: Vec<Option<LeafSplit>> = sums
         .0
         .par_iter()
         .enumerate()
@@ -82,9 +82,9 @@ pub(super) fn find(
 }
 
 struct Search<'s> {
-    parts: &'s Parts,
+    parts: &'s FeatureHistogram,
     total: Total,
-    options: &'s Options,
+    options: &'s TreeOptions,
     feature: usize,
 }
 
@@ -106,12 +106,12 @@ impl Search<'_> {
         (gain > 1e-9 * worth(all).abs().max(1e-12)).then_some(gain)
     }
 
-    fn better(&self, best: &mut Option<Found>, left: Pair, test: impl FnOnce() -> Test) {
+    fn better(&self, best: &mut Option<LeafSplit>, left: Pair, test: impl FnOnce() -> Test) {
         if let Some(gain) = self
             .gain(left)
             .filter(|gain| best.as_ref().is_none_or(|b| *gain > b.gain))
         {
-            *best = Some(Found {
+            *best = Some(LeafSplit {
                 gain,
                 feature: self.feature,
                 test: test(),
@@ -120,7 +120,7 @@ impl Search<'_> {
         }
     }
 
-    fn number(&self, count: usize) -> Option<Found> {
+    fn number(&self, count: usize) -> Option<LeafSplit> {
         let missing = self.parts[usize::from(ABSENT)];
         // A remainder of rounding is not a row.
         let has_missing = missing[1] > 1e-9 * self.total.sums[1];
@@ -132,17 +132,17 @@ impl Search<'_> {
             left = [left[0] + self.parts[part][0], left[1] + self.parts[part][1]];
             let at = part as u8;
             if has_missing {
-                self.better(&mut best, left, || Test::UpTo(at, Side::Right));
+                self.better(&mut best, left, || Test::UpTo(at, SplitSide::Right));
                 if part + 1 < count {
                     let with = [left[0] + missing[0], left[1] + missing[1]];
-                    self.better(&mut best, with, || Test::UpTo(at, Side::Left));
+                    self.better(&mut best, with, || Test::UpTo(at, SplitSide::Left));
                 }
             } else {
                 // Without missing values in training, the larger side is the default branch.
                 let side = if left[1] * 2.0 >= self.total.sums[1] {
-                    Side::Left
+                    SplitSide::Left
                 } else {
-                    Side::Right
+                    SplitSide::Right
                 };
                 self.better(&mut best, left, || Test::UpTo(at, side));
             }
@@ -153,7 +153,7 @@ impl Search<'_> {
 
     /// Sorts categories by gradient over Hessian, and splits them like ordered
     /// numbers (Fisher 1958); rare categories stay together.
-    fn category(&self) -> Option<Found> {
+    fn category(&self) -> Option<LeafSplit> {
         let rows = |sums: Pair| sums[1] / self.total.sums[1] * self.total.rows as f64;
         let want = |sums: Pair| sums[0] / (sums[1] + self.options.category_smooth);
         let mut codes: Vec<u8> = (0..=u8::MAX)

@@ -1,6 +1,6 @@
 //! Tests of `trees`: what is learned, and that it is the same on any number of threads.
 
-use super::super::super::frame::{Coder, Column};
+use super::super::super::frame::{Coder, FrameColumn};
 use super::super::bins::Cut;
 use super::*;
 
@@ -33,13 +33,13 @@ fn world(rows: usize, seed: u64) -> (Frame, Vec<f32>) {
         words.push(Some(word));
     }
 
-    let numbers = |name: &str, all| Column {
+    let numbers = |name: &str, all| FrameColumn {
         name: name.to_owned(),
-        values: Values::Numbers(all),
+        values: FrameValues::Numbers(all),
     };
-    let word = Column {
+    let word = FrameColumn {
         name: "c".to_owned(),
-        values: Values::Words(words.finish()),
+        values: FrameValues::Words(words.finish()),
     };
     (
         Frame {
@@ -69,15 +69,15 @@ fn prepare(frame: &Frame, at: u32) -> Prepared {
     }
 }
 
-fn fit_world(loss: Loss, targets: &[f32], prepared: &Prepared, options: &Options) -> Booster {
+fn fit_world(loss: Loss, targets: &[f32], prepared: &Prepared, options: &TreeOptions) -> Booster {
     let at = prepared.train.rows;
-    let train = Sample {
+    let train = TreeRows {
         data: &prepared.train,
         targets: &targets[..at],
         weights: None,
     };
 
-    let stop = Sample {
+    let stop = TreeRows {
         data: &prepared.stop,
         targets: &targets[at..],
         weights: None,
@@ -90,7 +90,7 @@ fn fit_world(loss: Loss, targets: &[f32], prepared: &Prepared, options: &Options
 fn trees_learn_values_and_classes_from_numbers_categories_and_missing_values() {
     let (frame, y) = world(8_000, 7);
     let prepared = prepare(&frame, 6_000);
-    let booster = fit_world(Loss::Squared, &y, &prepared, &Options::default());
+    let booster = fit_world(Loss::Squared, &y, &prepared, &TreeOptions::default());
     let all = rows(&frame, &prepared.features);
     let error = |row: usize| f64::from(y[row]) - booster.scores(&all[row * 3..][..3])[0];
     let mse = (6_000..8_000).map(|row| error(row).powi(2)).sum::<f64>() / 2_000.0;
@@ -99,7 +99,7 @@ fn trees_learn_values_and_classes_from_numbers_categories_and_missing_values() {
     assert!(importances.iter().all(|i| *i > 0.05), "{importances:?}");
 
     let classes: Vec<f32> = y.iter().map(|v| f32::from(u8::from(*v > 0.3))).collect();
-    let booster = fit_world(Loss::Logistic, &classes, &prepared, &Options::default());
+    let booster = fit_world(Loss::Logistic, &classes, &prepared, &TreeOptions::default());
     let right =
         |row: usize| (booster.scores(&all[row * 3..][..3])[0] > 0.0) == (classes[row] > 0.5);
     let accuracy = (6_000..8_000).filter(|row| right(*row)).count() as f64 / 2_000.0;
@@ -117,7 +117,7 @@ fn trees_learn_values_and_classes_from_numbers_categories_and_missing_values() {
             }
         })
         .collect();
-    let booster = fit_world(Loss::Softmax(3), &three, &prepared, &Options::default());
+    let booster = fit_world(Loss::Softmax(3), &three, &prepared, &TreeOptions::default());
 
     let decided = |row: usize| {
         let scores = booster.scores(&all[row * 3..][..3]);
@@ -137,15 +137,15 @@ fn trees_learn_values_and_classes_from_numbers_categories_and_missing_values() {
 fn binned_rows_and_numbers_reach_the_same_leaf() {
     let (frame, y) = world(3_000, 11);
     let prepared = prepare(&frame, 2_500);
-    let options = Options {
+    let options = TreeOptions {
         rounds_max: 20,
-        ..Options::default()
+        ..TreeOptions::default()
     };
     let mut order: Vec<u32> = (0..2_500).collect();
     let gradients = Loss::Squared
         .gradients(&y[..2_500], None, &vec![0.0; 2_500])
         .remove(0);
-    let Grown {
+    let GrownTree {
         tree,
         tests,
         leaves,
@@ -183,9 +183,9 @@ fn binned_rows_and_numbers_reach_the_same_leaf() {
 fn the_same_rows_give_the_same_trees_on_any_number_of_threads() {
     let (frame, y) = world(50_000, 3);
     let prepared = prepare(&frame, 45_000);
-    let options = Options {
+    let options = TreeOptions {
         rounds_max: 5,
-        ..Options::default()
+        ..TreeOptions::default()
     };
     let with = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new()
@@ -207,13 +207,13 @@ fn boosting_stops_when_the_early_stopping_loss_no_longer_falls() {
     let noise: Vec<f32> = (0..2_000).map(|_| random(&mut state)).collect();
     let prepared = prepare(&frame, 1_000);
     let mut rounds = 0;
-    let train = Sample {
+    let train = TreeRows {
         data: &prepared.train,
         targets: &noise[..1_000],
         weights: None,
     };
 
-    let stop = Sample {
+    let stop = TreeRows {
         data: &prepared.stop,
         targets: &noise[1_000..],
         weights: None,
@@ -223,7 +223,7 @@ fn boosting_stops_when_the_early_stopping_loss_no_longer_falls() {
         &train,
         Some(&stop),
         Loss::Squared,
-        &Options::default(),
+        &TreeOptions::default(),
         &mut |r| rounds = r.number,
     );
 
@@ -248,14 +248,14 @@ fn a_row_of_weight_2_counts_as_two_rows() {
     let of = |rows: &[u32], weights: Option<&[f32]>| {
         let data = Binned::of(&frame, &features, cuts.clone(), rows);
         let targets: Vec<f32> = rows.iter().map(|r| y[*r as usize]).collect();
-        let options = Options {
+        let options = TreeOptions {
             rounds_max: 1,
             leaf_rows_min: 1,
             category_rows_min: 1,
-            ..Options::default()
+            ..TreeOptions::default()
         };
         fit(
-            &Sample {
+            &TreeRows {
                 data: &data,
                 targets: &targets,
                 weights,

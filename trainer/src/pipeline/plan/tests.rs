@@ -5,11 +5,11 @@ use serde_json::json;
 
 #[test]
 fn a_plan_is_written_as_plans_have_always_been_written() {
-    let data = Manifest {
+    let data = DataManifest {
         columns: vec![("x".to_owned(), "Float64".to_owned())],
         rows: 10,
         sql: "SELECT * FROM rows".to_owned(),
-        ..Manifest::default()
+        ..DataManifest::default()
     };
     let split = SplitSummary {
         by: "time".to_owned(),

@@ -2,17 +2,17 @@
 
 use super::*;
 
-fn options() -> Options {
-    Options {
+fn options() -> TreeOptions {
+    TreeOptions {
         leaf_rows_min: 1,
         category_rows_min: 1,
         category_smooth: 0.0,
         l2: 0.0,
-        ..Options::default()
+        ..TreeOptions::default()
     }
 }
 
-fn search(parts: &[(usize, f64, f64)], cut: Cut) -> Option<Found> {
+fn search(parts: &[(usize, f64, f64)], cut: Cut) -> Option<LeafSplit> {
     let mut all = [[0.0; 2]; 256];
     parts.iter().for_each(|(at, g, h)| all[*at] = [*g, *h]);
     let sums = parts.iter().fold([0.0; 2], |s, p| [s[0] + p.1, s[1] + p.2]);
@@ -34,7 +34,7 @@ fn rows_are_split_where_their_gradients_change() {
 
     assert_eq!(
         (found.test, found.left),
-        (Test::UpTo(1, Side::Left), [-10.0, 10.0])
+        (Test::UpTo(1, SplitSide::Left), [-10.0, 10.0])
     );
     assert!((found.gain - 20.0).abs() < 1e-12);
     assert_eq!(
@@ -54,13 +54,13 @@ fn missing_values_follow_the_learned_default_branch() {
             .test
     };
 
-    assert_eq!(with(-5.0), Test::UpTo(0, Side::Left));
-    assert_eq!(with(5.0), Test::UpTo(0, Side::Right));
+    assert_eq!(with(-5.0), Test::UpTo(0, SplitSide::Left));
+    assert_eq!(with(5.0), Test::UpTo(0, SplitSide::Right));
     let alone =
         search(&[(0, 5.0, 5.0), (1, 5.0, 5.0), (absent, -5.0, 5.0)], cut()).expect("worth it");
     assert_eq!(
         alone.test,
-        Test::UpTo(1, Side::Right),
+        Test::UpTo(1, SplitSide::Right),
         "missing ones against all others"
     );
 
