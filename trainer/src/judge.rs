@@ -52,7 +52,7 @@ impl OpenModel {
             n if n == count => columns.to_vec(),
             n => {
                 return Err(Error::precondition(format!(
-                    "the model takes {count} columns, but names {n}"
+                    "the model has {count} input columns, but {n} features are named"
                 )));
             }
         };

@@ -29,7 +29,7 @@ pub(crate) struct WatchedColumn {
     open: ColumnTally,
     /// The last windows; older ones count less.
     recent: ColumnTally,
-    /// Counts that were not returned by [`Watched::take_counts`] yet.
+    /// Counts that were not returned by [`WatchedColumn::take_counts`] yet.
     unreported: ColumnTally,
     spans: [ColumnTally; SPANS.len()],
     /// The current hour, and those of the week before by their number.

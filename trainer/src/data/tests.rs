@@ -308,7 +308,7 @@ fn misleading_rows_are_refused_before_the_fit() {
     );
     let mut timed = of(&format!("a,b,y\n{text}"), &[]).expect("reads");
     timed.time = Some(vec![1_767_400_000_000_000; 300]);
-    assert!(look(&timed, &spec).is_err_and(|e| e.contains("still to come")));
+    assert!(look(&timed, &spec).is_err_and(|e| e.contains("300 rows have a time in the future")));
     timed.time = Some(vec![1_767_312_005_000_000; 300]);
     spec.data.age_max = Some(std::time::Duration::from_secs(3_600));
     assert!(

@@ -173,7 +173,7 @@ fn a_random_split_is_stratified_and_puts_each_row_in_one_part() {
     );
 
     spec.split.folds = 6;
-    assert!(split(&spec, &rows).is_err_and(|e| e.message.contains("more than there are")));
+    assert!(split(&spec, &rows).is_err_and(|e| e.message.contains("it must be at most 1")));
 }
 
 #[test]
