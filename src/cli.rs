@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 /// Serves ONNX models over gRPC and HTTP.
 #[derive(Parser)]
-#[command(name = "ortus", version, about, disable_help_subcommand = true)]
+#[command(name = "ortus", version, about)]
 struct Ortus {
     #[command(subcommand)]
     command: Command,

@@ -25,7 +25,7 @@ const NOT_PASSED: u8 = 3;
 
 /// Train models for Ortus: read the data, fit, export to ONNX, check, compare with the champion, publish.
 #[derive(Parser)]
-#[command(name = "ortus-trainer", version, about, disable_help_subcommand = true)]
+#[command(name = "ortus-trainer", version, about)]
 struct OrtusTrainer {
     #[command(subcommand)]
     command: TrainerCommand,
