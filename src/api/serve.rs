@@ -128,7 +128,9 @@ impl Router {
             _ if is_grpc(&request) => {
                 Ok(tonic::Status::unimplemented("no such service").into_http())
             }
-            _ => Ok(rest::answer(&self.front, request, arrived, &charge).await),
+            // On the heap, or the task of each gRPC request would be as large as this one's,
+            // and is moved when it is spawned.
+            _ => Ok(Box::pin(rest::answer(&self.front, request, arrived, &charge)).await),
         };
 
         drop(charge);
