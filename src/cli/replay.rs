@@ -1,7 +1,7 @@
 //! `ortus replay`: sends captured predictions to a server again and compares the outputs with
 //! the captured ones.
 
-use super::alarms::RecordsPlace;
+use super::alarms::{RecordsPlace, start_of_period};
 use super::block_on;
 use super::print::{TextTable, line, note};
 use super::registry::split_target;
@@ -21,8 +21,8 @@ pub(super) struct ReplayArguments {
     target: String,
     #[command(flatten)]
     place: RecordsPlace,
-    /// Start of the period, as an RFC 3339 time [default: one day ago].
-    #[arg(long, value_name = "TIME")]
+    /// Start of the period: a date (UTC) or an RFC 3339 time [default: one day ago].
+    #[arg(long, value_name = "DATE", value_parser = start_of_period)]
     from: Option<DateTime<Utc>>,
     /// End of the period, as an RFC 3339 time [default: now].
     #[arg(long, value_name = "TIME")]
