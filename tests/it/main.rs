@@ -22,6 +22,9 @@ mod swap;
 /// Bad requests get typed answers and do not affect others.
 mod bad_input;
 
+/// Refusals before the body was read, and the connection after them.
+mod unread;
+
 /// Answers that a protocol cannot write.
 mod encoding;
 
