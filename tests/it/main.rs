@@ -25,6 +25,9 @@ mod bad_input;
 /// Refusals before the body was read, and the connection after them.
 mod unread;
 
+/// What a model's files declare, against its graph.
+mod declared;
+
 /// Answers that a protocol cannot write.
 mod encoding;
 
