@@ -7,6 +7,7 @@ use super::inbound::Arrived;
 use super::labels::LabelService;
 use super::oip::grpc::Oip;
 use super::tfs::grpc::Tfs;
+use super::unread::UnreadBody;
 use super::{Charge, Front, rest};
 use crate::proto::feedback::feedback_server::FeedbackServer;
 use crate::proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer as OipServer;
@@ -103,7 +104,9 @@ impl Router {
 
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(Arrived(arrived));
-        let request = Request::from_parts(parts, Metered::new(body, Arc::clone(&charge), until));
+        let body = Metered::new(body, Arc::clone(&charge), until);
+        let unread = UnreadBody::of(&parts, &body);
+        let request = Request::from_parts(parts, body);
         let servers = match request.headers().get("grpc-encoding") {
             Some(encoding) if encoding == "gzip" => &self.gzip,
             _ => &self.plain,
@@ -134,7 +137,9 @@ impl Router {
         };
 
         drop(charge);
-        answer.unwrap_or_else(|never: Infallible| match never {})
+        let mut answer = answer.unwrap_or_else(|never: Infallible| match never {});
+        unread.settle(&mut answer, &self.front.limits).await;
+        answer
     }
 }
 

@@ -2,6 +2,7 @@
 //! thread, one action at a time. It reaches requests only by publishing a route table.
 
 mod actual;
+mod declared;
 mod drain;
 mod load;
 pub(crate) mod plan;
@@ -54,6 +55,8 @@ pub(crate) struct Settings {
     pub model: Model,
     /// Whether a version must reproduce its golden rows.
     pub golden: bool,
+    /// Its `config.pbtxt`; empty if it has none.
+    pub declared: ModelConfig,
 }
 
 /// Finds a model's settings, given its `config.pbtxt` if it has one.

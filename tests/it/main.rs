@@ -22,6 +22,12 @@ mod swap;
 /// Bad requests get typed answers and do not affect others.
 mod bad_input;
 
+/// Refusals before the body was read, and the connection after them.
+mod unread;
+
+/// What a model's files declare, against its graph.
+mod declared;
+
 /// Answers that a protocol cannot write.
 mod encoding;
 

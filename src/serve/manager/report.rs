@@ -85,7 +85,7 @@ impl Loop {
                     } else {
                         actual.state.clone()
                     },
-                    warning: actual.problem().or_else(|| actual.warning.clone()),
+                    warning: actual.notice(),
                 }
             })
         });
