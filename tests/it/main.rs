@@ -34,6 +34,12 @@ mod encoding;
 /// Faulty models and clients.
 mod faults;
 
+/// Ports, signals and the drain.
+mod starting;
+
+/// Readiness on every surface.
+mod readiness;
+
 /// Misuse of HTTP/2.
 mod http2;
 
