@@ -125,6 +125,9 @@ section! {
         poll: Duration = Duration::from_secs(1), in Duration::from_millis(10)..=HOUR;
         /// How long a version's files must stay unchanged before the version is loaded.
         settle: Duration = Duration::from_secs(1), in Duration::ZERO..=HOUR;
+        /// How long the model directory must be without any model before the loaded models are
+        /// unloaded. Until then this is taken for a failure, such as a lost mount.
+        empty_delay: Duration = Duration::from_secs(30), in Duration::ZERO..=HOUR;
         /// Whether a model's first run happens in a separate process (the sandbox), so that a
         /// crash or hang does not affect the server.
         probe: bool = true;

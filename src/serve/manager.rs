@@ -5,6 +5,7 @@ mod actual;
 mod declared;
 mod drain;
 mod load;
+mod note;
 pub(crate) mod plan;
 mod pointers;
 mod publish;
@@ -19,6 +20,7 @@ use crate::observe::drift::observer::Monitor;
 use crate::observe::metrics::Metrics;
 use crate::onnx::first_run;
 use crate::onnx::runtime::Engine;
+use crate::registry::catalog::Unserved;
 use crate::registry::pbtxt::ModelConfig;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::predict::Predictor;
@@ -93,6 +95,7 @@ enum ManagerCommand {
 pub(crate) struct Manager {
     commands: Sender<ManagerCommand>,
     status: Arc<ArcSwap<Vec<VersionStatus>>>,
+    unserved: Arc<ArcSwap<Vec<Unserved>>>,
     control: Control,
 }
 
@@ -104,6 +107,7 @@ impl Manager {
     pub(crate) fn start(parts: ManagerParts) -> Result<(Self, ManagerEnd)> {
         let (commands, inbox) = bounded(COMMANDS_MAX);
         let status = Arc::<ArcSwap<Vec<VersionStatus>>>::default();
+        let unserved = Arc::<ArcSwap<Vec<Unserved>>>::default();
         let (ended, end) = oneshot::channel();
         let (first, first_pass) = oneshot::channel();
         let is_busy = Arc::new(AtomicBool::new(true));
@@ -116,6 +120,7 @@ impl Manager {
         let manager = Self {
             commands,
             status: Arc::clone(&status),
+            unserved: Arc::clone(&unserved),
             control: parts.control,
         };
 
@@ -128,6 +133,7 @@ impl Manager {
                     parts,
                     watchdog,
                     status,
+                    unserved,
                     models: BTreeMap::new(),
                     asked: BTreeSet::new(),
                     pointing: BTreeMap::new(),
@@ -145,6 +151,11 @@ impl Manager {
     /// Returns every known version, sorted by model and version.
     pub(crate) fn status(&self) -> Arc<Vec<VersionStatus>> {
         self.status.load_full()
+    }
+
+    /// Returns what lies in the model directory and is not served, at most 1,000.
+    pub(crate) fn unserved(&self) -> Arc<Vec<Unserved>> {
+        self.unserved.load_full()
     }
 
     /// Loads a model or its new versions. Returns when they serve or are refused. Only with
@@ -228,6 +239,7 @@ struct Loop {
     parts: ManagerParts,
     watchdog: Watchdog,
     status: Arc<ArcSwap<Vec<VersionStatus>>>,
+    unserved: Arc<ArcSwap<Vec<Unserved>>>,
     models: BTreeMap<ModelName, BTreeMap<Version, Actual>>,
     /// With explicit control: the models that clients loaded.
     asked: BTreeSet<ModelName>,
@@ -360,9 +372,7 @@ impl Loop {
     fn verdict(&mut self, name: &ModelName) -> Result<()> {
         let Some(versions) = self.models.get(name) else {
             self.asked.remove(name);
-            return Err(Error::not_found(format!(
-                "model '{name}' is not in the model directory"
-            )));
+            return Err(self.why_absent(name));
         };
 
         let failed = versions
@@ -385,6 +395,25 @@ impl Loop {
         }
     }
 
+    /// Says why a model has no versions.
+    fn why_absent(&self, name: &ModelName) -> Error {
+        let unserved = self.unserved.load();
+        let found = unserved.iter().find(|u| u.model == name.as_str());
+        match found {
+            Some(Unserved {
+                version, reason, ..
+            }) if version.is_empty() => {
+                Error::precondition(format!("model '{name}' is not served: {reason}"))
+            }
+            Some(Unserved {
+                version, reason, ..
+            }) => Error::precondition(format!(
+                "model '{name}' is not served: '{version}': {reason}"
+            )),
+            None => Error::not_found(format!("model '{name}' is not in the model directory")),
+        }
+    }
+
     /// Compares the source with the versions that serve, until nothing is left to do. Returns
     /// whether the source could be read.
     fn reconcile(&mut self, has_news: bool) -> bool {
@@ -392,13 +421,10 @@ impl Loop {
             wall: SystemTime::now(),
             instant: Instant::now(),
         };
-        let Some(catalog) = self
+        let catalog = self
             .parts
             .source
-            .scan(&self.parts.metrics, moment, has_news)
-        else {
-            return false;
-        };
+            .scan(&self.parts.metrics, moment, has_news);
 
         let names: BTreeSet<ModelName> = catalog
             .models
@@ -423,7 +449,7 @@ impl Loop {
             .source
             .clean_cache(servables.map(|s| s.digest).collect());
         self.parts.source.report_status(Instant::now());
-        true
+        self.parts.source.is_readable()
     }
 
     fn is_wanted(&self, name: &ModelName) -> bool {

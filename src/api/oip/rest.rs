@@ -172,7 +172,7 @@ struct IndexRequest {
 /// Answers `POST /v2/repository/index`.
 pub(crate) fn index(front: &Front, body: &Bytes) -> Result<Reply> {
     let request: IndexRequest = optional(body)?;
-    let models = describe::index(&front.manager.status(), request.ready);
+    let models = describe::index(&front.manager, request.ready);
     let lines = models.iter().map(
         |m| json!({"name": m.name, "version": m.version, "state": m.state, "reason": m.reason}),
     );

@@ -5,6 +5,7 @@ mod tests;
 
 use super::report::ServingState;
 use crate::core::error::{Error, Kind};
+use crate::core::hash::Digest;
 use crate::registry::catalog::Fingerprint;
 use crate::registry::pbtxt::ModelConfig;
 use crate::serve::servable::{Drained, Servable};
@@ -14,6 +15,10 @@ use std::time::{Duration, Instant};
 /// The state of one version.
 pub(super) struct Actual {
     pub files: Fingerprint,
+    /// Changed files that were compared with the loaded ones and found to differ.
+    pub judged: Option<Fingerprint>,
+    /// Digest of every file that the servable uses.
+    pub used: Option<Digest>,
     pub servable: Option<Arc<Servable>>,
     pub drained: Option<Drained>,
     pub state: ServingState,
@@ -31,6 +36,8 @@ impl Actual {
     pub(super) fn new(files: Fingerprint) -> Self {
         Self {
             files,
+            judged: None,
+            used: None,
             servable: None,
             drained: None,
             state: ServingState::Settling,
@@ -39,6 +46,20 @@ impl Actual {
             waiting: None,
             retry: None,
         }
+    }
+
+    /// Sets the warning; tells whether it is a new one.
+    pub(super) fn warn(&mut self, warning: &str) -> bool {
+        let is_new = !self.is_warned(warning);
+        if is_new {
+            self.warning = Some(warning.to_owned());
+        }
+        is_new
+    }
+
+    /// Tells whether this is its warning.
+    pub(super) fn is_warned(&self, warning: &str) -> bool {
+        self.warning.as_deref() == Some(warning)
     }
 
     /// Returns why its servable cannot serve although it is loaded.

@@ -65,6 +65,9 @@ impl Loop {
 
         lines.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
         self.status.store(Arc::new(lines));
+        if **self.unserved.load() != catalog.unserved {
+            self.unserved.store(Arc::new(catalog.unserved.clone()));
+        }
     }
 
     pub(super) fn publish_status(&self) {
