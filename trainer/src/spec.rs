@@ -201,7 +201,7 @@ impl Spec {
     }
 
     /// Sets a setting by its full name, such as `fit.trees.leaves_max`. Refuses
-    /// settings outside of [fit] and [schema].
+    /// settings outside of `[fit]` and `[schema]`.
     pub(crate) fn put(&mut self, name: &str, value: &Value) -> Result<()> {
         load::put(self, name, value).map_err(Error::invalid)
     }
