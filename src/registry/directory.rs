@@ -62,6 +62,8 @@ pub(crate) struct Loaded {
     /// data, else of `name NUL length NUL bytes` of the ONNX file and each
     /// external file; from a registry the manifest's.
     pub digest: Digest,
+    /// The SHA-256 of `bytes`.
+    pub file_digest: Digest,
     /// The folder of the external data, if there is any.
     pub external_dir: Option<PathBuf>,
     /// The golden file beside the model, if there is one.

@@ -401,6 +401,7 @@ impl Follower {
             path: folder.model_path(),
             graph,
             digest: record.manifest,
+            file_digest: folder.manifest.model_file()?.digest,
             external_dir,
             golden: beside(Role::Golden, GOLDEN_BYTES_MAX)?,
             baseline: beside(Role::Baseline, BASELINE_BYTES_MAX)?,

@@ -5,7 +5,7 @@
 use super::{Loaded, walk};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::hash::Hasher;
+use crate::core::hash::{Digest, Hasher};
 use crate::onnx::graph::{self, Graph};
 use crate::registry::manifest::{
     BASELINE_BYTES_MAX, BASELINE_PATH, COMPANION_BYTES_MAX, COMPANION_PATH, GOLDEN_BYTES_MAX,
@@ -42,12 +42,13 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     let companion = beside(COMPANION_PATH, COMPANION_BYTES_MAX)?;
     let features = Vec::new();
     if graph.external.is_empty() {
-        let digest = crate::core::hash::Digest::of(&bytes);
+        let digest = Digest::of(&bytes);
         return Ok(Loaded {
             bytes,
             path,
             graph,
             digest,
+            file_digest: digest,
             external_dir: None,
             golden,
             baseline,
@@ -72,12 +73,15 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     }
 
     let digest = hash.finish();
+    // Quick: most of the weights are in the other files.
+    let file_digest = Digest::of(&bytes);
     let external_dir = Some(folder.to_owned());
     Ok(Loaded {
         bytes,
         path,
         graph,
         digest,
+        file_digest,
         external_dir,
         golden,
         baseline,
