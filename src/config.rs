@@ -7,6 +7,7 @@ pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
 
+use crate::core::settings::section::SettingSection;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

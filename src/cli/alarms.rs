@@ -1,16 +1,14 @@
 //! `alarms`: the alarm log in the store.
 
-#[cfg(test)]
-mod tests;
-
 use super::print::{TextTable, line, note};
+use super::registry::arguments::beginning;
 use super::{block_on, load};
 use crate::core::error::{Error, Result};
 use crate::observe::alarms::{self, LoggedAlarm};
 use crate::observe::report::alarm::AlarmEvent;
 use crate::observe::report::drift::DriftTest;
 use crate::storage::layout::Records;
-use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -20,26 +18,13 @@ pub(super) struct AlarmsArguments {
     /// List only alarms of this model.
     model: Option<String>,
     /// Start of the period: a date (UTC) or an RFC 3339 time [default: 30 days ago].
-    #[arg(long, value_name = "DATE", value_parser = start_of_period)]
+    #[arg(long, value_name = "DATE", value_parser = beginning)]
     since: Option<DateTime<Utc>>,
     #[command(flatten)]
     pub place: RecordsPlace,
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-/// Reads a time, or a date as its first moment.
-pub(super) fn start_of_period(text: &str) -> std::result::Result<DateTime<Utc>, String> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Ok(time.to_utc());
-    }
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d");
-    let date = date.map_err(|_| {
-        "must be a date such as 2026-11-26, or an RFC 3339 time such as 2026-11-26T08:00:00Z"
-            .to_owned()
-    })?;
-    Ok(date.and_time(NaiveTime::MIN).and_utc())
 }
 
 /// The store of records.

@@ -1,9 +1,10 @@
 //! `ortus replay`: sends captured predictions to a server again and compares the outputs with
 //! the captured ones.
 
-use super::alarms::{RecordsPlace, start_of_period};
+use super::alarms::RecordsPlace;
 use super::block_on;
 use super::print::{TextTable, line, note};
+use super::registry::arguments::beginning;
 use super::registry::split_target;
 use crate::client;
 use crate::core::error::{Error, Result};
@@ -22,7 +23,7 @@ pub(super) struct ReplayArguments {
     #[command(flatten)]
     place: RecordsPlace,
     /// Start of the period: a date (UTC) or an RFC 3339 time [default: one day ago].
-    #[arg(long, value_name = "DATE", value_parser = start_of_period)]
+    #[arg(long, value_name = "DATE", value_parser = beginning)]
     from: Option<DateTime<Utc>>,
     /// End of the period, as an RFC 3339 time [default: now].
     #[arg(long, value_name = "TIME")]

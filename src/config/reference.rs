@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::core::settings::section::SettingSection;
 use std::fmt::Write;
 
 use super::{

@@ -72,6 +72,8 @@ pub(crate) struct Loaded {
     pub digest: Digest,
     /// Changes with the bytes of any file that the version uses, those beside the model included.
     pub used: Digest,
+    /// The SHA-256 of `bytes`.
+    pub file_digest: Digest,
     /// The folder of the external data, if there is any.
     pub external_dir: Option<PathBuf>,
     /// The golden file beside the model, if there is one.

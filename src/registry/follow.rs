@@ -402,6 +402,7 @@ impl Follower {
             graph,
             digest: record.manifest,
             used: record.manifest,
+            file_digest: folder.manifest.model_file()?.digest,
             external_dir,
             golden: beside(Role::Golden, GOLDEN_BYTES_MAX)?,
             baseline: beside(Role::Baseline, BASELINE_BYTES_MAX)?,

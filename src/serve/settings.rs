@@ -1,5 +1,6 @@
 //! The settings of one model: `[model.NAME]` over `[models.defaults]`.
 
+use crate::core::settings::section::SettingSection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

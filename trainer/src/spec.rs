@@ -11,6 +11,7 @@ mod tests;
 use capture_source::CaptureSource;
 use ortus::core::error::{Error, Result};
 use ortus::core::settings::form::Form;
+use ortus::core::settings::section::SettingSection;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::Value;

@@ -50,6 +50,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
             graph,
             digest,
             used: used(digest),
+            file_digest: digest,
             external_dir: None,
             golden,
             baseline,
@@ -74,6 +75,8 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     }
 
     let digest = hash.finish();
+    // Quick: most of the weights are in the other files.
+    let file_digest = Digest::of(&bytes);
     let external_dir = Some(folder.to_owned());
     Ok(Loaded {
         bytes,
@@ -81,6 +84,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
         graph,
         digest,
         used: used(digest),
+        file_digest,
         external_dir,
         golden,
         baseline,

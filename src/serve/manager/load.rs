@@ -178,7 +178,7 @@ impl Loading<'_> {
     /// Returns a function that opens another session from the model file, because its bytes are not
     /// kept in memory. External data was verified at load and is not verified again.
     fn reopen(&self, loaded: &Loaded, options: &SessionOptions) -> Reopen {
-        let digest = Digest::of(&loaded.bytes);
+        let digest = loaded.file_digest;
         let (path, external_dir) = (loaded.path.clone(), loaded.external_dir.clone());
         let engine = Arc::clone(&self.parts.engine);
         let options = options.clone();

@@ -8,6 +8,7 @@ use super::{
 };
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
+use ortus::core::settings::section::SettingSection;
 use ortus::core::settings::text::{SourceText, nearest, plain};
 use std::path::Path;
 use toml::Value;
