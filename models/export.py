@@ -224,10 +224,10 @@ def write_golden(folder, directory="1", version="1"):
 
 
 def check_versions_differ(folder, output, least=1e-3):
-    """Assert that 1/ and next/ can be told apart by every row of sample.json."""
+    """Assert that 1/ and .next/ can be told apart by every row of sample.json."""
     inputs = read_sample(folder)
     old = predict(folder / "1" / "model.onnx", inputs)[output]
-    new = predict(folder / "next" / "model.onnx", inputs)[output]
+    new = predict(folder / ".next" / "model.onnx", inputs)[output]
     difference = np.abs(old - new).reshape(len(old), -1).max(axis=1)
     assert difference.min() > least, difference
 
@@ -252,7 +252,7 @@ def write_evaluation(folder, numbers):
 
 def write_sums(folder):
     """SHA256SUMS of the model files, the sample and the golden answers."""
-    names = ["1/model.onnx", "next/model.onnx", "sample.json", "answer.json", "next/answer.json"]
+    names = ["1/model.onnx", ".next/model.onnx", "sample.json", "answer.json", ".next/answer.json"]
     lines = [
         f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
         for name in names

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 SEED = 20
 # directory -> inverse regularisation strength
-VERSIONS = {"1": 1.0, "next": 0.02}
+VERSIONS = {"1": 1.0, ".next": 0.02}
 
 
 def train(strength, x, y):
@@ -63,7 +63,7 @@ def main():
 
     export.write_sample(FOLDER, {"x": x_test[export.first_of_each(y_test)]})
     export.write_golden(FOLDER)
-    export.write_golden(FOLDER, "next", "2")
+    export.write_golden(FOLDER, ".next", "2")
     export.check_versions_differ(FOLDER, "probabilities", least=1e-4)
     export.write_evaluation(FOLDER, numbers)
     export.write_sums(FOLDER)

@@ -15,7 +15,7 @@ from sklearn.model_selection import train_test_split
 
 SEED = 20
 # directory -> (seed of the first weights and of the batch order, strength of the L2 penalty)
-VERSIONS = {"1": (20, 1e-4), "next": (21, 3e-3)}
+VERSIONS = {"1": (20, 1e-4), ".next": (21, 3e-3)}
 CHANNELS = (16, 32)
 EPOCHS = 25
 BATCH = 32
@@ -236,7 +236,7 @@ def main():
 
     export.write_sample(FOLDER, {"image": image_test[export.first_of_each(y_test)]})
     export.write_golden(FOLDER)
-    export.write_golden(FOLDER, "next", "2")
+    export.write_golden(FOLDER, ".next", "2")
     export.check_versions_differ(FOLDER, "probabilities", least=1e-5)
     export.write_evaluation(FOLDER, numbers)
     export.write_sums(FOLDER)

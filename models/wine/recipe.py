@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 SEED = 20
 # directory -> (seed of the first weights, strength of the L2 penalty)
-VERSIONS = {"1": (20, 0.1), "next": (21, 3.0)}
+VERSIONS = {"1": (20, 0.1), ".next": (21, 3.0)}
 
 
 def train(seed, penalty, x, y):
@@ -65,7 +65,7 @@ def main():
 
     export.write_sample(FOLDER, {"x": x_test[export.first_of_each(y_test)]})
     export.write_golden(FOLDER)
-    export.write_golden(FOLDER, "next", "2")
+    export.write_golden(FOLDER, ".next", "2")
     export.check_versions_differ(FOLDER, "probabilities")
     export.write_evaluation(FOLDER, numbers)
     export.write_sums(FOLDER)

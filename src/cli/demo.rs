@@ -154,7 +154,7 @@ fn examples(folder: &Path) -> Result<Vec<Example>> {
     let mut all = Vec::new();
     for folder in folders {
         let sample = Bytes::from(fs::read(folder.join("sample.json")).map_err(unreadable)?);
-        let next = folder.join("next/answer.json");
+        let next = folder.join(".next/answer.json");
         all.push(Example {
             name: folder
                 .file_name()
@@ -197,7 +197,7 @@ fn install(example: &Example, version: &str, served: &Path, written: SystemTime)
     let source = if version == "1" {
         example.folder.join("1")
     } else {
-        example.folder.join("next")
+        example.folder.join(".next")
     };
 
     let staging = served.join(format!(".{}-{version}", example.name));

@@ -89,7 +89,7 @@ fn a_replay_gets_the_same_answers_and_other_ones_from_another_version() {
         (0..20).for_each(|_| drop(ask(&server, model)));
     }
     Kept::end(server);
-    kept.directory.put("wine", 2, &model_file("wine", "next"));
+    kept.directory.put("wine", 2, &model_file("wine", ".next"));
     let server = kept.serve(&["model.wine.versions=\"all\"", "capture.share=0.0"]);
     for model in models {
         let ask = format!("{model}:1");

@@ -84,7 +84,7 @@ fn a_broken_version_changes_nothing_that_serves_and_a_good_one_follows() {
         server.get("/v2/models/m").json()["versions"],
         serde_json::json!(["1"])
     );
-    directory.put("m", 3, &model_file("wine", "next"));
+    directory.put("m", 3, &model_file("wine", ".next"));
     eventually("version 3", || {
         server.get("/v2/models/m").json()["versions"] == serde_json::json!(["3"])
     });
@@ -104,7 +104,7 @@ fn files_that_change_in_place_are_refused_and_the_loaded_version_still_serves() 
     let digest = server.get("/v2/models/m").json()["properties"]["ortus.digest"].clone();
     fs::write(
         directory.path().join("m/1/model.onnx"),
-        model_file("wine", "next"),
+        model_file("wine", ".next"),
     )
     .expect("written");
     eventually("the change reported", || {
@@ -190,7 +190,7 @@ fn servers_that_poll_refuse_requests_to_load_and_unload() {
 fn labels_and_version_policy_come_from_the_configuration() {
     let directory = Directory::empty();
     directory.put("m", 1, &model_file("wine", "1"));
-    directory.put("m", 2, &model_file("wine", "next"));
+    directory.put("m", 2, &model_file("wine", ".next"));
     let arguments = [
         "--set",
         "model.m.versions=\"all\"",
@@ -278,7 +278,7 @@ fn a_version_whose_folder_goes_serves_until_the_other_one_is_ready() {
     let directory = Directory::empty();
     let m = directory.path().join("m");
     directory.put("m", 1, &model_file("wine", "1"));
-    directory.put("m", 2, &model_file("wine", "next"));
+    directory.put("m", 2, &model_file("wine", ".next"));
     let server = Server::start(directory.path());
     let roll_back = || fs::remove_dir_all(m.join("2")).expect("removed");
     nothing_fails(&server, roll_back, || serves(&server, &["1"]));
@@ -302,7 +302,7 @@ fn a_version_whose_folder_goes_serves_until_the_other_one_is_ready() {
 #[test]
 fn a_link_to_another_set_of_models_is_followed_without_losing_a_request() {
     let directory = Directory::empty();
-    for (release, version, file) in [("rel_1", "1", "1"), ("rel_2", "2", "next")] {
+    for (release, version, file) in [("rel_1", "1", "1"), ("rel_2", "2", ".next")] {
         directory.put(release, 1, &model_file("wine", file));
         let versions = directory.path().join(format!("sets/{release}/m"));
         fs::create_dir_all(&versions).expect("a folder");
@@ -329,7 +329,7 @@ fn a_link_to_another_set_of_models_is_followed_without_losing_a_request() {
 fn an_explicit_load_replaces_a_version_whose_folder_is_gone() {
     let directory = Directory::empty();
     directory.put("m", 1, &model_file("wine", "1"));
-    directory.put("m", 2, &model_file("wine", "next"));
+    directory.put("m", 2, &model_file("wine", ".next"));
     let server = Server::start_with(directory.path(), &["--model-control", "explicit"]);
     let load = || assert_eq!(server.post("/v2/repository/models/m/load", b"").status, 200);
     load();
@@ -349,7 +349,7 @@ fn an_explicit_load_replaces_a_version_whose_folder_is_gone() {
 fn the_start_does_not_wait_for_versions_that_are_not_wanted() {
     let directory = Directory::empty();
     directory.put("m", 1, &model_file("wine", "1"));
-    directory.put("m", 2, &model_file("wine", "next"));
+    directory.put("m", 2, &model_file("wine", ".next"));
     let server = Server::start(directory.path());
     let line = line(&server, "m", "1").expect("listed");
     assert_eq!(

@@ -13,7 +13,7 @@ const SWAPS: u64 = 100;
 /// odd versions are the first, even ones the second.
 fn golden() -> [Vec<f64>; 2] {
     let folder = models_folder().join(MODEL);
-    [folder.join("answer.json"), folder.join("next/answer.json")].map(|path| {
+    [folder.join("answer.json"), folder.join(".next/answer.json")].map(|path| {
         let outputs = read_json(&path);
         let data = outputs["outputs"][1]["data"]
             .as_array()
@@ -73,7 +73,7 @@ fn golden_answers_of_the_two_files_can_be_told_apart() {
 #[test]
 fn a_hundred_swaps_under_load_lose_nothing() {
     let directory = Directory::empty();
-    let files = [model_file(MODEL, "1"), model_file(MODEL, "next")];
+    let files = [model_file(MODEL, "1"), model_file(MODEL, ".next")];
     directory.put(MODEL, 1, &files[0]);
     let server = Server::start_with(
         directory.path(),

@@ -184,8 +184,8 @@ fn check_model_directory(there: &Registry) {
     let text = |path: &Path| path.to_str().expect("text").to_owned();
     let directory = crate::support::Directory::empty();
     directory.put("wine", 3, &crate::support::model_file("wine", "1"));
-    directory.put("wine", 7, &crate::support::model_file("wine", "next"));
-    directory.put("digits", 1, &crate::support::model_file("digits", "next"));
+    directory.put("wine", 7, &crate::support::model_file("wine", ".next"));
+    directory.put("digits", 1, &crate::support::model_file("digits", ".next"));
     let imported = there.does(&["import", &text(directory.path())]);
     assert_eq!(
         imported.lines().collect::<Vec<_>>(),

@@ -268,7 +268,7 @@ fn a_trainer_that_is_killed_leaves_no_program() {
 /// Copies the examples and runs one with a Python.
 fn example(name: &str, python: &Path) -> (i32, Value, String, Place) {
     let place = Place::new();
-    for entry in std::fs::read_dir(models().join("programs"))
+    for entry in std::fs::read_dir(crate::support::root().join("examples/programs"))
         .expect("examples")
         .flatten()
     {

@@ -1,6 +1,6 @@
 """Writes the rows that the examples learn from: `tumours.csv` and `diabetes.csv`, from scikit-learn's own data.
 
-    python models/programs/data.py
+    python examples/programs/data.py
 """
 
 import csv
