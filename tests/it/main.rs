@@ -61,6 +61,9 @@ mod labels;
 /// Serving from a model directory.
 mod directory;
 
+/// A random walk of changes to a model directory under load.
+mod walk;
+
 /// Python clients, curl, and a client that knows only reflection.
 mod clients;
 

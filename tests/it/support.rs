@@ -172,9 +172,25 @@ impl Server {
 
     /// Starts a server whose arguments name the source of its models.
     pub(crate) fn start_from(arguments: &[&str]) -> Self {
+        Self::start_as(ortus(), arguments)
+    }
+
+    /// Starts a server to which the permissions of files apply, also where the tests are run by root.
+    pub(crate) fn start_without_privilege(arguments: &[&str]) -> Self {
+        let mut command = ortus();
+        if rustix::process::geteuid().is_root() {
+            command = command_of("setpriv".into());
+            command
+                .arg("--bounding-set=-dac_override,-dac_read_search")
+                .arg(ortus_program());
+        }
+        Self::start_as(command, arguments)
+    }
+
+    fn start_as(mut command: Command, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("ports.json");
-        let mut child = ortus()
+        let mut child = command
             .arg("serve")
             .args([
                 "--http",
