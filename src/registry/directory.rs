@@ -135,6 +135,12 @@ impl Directory {
         self.last.catalog.clone()
     }
 
+    /// Logs what the last scan found that is not served, if it is not logged yet. A scan does so for
+    /// what the scan before found too, because files may still be copied.
+    pub(crate) fn log_unserved(&mut self) {
+        unserved::log(&mut self.warned, &self.last.catalog.unserved);
+    }
+
     /// Returns how many folders, the directory itself included, cannot be looked into.
     pub(crate) fn trouble_count(&self) -> usize {
         self.last.trouble.len()

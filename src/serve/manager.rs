@@ -287,6 +287,7 @@ impl Loop {
             has_read |= self.reconcile(false);
         }
 
+        self.parts.source.log_unserved();
         // Loading leaves free memory behind, which is returned to the system.
         self.parts.engine.trim();
         if has_read {

@@ -404,6 +404,8 @@ fn what_is_not_served_is_listed_and_an_explicit_load_says_why() {
         assert!(text.contains("rename it to 123"), "{text}");
     }
     assert_eq!(server.metric("ortus_model_directory_unserved"), Some(1.0));
+    // The log has it when the server is ready, and has it once.
+    assert_eq!(server.log().matches("not served").count(), 1);
 }
 
 #[test]

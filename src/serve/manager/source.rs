@@ -65,6 +65,13 @@ impl ModelSource {
         }
     }
 
+    /// Logs what is not served, at the end of the start.
+    pub(super) fn log_unserved(&mut self) {
+        if let Self::Directory(directory) = self {
+            directory.log_unserved();
+        }
+    }
+
     /// Whether the last scan could read the source. A registry is read from its cache while its
     /// store does not answer.
     pub(super) fn is_readable(&self) -> bool {
