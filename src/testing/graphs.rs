@@ -104,13 +104,46 @@ pub fn lookup() -> Vec<u8> {
 
 /// Answers `mark` to index 0, from a table of so many numbers.
 pub fn marked(mark: f32, table: usize) -> Vec<u8> {
-    gather(std::iter::once(mark).chain((1..table).map(|i| i as f32)))
+    gather(marked_table(mark, table))
+}
+
+/// A model and its external data, which together are [`marked`]. The data belongs into `file`
+/// beside the model.
+pub fn marked_outside(mark: f32, table: usize, file: &str) -> OutsideModel {
+    let values: Vec<f32> = marked_table(mark, table).collect();
+    let mut table = floats("table", &values);
+    let data = table.raw_data.take().expect("set").to_vec();
+    table.data_location = Some(1);
+    table.external_data = vec![o::StringStringEntryProto {
+        key: Some("location".to_owned()),
+        value: Some(file.to_owned()),
+    }];
+    OutsideModel {
+        model: gather_from(table),
+        data,
+    }
+}
+
+/// A model whose weights are in another file.
+pub struct OutsideModel {
+    /// The model file.
+    pub model: Vec<u8>,
+    /// The external data.
+    pub data: Vec<u8>,
+}
+
+fn marked_table(mark: f32, table: usize) -> impl Iterator<Item = f32> {
+    std::iter::once(mark).chain((1..table).map(|i| i as f32))
 }
 
 fn gather(table: impl Iterator<Item = f32>) -> Vec<u8> {
+    gather_from(floats("table", &table.collect::<Vec<_>>()))
+}
+
+fn gather_from(table: o::TensorProto) -> Vec<u8> {
     model(o::GraphProto {
         node: vec![node("Gather", &["table", "x"], "y")],
-        initializer: vec![floats("table", &table.collect::<Vec<_>>())],
+        initializer: vec![table],
         input: vec![declare("x", INT64, &[-1])],
         output: vec![declare("y", FLOAT, &[-1])],
         ..o::GraphProto::default()

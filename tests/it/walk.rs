@@ -9,7 +9,7 @@ mod repository;
 use crate::support::optional::is_long;
 use crate::support::{Server, eventually};
 use load::Tally;
-use repository::{MODELS, Repository};
+use repository::{MODELS, Repository, WalkedModel};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ fn nothing_that_is_done_to_a_model_directory_costs_a_request() {
 
 /// Waits until what is good serves.
 fn make_peace(repository: &mut Repository, server: &Server) {
-    for (model, (name, policy)) in MODELS.iter().enumerate() {
+    for (model, WalkedModel { name, policy, .. }) in MODELS.iter().enumerate() {
         repository.write_config(model, policy);
         if repository.good(model).is_empty() {
             operations::make_good(repository, model);
@@ -72,7 +72,7 @@ fn make_peace(repository: &mut Repository, server: &Server) {
         eventually(&format!("{name}: version {newest} of {good:?}"), || {
             load::ask(&server.http, name).is_ok_and(|answer| answer.version >= *newest)
         });
-        let all_serve = !matches!(*name, "latest" | "two");
+        let all_serve = policy.contains("all") || policy.contains("specific");
         for version in good.iter().filter(|_| all_serve) {
             let ready = format!("/v2/models/{name}/versions/{version}/ready");
             eventually(&ready, || server.get(&ready).status == 200);

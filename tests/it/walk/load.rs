@@ -100,7 +100,7 @@ struct Judge {
 impl Judge {
     /// `before` was read before the request was sent.
     fn judge(&self, model: usize, before: Losses, answer: Result<Marked, Refusal>) {
-        let name = MODELS[model].0;
+        let name = MODELS[model].name;
         match answer {
             Ok(Marked { version, mark }) if self.truth.has_held(model, version, mark) => {
                 self.tally.answers.fetch_add(1, Ordering::Relaxed);
@@ -123,9 +123,9 @@ impl Judge {
 
 fn over_rest(address: &str, judge: &Judge) {
     while !judge.tally.has_ended() {
-        for model in 0..MODELS.len() {
+        for (model, walked) in MODELS.iter().enumerate() {
             let before = judge.truth.losses(model);
-            let answer = ask(address, MODELS[model].0);
+            let answer = ask(address, walked.name);
             judge.judge(model, before, answer);
         }
         // Each request is a connection, of which a system has only so many.
@@ -139,9 +139,9 @@ fn over_grpc(address: String, judge: &Judge) {
         let channel = channel.connect().await.expect("the server accepts");
         let mut client = GrpcInferenceServiceClient::new(channel);
         while !judge.tally.has_ended() {
-            for model in 0..MODELS.len() {
+            for (model, walked) in MODELS.iter().enumerate() {
                 let before = judge.truth.losses(model);
-                let answer = call(&mut client, MODELS[model].0).await;
+                let answer = call(&mut client, walked.name).await;
                 judge.judge(model, before, answer);
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -186,10 +186,13 @@ async fn call(
         raw_input_contents: vec![vec![0; 8].into()],
         ..Default::default()
     };
-    let answer = client.model_infer(request).await.map_err(|status| Refusal {
-        is_typed: matches!(status.code(), Code::NotFound | Code::Unavailable),
-        words: status.to_string(),
-    })?;
+    let answer = client
+        .model_infer(request)
+        .await
+        .map_err(|status| Refusal {
+            is_typed: matches!(status.code(), Code::NotFound | Code::Unavailable),
+            words: status.to_string(),
+        })?;
 
     let answer = answer.into_inner();
     let raw = answer.raw_output_contents[0].as_chunks::<4>().0[0];

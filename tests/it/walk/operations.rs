@@ -61,7 +61,7 @@ fn copy_slowly(repository: &mut Repository, model: usize) {
     };
     let bytes = repository.new_bytes(model, version);
     repository.versions[model].insert(version, Holding::Changed);
-    fs::create_dir_all(repository.version(model, version)).expect("made");
+    repository.make_folder(model, &repository.version(model, version));
     let file = repository.file(model, version);
     write_slowly(&file, &bytes, || repository.pause(40));
     // Half of it may have been refused, but nobody has seen other whole bytes here.
@@ -139,7 +139,7 @@ fn delete_slowly(repository: &mut Repository, model: usize) {
         leave(repository, model, version);
         let folder = repository.version(model, version);
         if !folder.is_symlink() {
-            let _ = fs::remove_file(folder.join("model.onnx"));
+            fs::remove_file(repository.file(model, version)).expect("removed");
             repository.pause(100);
         }
         remove(&folder);
@@ -257,7 +257,10 @@ fn touch(repository: &mut Repository, model: usize) {
 fn litter(repository: &mut Repository, model: usize) {
     let place = match some(repository, model) {
         Some(version) if repository.random.bool() => repository.version(model, version),
-        _ => repository.random.choice(places(repository, model)).expect("one"),
+        _ => repository
+            .random
+            .choice(places(repository, model))
+            .expect("one"),
     };
     let name = ["README.md", "model.onnx~", ".model.onnx.swp", "4913", "v2"];
     let name = repository.random.choice(name).expect("one");
@@ -279,7 +282,7 @@ fn places(repository: &Repository, model: usize) -> [PathBuf; 2] {
 /// Writes what changes nothing, what contradicts the graph, or what cannot be read, and sometimes
 /// takes it back.
 fn edit_config(repository: &mut Repository, model: usize) {
-    let policy = MODELS[model].1;
+    let policy = MODELS[model].policy;
     let edit = repository.random.choice([
         "max_batch_size: 8\n",
         "input { name: \"x\" data_type: TYPE_FP32 dims: [ -1 ] }\n",

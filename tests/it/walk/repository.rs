@@ -6,21 +6,52 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// The models, with the `config.pbtxt` of each, which holds its policy.
-pub(super) const MODELS: [(&str, &str); 4] = [
-    ("latest", ""),
-    ("two", "version_policy: { latest { num_versions: 2 } }\n"),
-    (
-        "listed",
-        "version_policy: { specific { versions: [1, 2, 3] } }\n",
-    ),
-    ("every", "version_policy: { all {} }\n"),
+/// A model of the walk.
+pub(super) struct WalkedModel {
+    pub name: &'static str,
+    /// The version policy in its `config.pbtxt`.
+    pub policy: &'static str,
+    /// Whether its weights are in a file beside `model.onnx`.
+    pub is_outside: bool,
+}
+
+pub(super) const MODELS: [WalkedModel; 5] = [
+    WalkedModel {
+        name: "latest",
+        policy: "",
+        is_outside: false,
+    },
+    WalkedModel {
+        name: "two",
+        policy: "version_policy: { latest { num_versions: 2 } }\n",
+        is_outside: false,
+    },
+    WalkedModel {
+        name: "listed",
+        policy: "version_policy: { specific { versions: [1, 2, 3] } }\n",
+        is_outside: false,
+    },
+    WalkedModel {
+        name: "every",
+        policy: "version_policy: { all {} }\n",
+        is_outside: false,
+    },
+    WalkedModel {
+        name: "outside",
+        policy: "",
+        is_outside: true,
+    },
 ];
+
+/// The file of external data.
+const DATA: &str = "w.bin";
+/// Numbers in it, which fill many pages of memory.
+const TABLE: usize = 1 << 16;
 
 /// Versions are numbered up to this.
 pub(super) const VERSION_MAX: u64 = 5;
@@ -92,9 +123,9 @@ impl Repository {
             random: fastrand::Rng::with_seed(seed),
         };
         fs::create_dir_all(repository.root().join(".store")).expect("made");
-        for model in 0..MODELS.len() {
+        for (model, walked) in MODELS.iter().enumerate() {
             fs::create_dir_all(repository.folder(model)).expect("made");
-            repository.write_config(model, MODELS[model].1);
+            repository.write_config(model, walked.policy);
             repository.put(model, 1);
         }
         repository
@@ -109,15 +140,21 @@ impl Repository {
     }
 
     pub(super) fn folder(&self, model: usize) -> PathBuf {
-        self.root().join(MODELS[model].0)
+        self.root().join(MODELS[model].name)
     }
 
     pub(super) fn version(&self, model: usize, version: u64) -> PathBuf {
         self.folder(model).join(version.to_string())
     }
 
+    /// The file of a version that tells its bytes from those of others.
     pub(super) fn file(&self, model: usize, version: u64) -> PathBuf {
-        self.version(model, version).join("model.onnx")
+        let name = if MODELS[model].is_outside {
+            DATA
+        } else {
+            "model.onnx"
+        };
+        self.version(model, version).join(name)
     }
 
     /// Does nothing if the model has none.
@@ -128,12 +165,33 @@ impl Repository {
         fs::rename(aside, file).expect("renamed");
     }
 
-    /// The bytes of a new model, which `version` will hold. No other has its mark.
+    /// The bytes of a new [`Repository::file`], which `version` will hold. No other has its mark.
     pub(super) fn new_bytes(&mut self, model: usize, version: u64) -> Vec<u8> {
         self.mark += 1;
         self.hold(model, version, self.mark);
-        let table = self.random.choice([16, 1 << 16]).expect("one");
-        graphs::marked(self.mark as f32, table)
+        let mark = self.mark as f32;
+        if MODELS[model].is_outside {
+            return graphs::marked_outside(mark, TABLE, DATA).data;
+        }
+        let table = self.random.choice([16, TABLE]).expect("one");
+        graphs::marked(mark, table)
+    }
+
+    /// Makes a folder of a version with what it needs beside [`Repository::file`].
+    pub(super) fn make_folder(&self, model: usize, folder: &Path) {
+        fs::create_dir_all(folder).expect("made");
+        if MODELS[model].is_outside {
+            let outside = graphs::marked_outside(0.0, TABLE, DATA);
+            fs::write(folder.join("model.onnx"), outside.model).expect("written");
+        }
+    }
+
+    fn write_whole(&mut self, model: usize, version: u64, folder: &Path) {
+        let bytes = self.new_bytes(model, version);
+        self.make_folder(model, folder);
+        let file = self.file(model, version);
+        let name = file.file_name().expect("a name");
+        fs::write(folder.join(name), bytes).expect("written");
     }
 
     fn hold(&self, model: usize, version: u64, mark: u32) {
@@ -154,21 +212,16 @@ impl Repository {
 
     /// Puts a new good version into place: written aside and renamed.
     pub(super) fn put(&mut self, model: usize, version: u64) {
-        let bytes = self.new_bytes(model, version);
         let aside = self.root().join(".aside");
-        fs::create_dir_all(&aside).expect("made");
-        fs::write(aside.join("model.onnx"), bytes).expect("written");
+        self.write_whole(model, version, &aside);
         fs::rename(&aside, self.version(model, version)).expect("renamed");
         self.versions[model].insert(version, Holding::Good);
     }
 
     /// Puts one as a link into a hidden folder, or turns the link of one to new bytes.
     pub(super) fn link(&mut self, model: usize, version: u64) {
-        let bytes = self.new_bytes(model, version);
-        let target = format!(".store/{}", self.mark);
-        let folder = self.root().join(&target);
-        fs::create_dir_all(&folder).expect("made");
-        fs::write(folder.join("model.onnx"), bytes).expect("written");
+        let target = format!(".store/{}", self.mark + 1);
+        self.write_whole(model, version, &self.root().join(&target));
         let aside = self.root().join(".link");
         std::os::unix::fs::symlink(Path::new("..").join(target), &aside).expect("linked");
         fs::rename(aside, self.version(model, version)).expect("renamed");
@@ -176,7 +229,7 @@ impl Repository {
 
     /// The versions that the policy of the model accepts and that are good.
     pub(super) fn good(&self, model: usize) -> Vec<u64> {
-        let is_listed = |version: &u64| MODELS[model].0 != "listed" || *version <= 3;
+        let is_listed = |version: &u64| MODELS[model].name != "listed" || *version <= 3;
         self.versions[model]
             .iter()
             .filter(|(version, holding)| **holding == Holding::Good && is_listed(version))
