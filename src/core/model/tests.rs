@@ -59,6 +59,7 @@ fn check(given: &[(&str, &[usize])], answer: &str) {
     let signature = Signature {
         inputs: vec![spec("a", &[-1, 2]), spec("b", &[-1])],
         outputs: vec![],
+        ..Signature::default()
     };
 
     let given = given
@@ -66,10 +67,10 @@ fn check(given: &[(&str, &[usize])], answer: &str) {
         .map(|(n, s)| ((*n).to_owned(), zeros(s)))
         .collect();
     match signature.check(given) {
-        Ok(tensors) => assert_eq!(
+        Ok(inputs) => assert_eq!(
             format!(
                 "{:?}",
-                tensors.iter().map(Tensor::shape).collect::<Vec<_>>()
+                inputs.tensors().map(Tensor::shape).collect::<Vec<_>>()
             ),
             answer
         ),
@@ -104,6 +105,7 @@ fn signature_refuses_another_datatype() {
     let signature = Signature {
         inputs: vec![spec("a", &[-1])],
         outputs: vec![],
+        ..Signature::default()
     };
     let wrong = Tensor::fixed(DType::I32, vec![1], vec![0; 4].into()).expect("fits");
     let error = signature
@@ -117,6 +119,7 @@ fn selected_outputs_must_exist_once() {
     let signature = Signature {
         inputs: vec![],
         outputs: vec![spec("y", &[-1]), spec("z", &[-1])],
+        ..Signature::default()
     };
 
     assert_eq!(signature.select(&[]).expect("all"), [0, 1]);

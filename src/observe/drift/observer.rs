@@ -14,6 +14,7 @@ use super::sketch::Sketch;
 use super::watch::{VersionWatch, WatchSubject};
 use crate::core::error::{Error, Result};
 use crate::core::hash::mix;
+use crate::core::model::optional::{CheckedInputs, OptionalTensor};
 use crate::core::model::{ModelName, Version};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::Metrics;
@@ -84,7 +85,7 @@ struct Observed {
 struct Offer {
     watch: u64,
     prediction: Uuid,
-    inputs: Vec<Tensor>,
+    inputs: CheckedInputs,
     outputs: Vec<Tensor>,
     bytes: usize,
 }
@@ -103,11 +104,21 @@ pub(crate) struct Answered<'o> {
     pub prediction: Uuid,
     /// In the order of the signature.
     pub inputs: &'o [Tensor],
+    /// The optional inputs that were given.
+    pub optional: &'o [OptionalTensor],
     pub outputs: &'o [Tensor],
     /// The prediction of each row, if the model's task is known.
     pub answers: &'o [Option<RowAnswer>],
     /// For each slice, the part that each row belongs to.
     pub parts: &'o [Vec<String>],
+}
+
+impl<'o> Answered<'o> {
+    /// Every tensor of the request and of its answer.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = &'o Tensor> {
+        let optional = self.optional.iter().map(|given| &given.tensor);
+        self.inputs.iter().chain(optional).chain(self.outputs)
+    }
 }
 
 /// Receives sampled requests on the monitor's thread; must not block.
@@ -277,11 +288,11 @@ impl Drop for Monitor {
 impl Observer {
     /// Checks the inputs of a request against the contract. Returns a copy to offer if the prediction
     /// is sampled.
-    pub(crate) fn asked(&self, prediction: Uuid, inputs: &[Tensor]) -> Option<Vec<Tensor>> {
-        self.contracts.count(Side::Input, inputs);
+    pub(crate) fn asked(&self, prediction: Uuid, inputs: &CheckedInputs) -> Option<CheckedInputs> {
+        self.contracts.count(Side::Input, &inputs.required);
         self.shared
             .is_wanted(number(prediction))
-            .then(|| inputs.to_vec())
+            .then(|| inputs.clone())
     }
 
     /// Checks the outputs of a prediction against the contract.
@@ -291,8 +302,8 @@ impl Observer {
 
     /// Queues a sampled prediction, or drops it if the queue is full; never waits. The tensors share
     /// their bytes with the response.
-    pub(crate) fn offer(&self, prediction: Uuid, inputs: Vec<Tensor>, outputs: Vec<Tensor>) {
-        let bytes: usize = inputs.iter().chain(&outputs).map(Tensor::bytes).sum();
+    pub(crate) fn offer(&self, prediction: Uuid, inputs: CheckedInputs, outputs: Vec<Tensor>) {
+        let bytes: usize = inputs.tensors().chain(&outputs).map(Tensor::bytes).sum();
         let before = self
             .shared
             .waiting_bytes
@@ -408,6 +419,10 @@ fn count_prediction(shared: &MonitorShared, observed: &mut Observed, offer: &Off
         outputs,
         ..
     } = offer;
+    let CheckedInputs {
+        required: inputs,
+        optional,
+    } = inputs;
 
     let answers = watch
         .subject
@@ -436,6 +451,7 @@ fn count_prediction(shared: &MonitorShared, observed: &mut Observed, offer: &Off
             subject,
             prediction: *prediction,
             inputs,
+            optional,
             outputs,
             answers: &answers,
             parts: &parts,

@@ -63,7 +63,10 @@ fn options() -> BatchOptions {
 fn submission(values: &[f32], timeout: Duration) -> Submission {
     let tensor = Tensor::from_f32(vec![values.len(), 1], values).expect("fits");
     Submission {
-        inputs: vec![tensor],
+        inputs: CheckedInputs {
+            required: vec![tensor],
+            optional: Vec::new(),
+        },
         deadline: Deadline::after(Instant::now(), timeout),
         priority: 0,
     }

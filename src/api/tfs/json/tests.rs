@@ -23,6 +23,7 @@ fn signature(inputs: &str) -> Signature {
     Signature {
         inputs: inputs.split(' ').map(spec).collect(),
         outputs: Vec::new(),
+        ..Signature::default()
     }
 }
 
@@ -108,7 +109,11 @@ fn rows_of_the_wrong_form_are_refused() {
     );
 
     check("x:FP32", r#"{"instances":[1,{"x":1}]}"#, "not a valid FP32");
-    check("x:FP32", r#"{"instances":[{"y":1}]}"#, "unknown input 'y'");
+    check(
+        "x:FP32",
+        r#"{"instances":[{"y":1}]}"#,
+        "instance 0: input 'y' is unknown; the model takes x",
+    );
     check(
         "a:INT32 b:INT8",
         r#"{"instances":[{"a":1}]}"#,

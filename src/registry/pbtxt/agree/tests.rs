@@ -26,6 +26,7 @@ fn graph() -> Signature {
             spec("t", DType::String, &[-1, -1]),
         ],
         outputs: vec![spec("y", DType::I64, &[-1])],
+        ..Signature::default()
     }
 }
 
