@@ -2,6 +2,9 @@
 //! Immutable. The same push always gives the same manifest, so that a repeated push
 //! is recognised. Owns the format; measures and publishes nothing.
 
+#[cfg(test)]
+mod tests;
+
 use super::text;
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;

@@ -28,6 +28,9 @@ mod unread;
 /// What a model's files declare, against its graph.
 mod declared;
 
+/// Inputs with a default.
+mod defaults;
+
 /// Answers that a protocol cannot write.
 mod encoding;
 

@@ -7,7 +7,7 @@ mod tests;
 use super::codec::wire_dtype;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{Signature, TensorSpec};
+use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::request::Response;
 use crate::core::tensor::json::document::Json;
 use crate::core::tensor::json::{
@@ -113,8 +113,10 @@ fn stacked(spec: &TensorSpec, mut stack: Elements, count: usize) -> Result<Tenso
 
 /// Refuses rows of an optional input that has no axis for them.
 fn check_rows(spec: &TensorSpec, tensor: &Tensor) -> Result<()> {
-    let rank = spec.shape.as_ref().map(Vec::len);
-    if rank.is_some_and(|rank| rank + 1 == tensor.shape().len()) {
+    let has_no_axis = |dims: &Vec<Dim>| {
+        dims.first() != Some(&Dim::Dynamic) && dims.len() + 1 == tensor.shape().len()
+    };
+    if spec.shape.as_ref().is_some_and(has_no_axis) {
         return Err(Error::invalid(format!(
             "input '{}' is optional and has no axis for rows; ask with inputs, not instances",
             short(&spec.name)

@@ -5,7 +5,8 @@ use super::settings::CaptureSettings;
 use crate::core::model::TensorSpec;
 use crate::core::tensor::Tensor;
 use crate::core::tensor::json::write_elements;
-use crate::observe::drift::observer::{Answered, Tap, number};
+use crate::observe::drift::observer::answered::Answered;
+use crate::observe::drift::observer::{Tap, number};
 use crate::observe::metrics::Metrics;
 use std::sync::Arc;
 

@@ -2,6 +2,7 @@
 //! empties it, closes windows and adapts the sampling share to its CPU limit. Predictions that do
 //! not fit are dropped and counted.
 
+pub(crate) mod answered;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -14,16 +15,17 @@ use super::sketch::Sketch;
 use super::watch::{VersionWatch, WatchSubject};
 use crate::core::error::{Error, Result};
 use crate::core::hash::mix;
-use crate::core::model::optional::{CheckedInputs, OptionalTensor};
+use crate::core::model::optional::CheckedInputs;
 use crate::core::model::{ModelName, Version};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::Metrics;
 use crate::observe::metrics::monitor::MonitorMetrics;
-use crate::observe::quality::answer::{RowAnswer, answers};
+use crate::observe::quality::answer::answers;
 use crate::observe::quality::companion::Companion;
 use crate::observe::report::alarm::DriftAlarm;
 use crate::observe::report::drift::{FleetDrift, FleetState, VersionDrift};
 use crate::observe::report::model::VersionReport;
+use answered::Answered;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use prometheus::IntCounter;
@@ -96,29 +98,6 @@ pub(crate) struct Observer {
     watch: u64,
     contracts: Arc<Contracts>,
     dropped: IntCounter,
-}
-
-/// An answered request, as taps receive it.
-pub(crate) struct Answered<'o> {
-    pub subject: &'o Arc<WatchSubject>,
-    pub prediction: Uuid,
-    /// In the order of the signature.
-    pub inputs: &'o [Tensor],
-    /// The optional inputs that were given.
-    pub optional: &'o [OptionalTensor],
-    pub outputs: &'o [Tensor],
-    /// The prediction of each row, if the model's task is known.
-    pub answers: &'o [Option<RowAnswer>],
-    /// For each slice, the part that each row belongs to.
-    pub parts: &'o [Vec<String>],
-}
-
-impl<'o> Answered<'o> {
-    /// Every tensor of the request and of its answer.
-    pub(crate) fn tensors(&self) -> impl Iterator<Item = &'o Tensor> {
-        let optional = self.optional.iter().map(|given| &given.tensor);
-        self.inputs.iter().chain(optional).chain(self.outputs)
-    }
 }
 
 /// Receives sampled requests on the monitor's thread; must not block.

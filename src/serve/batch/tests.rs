@@ -3,6 +3,7 @@
 
 mod forming;
 mod hanging;
+mod optional;
 mod queueing;
 mod waiting;
 
