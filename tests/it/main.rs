@@ -64,6 +64,12 @@ mod labels;
 /// Serving from a model directory.
 mod directory;
 
+/// A model directory that a server may not search.
+mod permissions;
+
+/// Versions whose successors take long to load.
+mod replaced;
+
 /// Python clients, curl, and a client that knows only reflection.
 mod clients;
 
