@@ -188,7 +188,8 @@ struct Predict {
         required_unless_present = "input"
     )]
     file: Option<PathBuf>,
-    /// Input tensor as name, datatype, shape and values, such as x:FP32:1,3:0.5,1,2.
+    /// Input tensor as name, datatype, shape and values, such as x:FP32:1,3:0.5,1,2. Repeat it for
+    /// each input; optional inputs, which have a default, may be left out.
     #[arg(long, value_name = "NAME:TYPE:SHAPE:VALUES")]
     input: Vec<String>,
     /// Version of the model [default: chosen by the server].

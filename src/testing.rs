@@ -12,11 +12,16 @@ use crate::core::tensor::DType;
 use crate::onnx::runtime::library;
 use crate::onnx::runtime::onnx::OnnxRuntime;
 use crate::storage::layout::Records;
+use std::path::PathBuf;
 
-/// Loads the library of this machine, downloaded where it is not there yet.
+/// The library of this machine, downloaded where it is not there yet.
+pub fn library() -> PathBuf {
+    library::locate(None, false, &|_| {}).expect("an ONNX Runtime")
+}
+
+/// Loads the library of this machine.
 pub fn engine() -> OnnxRuntime {
-    let path = library::locate(None, false, &|_| {}).expect("an ONNX Runtime");
-    OnnxRuntime::load(&path).expect("loads")
+    OnnxRuntime::load(&library()).expect("loads")
 }
 
 /// Runs `work` to its end on a runtime of its own.

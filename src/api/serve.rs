@@ -18,11 +18,10 @@ use crate::proto::inference::grpc_inference_service_server::GrpcInferenceService
 use crate::proto::tensorflow::serving::model_service_server::ModelServiceServer;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionServiceServer;
 use http::{HeaderValue, Request, Response, header};
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding::Gzip;
 use tonic_health::pb::health_server::HealthServer;
@@ -154,7 +153,8 @@ impl Router {
         let mut answer = if asks_for_health(&request) {
             self.answer(request).await
         } else {
-            self.refuse(request).await
+            // The body stays unread. The answer announces the close, and the connection lingers.
+            self.refuse(&request)
         };
 
         if is_http1 {
@@ -164,33 +164,17 @@ impl Router {
         answer
     }
 
-    async fn refuse(&self, request: Request<Incoming>) -> Response<Body> {
+    fn refuse(&self, request: &Request<Incoming>) -> Response<Body> {
         let error = Error::unavailable("the server is stopping; send the request again");
-        let is_grpc = is_grpc(&request);
-        let (parts, body) = request.into_parts();
-        let protocol = protocol(parts.uri.path(), is_grpc);
+        let is_grpc = is_grpc(request);
+        let protocol = protocol(request.uri().path(), is_grpc);
         self.front.predictor.refused(protocol, &error);
 
         if is_grpc {
             return tonic::Status::from(error).into_http();
         }
-        drain(body).await;
-        Reply::error(&error).into_http(&parts.headers)
+        Reply::error(&error).into_http(request.headers())
     }
-}
-
-/// The most that is read of a refused request's body, so that the client sees the answer: a socket
-/// that is closed with unread bytes is reset.
-const UNREAD_BYTES_MAX: usize = 1 << 20;
-/// How long that may take.
-const UNREAD_TIME_MAX: Duration = Duration::from_secs(1);
-
-/// Reads what is left of a body, within the limits.
-async fn drain(body: Incoming) {
-    let mut body = std::pin::pin!(http_body_util::Limited::new(body, UNREAD_BYTES_MAX));
-    let read = async { while let Some(Ok(_)) = body.frame().await {} };
-    // Whoever sends for longer may miss the answer.
-    let _ = tokio::time::timeout(UNREAD_TIME_MAX, read).await;
 }
 
 /// The protocol of a path, for the count of refused requests.

@@ -1,6 +1,7 @@
 //! Names, versions and the signature of a model. Checks the tensors of a request
 //! against the signature once; no later code looks at shapes again.
 
+pub mod optional;
 pub mod task;
 #[cfg(test)]
 mod tests;
@@ -8,6 +9,7 @@ mod tests;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::tensor::{DType, Tensor};
+use optional::{CheckedInputs, FixedInput, OptionalInput, OptionalTensor};
 use std::fmt;
 
 /// A model's name: 1 to 128 characters of `A-Z a-z 0-9 _ . -`, not starting
@@ -204,33 +206,51 @@ impl TensorSpec {
 /// The inputs and outputs of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Signature {
-    /// In the graph's order.
+    /// What every request must give, in the graph's order.
     pub inputs: Vec<TensorSpec>,
+    /// What a request may give, in the graph's order.
+    pub optional: Vec<OptionalInput>,
+    /// Inputs whose defaults no request can replace.
+    pub fixed: Vec<FixedInput>,
     /// In the graph's order.
     pub outputs: Vec<TensorSpec>,
 }
+
+/// The most names of inputs in an error.
+const NAMES_MAX: usize = 16;
 
 impl Signature {
     /// Checks named tensors against the inputs and puts them into the graph's
     /// order. Refuses a missing, unknown or repeated name and a datatype or
     /// shape that does not fit.
-    pub fn check(&self, given: Vec<(String, Tensor)>) -> Result<Vec<Tensor>> {
+    pub fn check(&self, given: Vec<(String, Tensor)>) -> Result<CheckedInputs> {
         let mut slots: Vec<Option<Tensor>> = Vec::new();
         slots.resize_with(self.inputs.len(), || None);
+        let mut optional: Vec<(usize, OptionalTensor)> = Vec::new();
         for (name, tensor) in given {
-            let at = self
-                .inputs
-                .iter()
-                .position(|spec| spec.name == name)
-                .ok_or_else(|| {
-                    Error::invalid(format!(
-                        "input '{}' is unknown{}",
-                        short(&name),
-                        self.takes()
-                    ))
-                })?;
-            self.inputs[at].check(&tensor)?;
-            if slots[at].replace(tensor).is_some() {
+            let required = self.inputs.iter().position(|spec| spec.name == name);
+            let is_new = match required {
+                Some(at) => {
+                    self.inputs[at].check(&tensor)?;
+                    slots[at].replace(tensor).is_none()
+                }
+                None => {
+                    let at = self
+                        .find_optional(&name)
+                        .ok_or_else(|| self.refuse_input(&name))?;
+                    self.optional[at].spec.check(&tensor)?;
+                    let is_new = optional.iter().all(|(other, _)| *other != at);
+                    optional.push((
+                        at,
+                        OptionalTensor {
+                            name: name.clone(),
+                            tensor,
+                        },
+                    ));
+                    is_new
+                }
+            };
+            if !is_new {
                 return Err(Error::invalid(format!(
                     "input '{}' is given twice",
                     short(&name)
@@ -238,14 +258,47 @@ impl Signature {
             }
         }
 
-        let missing = slots.iter().position(Option::is_none);
-        match missing {
-            Some(at) => Err(Error::invalid(format!(
+        if let Some(at) = slots.iter().position(Option::is_none) {
+            return Err(Error::invalid(format!(
                 "input '{}' is missing{}",
                 self.inputs[at].name,
                 self.takes()
-            ))),
-            None => Ok(slots.into_iter().flatten().collect()),
+            )));
+        }
+
+        optional.sort_by_key(|(at, _)| *at);
+        Ok(CheckedInputs {
+            required: slots.into_iter().flatten().collect(),
+            optional: optional.into_iter().map(|(_, given)| given).collect(),
+        })
+    }
+
+    /// Finds an optional input by its name.
+    pub fn find_optional(&self, name: &str) -> Option<usize> {
+        self.optional.iter().position(|o| o.spec.name == name)
+    }
+
+    /// Returns the optional inputs that metadata lists.
+    pub fn listed_optional(&self) -> impl Iterator<Item = &TensorSpec> {
+        self.optional
+            .iter()
+            .filter(|o| o.is_listed)
+            .map(|o| &o.spec)
+    }
+
+    /// Returns the inputs that metadata lists: required ones first.
+    pub fn listed_inputs(&self) -> impl Iterator<Item = &TensorSpec> {
+        self.inputs.iter().chain(self.listed_optional())
+    }
+
+    /// Returns the error for an input that is neither required nor optional.
+    pub fn refuse_input(&self, name: &str) -> Error {
+        let (named, takes) = (short(name), self.takes());
+        match self.fixed.iter().find(|fixed| fixed.name == name) {
+            Some(FixedInput { reason, .. }) => Error::invalid(format!(
+                "input '{named}' has a fixed default: {reason}{takes}"
+            )),
+            None => Error::invalid(format!("input '{named}' is unknown{takes}")),
         }
     }
 
@@ -280,7 +333,7 @@ impl Signature {
         Ok(picked)
     }
 
-    /// Returns whether every input and every output has a dynamic first axis:
+    /// Returns whether every required input and every output has a dynamic first axis:
     /// necessary for batching, not sufficient.
     pub fn has_dynamic_first_axis(&self) -> bool {
         !self.inputs.is_empty()
@@ -293,12 +346,17 @@ impl Signature {
     }
 
     fn takes(&self) -> String {
-        let names: Vec<&str> = self
-            .inputs
-            .iter()
-            .take(16)
-            .map(|s| s.name.as_str())
-            .collect();
-        format!("; the model takes {}", names.join(", "))
+        let names = |specs: &mut dyn Iterator<Item = &TensorSpec>| {
+            let names: Vec<&str> = specs.take(NAMES_MAX).map(|s| s.name.as_str()).collect();
+            names.join(", ")
+        };
+        let required = names(&mut self.inputs.iter());
+        let optional = names(&mut self.listed_optional());
+
+        match (required.is_empty(), optional.is_empty()) {
+            (_, true) => format!("; the model takes {required}"),
+            (true, false) => format!("; the model takes, optionally, {optional}"),
+            (false, false) => format!("; the model takes {required}, and optionally {optional}"),
+        }
     }
 }

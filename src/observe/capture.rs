@@ -14,10 +14,12 @@ mod tests;
 
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
+use crate::core::model::optional::CheckedInputs;
 use crate::core::model::{ModelName, Version};
 use crate::core::request::id::{FleetKey, minted_at};
 use crate::core::tensor::Tensor;
-use crate::observe::drift::observer::{Answered, Tap, number};
+use crate::observe::drift::observer::answered::Answered;
+use crate::observe::drift::observer::{Tap, number};
 use crate::observe::drift::watch::WatchSubject;
 use crate::observe::metrics::Metrics;
 use crate::storage::table::{Column, Table};
@@ -52,7 +54,7 @@ const OPEN_MAX: usize = 64;
 struct TakenPrediction {
     subject: Arc<WatchSubject>,
     prediction: Uuid,
-    inputs: Vec<Tensor>,
+    inputs: CheckedInputs,
     outputs: Vec<Tensor>,
     bytes: usize,
 }
@@ -61,9 +63,11 @@ impl TakenPrediction {
     /// Returns the tensors. Without a dynamic first axis, a request is one row.
     fn tensors(&self) -> CapturedTensors<'_> {
         let has_rows = self.subject.signature.has_dynamic_first_axis();
-        let first = self.inputs.first().filter(|_| has_rows);
+        let inputs = &self.inputs.required;
+        let first = inputs.first().filter(|_| has_rows);
         CapturedTensors {
-            inputs: &self.inputs,
+            inputs,
+            optional: &self.inputs.optional,
             outputs: &self.outputs,
             rows: first.and_then(Tensor::rows).unwrap_or(1),
         }
@@ -141,7 +145,7 @@ impl Capture {
         if (number(answered.prediction) as f64) >= settings.share * u64::MAX as f64 {
             return;
         }
-        let tensors = answered.inputs.iter().chain(answered.outputs);
+        let tensors = answered.tensors();
         let rows = answered.inputs.first().and_then(Tensor::rows).unwrap_or(1);
         let bytes = tensors.map(Tensor::bytes).sum::<usize>() + rows * ROW_BYTES;
         if bytes > settings.request_bytes_max {
@@ -154,7 +158,10 @@ impl Capture {
         let taken = TakenPrediction {
             subject: Arc::clone(answered.subject),
             prediction: answered.prediction,
-            inputs: answered.inputs.to_vec(),
+            inputs: CheckedInputs {
+                required: answered.inputs.to_vec(),
+                optional: answered.optional.to_vec(),
+            },
             outputs: answered.outputs.to_vec(),
             bytes,
         };

@@ -10,6 +10,7 @@ mod parts;
 mod tests;
 
 use crate::core::error::{Error, Result};
+use crate::core::model::optional::OptionalInput;
 use crate::core::model::task::OutputEnd;
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::DType;
@@ -96,7 +97,7 @@ impl Graph {
         };
 
         Ok(Self {
-            signature: declared::signature(&graph)?,
+            signature: declared::signature(&graph, ir_version)?,
             ends: end::output_ends(&graph, &bytes),
             opsets: model.opset_import.into_iter().map(opset).collect(),
             operators: census.operators,
@@ -108,7 +109,7 @@ impl Graph {
 
     /// Whether the time of a run depends on its number of rows alone: no axis but the
     /// first is dynamic, no input is a string, and no operator's work depends on
-    /// values.
+    /// values. Optional inputs, which run without a limit of rows, have no dynamic axis.
     pub(crate) fn runs_in_bounded_time(&self) -> bool {
         let fixed = |spec: &TensorSpec| {
             let dims = spec
@@ -123,7 +124,14 @@ impl Graph {
         let known = |(domain, op): &(String, String)| {
             matches!(domain.as_str(), "" | "ai.onnx.ml") && !DATA_DRIVEN.contains(&op.as_str())
         };
-        self.signature.inputs.iter().all(fixed) && self.operators.iter().all(known)
+        let whole = |o: &OptionalInput| {
+            let dims = o.spec.shape.as_deref().unwrap_or(&[Dim::Dynamic]);
+            o.spec.dtype != DType::String && dims.iter().all(|dim| matches!(dim, Dim::Fixed(_)))
+        };
+
+        self.signature.inputs.iter().all(fixed)
+            && self.signature.optional.iter().all(whole)
+            && self.operators.iter().all(known)
     }
 }
 

@@ -9,7 +9,8 @@ pub(crate) mod provider;
 pub(crate) mod warnings;
 mod words;
 
-use crate::core::error::Result;
+use crate::core::error::{Error, Result};
+use crate::core::model::optional::OptionalTensor;
 use crate::core::tensor::{Tensor, View};
 use bytes::Bytes;
 use provider::{Provider, ProviderKind};
@@ -68,8 +69,20 @@ pub trait Engine: Send + Sync {
 
 /// One loaded model, owned by one thread.
 pub trait Session: Send {
-    /// Runs once. `inputs` are in the graph's order, as are the outputs.
+    /// Runs once. `inputs` are the required ones in the graph's order; the outputs are in the
+    /// graph's order too.
     fn run(&mut self, inputs: &[View<'_>]) -> Result<Vec<Tensor>>;
+    /// Runs once, with values in place of the defaults of some optional inputs.
+    fn run_with(
+        &mut self,
+        inputs: &[View<'_>],
+        optional: &[OptionalTensor],
+    ) -> Result<Vec<Tensor>> {
+        match optional {
+            [] => self.run(inputs),
+            _ => Err(Error::internal("this session takes no optional inputs")),
+        }
+    }
     /// The execution provider that runs the model.
     fn provider(&self) -> &'static str;
     /// Returns a handle that ends its runs from another thread; `None` if that is

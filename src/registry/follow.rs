@@ -14,9 +14,7 @@ use super::catalog::{Catalog, FileStamp, Fingerprint, FolderSight, ModelEntry, V
 use super::directory::Loaded;
 use super::fold::{NamespaceState, RegisteredModel};
 use super::log::Log;
-use super::manifest::{
-    BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, Role,
-};
+use super::manifest::{BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, File, GOLDEN_BYTES_MAX, Role};
 use super::servers::{self, Addresses};
 use super::settings::Registry;
 use super::sign::{Policy, Trust};
@@ -375,7 +373,7 @@ impl Follower {
         // The graph shares the bytes: a model may take 2 GiB.
         let graph = Graph::read(bytes.clone())?;
 
-        if Declared::of(&graph.signature) != folder.manifest.signature {
+        if !folder.manifest.signature.is_of(&graph.signature) {
             return Err(Error::precondition(
                 "the signature of the graph differs from the one in its manifest",
             ));

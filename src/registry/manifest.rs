@@ -2,6 +2,9 @@
 //! Immutable. The same push always gives the same manifest, so that a repeated push
 //! is recognised. Owns the format; measures and publishes nothing.
 
+#[cfg(test)]
+mod tests;
+
 use super::text;
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
@@ -130,27 +133,40 @@ pub struct DeclaredTensor {
     /// −1 for a dynamic axis; absent if the rank is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shape: Option<Vec<i64>>,
+    /// Whether a request may leave it out.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub optional: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 impl Declared {
     /// Converts a signature.
     pub(crate) fn of(signature: &Signature) -> Self {
-        let tensors = |specs: &[TensorSpec]| {
-            let tensor = |s: &TensorSpec| DeclaredTensor {
-                name: s.name.clone(),
-                datatype: s.dtype.name().to_owned(),
-                shape: s
-                    .shape
-                    .as_ref()
-                    .map(|dims| dims.iter().map(|d| Dim::to_wire(*d)).collect()),
-            };
-            specs.iter().map(tensor).collect()
-        };
-
+        let required = signature.inputs.iter().map(DeclaredTensor::of);
+        let optional = signature.listed_optional().map(|spec| DeclaredTensor {
+            optional: true,
+            ..DeclaredTensor::of(spec)
+        });
         Self {
-            inputs: tensors(&signature.inputs),
-            outputs: tensors(&signature.outputs),
+            inputs: required.chain(optional).collect(),
+            outputs: signature.outputs.iter().map(DeclaredTensor::of).collect(),
         }
+    }
+
+    /// Tells whether a graph has this signature. Earlier releases left optional inputs out.
+    pub(crate) fn is_of(&self, signature: &Signature) -> bool {
+        let mut graph = Self::of(signature);
+        if !self.inputs.iter().any(|input| input.optional) {
+            graph.inputs.retain(|input| !input.optional);
+        }
+        *self == graph
     }
 
     /// Lists the differences that break clients of `before`; empty if every request
@@ -163,15 +179,20 @@ impl Declared {
                 Some(new) if !new.takes(old) => {
                     broken.push(format!("input '{}' was {old}, is {new}", old.name))
                 }
+                Some(new) if old.optional && !new.optional => {
+                    broken.push(format!("input '{}' was optional, is required", old.name))
+                }
                 Some(_) => {}
             }
         }
 
-        let known = |t: &&DeclaredTensor| !before.inputs.iter().any(|old| old.name == t.name);
+        let is_new = |t: &&DeclaredTensor| {
+            !t.optional && !before.inputs.iter().any(|old| old.name == t.name)
+        };
         broken.extend(
             self.inputs
                 .iter()
-                .filter(known)
+                .filter(is_new)
                 .map(|new| format!("input '{}' is new", new.name)),
         );
 
@@ -190,6 +211,16 @@ impl Declared {
 }
 
 impl DeclaredTensor {
+    fn of(spec: &TensorSpec) -> Self {
+        let dims = spec.shape.as_ref();
+        Self {
+            name: spec.name.clone(),
+            datatype: spec.dtype.name().to_owned(),
+            shape: dims.map(|dims| dims.iter().map(|d| Dim::to_wire(*d)).collect()),
+            optional: false,
+        }
+    }
+
     /// Whether every tensor that fits `other` also fits `self`.
     fn takes(&self, other: &Self) -> bool {
         let axis = |(mine, theirs): (&i64, &i64)| *mine == -1 || mine == theirs;

@@ -58,6 +58,8 @@ pub(crate) struct ConfigTensor {
     pub dtype: DType,
     /// The axes, −1 for a dynamic one; without the batch axis if the model batches.
     pub dims: Vec<i64>,
+    /// Whether a request may leave it out.
+    pub optional: bool,
     /// Where it stands in the file.
     pub line: usize,
 }
@@ -245,6 +247,7 @@ fn append(tensors: &mut Vec<ConfigTensor>, field: &NamedField) -> Result<()> {
 
 fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
     let (mut name, mut dtype, mut dims) = (None, None, Vec::new());
+    let mut optional = false;
     let line = message.first().map_or(whole.line, |field| field.line);
     for field in message {
         match field.name.as_str() {
@@ -252,7 +255,8 @@ fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
             "data_type" => dtype = Some(data_type(field)?),
             "dims" => dims.extend(field.numbers::<i64>()?),
             "format" if field.word()? == "FORMAT_NONE" => {}
-            "optional" | "is_shape_tensor" | "allow_ragged_batch" => field.only_false()?,
+            "optional" => optional = field.flag()?,
+            "is_shape_tensor" | "allow_ragged_batch" => field.only_false()?,
             _ => return unsupported(field),
         }
         if dims.len() > RANK_MAX || dims.iter().any(|d| *d < -1) {
@@ -268,6 +272,7 @@ fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
             name,
             dtype,
             dims,
+            optional,
             line,
         }),
         _ => refuse(whole, "must have a name and a data_type"),

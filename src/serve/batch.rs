@@ -17,6 +17,7 @@ mod watch;
 pub(crate) mod watchdog;
 
 use crate::core::error::{Error, Result};
+use crate::core::model::optional::CheckedInputs;
 use crate::core::request::{Deadline, Timing};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::servable::ServableMetrics;
@@ -52,7 +53,7 @@ pub(crate) struct BatchOptions {
 
 /// A request inside the batcher.
 struct BatchJob {
-    inputs: Vec<Tensor>,
+    inputs: CheckedInputs,
     rows: usize,
     deadline: Deadline,
     submitted: Instant,
@@ -95,6 +96,8 @@ struct BatcherShared {
     slow_in_place: AtomicU32,
     /// Number of batches that have run.
     batches: AtomicU64,
+    /// Number of requests that were queued to run alone.
+    alone: AtomicU64,
     /// One for each lane; hung ones are replaced.
     slots: ArcSwap<Vec<Arc<Slot>>>,
     reopen: Reopen,
@@ -150,7 +153,7 @@ pub(crate) struct Batcher {
 /// A request whose tensors are checked and in the graph's order.
 pub(crate) struct Submission {
     /// The tensors.
-    pub inputs: Vec<Tensor>,
+    pub inputs: CheckedInputs,
     /// When the answer is due.
     pub deadline: Deadline,
     /// 0 is most urgent.
@@ -182,6 +185,7 @@ impl Batcher {
             metrics: parts.metrics,
             slow_in_place: AtomicU32::new(0),
             batches: AtomicU64::new(0),
+            alone: AtomicU64::new(0),
             slots: ArcSwap::from_pointee(slots),
             reopen: parts.reopen,
             hung: Mutex::default(),
@@ -317,11 +321,12 @@ impl Batcher {
     }
 
     /// Returns the rows of a request, and the class of requests that it can be merged with.
-    fn measure(&self, inputs: &[Tensor]) -> Result<(usize, Class)> {
+    fn measure(&self, checked: &CheckedInputs) -> Result<(usize, Class)> {
         let options = &self.shared.options;
         if !options.batched {
-            return Ok((1, Class::new()));
+            return Ok((1, Class::default()));
         }
+        let inputs = &checked.required;
         let rows = inputs.first().and_then(Tensor::rows).unwrap_or(1);
         if let Some(odd) = inputs.iter().position(|t| t.rows() != Some(rows)) {
             return Err(Error::invalid(format!(
@@ -337,11 +342,13 @@ impl Batcher {
             )));
         }
 
-        let class = inputs
-            .iter()
-            .flat_map(|t| t.shape()[1..].iter().copied())
-            .collect();
-        Ok((rows, class))
+        // An optional input is a value for the whole run: other requests would get it too.
+        if !checked.optional.is_empty() {
+            let number = self.shared.alone.fetch_add(1, Ordering::Relaxed);
+            return Ok((rows, Class::Alone(number)));
+        }
+        let sizes = inputs.iter().flat_map(|t| t.shape()[1..].iter().copied());
+        Ok((rows, Class::Sizes(sizes.collect())))
     }
 }
 

@@ -5,6 +5,7 @@
 mod slow;
 
 use crate::core::error::{Error, Kind, Result};
+use crate::core::model::optional::CheckedInputs;
 use crate::core::request::id::Mint;
 use crate::core::request::{Deadline, Protocol, Request, Response, Target};
 use crate::core::tensor::{NamedTensors, Tensor};
@@ -172,7 +173,7 @@ impl Predictor {
     ) -> Result<Response> {
         let wanted = servable.signature.select(&request.outputs)?;
         let inputs = servable.signature.check(request.inputs)?;
-        let input_bytes = inputs.iter().map(|t| t.bytes() as u64).sum();
+        let input_bytes = inputs.tensors().map(|t| t.bytes() as u64).sum();
         servable.metrics.input_bytes.inc_by(input_bytes);
         let deadline = request
             .deadline
@@ -220,7 +221,7 @@ impl Predictor {
     fn shadow(
         &self,
         servable: &Servable,
-        inputs: &[Tensor],
+        inputs: &CheckedInputs,
     ) -> Option<(Arc<Servable>, NamedTensors)> {
         let shadow = self.routes.shadow_of(servable)?;
         (!servable.has_waiting()).then(|| (shadow, servable.named(inputs)))

@@ -4,9 +4,10 @@
 
 use crate::core::error::Result;
 use crate::core::hash::Digest;
+use crate::core::model::optional::CheckedInputs;
 use crate::core::model::{ModelName, Signature, Version};
 use crate::core::request::Deadline;
-use crate::core::tensor::Tensor;
+use crate::core::tensor::NamedTensors;
 use crate::observe::drift::observer::Observer;
 use crate::observe::metrics::servable::ServableMetrics;
 use crate::onnx::runtime::Session;
@@ -109,7 +110,7 @@ impl Servable {
     /// Runs tensors that passed [`Signature::check`].
     pub(crate) async fn run(
         &self,
-        inputs: Vec<Tensor>,
+        inputs: CheckedInputs,
         deadline: Deadline,
         priority: u8,
     ) -> Result<Done> {
@@ -137,13 +138,13 @@ impl Servable {
         self.batcher.is_running()
     }
 
-    /// Names tensors in the graph's order.
-    pub(crate) fn named(&self, inputs: &[Tensor]) -> Vec<(String, Tensor)> {
-        self.signature
-            .inputs
-            .iter()
-            .map(|spec| spec.name.clone())
-            .zip(inputs.iter().cloned())
+    /// Names the tensors of a request.
+    pub(crate) fn named(&self, inputs: &CheckedInputs) -> NamedTensors {
+        let names = self.signature.inputs.iter().map(|spec| spec.name.clone());
+        let required = names.zip(inputs.required.iter().cloned());
+        let optional = inputs.optional.iter();
+        required
+            .chain(optional.map(|given| (given.name.clone(), given.tensor.clone())))
             .collect()
     }
 

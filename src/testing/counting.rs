@@ -73,6 +73,7 @@ impl Counting {
             signature: Signature {
                 inputs: vec![x],
                 outputs: Vec::new(),
+                ..Signature::default()
             },
             features: Vec::new(),
             baseline: Some(baseline),

@@ -80,21 +80,38 @@ fn vector(name: &str, number: i32, count: usize, raw: Vec<u8>) -> o::TensorProto
 
 /// Encodes a graph as a model file.
 pub fn model(graph: o::GraphProto) -> Vec<u8> {
+    model_of(10, 21, graph)
+}
+
+/// Encodes a graph as a model file of this IR version and version of the operators.
+pub fn model_of(ir_version: i64, operators: i64, graph: o::GraphProto) -> Vec<u8> {
     let opset = o::OperatorSetIdProto {
         domain: Some(String::new()),
-        version: Some(21),
+        version: Some(operators),
     };
     let graph = o::GraphProto {
         name: Some("g".to_owned()),
         ..graph
     };
     o::ModelProto {
-        ir_version: Some(10),
+        ir_version: Some(ir_version),
         graph: Some(graph),
         opset_import: vec![opset],
         ..o::ModelProto::default()
     }
     .encode_to_vec()
+}
+
+/// Answers x times k, where k is an input with the default 2.
+pub fn scaled(ir_version: i64) -> Vec<u8> {
+    let graph = o::GraphProto {
+        node: vec![node("Mul", &["x", "k"], "y")],
+        initializer: vec![floats("k", &[2.0])],
+        input: vec![declare("x", FLOAT, &[-1, 2]), declare("k", FLOAT, &[1])],
+        output: vec![declare("y", FLOAT, &[-1, 2])],
+        ..o::GraphProto::default()
+    };
+    model_of(ir_version, 8, graph)
 }
 
 /// Looks rows up in a table of ten numbers: an index of 10 or more fails.

@@ -3,6 +3,7 @@
 
 use crate::support::optional::{or_not_run, python, run};
 use crate::support::{Directory, Server, eventually, http, listener, model_file, ortus};
+use ortus::testing::graphs;
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -62,6 +63,31 @@ impl Kept {
             serde_json::from_str(&text).unwrap_or(Value::String(said)),
         )
     }
+}
+
+#[test]
+fn a_replay_gives_the_optional_inputs_that_were_given() {
+    let kept = Kept::new(&[]);
+    kept.directory.put("m", 1, &graphs::scaled(10));
+    let server = kept.serve(&[]);
+    for k in [
+        "",
+        r#",{"name":"k","datatype":"FP32","shape":[1],"data":[10]}"#,
+    ] {
+        let body = format!(
+            r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}}{k}]}}"#
+        );
+        let answer = server.post("/v2/models/m/infer", body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    Kept::end(server);
+    let server = kept.serve(&["capture.share=0.0"]);
+    let (code, said) = kept.replay(&server, &["m"]);
+    assert_eq!(
+        (code, &said["sent"], &said["same"]),
+        (Some(0), &json!(2), &json!(2)),
+        "{said}"
+    );
 }
 
 /// Sends a model's sample request; returns the prediction id.

@@ -28,6 +28,9 @@ mod unread;
 /// What a model's files declare, against its graph.
 mod declared;
 
+/// Inputs with a default.
+mod defaults;
+
 /// Answers that a protocol cannot write.
 mod encoding;
 
@@ -63,6 +66,12 @@ mod directory;
 
 /// A random walk of changes to a model directory under load.
 mod walk;
+
+/// A model directory that a server may not search.
+mod permissions;
+
+/// Versions whose successors take long to load.
+mod replaced;
 
 /// Python clients, curl, and a client that knows only reflection.
 mod clients;

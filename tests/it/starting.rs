@@ -276,6 +276,29 @@ async fn new_connections_of_a_stopping_server_are_told_to_go_elsewhere() {
 }
 
 #[test]
+fn a_stopping_server_reads_no_body_and_lets_the_client_read_the_refusal() {
+    let (mut server, _directory, _open) = stopping(&["--set", "server.drain_delay=10m"]);
+    for length in [1_000, 1 << 20, 20 << 20] {
+        let mut stream = TcpStream::connect(&server.http).expect("accepted");
+        let bytes = request("POST", INFER, &vec![b' '; length]);
+        stream.write_all(&bytes).expect("the server lingers");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{length}: {answer}");
+    }
+
+    // A client that waits for the status first is not asked for its body.
+    let mut patient = TcpStream::connect(&server.http).expect("accepted");
+    let head = "POST /v2/models/digits/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
+    patient.write_all(head.as_bytes()).expect("written");
+    let mut answer = String::new();
+    patient.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    server.terminate();
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
 fn new_connections_of_a_stopping_server_are_served_where_that_is_set() {
     let arguments = ["server.drain_delay=10m", "server.drain_connections=serve"];
     let (mut server, _directory, _open) = stopping(&crate::support::settings(&arguments));

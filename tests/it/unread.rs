@@ -73,6 +73,44 @@ fn a_short_body_is_dropped_and_the_connection_goes_on() {
 }
 
 #[test]
+fn requests_behind_refused_ones_are_answered_in_order() {
+    let directory = Directory::with(&["wine"]);
+    directory.put("bad", 1, b"no model");
+    let limits = settings(&["limits.refused_body_timeout=60s"]);
+    let server = Server::start_with(directory.path(), &limits);
+    let web = "Content-Type: application/grpc-web+proto\r\n";
+    let refused = [
+        (UNKNOWN, "", "404"),
+        ("/v2/models/bad/infer", "", "503"),
+        ("/v1/models/bad:predict", "", "503"),
+        ("/no.such.Service/Call", web, "200"),
+        ("/inference.GRPCInferenceService/NoSuchCall", web, "200"),
+    ];
+
+    let mut connection = Connection::open(&server);
+    let mut all = Vec::new();
+    for (path, more, _) in refused {
+        let head =
+            format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n{more}\r\n");
+        all.extend_from_slice(head.as_bytes());
+        all.extend_from_slice(&[b' '; 10_000]);
+        all.extend_from_slice(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    connection.send(&all);
+    for (path, more, status) in refused {
+        let head = connection.head();
+        assert!(
+            head.starts_with(&format!("http/1.1 {status}")),
+            "{path}: {head}"
+        );
+        assert_eq!(head.contains("grpc-status: 12"), !more.is_empty(), "{head}");
+        let live = connection.head();
+        assert!(live.starts_with("http/1.1 200"), "after {path}: {live}");
+        assert!(!live.contains("grpc-status"), "{live}");
+    }
+}
+
+#[test]
 fn a_longer_body_a_late_one_and_one_not_asked_for_close_the_connection() {
     let directory = Directory::with(&["wine"]);
     let limits = settings(&["limits.refused_body_bytes_max=1000"]);
@@ -137,6 +175,9 @@ cases = [
     (413, "/v1/models/wine:predict", 70_000_000, {}),
     (413, "/v1/feedback", 70_000_000, {}),
     (404, "/no/such/path", 70_000_000, {}),
+    (503, "/v2/models/bad/infer", 1_000_000, {}),
+    (503, "/v2/models/bad/infer", 5_000_000, {}),
+    (503, "/v1/models/bad:predict", 5_000_000, {}),
     (431, "/v2/models/wine/infer", 5_000_000, {"long": "x" * 100_000}),
 ]
 def stream(size):
@@ -163,6 +204,7 @@ fn python_reads_the_status_of_every_refusal() {
         return;
     };
     let directory = Directory::with(&["wine"]);
+    directory.put("bad", 1, b"no model");
     let server = Server::start(directory.path());
     let said = run(Command::new(python).args(["-c", PYTHON, &server.http]));
     assert_eq!(said.as_deref().map(str::trim), Ok("read"));

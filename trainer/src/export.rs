@@ -95,6 +95,7 @@ pub(crate) fn signature(model: &TrainedModel) -> Signature {
     Signature {
         inputs: inputs(&model.features).iter().map(input).collect(),
         outputs,
+        ..Signature::default()
     }
 }
 

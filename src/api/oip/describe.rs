@@ -35,7 +35,7 @@ pub(crate) fn metadata(servable: &Servable, table: &RouteTable) -> p::ModelMetad
         name: servable.name.to_string(),
         versions: versions.map(ToString::to_string).collect(),
         platform: PLATFORM.to_owned(),
-        inputs: signature.inputs.iter().map(tensor_metadata).collect(),
+        inputs: signature.listed_inputs().map(tensor_metadata).collect(),
         outputs: signature.outputs.iter().map(tensor_metadata).collect(),
         properties: properties(servable, table),
     }
@@ -70,6 +70,7 @@ fn properties(servable: &Servable, table: &RouteTable) -> HashMap<String, String
         ("ortus.provider".to_owned(), servable.provider.to_owned()),
     ]);
 
+    properties.extend(optional_properties(&servable.signature));
     if let Some(entry) = table.entry {
         properties.insert("ortus.registry.entry".to_owned(), entry.to_string());
     }
@@ -77,6 +78,21 @@ fn properties(servable: &Servable, table: &RouteTable) -> HashMap<String, String
         properties.insert("ortus.aliases".to_owned(), aliases.join(","));
     }
     properties
+}
+
+/// Properties that tell which of the listed inputs a request may leave out, and how many more it may
+/// give.
+fn optional_properties(signature: &Signature) -> impl Iterator<Item = (String, String)> {
+    let names: Vec<&str> = signature
+        .listed_optional()
+        .map(|s| s.name.as_str())
+        .collect();
+    let unlisted = signature.optional.len() - names.len();
+    let listed = (!names.is_empty()).then(|| ("ortus.optional_inputs", names.join(",")));
+    let others = (unlisted > 0).then(|| ("ortus.optional_inputs_unlisted", unlisted.to_string()));
+
+    let all = listed.into_iter().chain(others);
+    all.map(|(name, value)| (name.to_owned(), value))
 }
 
 /// The same as JSON.
@@ -101,12 +117,22 @@ fn tensors_json(tensors: &[p::model_metadata_response::TensorMetadata]) -> Vec<V
 /// Triton's model configuration of a servable.
 pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
     let batched = servable.batching == Batching::Joined;
-    let Signature { inputs, outputs } = &servable.signature;
+    let Signature {
+        inputs, outputs, ..
+    } = &servable.signature;
     let input = |spec: &TensorSpec| p::ModelInput {
         name: spec.name.clone(),
         data_type: data_type(spec.dtype) as i32,
         dims: dims(spec, batched),
+        optional: false,
     };
+    // An optional input has no axis of the batch: it is a value for the whole request.
+    let optional = servable.signature.listed_optional();
+    let optional = optional.map(|spec| p::ModelInput {
+        dims: dims(spec, false),
+        optional: true,
+        ..input(spec)
+    });
 
     let output = |spec: &TensorSpec| p::ModelOutput {
         name: spec.name.clone(),
@@ -125,7 +151,7 @@ pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
         backend: "onnxruntime".to_owned(),
         version_policy: None,
         max_batch_size,
-        input: inputs.iter().map(input).collect(),
+        input: inputs.iter().map(input).chain(optional).collect(),
         output: outputs.iter().map(output).collect(),
         instance_group: vec![instance_group(servable)],
         default_model_filename: "model.onnx".to_owned(),
@@ -162,9 +188,7 @@ fn dynamic_batching(servable: &Servable) -> p::model_config::SchedulingChoice {
 /// The same as JSON.
 pub(crate) fn config_json(c: &p::ModelConfig) -> Value {
     let inputs = c.input.iter();
-    let inputs: Vec<Value> = inputs
-        .map(|i| json!({"name": i.name, "data_type": type_name(i.data_type), "dims": i.dims}))
-        .collect();
+    let inputs: Vec<Value> = inputs.map(input_json).collect();
     let outputs = c.output.iter();
     let outputs: Vec<Value> = outputs
         .map(|o| json!({"name": o.name, "data_type": type_name(o.data_type), "dims": o.dims}))
@@ -188,6 +212,14 @@ pub(crate) fn config_json(c: &p::ModelConfig) -> Value {
     if let Some(p::model_config::SchedulingChoice::DynamicBatching(d)) = &c.scheduling_choice {
         value["dynamic_batching"] =
             json!({"max_queue_delay_microseconds": d.max_queue_delay_microseconds});
+    }
+    value
+}
+
+fn input_json(i: &p::ModelInput) -> Value {
+    let mut value = json!({"name": i.name, "data_type": type_name(i.data_type), "dims": i.dims});
+    if i.optional {
+        value["optional"] = Value::Bool(true);
     }
     value
 }

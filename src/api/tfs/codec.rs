@@ -184,15 +184,14 @@ pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
 /// Describes the inputs and outputs of a model.
 pub(crate) fn signature_def(signature: &Signature) -> SignatureDef {
     SignatureDef {
-        inputs: tensor_infos(&signature.inputs),
-        outputs: tensor_infos(&signature.outputs),
+        inputs: tensor_infos(signature.listed_inputs()),
+        outputs: tensor_infos(signature.outputs.iter()),
         method_name: "tensorflow/serving/predict".to_owned(),
     }
 }
 
-fn tensor_infos(specs: &[TensorSpec]) -> BTreeMap<String, TensorInfo> {
+fn tensor_infos<'s>(specs: impl Iterator<Item = &'s TensorSpec>) -> BTreeMap<String, TensorInfo> {
     specs
-        .iter()
         .map(|spec| (spec.name.clone(), tensor_info(spec)))
         .collect()
 }

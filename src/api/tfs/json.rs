@@ -7,7 +7,7 @@ mod tests;
 use super::codec::wire_dtype;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::{Signature, TensorSpec};
+use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::request::Response;
 use crate::core::tensor::json::document::Json;
 use crate::core::tensor::json::{
@@ -15,6 +15,7 @@ use crate::core::tensor::json::{
 };
 use crate::core::tensor::{DType, Tensor, shape_from_wire};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// The one signature every model has.
 const SIGNATURE: &str = "serving_default";
@@ -62,30 +63,44 @@ fn decode_rows(instances: Json<'_>, signature: &Signature) -> Result<Vec<(String
         return Ok(vec![(spec.name.clone(), whole(spec, instances)?)]);
     }
 
-    let stack = |spec: &TensorSpec| Elements::stacked(rules(spec)).map_err(|e| within(spec, e));
-    let mut stacks = signature
-        .inputs
-        .iter()
-        .map(stack)
-        .collect::<Result<Vec<_>>>()?;
-
+    let mut stacks: Vec<(&TensorSpec, Elements)> = Vec::new();
     let mut count = 0;
     for row in rows {
-        let what = format_args!("instance {count}");
-        let taken = named(row, signature, &what.to_string())?;
-        for ((spec, stack), value) in signature.inputs.iter().zip(&mut stacks).zip(taken) {
+        let what = format!("instance {count}");
+        let taken = named(row, signature, &what)?;
+        if count == 0 {
+            stacks = taken.iter().map(stack).collect::<Result<_>>()?;
+        }
+
+        let before = stacks.iter().map(|(spec, _)| &spec.name);
+        if !taken.iter().map(|(spec, _)| &spec.name).eq(before) {
+            return Err(Error::invalid(format!(
+                "{what} and instance 0 must give the same optional inputs"
+            )));
+        }
+        for ((spec, stack), (_, value)) in stacks.iter_mut().zip(taken) {
             stack
                 .push(value)
-                .map_err(|e| within(spec, e).context(what))?;
+                .map_err(|e| within(spec, e).context(&what))?;
         }
         count += 1;
     }
 
-    let specs = signature.inputs.iter();
-    specs
-        .zip(stacks)
-        .map(|(spec, stack)| Ok((spec.name.clone(), stacked(spec, stack, count)?)))
-        .collect()
+    let mut inputs = Vec::with_capacity(stacks.len());
+    for (at, (spec, stack)) in stacks.into_iter().enumerate() {
+        let tensor = stacked(spec, stack, count)?;
+        if at >= signature.inputs.len() {
+            check_rows(spec, &tensor)?;
+        }
+        inputs.push((spec.name.clone(), tensor));
+    }
+    Ok(inputs)
+}
+
+/// Starts the stack of an input of the first row.
+fn stack<'s>((spec, _): &(&'s TensorSpec, Json<'_>)) -> Result<(&'s TensorSpec, Elements)> {
+    let elements = Elements::stacked(rules(spec)).map_err(|e| within(spec, e))?;
+    Ok((*spec, elements))
 }
 
 /// Turns the values of an input, one for each of `count` rows, into its tensor.
@@ -96,15 +111,27 @@ fn stacked(spec: &TensorSpec, mut stack: Elements, count: usize) -> Result<Tenso
         .map_err(|e| within(spec, e))
 }
 
+/// Refuses rows of an optional input that has no axis for them.
+fn check_rows(spec: &TensorSpec, tensor: &Tensor) -> Result<()> {
+    let has_no_axis = |dims: &Vec<Dim>| {
+        dims.first() != Some(&Dim::Dynamic) && dims.len() + 1 == tensor.shape().len()
+    };
+    if spec.shape.as_ref().is_some_and(has_no_axis) {
+        return Err(Error::invalid(format!(
+            "input '{}' is optional and has no axis for rows; ask with inputs, not instances",
+            short(&spec.name)
+        )));
+    }
+    Ok(())
+}
+
 fn decode_columns(inputs: Json<'_>, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
     if let Some(spec) = bare(signature, inputs) {
         return Ok(vec![(spec.name.clone(), whole(spec, inputs)?)]);
     }
     let taken = named(inputs, signature, "inputs")?;
-    signature
-        .inputs
-        .iter()
-        .zip(taken)
+    taken
+        .into_iter()
         .map(|(spec, value)| Ok((spec.name.clone(), whole(spec, value)?)))
         .collect()
 }
@@ -119,16 +146,26 @@ fn bare<'s>(signature: &'s Signature, value: Json<'_>) -> Option<&'s TensorSpec>
     (!value.is_object() || string).then_some(spec)
 }
 
-/// Reads an object with exactly the input names, into the signature's order.
-fn named<'a>(value: Json<'a>, signature: &Signature, what: &str) -> Result<Vec<Json<'a>>> {
+/// An input with its value.
+type NamedValue<'s, 'a> = (&'s TensorSpec, Json<'a>);
+
+/// Reads an object with every required input and some optional ones, into the signature's order.
+fn named<'s, 'a>(
+    value: Json<'a>,
+    signature: &'s Signature,
+    what: &str,
+) -> Result<Vec<NamedValue<'s, 'a>>> {
     let mut slots: Vec<Option<Json<'a>>> = vec![None; signature.inputs.len()];
+    let mut optional: BTreeMap<usize, Json<'a>> = BTreeMap::new();
     for member in value.object(what)? {
         let (name, value) = member?;
-        let at = signature.inputs.iter().position(|spec| spec.name == name);
-        let at = at.ok_or_else(|| {
-            Error::invalid(format!("{what} has the unknown input '{}'", short(&name)))
-        })?;
-        if slots[at].replace(value).is_some() {
+        let required = signature.inputs.iter().position(|spec| spec.name == name);
+        let before = match (required, signature.find_optional(&name)) {
+            (Some(at), _) => slots[at].replace(value),
+            (None, Some(at)) => optional.insert(at, value),
+            (None, None) => return Err(signature.refuse_input(&name).context(what)),
+        };
+        if before.is_some() {
             return Err(Error::invalid(format!(
                 "{what} has the input '{}' twice",
                 short(&name)
@@ -136,13 +173,17 @@ fn named<'a>(value: Json<'a>, signature: &Signature, what: &str) -> Result<Vec<J
         }
     }
 
-    match slots.iter().position(Option::is_none) {
-        Some(at) => Err(Error::invalid(format!(
+    if let Some(at) = slots.iter().position(Option::is_none) {
+        return Err(Error::invalid(format!(
             "{what} lacks the input '{}'",
             short(&signature.inputs[at].name)
-        ))),
-        None => Ok(slots.into_iter().flatten().collect()),
+        )));
     }
+
+    let required = signature.inputs.iter().zip(slots.into_iter().flatten());
+    let optional = optional.into_iter();
+    let optional = optional.map(|(at, value)| (&signature.optional[at].spec, value));
+    Ok(required.chain(optional).collect())
 }
 
 fn rules(spec: &TensorSpec) -> ElementRules {
@@ -282,8 +323,8 @@ pub(crate) fn metadata_body(name: &str, version: u64, signature: &Signature) -> 
     json!({
         "model_spec": {"name": name, "signature_name": "", "version": version.to_string()},
         "metadata": {"signature_def": {"signature_def": {SIGNATURE: {
-            "inputs": tensor_infos(&signature.inputs),
-            "outputs": tensor_infos(&signature.outputs),
+            "inputs": tensor_infos(signature.listed_inputs()),
+            "outputs": tensor_infos(signature.outputs.iter()),
             "method_name": "tensorflow/serving/predict",
         }}}},
     })
@@ -291,9 +332,8 @@ pub(crate) fn metadata_body(name: &str, version: u64, signature: &Signature) -> 
     .into_bytes()
 }
 
-fn tensor_infos(specs: &[TensorSpec]) -> Map<String, Value> {
+fn tensor_infos<'s>(specs: impl Iterator<Item = &'s TensorSpec>) -> Map<String, Value> {
     specs
-        .iter()
         .map(|spec| (spec.name.clone(), tensor_info(spec)))
         .collect()
 }

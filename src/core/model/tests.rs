@@ -59,6 +59,7 @@ fn check(given: &[(&str, &[usize])], answer: &str) {
     let signature = Signature {
         inputs: vec![spec("a", &[-1, 2]), spec("b", &[-1])],
         outputs: vec![],
+        ..Signature::default()
     };
 
     let given = given
@@ -66,10 +67,10 @@ fn check(given: &[(&str, &[usize])], answer: &str) {
         .map(|(n, s)| ((*n).to_owned(), zeros(s)))
         .collect();
     match signature.check(given) {
-        Ok(tensors) => assert_eq!(
+        Ok(inputs) => assert_eq!(
             format!(
                 "{:?}",
-                tensors.iter().map(Tensor::shape).collect::<Vec<_>>()
+                inputs.tensors().map(Tensor::shape).collect::<Vec<_>>()
             ),
             answer
         ),
@@ -99,11 +100,82 @@ fn signature_orders_inputs_and_names_what_is_wrong() {
     check(&[("a", &[3, 2, 1]), ("b", &[3])], "input 'a' has shape");
 }
 
+/// Takes a, and optionally k, a number without rows, and w, which is not listed; f is fixed.
+fn with_optional() -> Signature {
+    let optional = |name: &str, dims: &[i64]| OptionalInput {
+        spec: spec(name, dims),
+        is_listed: name == "k",
+    };
+    Signature {
+        inputs: vec![spec("a", &[-1, 2])],
+        optional: vec![optional("k", &[1]), optional("w", &[-1])],
+        fixed: vec![FixedInput {
+            name: "f".to_owned(),
+            reason: "it is old",
+        }],
+        ..Signature::default()
+    }
+}
+
+#[test]
+fn optional_inputs_may_be_left_out_and_keep_the_order_of_the_graph() {
+    let check = |given: &[(&str, &[usize])]| {
+        let given = given.iter().map(|(n, s)| ((*n).to_owned(), zeros(s)));
+        let checked = with_optional().check(given.collect());
+        checked.map_err(|e| e.message).map(|inputs| {
+            let optional = inputs.optional.iter();
+            let names: Vec<_> = optional.map(|given| given.name.clone()).collect();
+            (inputs.required.len(), names)
+        })
+    };
+    let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+
+    let a: (&str, &[usize]) = ("a", &[3, 2]);
+    assert_eq!(check(&[a]), Ok((1, vec![])));
+    assert_eq!(check(&[("k", &[1]), a]), Ok((1, names(&["k"]))));
+    let both = check(&[("w", &[7]), a, ("k", &[1])]);
+    assert_eq!(both, Ok((1, names(&["k", "w"]))));
+
+    for (given, expected) in [
+        (
+            ("k", &[3][..]),
+            "input 'k' has shape [3], the model takes [1]",
+        ),
+        (
+            ("f", &[1]),
+            "input 'f' has a fixed default: it is old; the model takes a, and optionally k",
+        ),
+        (
+            ("z", &[1]),
+            "input 'z' is unknown; the model takes a, and optionally k",
+        ),
+    ] {
+        assert_eq!(check(&[a, given]), Err(expected.to_owned()));
+    }
+    let twice = check(&[a, ("k", &[1]), ("k", &[1])]);
+    assert_eq!(twice, Err("input 'k' is given twice".to_owned()));
+    let missing = check(&[("k", &[1])]).expect_err("a is required");
+    assert!(missing.starts_with("input 'a' is missing"), "{missing}");
+
+    let wrong = Tensor::fixed(DType::I32, vec![1], vec![0; 4].into()).expect("fits");
+    let given = vec![("k".to_owned(), wrong)];
+    let error = with_optional().check(given).expect_err("INT32 for FP32");
+    assert_eq!(error.message, "input 'k' is INT32, the model takes FP32");
+}
+
+#[test]
+fn metadata_lists_optional_inputs_after_the_required_ones() {
+    let signature = with_optional();
+    let listed: Vec<_> = signature.listed_inputs().map(|s| s.name.as_str()).collect();
+    assert_eq!(listed, ["a", "k"]);
+}
+
 #[test]
 fn signature_refuses_another_datatype() {
     let signature = Signature {
         inputs: vec![spec("a", &[-1])],
         outputs: vec![],
+        ..Signature::default()
     };
     let wrong = Tensor::fixed(DType::I32, vec![1], vec![0; 4].into()).expect("fits");
     let error = signature
@@ -117,6 +189,7 @@ fn selected_outputs_must_exist_once() {
     let signature = Signature {
         inputs: vec![],
         outputs: vec![spec("y", &[-1]), spec("z", &[-1])],
+        ..Signature::default()
     };
 
     assert_eq!(signature.select(&[]).expect("all"), [0, 1]);

@@ -5,7 +5,8 @@ use super::settings::CaptureSettings;
 use crate::core::model::TensorSpec;
 use crate::core::tensor::Tensor;
 use crate::core::tensor::json::write_elements;
-use crate::observe::drift::observer::{Answered, Tap, number};
+use crate::observe::drift::observer::answered::Answered;
+use crate::observe::drift::observer::{Tap, number};
 use crate::observe::metrics::Metrics;
 use std::sync::Arc;
 
@@ -29,19 +30,25 @@ pub(crate) fn tap(settings: &CaptureSettings, metrics: Arc<Metrics>, send: Send)
         if (number(answered.prediction) as f64) >= share * u64::MAX as f64 {
             return;
         }
-        let tensors = answered.inputs.iter().chain(answered.outputs);
-        if tensors.map(Tensor::bytes).sum::<usize>() > bytes_max {
+        if answered.tensors().map(Tensor::bytes).sum::<usize>() > bytes_max {
             return metrics.capture.dropped("too_large");
         }
         let signature = &answered.subject.signature;
-        let sides = [
-            (REQUEST, "inputs", &signature.inputs, answered.inputs),
-            (RESPONSE, "outputs", &signature.outputs, answered.outputs),
+        let optional = answered.optional.iter();
+        let optional = optional.map(|given| (given.name.as_str(), &given.tensor));
+        let inputs = named(&signature.inputs, answered.inputs).chain(optional);
+        let sides: [(_, _, Vec<_>); 2] = [
+            (REQUEST, "inputs", inputs.collect()),
+            (
+                RESPONSE,
+                "outputs",
+                named(&signature.outputs, answered.outputs).collect(),
+            ),
         ];
-        for (kind, side, specs, tensors) in sides {
+        for (kind, side, tensors) in sides {
             let event = CaptureEvent {
                 headers: headers(answered, kind),
-                body: body(answered, side, specs, tensors),
+                body: body(answered, side, &tensors),
             };
             if !send(event) {
                 metrics.capture.dropped("full");
@@ -73,17 +80,25 @@ fn headers(answered: &Answered<'_>, kind: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn body(answered: &Answered<'_>, side: &str, specs: &[TensorSpec], tensors: &[Tensor]) -> Vec<u8> {
+fn named<'t>(
+    specs: &'t [TensorSpec],
+    tensors: &'t [Tensor],
+) -> impl Iterator<Item = (&'t str, &'t Tensor)> {
+    let names = specs.iter().map(|spec| spec.name.as_str());
+    names.zip(tensors)
+}
+
+fn body(answered: &Answered<'_>, side: &str, tensors: &[(&str, &Tensor)]) -> Vec<u8> {
     let subject = answered.subject;
     let mut out = Vec::new();
     let head = serde_json::json!({"model_name": subject.model.as_str(), "model_version": subject.version.to_string(), "id": answered.prediction});
     out.extend_from_slice(head.to_string().trim_end_matches('}').as_bytes());
     out.extend_from_slice(format!(",\"{side}\":[").as_bytes());
-    for (at, (spec, tensor)) in specs.iter().zip(tensors).enumerate() {
+    for (at, (name, tensor)) in tensors.iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        let head = serde_json::json!({"name": spec.name, "datatype": tensor.dtype().name(), "shape": tensor.shape()});
+        let head = serde_json::json!({"name": name, "datatype": tensor.dtype().name(), "shape": tensor.shape()});
         out.extend_from_slice(head.to_string().trim_end_matches('}').as_bytes());
         out.extend_from_slice(b",\"data\":");
         write_elements(&mut out, tensor, false);

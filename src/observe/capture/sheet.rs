@@ -6,6 +6,7 @@ mod arrange;
 mod read;
 mod write;
 
+use crate::core::model::optional::OptionalTensor;
 use crate::core::tensor::{DType, Tensor};
 use crate::storage::table::{Column, Table};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,7 @@ pub const OWN: [&str; 3] = ["prediction_id", "row", "time"];
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sheet {
-    /// The tensors, inputs first.
+    /// The tensors: required inputs, outputs, optional inputs.
     pub tensors: Vec<Spread>,
 }
 
@@ -31,8 +32,20 @@ pub struct Spread {
     pub input: bool,
     /// Datatype, in the words of the Open Inference Protocol.
     pub datatype: String,
+    /// Whether it is an input that a request may leave out. It is stored whole, and its cells are
+    /// empty where it was left out.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub optional: bool,
     /// How the tensor lies in columns.
     pub form: ColumnForm,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 /// How a tensor lies in columns.
@@ -71,15 +84,11 @@ pub enum Keep {
 /// The tensors of one request, in the order of the signature.
 pub(super) struct CapturedTensors<'t> {
     pub inputs: &'t [Tensor],
+    /// The optional inputs that were given.
+    pub optional: &'t [OptionalTensor],
     pub outputs: &'t [Tensor],
     /// Rows of the request.
     pub rows: usize,
-}
-
-impl<'t> CapturedTensors<'t> {
-    fn iter(&self) -> impl Iterator<Item = &'t Tensor> {
-        self.inputs.iter().chain(self.outputs)
-    }
 }
 
 impl Sheet {
@@ -98,14 +107,40 @@ impl Sheet {
     /// Tells whether a request fits the sheet: each tensor that is stored by element has as many
     /// rows as the request, of the expected shape.
     pub(super) fn fits(&self, tensors: &CapturedTensors<'_>) -> bool {
+        let required = self.tensors.iter().filter(|spread| !spread.optional);
         let count = tensors.inputs.len() + tensors.outputs.len();
+        let has_column = |given: &OptionalTensor| {
+            let mut optional = self.tensors.iter().filter(|spread| spread.optional);
+            optional.any(|spread| spread.name == given.name)
+        };
+
         tensors.rows > 0
-            && count == self.tensors.len()
+            && count == required.count()
+            // A request without all that it gave would get another answer at its replay.
+            && tensors.optional.iter().all(has_column)
             && self
-                .tensors
-                .iter()
-                .zip(tensors.iter())
-                .all(|(spread, tensor)| spread.fits(tensor, tensors.rows))
+                .with(tensors)
+                .all(|(spread, tensor)| tensor.is_none_or(|t| spread.fits(t, tensors.rows)))
+    }
+
+    /// Pairs the tensors of a request with their columns; none is an optional input that was left
+    /// out.
+    fn with<'t>(
+        &self,
+        tensors: &CapturedTensors<'t>,
+    ) -> impl Iterator<Item = (&Spread, Option<&'t Tensor>)> {
+        let optional = tensors.optional;
+        let mut required = tensors.inputs.iter().chain(tensors.outputs);
+
+        self.tensors.iter().map(move |spread| {
+            let tensor = if spread.optional {
+                let given = optional.iter().find(|given| given.name == spread.name);
+                given.map(|given| &given.tensor)
+            } else {
+                required.next()
+            };
+            (spread, tensor)
+        })
     }
 
     /// Iterates over the columns of all tensors.

@@ -1,6 +1,7 @@
 //! Tests of `capture`: the fixtures, and requests that are read back from files.
 
 mod limits;
+mod optional;
 mod rules;
 
 use super::file::Captured;
@@ -17,7 +18,11 @@ fn subject(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> Arc<WatchSubjec
         model: ModelName::parse("m").expect("legal"),
         version: Version::new(3).expect("legal"),
         digest: Digest([3; 32]),
-        signature: Signature { inputs, outputs },
+        signature: Signature {
+            inputs,
+            outputs,
+            ..Signature::default()
+        },
         features: Vec::new(),
         baseline: None,
         task: None,
@@ -70,11 +75,25 @@ fn show(
     inputs: &[Tensor],
     outputs: &[Tensor],
 ) -> Uuid {
+    let inputs = CheckedInputs {
+        required: inputs.to_vec(),
+        optional: Vec::new(),
+    };
+    show_checked(capture, subject, &inputs, outputs)
+}
+
+fn show_checked(
+    capture: &Arc<Mutex<Capture>>,
+    subject: &Arc<WatchSubject>,
+    inputs: &CheckedInputs,
+    outputs: &[Tensor],
+) -> Uuid {
     let prediction = Mint::new().mint();
     let answered = Answered {
         subject,
         prediction,
-        inputs,
+        inputs: &inputs.required,
+        optional: &inputs.optional,
         outputs,
         answers: &[],
         parts: &[],

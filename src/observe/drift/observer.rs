@@ -2,6 +2,7 @@
 //! empties it, closes windows and adapts the sampling share to its CPU limit. Predictions that do
 //! not fit are dropped and counted.
 
+pub(crate) mod answered;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -14,15 +15,17 @@ use super::sketch::Sketch;
 use super::watch::{VersionWatch, WatchSubject};
 use crate::core::error::{Error, Result};
 use crate::core::hash::mix;
+use crate::core::model::optional::CheckedInputs;
 use crate::core::model::{ModelName, Version};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::Metrics;
 use crate::observe::metrics::monitor::MonitorMetrics;
-use crate::observe::quality::answer::{RowAnswer, answers};
+use crate::observe::quality::answer::answers;
 use crate::observe::quality::companion::Companion;
 use crate::observe::report::alarm::DriftAlarm;
 use crate::observe::report::drift::{FleetDrift, FleetState, VersionDrift};
 use crate::observe::report::model::VersionReport;
+use answered::Answered;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use prometheus::IntCounter;
@@ -84,7 +87,7 @@ struct Observed {
 struct Offer {
     watch: u64,
     prediction: Uuid,
-    inputs: Vec<Tensor>,
+    inputs: CheckedInputs,
     outputs: Vec<Tensor>,
     bytes: usize,
 }
@@ -95,19 +98,6 @@ pub(crate) struct Observer {
     watch: u64,
     contracts: Arc<Contracts>,
     dropped: IntCounter,
-}
-
-/// An answered request, as taps receive it.
-pub(crate) struct Answered<'o> {
-    pub subject: &'o Arc<WatchSubject>,
-    pub prediction: Uuid,
-    /// In the order of the signature.
-    pub inputs: &'o [Tensor],
-    pub outputs: &'o [Tensor],
-    /// The prediction of each row, if the model's task is known.
-    pub answers: &'o [Option<RowAnswer>],
-    /// For each slice, the part that each row belongs to.
-    pub parts: &'o [Vec<String>],
 }
 
 /// Receives sampled requests on the monitor's thread; must not block.
@@ -277,11 +267,11 @@ impl Drop for Monitor {
 impl Observer {
     /// Checks the inputs of a request against the contract. Returns a copy to offer if the prediction
     /// is sampled.
-    pub(crate) fn asked(&self, prediction: Uuid, inputs: &[Tensor]) -> Option<Vec<Tensor>> {
-        self.contracts.count(Side::Input, inputs);
+    pub(crate) fn asked(&self, prediction: Uuid, inputs: &CheckedInputs) -> Option<CheckedInputs> {
+        self.contracts.count(Side::Input, &inputs.required);
         self.shared
             .is_wanted(number(prediction))
-            .then(|| inputs.to_vec())
+            .then(|| inputs.clone())
     }
 
     /// Checks the outputs of a prediction against the contract.
@@ -291,8 +281,8 @@ impl Observer {
 
     /// Queues a sampled prediction, or drops it if the queue is full; never waits. The tensors share
     /// their bytes with the response.
-    pub(crate) fn offer(&self, prediction: Uuid, inputs: Vec<Tensor>, outputs: Vec<Tensor>) {
-        let bytes: usize = inputs.iter().chain(&outputs).map(Tensor::bytes).sum();
+    pub(crate) fn offer(&self, prediction: Uuid, inputs: CheckedInputs, outputs: Vec<Tensor>) {
+        let bytes: usize = inputs.tensors().chain(&outputs).map(Tensor::bytes).sum();
         let before = self
             .shared
             .waiting_bytes
@@ -408,6 +398,10 @@ fn count_prediction(shared: &MonitorShared, observed: &mut Observed, offer: &Off
         outputs,
         ..
     } = offer;
+    let CheckedInputs {
+        required: inputs,
+        optional,
+    } = inputs;
 
     let answers = watch
         .subject
@@ -436,6 +430,7 @@ fn count_prediction(shared: &MonitorShared, observed: &mut Observed, offer: &Off
             subject,
             prediction: *prediction,
             inputs,
+            optional,
             outputs,
             answers: &answers,
             parts: &parts,

@@ -4,6 +4,7 @@
 use super::sum::{add, name_of};
 use super::*;
 use crate::core::hash::Digest;
+use crate::core::model::optional::CheckedInputs;
 use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version};
 use crate::core::tensor::{DType, Tensor};
 use crate::observe::drift::baseline::{Baseline, FORMAT as BASELINE};
@@ -76,6 +77,7 @@ fn subject() -> WatchSubject {
         signature: Signature {
             inputs: vec![x],
             outputs: Vec::new(),
+            ..Signature::default()
         },
         features: Vec::new(),
         baseline: Some(baseline),
@@ -217,7 +219,10 @@ impl Server {
         let before = self.windows();
         self.observer.offer(
             uuid::Uuid::now_v7(),
-            vec![self.random.rows(400, shift)],
+            CheckedInputs {
+                required: vec![self.random.rows(400, shift)],
+                optional: Vec::new(),
+            },
             Vec::new(),
         );
 

@@ -1,7 +1,7 @@
 //! Recent predictions, kept in memory so that labels can be joined with them. Bounded: the oldest
 //! are dropped first.
 
-use crate::observe::drift::observer::Answered;
+use crate::observe::drift::observer::answered::Answered;
 use crate::observe::drift::watch::WatchSubject;
 use crate::observe::quality::answer::RowAnswer;
 use std::collections::{HashMap, VecDeque};

@@ -63,6 +63,7 @@ fn desk(folder: &std::path::Path, settings: FeedbackSettings) -> Desk {
         signature: Signature {
             inputs: Vec::new(),
             outputs: Vec::new(),
+            ..Signature::default()
         },
         features: Vec::new(),
         baseline: None,
@@ -91,6 +92,7 @@ impl Desk {
             subject: &self.subject,
             prediction,
             inputs: &[],
+            optional: &[],
             outputs: &[],
             answers: &answers,
             parts: &parts,

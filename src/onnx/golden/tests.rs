@@ -43,6 +43,7 @@ fn a_session_with_other_answers_is_found() {
     let signature = Signature {
         inputs: vec![spec("x", DType::F32)],
         outputs: vec![spec("y", DType::F32)],
+        ..Signature::default()
     };
 
     let made = Golden::made(
@@ -168,7 +169,7 @@ proptest! {
             }
         }.expect("fits");
 
-        let signature = Signature { inputs: vec![spec("x", dtype)], outputs: vec![spec("y", dtype)] };
+        let signature = Signature { inputs: vec![spec("x", dtype)], outputs: vec![spec("y", dtype)], ..Signature::default() };
         let made = Golden::made(&signature, vec![tensor.clone()], vec![tensor]).expect("small");
         // NaN is not equal to itself, so bytes are compared.
         prop_assert_eq!(Golden::read(&made.write()).expect("reads back").write(), made.write());

@@ -4,32 +4,46 @@
 use super::GraphProto;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
+use crate::core::model::optional::{FixedInput, OptionalInput};
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::{DType, RANK_MAX};
 use crate::proto::onnx::tensor_shape_proto::{Dimension, dimension};
-use crate::proto::onnx::{ValueInfoProto, type_proto};
-use std::collections::HashSet;
+use crate::proto::onnx::{TensorProto, ValueInfoProto, type_proto};
+use std::collections::{HashMap, HashSet};
 
 /// The most inputs and outputs together.
 pub(super) const VALUES_MAX: usize = 4_096;
 /// The longest name of an input or output.
 pub(super) const VALUE_NAME_BYTES_MAX: usize = 1_024;
 
-/// Reads the signature of a graph. Inputs that are also initializers are
-/// defaults of old files, not inputs.
-pub(super) fn signature(graph: &GraphProto) -> Result<Signature> {
-    let initialized: HashSet<&str> = graph
-        .initializer
-        .iter()
-        .filter_map(|t| t.name.as_deref())
-        .collect();
-    let given = |v: &&ValueInfoProto| {
-        !v.name
-            .as_deref()
-            .is_some_and(|name| initialized.contains(name))
-    };
+/// The most inputs with a default that a request may replace.
+pub(super) const OPTIONAL_MAX: usize = 4_096;
+/// The most optional inputs that metadata lists. Where there are more, all are weights that the
+/// exporter wrote among the inputs.
+pub(super) const LISTED_MAX: usize = 32;
+/// The most elements in the default of an optional input that metadata lists; a larger one is a
+/// weight.
+pub(super) const LISTED_ELEMENTS_MAX: usize = 4_096;
+/// The first IR version in which ONNX Runtime lets a run replace an initializer. In older files it
+/// takes every initializer for a constant.
+const OPTIONAL_IR_VERSION: i64 = 4;
 
-    let inputs: Vec<&ValueInfoProto> = graph.input.iter().filter(given).collect();
+const OLD_FILE: &str =
+    "its file is of an IR version below 4; save the model with IR version 4 or later";
+const UNSUPPORTED: &str = "no request can hold its datatype";
+const TOO_MANY: &str = "the file declares over 4096 inputs with a default";
+
+/// Reads the signature of a graph. Inputs that are also initializers have a default: a request
+/// may leave them out.
+pub(super) fn signature(graph: &GraphProto, ir_version: i64) -> Result<Signature> {
+    let defaults: HashMap<&str, usize> = graph.initializer.iter().filter_map(default).collect();
+    let is_default = |v: &&ValueInfoProto| {
+        let name = v.name.as_deref();
+        name.is_some_and(|name| defaults.contains_key(name))
+    };
+    let (with_default, inputs): (Vec<&ValueInfoProto>, Vec<_>) =
+        graph.input.iter().partition(is_default);
+
     let outputs: Vec<&ValueInfoProto> = graph.output.iter().collect();
     let count = inputs.len() + outputs.len();
     if count > VALUES_MAX {
@@ -41,10 +55,56 @@ pub(super) fn signature(graph: &GraphProto) -> Result<Signature> {
     if outputs.is_empty() {
         return Err(Error::invalid("not an ONNX model: the graph has no output"));
     }
+    let (optional, fixed) = optional(&with_default, &defaults, ir_version);
     Ok(Signature {
         inputs: specs("input", &inputs)?,
+        optional,
+        fixed,
         outputs: specs("output", &outputs)?,
     })
+}
+
+/// Returns the name of an initializer, and its number of elements.
+fn default(initializer: &TensorProto) -> Option<(&str, usize)> {
+    let sizes = initializer.dims.iter();
+    let elements = sizes
+        .map(|n| usize::try_from(*n).unwrap_or(usize::MAX))
+        .fold(1, usize::saturating_mul);
+    Some((initializer.name.as_deref()?, elements))
+}
+
+/// Parts the inputs with a default into those that a request can replace and those that it cannot.
+fn optional(
+    values: &[&ValueInfoProto],
+    defaults: &HashMap<&str, usize>,
+    ir_version: i64,
+) -> (Vec<OptionalInput>, Vec<FixedInput>) {
+    let (mut optional, mut fixed) = (Vec::new(), Vec::new());
+    let for_all = match values.len() {
+        _ if ir_version < OPTIONAL_IR_VERSION => Some(OLD_FILE),
+        count if count > OPTIONAL_MAX => Some(TOO_MANY),
+        _ => None,
+    };
+
+    for value in values {
+        let name = value.name.as_deref().unwrap_or_default();
+        match (for_all, spec(name, value)) {
+            (None, Ok(spec)) => {
+                let elements = defaults.get(name).copied();
+                let is_listed = elements.is_some_and(|n| n <= LISTED_ELEMENTS_MAX);
+                optional.push(OptionalInput { spec, is_listed });
+            }
+            (reason, _) => fixed.push(FixedInput {
+                name: name.to_owned(),
+                reason: reason.unwrap_or(UNSUPPORTED),
+            }),
+        }
+    }
+
+    if optional.iter().filter(|o| o.is_listed).count() > LISTED_MAX {
+        optional.iter_mut().for_each(|o| o.is_listed = false);
+    }
+    (optional, fixed)
 }
 
 fn specs(role: &str, values: &[&ValueInfoProto]) -> Result<Vec<TensorSpec>> {

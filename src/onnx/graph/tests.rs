@@ -1,6 +1,7 @@
 //! Which model files are refused, and that truncated ones never do harm.
 
 mod limits;
+mod optional;
 
 use super::*;
 use crate::core::error::Kind;

@@ -9,6 +9,7 @@ use super::warnings::RuntimeWarnings;
 use super::words;
 use super::{Engine, Session, SessionOptions, SessionSource, Terminate};
 use crate::core::error::{Error, Result};
+use crate::core::model::optional::OptionalTensor;
 use crate::core::tensor::{DType, Strings, Tensor, View, ViewData};
 use bytes::Bytes;
 use half::{bf16, f16};
@@ -126,6 +127,8 @@ impl Engine for OnnxRuntime {
 
 struct OnnxSession {
     session: OrtSession,
+    /// Names of the required inputs, in the graph's order.
+    names: Vec<String>,
     /// Shared with the thread that may terminate a run.
     run_options: Arc<RunOptions>,
     provider: &'static str,
@@ -135,7 +138,8 @@ struct OnnxSession {
 
 impl OnnxSession {
     fn new(session: OrtSession, provider: &'static str) -> ort::Result<Self> {
-        let scratch = session.inputs().iter().map(|_| Vec::new()).collect();
+        let names = session.inputs().iter().map(|i| i.name().to_owned());
+        let names: Vec<String> = names.collect();
         // The client gets the error of a failed run. It is not logged, because any
         // client could fill the disk with such lines.
         let mut run_options = RunOptions::new()?;
@@ -145,7 +149,8 @@ impl OnnxSession {
             session,
             run_options: Arc::new(run_options),
             provider,
-            scratch,
+            scratch: names.iter().map(|_| Vec::new()).collect(),
+            names,
         })
     }
 }
@@ -160,6 +165,38 @@ impl Session for OnnxSession {
         let outputs = self
             .session
             .run_with_options(values.as_slice(), &self.run_options)
+            .map_err(|e| failure(&e, on_cpu))?;
+        outputs.values().map(|value| from_value(&value)).collect()
+    }
+
+    fn run_with(
+        &mut self,
+        inputs: &[View<'_>],
+        optional: &[OptionalTensor],
+    ) -> Result<Vec<Tensor>> {
+        if optional.is_empty() {
+            return self.run(inputs);
+        }
+
+        let on_cpu = self.provider == "cpu";
+        let names = self.names.iter().map(String::as_str);
+        let given = names.zip(inputs.iter().copied()).chain(
+            optional
+                .iter()
+                .map(|given| (given.name.as_str(), given.tensor.view())),
+        );
+        let given: Vec<(&str, View<'_>)> = given.collect();
+
+        let mut scratch: Vec<Vec<u128>> = given.iter().map(|_| Vec::new()).collect();
+        let mut values = Vec::with_capacity(given.len());
+        for ((name, view), scratch) in given.iter().zip(&mut scratch) {
+            let value = to_value(view, scratch).map_err(|e| failure(&e, on_cpu))?;
+            values.push((*name, value));
+        }
+
+        let outputs = self
+            .session
+            .run_with_options(values, &self.run_options)
             .map_err(|e| failure(&e, on_cpu))?;
         outputs.values().map(|value| from_value(&value)).collect()
     }

@@ -14,14 +14,16 @@ impl ModelConfig {
     /// dynamic axis of the graph takes any length.
     pub(crate) fn check(&self, graph: &Signature) -> Result<()> {
         self.check_batch_axis(graph)?;
-        for (role, listed, specs) in [
-            ("input", &self.inputs, &graph.inputs),
-            ("output", &self.outputs, &graph.outputs),
-        ] {
-            for tensor in listed {
-                let checked = self.check_tensor(role, tensor, specs);
-                checked.map_err(|e| e.context(format!("config.pbtxt: line {}", tensor.line)))?;
-            }
+        for tensor in &self.inputs {
+            let checked = match graph.find_optional(&tensor.name) {
+                Some(at) => check_optional(tensor, &graph.optional[at].spec),
+                None => self.check_input(tensor, graph),
+            };
+            checked.map_err(|e| e.context(format!("config.pbtxt: line {}", tensor.line)))?;
+        }
+        for tensor in &self.outputs {
+            let checked = self.check_output(tensor, graph);
+            checked.map_err(|e| e.context(format!("config.pbtxt: line {}", tensor.line)))?;
         }
 
         let is_listed = |spec: &&TensorSpec| self.inputs.iter().any(|t| t.name == spec.name);
@@ -71,8 +73,42 @@ impl ModelConfig {
         }
     }
 
-    fn check_tensor(&self, role: &str, listed: &ConfigTensor, specs: &[TensorSpec]) -> Result<()> {
+    fn check_input(&self, listed: &ConfigTensor, graph: &Signature) -> Result<()> {
         let name = short(&listed.name);
+        if let Some(fixed) = graph.fixed.iter().find(|fixed| fixed.name == listed.name) {
+            return Err(Error::invalid(format!(
+                "input '{name}' is listed here and has a fixed default in the graph: {}",
+                fixed.reason
+            )));
+        }
+
+        self.check_tensor("input", listed, &mut graph.listed_inputs())?;
+        if listed.optional {
+            return Err(Error::invalid(format!(
+                "input '{name}' is optional here and has no default in the graph; leave optional out"
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_output(&self, listed: &ConfigTensor, graph: &Signature) -> Result<()> {
+        if listed.optional {
+            return Err(Error::invalid(format!(
+                "output '{}' cannot be optional",
+                short(&listed.name)
+            )));
+        }
+        self.check_tensor("output", listed, &mut graph.outputs.iter())
+    }
+
+    fn check_tensor(
+        &self,
+        role: &str,
+        listed: &ConfigTensor,
+        specs: &mut dyn Iterator<Item = &TensorSpec>,
+    ) -> Result<()> {
+        let name = short(&listed.name);
+        let specs: Vec<&TensorSpec> = specs.collect();
         let Some(spec) = specs.iter().find(|spec| spec.name == listed.name) else {
             let names: Vec<&str> = specs.iter().take(16).map(|s| s.name.as_str()).collect();
             return Err(Error::invalid(format!(
@@ -81,12 +117,7 @@ impl ModelConfig {
             )));
         };
 
-        if spec.dtype != listed.dtype {
-            return Err(Error::invalid(format!(
-                "{role} '{name}' is {} here and {} in the graph",
-                listed.dtype, spec.dtype
-            )));
-        }
+        check_datatype(role, listed, spec)?;
         if self.may_be(&listed.dims, spec) {
             return Ok(());
         }
@@ -118,6 +149,36 @@ impl ModelConfig {
             (None, false) => is_whole || is_row,
         }
     }
+}
+
+/// Compares an optional input, which has no batch axis. Whether it is listed as optional makes no
+/// difference: the graph has a default for it.
+fn check_optional(listed: &ConfigTensor, spec: &TensorSpec) -> Result<()> {
+    check_datatype("input", listed, spec)?;
+    let may_be = |axes: &Vec<Dim>| listed.dims.is_empty() || fits(&listed.dims, axes);
+    if spec.shape.as_ref().is_none_or(may_be) {
+        return Ok(());
+    }
+
+    Err(Error::invalid(format!(
+        "input '{}' has dims {:?} here, and {} in the graph, where it is optional and has no batch axis",
+        short(&listed.name),
+        listed.dims,
+        shape(spec)
+    )))
+}
+
+fn check_datatype(role: &str, listed: &ConfigTensor, spec: &TensorSpec) -> Result<()> {
+    if spec.dtype == listed.dtype {
+        return Ok(());
+    }
+
+    Err(Error::invalid(format!(
+        "{role} '{}' is {} here and {} in the graph",
+        short(&listed.name),
+        listed.dtype,
+        spec.dtype
+    )))
 }
 
 fn fits(dims: &[i64], axes: &[Dim]) -> bool {

@@ -46,6 +46,7 @@ fn a_full_config_pbtxt_is_read() {
         name: name.to_owned(),
         dtype,
         dims: dims.to_vec(),
+        optional: false,
         line,
     };
 

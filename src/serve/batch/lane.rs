@@ -2,7 +2,7 @@
 //! thread or, for very fast models, on the I/O thread of the request.
 
 use super::policy::{self, BatchLimits, LaneDecision};
-use super::queue::QueuedRequest;
+use super::queue::{Class, QueuedRequest};
 use super::watch::{RunEnd, RunWatch};
 use super::{BatchJob, BatcherShared, BatcherState, Done};
 use crate::core::error::{Error, Result};
@@ -174,11 +174,6 @@ fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep {
         1
     };
 
-    let limits = BatchLimits {
-        rows_max,
-        delay: options.batch_delay,
-    };
-
     let now = Instant::now();
     for late in state.queue.expire(now + options.cost.of(1)) {
         let _ = late.reply.send(Err(Error::late(
@@ -187,6 +182,12 @@ fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep {
     }
 
     let decision = state.queue.head(rows_max).map(|head| {
+        let delay = match head.class {
+            Class::Sizes(_) => options.batch_delay,
+            // No other request can join it.
+            Class::Alone(_) => Duration::ZERO,
+        };
+        let limits = BatchLimits { rows_max, delay };
         (
             policy::next(&head.members, head.oldest, &options.cost, now, &limits),
             head.class.clone(),
@@ -335,8 +336,9 @@ impl Lane {
 
     fn attempt(&mut self, jobs: &[BatchJob], start: Instant) -> Result<Ran> {
         if let [job] = jobs {
-            let views: Vec<View<'_>> = job.inputs.iter().map(Tensor::view).collect();
-            let outputs = self.session.run(&views)?;
+            let inputs = &job.inputs;
+            let views: Vec<View<'_>> = inputs.required.iter().map(Tensor::view).collect();
+            let outputs = self.session.run_with(&views, &inputs.optional)?;
             return Ok(Ran {
                 parts: vec![outputs],
                 gather: Duration::ZERO,
@@ -344,10 +346,10 @@ impl Lane {
             });
         }
 
-        let inputs = jobs[0].inputs.len();
+        let inputs = jobs[0].inputs.required.len();
         self.stacks.resize_with(inputs, Stack::default);
         for (i, stack) in self.stacks.iter_mut().enumerate() {
-            stack.fill(jobs.iter().map(|job| &job.inputs[i]));
+            stack.fill(jobs.iter().map(|job| &job.inputs.required[i]));
         }
         let gathered = Instant::now();
 

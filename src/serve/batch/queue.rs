@@ -7,9 +7,27 @@ use crate::core::request::Deadline;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Instant;
 
-/// The sizes of the dynamic axes of a request's inputs, without the first axis. Requests with the
-/// same sizes can be merged.
-pub(crate) type Class = Vec<usize>;
+/// Requests that can be merged are of the same class.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Class {
+    /// The sizes of the axes of a request's inputs, without the first axis.
+    Sizes(Vec<usize>),
+    /// A request that is merged with no other. The number is its own.
+    Alone(u64),
+}
+
+impl Default for Class {
+    fn default() -> Self {
+        Self::Sizes(Vec::new())
+    }
+}
+
+impl Class {
+    /// Tells whether its line is kept when it is empty, because the next request needs it again.
+    fn is_kept(&self) -> bool {
+        matches!(self, Self::Sizes(sizes) if sizes.is_empty())
+    }
+}
 
 /// A place in the queue; the smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,7 +121,7 @@ impl<T> Queue<T> {
         let line = self.classes.get_mut(class)?;
         let entry = line.remove(&rank)?;
         self.rows -= entry.rows;
-        if line.is_empty() && !class.is_empty() {
+        if line.is_empty() && !class.is_kept() {
             self.classes.remove(class);
         }
         Some(entry.load)
@@ -128,7 +146,7 @@ impl<T> Queue<T> {
         }
 
         self.classes
-            .retain(|class, line| !line.is_empty() || class.is_empty());
+            .retain(|class, line| !line.is_empty() || class.is_kept());
         late
     }
 
@@ -173,7 +191,7 @@ impl<T> Queue<T> {
             .collect();
         self.rows -= taken.iter().map(|e| e.rows).sum::<usize>();
 
-        if line.is_empty() && !class.is_empty() {
+        if line.is_empty() && !class.is_kept() {
             self.classes.remove(class);
         }
         taken

@@ -3,6 +3,7 @@
 
 mod forming;
 mod hanging;
+mod optional;
 mod queueing;
 mod waiting;
 
@@ -63,7 +64,10 @@ fn options() -> BatchOptions {
 fn submission(values: &[f32], timeout: Duration) -> Submission {
     let tensor = Tensor::from_f32(vec![values.len(), 1], values).expect("fits");
     Submission {
-        inputs: vec![tensor],
+        inputs: CheckedInputs {
+            required: vec![tensor],
+            optional: Vec::new(),
+        },
         deadline: Deadline::after(Instant::now(), timeout),
         priority: 0,
     }

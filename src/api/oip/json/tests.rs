@@ -329,6 +329,7 @@ fn raw_body_is_the_single_input() {
             shape: Some(shape.to_vec()),
         }],
         outputs: Vec::new(),
+        ..Signature::default()
     };
 
     let shape = |dtype, dims: &[Dim], len: usize| {

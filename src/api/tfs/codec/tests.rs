@@ -217,6 +217,7 @@ fn signature_is_described_with_its_dynamic_axes() {
     let signature = Signature {
         inputs: vec![spec("x", Some(vec![Dim::Dynamic, Dim::Fixed(4)]))],
         outputs: vec![spec("y", None)],
+        ..Signature::default()
     };
     let def = signature_def(&signature);
     let shape = def.inputs["x"].tensor_shape.clone().unwrap();

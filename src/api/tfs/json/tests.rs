@@ -2,13 +2,14 @@
 
 use super::*;
 use crate::core::error::Kind;
-use crate::core::model::{Dim, ModelName, Version};
+use crate::core::model::optional::OptionalInput;
+use crate::core::model::{ModelName, Version};
 use crate::core::request::Timing;
 use crate::core::tensor::Strings;
 use crate::core::tensor::json::write_elements;
 use proptest::prelude::*;
 
-/// Declares inputs as `name:DTYPE`, each of shape [N, 2].
+/// Declares inputs as `name:DTYPE`, each of shape [N, 2]; `?` marks an optional one.
 fn signature(inputs: &str) -> Signature {
     let spec = |text: &str| {
         let (name, dtype) = text.split_once(':').unwrap();
@@ -20,9 +21,16 @@ fn signature(inputs: &str) -> Signature {
         }
     };
 
+    let (optional, inputs): (Vec<&str>, Vec<&str>) =
+        inputs.split(' ').partition(|text| text.starts_with('?'));
+    let optional = optional.iter().map(|text| OptionalInput {
+        spec: spec(&text[1..]),
+        is_listed: true,
+    });
     Signature {
-        inputs: inputs.split(' ').map(spec).collect(),
-        outputs: Vec::new(),
+        optional: optional.collect(),
+        inputs: inputs.into_iter().map(spec).collect(),
+        ..Signature::default()
     }
 }
 
@@ -87,6 +95,66 @@ fn rows_are_stacked_along_a_new_first_axis() {
 }
 
 #[test]
+fn optional_inputs_are_given_in_all_rows_or_in_none() {
+    let inputs = "a:INT32 ?k:FP32 ?m:BOOL";
+    check(inputs, r#"{"instances":[1,2]}"#, "Row a [2] [1,2]");
+    check(
+        inputs,
+        r#"{"instances":[{"a":[1],"k":[3,4]},{"k":[5,6],"a":[2]}]}"#,
+        "Row a [2, 1] [1,2] k [2, 2] [3.0,4.0,5.0,6.0]",
+    );
+    check(
+        inputs,
+        r#"{"inputs":{"m":[[true,false]],"k":[3,4],"a":[1]}}"#,
+        "Column a [1] [1] k [2] [3.0,4.0] m [1, 2] [true,false]",
+    );
+    check(inputs, r#"{"inputs":[1]}"#, "Column a [1] [1]");
+
+    for other in [r#"{"a":[2]}"#, r#"{"a":[2],"m":[true,true]}"#] {
+        check(
+            inputs,
+            &format!(r#"{{"instances":[{{"a":[1],"k":[3,4]}},{other}]}}"#),
+            "instance 1 and instance 0 must give the same optional inputs",
+        );
+    }
+    check(
+        inputs,
+        r#"{"instances":[{"a":[1],"k":[[3],[4]]}]}"#,
+        "Row a [1, 1] [1] k [1, 2, 1] [3.0,4.0]",
+    );
+    check(
+        inputs,
+        r#"{"instances":[{"a":[1],"k":[]},{"a":[1],"k":[]}]}"#,
+        "Row a [2, 1] [1,1] k [2, 0] []",
+    );
+    check(
+        inputs,
+        r#"{"instances":[{"a":[1],"k":[3,4],"k":[3,4]}]}"#,
+        "'k' twice",
+    );
+    check(inputs, r#"{"inputs":{"k":[3,4]}}"#, "lacks the input 'a'");
+    check(
+        inputs,
+        r#"{"inputs":{"a":[1],"z":[3,4]}}"#,
+        "'z' is unknown; the model takes a, and optionally k, m",
+    );
+}
+
+#[test]
+fn a_value_for_the_whole_request_is_not_given_in_rows() {
+    let mut signature = signature("a:INT32 ?k:FP32");
+    signature.optional[0].spec.shape = Some(vec![Dim::Fixed(1)]);
+    let error = decode(br#"{"instances":[{"a":[1],"k":[3]}]}"#, &signature);
+    assert!(
+        error
+            .expect_err("k has no axis for rows")
+            .message
+            .contains("'k' is optional and has no axis for rows; ask with inputs"),
+    );
+    assert!(decode(br#"{"inputs":{"a":[1],"k":[3]}}"#, &signature).is_ok());
+}
+
+#[test]
 fn rows_of_the_wrong_form_are_refused() {
     check("x:FP32", r#"{"instances":[]}"#, "instances is empty");
     check(
@@ -108,7 +176,11 @@ fn rows_of_the_wrong_form_are_refused() {
     );
 
     check("x:FP32", r#"{"instances":[1,{"x":1}]}"#, "not a valid FP32");
-    check("x:FP32", r#"{"instances":[{"y":1}]}"#, "unknown input 'y'");
+    check(
+        "x:FP32",
+        r#"{"instances":[{"y":1}]}"#,
+        "instance 0: input 'y' is unknown; the model takes x",
+    );
     check(
         "a:INT32 b:INT8",
         r#"{"instances":[{"a":1}]}"#,

@@ -22,6 +22,7 @@ fn find(outputs: &[(TensorSpec, OutputEnd)], wish: &Wish) -> Result<Option<Task>
     let signature = Signature {
         inputs: Vec::new(),
         outputs: outputs.iter().map(|(o, _)| o.clone()).collect(),
+        ..Signature::default()
     };
     Task::find(
         &signature,

@@ -22,9 +22,11 @@ impl Sheet {
         let signature = &subject.signature;
         let inputs = arranger.side(Side::Input, &signature.inputs);
         let outputs = arranger.side(Side::Output, &signature.outputs);
+        let optional = signature.listed_optional();
+        let optional = optional.map(|spec| arranger.optional(spec)).collect();
 
         let sheet = Self {
-            tensors: [inputs, outputs].concat(),
+            tensors: [inputs, outputs, optional].concat(),
         };
         arranger.check_rules(&sheet)?;
         Ok(sheet)
@@ -51,9 +53,21 @@ impl Arranger<'_> {
                 name: spec.name.clone(),
                 input: side == Side::Input,
                 datatype: spec.dtype.name().to_owned(),
+                optional: false,
                 form: self.form(side, at, spec),
             })
             .collect()
+    }
+
+    /// Arranges an optional input, which belongs to a request as a whole.
+    fn optional(&mut self, spec: &TensorSpec) -> Spread {
+        Spread {
+            name: spec.name.clone(),
+            input: true,
+            datatype: spec.dtype.name().to_owned(),
+            optional: true,
+            form: ColumnForm::Whole(self.column(Side::Input, &spec.name)),
+        }
     }
 
     /// Chooses columns by element if each element of a row has a name, else the whole tensor.

@@ -4,12 +4,13 @@ use super::{CapturedColumn, ColumnForm, Keep, Sheet, Spread};
 use crate::core::error::{Error, Result, short};
 use crate::core::tensor::{DType, Strings, Tensor};
 use crate::storage::table::{Cell, Column, Table};
+use bytes::Bytes;
 use half::{bf16, f16};
 use std::ops::Range;
 
 impl Sheet {
-    /// Returns the inputs or the outputs of a request from its rows. Refuses a tensor that was
-    /// dropped or hashed, even in part.
+    /// Returns the inputs or the outputs of a request from its rows, without optional inputs that
+    /// it left out. Refuses a tensor that was dropped or hashed, even in part.
     pub(crate) fn tensors(
         &self,
         table: &Table,
@@ -18,13 +19,33 @@ impl Sheet {
     ) -> Result<Vec<(String, Tensor)>> {
         self.tensors
             .iter()
-            .filter(|spread| spread.input == input)
+            .filter(|spread| spread.input == input && spread.is_given(table, rows.start))
             .map(|spread| Ok((spread.name.clone(), spread.tensor(table, rows.clone())?)))
             .collect()
     }
 }
 
 impl Spread {
+    /// Tells whether a request gave the tensor. A tensor without bytes and without dimensions does
+    /// not exist, so such cells stand for an optional input that was left out. One that was
+    /// dropped may have been given.
+    fn is_given(&self, table: &Table, row: usize) -> bool {
+        let ColumnForm::Whole(kept) = &self.form else {
+            return true;
+        };
+        let shape = table.column(&format!("{}.shape", kept.column));
+        let Some(shape) = shape.filter(|_| self.optional) else {
+            return true;
+        };
+
+        let is_empty = match table.column(&kept.column) {
+            Some(Column::Bytes(all)) => all.get(row).is_none_or(Bytes::is_empty),
+            Some(Column::Words(all)) => all.get(row).is_none_or(String::is_empty),
+            _ => false,
+        };
+        !(is_empty && shape.word(row).is_empty())
+    }
+
     fn tensor(&self, table: &Table, rows: Range<usize>) -> Result<Tensor> {
         let dtype = DType::from_name(&self.datatype).ok_or_else(|| {
             Error::precondition(format!("datatype '{}' is unknown", short(&self.datatype)))

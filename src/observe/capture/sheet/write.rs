@@ -22,14 +22,17 @@ impl Sheet {
         let columns = table.columns.iter_mut().skip(OWN.len());
         let mut columns = columns.map(|(_, column)| column);
 
-        for (spread, tensor) in self.tensors.iter().zip(tensors.iter()) {
-            match &spread.form {
-                ColumnForm::Columns(row, kept) => {
+        for (spread, tensor) in self.with(tensors) {
+            match (&spread.form, tensor) {
+                (ColumnForm::Whole(kept), _) if kept.keep == Keep::Nothing => {}
+                (ColumnForm::Columns(row, kept), Some(tensor)) => {
                     let width = elements(row).unwrap_or(0);
                     add_elements(&mut columns, kept, &RowTensors { tensor, width }, key);
                 }
-                ColumnForm::Whole(kept) if kept.keep == Keep::Nothing => {}
-                ColumnForm::Whole(_) => add_whole(&mut columns, tensor, tensors.rows, key),
+                (ColumnForm::Whole(_), Some(tensor)) => {
+                    add_whole(&mut columns, tensor, tensors.rows, key);
+                }
+                (_, None) => add_nothing(&mut columns, tensors.rows),
             }
         }
     }
@@ -80,6 +83,17 @@ fn add_whole<'c>(
         let shape: Vec<String> = tensor.shape().iter().map(ToString::to_string).collect();
         all.push(shape.join(","));
         all.extend((1..rows).map(|_| String::new()));
+    }
+}
+
+/// Adds empty cells for an optional input that the request left out.
+fn add_nothing<'c>(columns: &mut impl Iterator<Item = &'c mut Column>, rows: usize) {
+    for _ in ["values", "shape"] {
+        match next(columns) {
+            Column::Bytes(all) => all.extend((0..rows).map(|_| Bytes::new())),
+            Column::Words(all) => all.extend((0..rows).map(|_| String::new())),
+            _ => {}
+        }
     }
 }
 

@@ -7,6 +7,7 @@ fn names(inputs: &[TensorSpec], features: &[&str]) -> Vec<String> {
     let signature = Signature {
         inputs: inputs.to_vec(),
         outputs: vec![spec("y", DType::F32, &[-1])],
+        ..Signature::default()
     };
     let features: Vec<String> = features.iter().map(|f| (*f).to_owned()).collect();
     column_places(&signature, &features)

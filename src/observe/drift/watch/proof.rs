@@ -107,6 +107,7 @@ impl ProofWorld {
                 spec("word", DType::String, None),
             ],
             outputs: Vec::new(),
+            ..Signature::default()
         };
 
         let mut subject = WatchSubject {

@@ -51,6 +51,7 @@ fn subject(baseline: Option<Baseline>) -> WatchSubject {
                 spec("word", DType::String, None),
             ],
             outputs: vec![spec("y", DType::F32, None)],
+            ..Signature::default()
         },
         features: Vec::new(),
         baseline,
@@ -380,6 +381,7 @@ fn ten_thousand_features_are_summarised() {
     let wide = Signature {
         inputs: vec![spec("x", DType::F32, Some(10_000))],
         outputs: Vec::new(),
+        ..Signature::default()
     };
     let features: Vec<String> = (0..10_000).map(|i| format!("f{i}")).collect();
     let of = |features: Vec<String>| WatchSubject {

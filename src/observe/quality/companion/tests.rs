@@ -12,6 +12,7 @@ fn model() -> Signature {
     Signature {
         inputs,
         outputs: vec![spec("y", DType::F32, &[-1, 1])],
+        ..Signature::default()
     }
 }
 
@@ -19,6 +20,7 @@ fn echo(script: Script) -> Companion {
     let asks = Signature {
         inputs: vec![spec("y", DType::F32, &[-1, 1])],
         outputs: vec![spec("e", DType::F32, &[-1, 1])],
+        ..Signature::default()
     };
     let wiring = Wiring::find(&model(), &asks).expect("fits");
     Companion::new(
@@ -41,7 +43,15 @@ fn request(values: &[f32]) -> (Vec<Tensor>, Vec<Tensor>) {
 #[test]
 fn inputs_of_a_companion_must_be_inputs_or_outputs_of_the_model() {
     let find = |inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>| {
-        Wiring::find(&model(), &Signature { inputs, outputs }).map_err(|e| e.message)
+        Wiring::find(
+            &model(),
+            &Signature {
+                inputs,
+                outputs,
+                ..Signature::default()
+            },
+        )
+        .map_err(|e| e.message)
     };
     let one = || vec![spec("error", DType::F32, &[-1, 1])];
     let takes = find(

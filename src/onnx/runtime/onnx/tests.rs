@@ -3,6 +3,8 @@
 
 #![allow(clippy::print_stdout)]
 
+mod optional;
+
 use super::*;
 use crate::onnx::runtime::provider::ProviderKind;
 use crate::proto::onnx as o;

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::model::ModelName;
+use crate::core::model::optional::{FixedInput, OptionalInput};
 use crate::core::tensor::DType;
 
 fn read(text: &str) -> ModelConfig {
@@ -26,6 +27,7 @@ fn graph() -> Signature {
             spec("t", DType::String, &[-1, -1]),
         ],
         outputs: vec![spec("y", DType::I64, &[-1])],
+        ..Signature::default()
     }
 }
 
@@ -131,4 +133,71 @@ fn only_what_changes_a_load_counts_as_a_change() {
     assert!(config.loads_like(&read(&with_x(moved, "data_type: TYPE_FP32"))));
     assert!(!config.loads_like(&read(&with_x("max_batch_size: 4", "data_type: TYPE_FP32"))));
     assert!(!config.loads_like(&ModelConfig::default()));
+}
+
+/// The graph with an optional input k: FP32 [1], and a fixed one, f.
+fn graph_with_defaults() -> Signature {
+    Signature {
+        optional: vec![OptionalInput {
+            spec: spec("k", DType::F32, &[1]),
+            is_listed: true,
+        }],
+        fixed: vec![FixedInput {
+            name: "f".to_owned(),
+            reason: "it is old",
+        }],
+        ..graph()
+    }
+}
+
+#[test]
+fn optional_inputs_may_be_listed_or_not_and_have_no_batch_axis() {
+    let x = "data_type: TYPE_FP32 dims: [2]";
+    for k in [
+        "",
+        "input { name: \"k\" data_type: TYPE_FP32 dims: [1] optional: true }",
+        "input { name: \"k\" data_type: TYPE_FP32 dims: [1] }",
+        "input { name: \"k\" data_type: TYPE_FP32 optional: false }",
+    ] {
+        let text = format!("{}\n{k}", with_x("max_batch_size: 8", x));
+        read(&text).check(&graph_with_defaults()).expect(&text);
+    }
+}
+
+#[test]
+fn optional_inputs_that_contradict_the_graph_are_refused() {
+    let refused = |more: &str| {
+        let text = with_x(more, "data_type: TYPE_FP32 dims: [2]");
+        let error = read(&text).check(&graph_with_defaults());
+        error.expect_err(more).message
+    };
+    for (more, expected) in [
+        (
+            "input { name: \"k\" data_type: TYPE_INT32 dims: [1] }",
+            "line 1: input 'k' is INT32 here and FP32 in the graph",
+        ),
+        (
+            "input { name: \"k\" data_type: TYPE_FP32 dims: [2] }",
+            "line 1: input 'k' has dims [2] here, and [1] in the graph, where it is optional and has no batch axis",
+        ),
+        (
+            "input { name: \"f\" data_type: TYPE_FP32 dims: [1] }",
+            "line 1: input 'f' is listed here and has a fixed default in the graph: it is old",
+        ),
+        (
+            "output { name: \"y\" data_type: TYPE_INT64 optional: true }",
+            "line 1: output 'y' cannot be optional",
+        ),
+    ] {
+        assert_eq!(refused(more), format!("config.pbtxt: {expected}"));
+    }
+
+    let x = with_x("", "data_type: TYPE_FP32 dims: [2] optional: true");
+    let error = read(&x)
+        .check(&graph_with_defaults())
+        .expect_err("required");
+    assert_eq!(
+        error.message,
+        "config.pbtxt: line 3: input 'x' is optional here and has no default in the graph; leave optional out"
+    );
 }

@@ -19,7 +19,7 @@ fn requests_are_served_by_priority_then_deadline_then_arrival() {
     let start = Instant::now();
     let at = |ms: u32| Deadline(start + MS * ms);
     let mut queue = Queue::new(100);
-    let class = Class::new();
+    let class = Class::default();
     for (priority, deadline, load) in [(0, 9, 1), (0, 5, 2), (0, 9, 3), (1, 1, 4), (0, 5, 5)] {
         assert!(
             queue
@@ -36,17 +36,23 @@ fn requests_are_served_by_priority_then_deadline_then_arrival() {
 fn the_queue_is_full_at_its_row_limit() {
     let at = Deadline(Instant::now() + MS);
     let mut queue = Queue::new(4);
-    assert!(queue.push(&Class::new(), 0, at, entry(3, 1)).is_ok());
-    assert_eq!(queue.push(&Class::new(), 0, at, entry(2, 2)).err(), Some(2));
-    assert!(queue.push(&Class::new(), 0, at, entry(1, 3)).is_ok());
-    assert_eq!(queue.push(&Class::new(), 0, at, entry(1, 4)).err(), Some(4));
+    assert!(queue.push(&Class::default(), 0, at, entry(3, 1)).is_ok());
+    assert_eq!(
+        queue.push(&Class::default(), 0, at, entry(2, 2)).err(),
+        Some(2)
+    );
+    assert!(queue.push(&Class::default(), 0, at, entry(1, 3)).is_ok());
+    assert_eq!(
+        queue.push(&Class::default(), 0, at, entry(1, 4)).err(),
+        Some(4)
+    );
 }
 
 #[test]
 fn shapes_that_cannot_be_merged_wait_in_separate_lines() {
     let start = Instant::now();
     let mut queue = Queue::new(100);
-    let (wide, narrow) = (vec![9], vec![3]);
+    let (wide, narrow) = (Class::Sizes(vec![9]), Class::Sizes(vec![3]));
     for (class, ms, load) in [(&wide, 5, 1), (&narrow, 1, 2), (&wide, 2, 3)] {
         assert!(
             queue
@@ -70,7 +76,7 @@ fn late_and_cancelled_requests_leave_the_queue() {
     let start = Instant::now();
     let at = |ms: u32| Deadline(start + MS * ms);
     let mut queue = Queue::new(100);
-    let class = Class::new();
+    let class = Class::default();
     for (priority, ms, load) in [(0, 20, 1), (0, 3, 2), (1, 4, 3), (1, 50, 4)] {
         assert!(queue.push(&class, priority, at(ms), entry(2, load)).is_ok());
     }
