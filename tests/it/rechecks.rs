@@ -29,32 +29,50 @@ fn ask_two(server: &Server) -> f64 {
     })
 }
 
-#[test]
-fn a_model_that_mixes_rows_is_no_longer_batched_after_the_first_recheck_that_shows_it() {
+/// A server of a model that mixes rows, and arguments that bring its requests into one batch.
+fn mixing(arguments: &[&str]) -> (Server, Directory) {
     let directory = Directory::empty();
     directory.put("m", 1, &graphs::scaled_by_largest(1e9));
-    // The batch delay brings the requests into one batch.
-    let arguments = [
-        "--set",
-        "model.m.batch_delay=50ms",
-        "--set",
-        "model.m.batch_recheck=1ms",
-    ];
-    let server = Server::start_with(directory.path(), &arguments);
+    let mut all = vec!["--set", "model.m.batch_delay=50ms"];
+    all.extend(["--set", "model.m.batch_recheck=1ms"]);
+    all.extend(arguments);
+    (Server::start_with(directory.path(), &all), directory)
+}
+
+/// Waits until a recheck has ended batching, and the index says so.
+fn wait_for_end(server: &Server) {
+    eventually("a recheck shows it", || {
+        ask_two(server);
+        disagreements(server) == Some(1.0)
+    });
+    eventually("the index says it", || {
+        let index = server.post("/v2/repository/index", b"{}").json();
+        index[0]["state"] == "READY" && index[0]["reason"] == format!("unbatched: {REASON}")
+    });
+}
+
+fn disagreements(server: &Server) -> Option<f64> {
+    server.metric("ortus_batch_disagreements_total{model=\"m\"")
+}
+
+#[test]
+fn the_index_says_it_also_where_the_directory_is_not_read_again() {
+    let (server, _directory) = mixing(&["--model-control", "none"]);
+    wait_for_end(&server);
+}
+
+#[test]
+fn a_model_that_mixes_rows_is_no_longer_batched_after_the_first_recheck_that_shows_it() {
+    let (server, directory) = mixing(&[]);
     let batching = || server.get("/v2/models/m").json()["properties"]["ortus.batching"].clone();
     assert_eq!(batching(), "joined");
 
-    let disagreements = || server.metric("ortus_batch_disagreements_total{model=\"m\"");
-    eventually("a recheck shows it", || {
-        ask_two(&server);
-        disagreements() == Some(1.0)
-    });
-
+    wait_for_end(&server);
     assert_eq!(batching(), format!("alone: {REASON}"));
     for _ in 0..8 {
         assert_eq!(ask_two(&server), 1.0);
     }
-    assert_eq!(disagreements(), Some(1.0));
+    assert_eq!(disagreements(&server), Some(1.0));
     assert!(server.metric("ortus_batch_rechecks_total{model=\"m\"") >= Some(1.0));
 
     let models = http(
@@ -69,11 +87,6 @@ fn a_model_that_mixes_rows_is_no_longer_batched_after_the_first_recheck_that_sho
         listed,
         serde_json::json!({"joined": false, "reason": REASON})
     );
-    eventually("the index says it", || {
-        let index = server.post("/v2/repository/index", b"{}").json();
-        index[0]["state"] == "READY" && index[0]["reason"] == format!("unbatched: {REASON}")
-    });
-
     let log = server.log();
     let lines: Vec<&str> = log
         .lines()

@@ -140,11 +140,12 @@ async fn a_model_that_is_not_deterministic_stays_batched_and_is_no_longer_rechec
 
 #[tokio::test]
 async fn rounding_that_depends_on_the_number_of_rows_is_no_disagreement() {
-    let rechecked = Rechecked::start(Script::Sized(1e-3), true);
+    // More than a session of a provider that is no CPU may round, and less than 1 %.
+    let rechecked = Rechecked::start(Script::Sized(8e-3), true);
     while rechecked.metrics().batch_rechecks.get() < 3 {
-        rechecked.ask_two(1.0, 2.0).await;
+        rechecked.ask_two(1.0, 1.0).await;
+        assert_eq!(rechecked.batcher.unbatched(), None);
     }
-    assert_eq!(rechecked.batcher.unbatched(), None);
     assert_eq!(rechecked.metrics().batch_disagreements.get(), 0);
 }
 
