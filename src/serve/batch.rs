@@ -4,13 +4,15 @@
 //!
 //! [`policy`] decides when a batch runs and how large it is, [`queue`] holds
 //! what waits, [`lane`] runs, [`watchdog`] ends and replaces runs that take too
-//! long.
+//! long, [`recheck`] samples whether batches give the answers that requests get
+//! alone.
 
 pub(crate) mod cost;
 mod hung;
 mod lane;
 pub(crate) mod policy;
 mod queue;
+pub(crate) mod recheck;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -28,6 +30,7 @@ use hung::Hung;
 use lane::Slot;
 use parking_lot::{Condvar, Mutex};
 use queue::{Class, Queue, QueuedRequest, Rank};
+use recheck::{RecheckOptions, Rechecks, Sample};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -80,6 +83,8 @@ pub(crate) struct BatcherParts {
     pub sessions: Vec<Box<dyn Session>>,
     pub reopen: Reopen,
     pub options: BatchOptions,
+    /// How batches are rechecked; none if they are not.
+    pub recheck: Option<RecheckOptions>,
     pub metrics: Arc<ServableMetrics>,
     /// Dropped when the last lane has dropped its session.
     pub ended: oneshot::Sender<()>,
@@ -98,6 +103,7 @@ struct BatcherShared {
     batches: AtomicU64,
     /// Number of requests that were queued to run alone.
     alone: AtomicU64,
+    rechecks: Rechecks,
     /// One for each lane; hung ones are replaced.
     slots: ArcSwap<Vec<Arc<Slot>>>,
     reopen: Reopen,
@@ -112,6 +118,11 @@ impl BatcherShared {
     fn is_in_place(&self) -> bool {
         self.options.in_place
             && self.slow_in_place.load(Ordering::Relaxed) < lane::SLOW_IN_PLACE_MAX
+    }
+
+    /// Tells whether requests are merged now.
+    fn is_batched(&self) -> bool {
+        self.options.batched && self.rechecks.ended().is_none()
     }
 
     fn slot(&self, at: usize) -> Arc<Slot> {
@@ -143,6 +154,8 @@ struct BatcherState {
     queue: Queue<BatchJob>,
     closed: bool,
     idle_lanes: usize,
+    /// A request of a batch that is to be run again alone.
+    sample: Option<Sample>,
 }
 
 /// The handle through which the requests of one servable are batched.
@@ -168,7 +181,9 @@ impl Batcher {
             queue,
             closed: false,
             idle_lanes: 0,
+            sample: None,
         });
+        let recheck = parts.recheck.filter(|_| parts.options.batched);
 
         let slots: Vec<_> = parts
             .sessions
@@ -186,6 +201,7 @@ impl Batcher {
             slow_in_place: AtomicU32::new(0),
             batches: AtomicU64::new(0),
             alone: AtomicU64::new(0),
+            rechecks: Rechecks::new(recheck, Instant::now()),
             slots: ArcSwap::from_pointee(slots),
             reopen: parts.reopen,
             hung: Mutex::default(),
@@ -307,10 +323,16 @@ impl Batcher {
         self.shared.state.lock().queue.rows() > 0
     }
 
+    /// Returns why requests are no longer merged, if a recheck ended that.
+    pub(crate) fn unbatched(&self) -> Option<&'static str> {
+        self.shared.rechecks.ended()
+    }
+
     /// Tells whether a batch runs now, on a lane or in place.
     pub(crate) fn is_running(&self) -> bool {
         let slots = self.shared.slots.load();
-        slots.iter().any(|slot| slot.lane.is_locked()) || self.shared.hung.lock().count > 0
+        let is_busy = |slot: &Arc<Slot>| slot.lane.is_locked() && !slot.watch.is_recheck();
+        slots.iter().any(is_busy) || self.shared.hung.lock().count > 0
     }
 
     /// Returns the reason if no request can be served because lanes hang and cannot be replaced.
@@ -356,6 +378,13 @@ impl Drop for Batcher {
     fn drop(&mut self) {
         self.shared.state.lock().closed = true;
         self.shared.wake.notify_all();
+
+        // No request is left that could be terminated instead.
+        let now = Instant::now();
+        let slots = self.shared.slots.load();
+        for slot in slots.iter().filter(|slot| slot.watch.is_recheck()) {
+            slot.watch.abandon(now);
+        }
     }
 }
 

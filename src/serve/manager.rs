@@ -266,8 +266,9 @@ impl Loop {
             match inbox.recv_timeout(tick) {
                 Ok(command) => self.run_command(command),
                 Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
-                    if matches!(self.parts.control, Control::Poll(_)) {
-                        self.follow(false);
+                    match self.parts.control {
+                        Control::Poll(_) => self.follow(false),
+                        Control::None | Control::Explicit => self.refresh_notices(),
                     }
                     self.finish_drains();
                 }

@@ -11,6 +11,7 @@ use crate::core::tensor::NamedTensors;
 use crate::observe::drift::observer::Observer;
 use crate::observe::metrics::servable::ServableMetrics;
 use crate::onnx::runtime::Session;
+use crate::serve::batch::recheck::RecheckOptions;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{self, BatchOptions, Batcher, Done, Reopen, Submission};
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub(crate) struct ServableParts {
     /// Opens one more session, for a lane that replaces a hung one.
     pub reopen: Reopen,
     pub options: BatchOptions,
+    /// Least time between two rechecks of batches; zero for none.
+    pub recheck: Duration,
     /// Deadline of requests that send none.
     pub deadline: Duration,
     pub metrics: Arc<ServableMetrics>,
@@ -51,7 +54,8 @@ pub(crate) struct Servable {
     pub version: Version,
     pub digest: Digest,
     pub signature: Signature,
-    pub batching: Batching,
+    /// What was decided at load; see [`Servable::batching`].
+    loaded_batching: Batching,
     pub lanes: usize,
     pub provider: &'static str,
     pub options: BatchOptions,
@@ -71,11 +75,13 @@ impl Servable {
         let (ended, drained) = oneshot::channel();
         let lanes = parts.sessions.len();
         let provider = parts.sessions.first().map_or("none", |s| s.provider());
+        let recheck = recheck(&parts);
         let batcher = Batcher::start(batch::BatcherParts {
             name: format!("{}:{}", parts.name, parts.version),
             sessions: parts.sessions,
             reopen: parts.reopen,
             options: parts.options.clone(),
+            recheck,
             metrics: Arc::clone(&parts.metrics),
             ended,
         })?;
@@ -93,7 +99,7 @@ impl Servable {
             version: parts.version,
             digest: parts.digest,
             signature: parts.signature,
-            batching: parts.batching,
+            loaded_batching: parts.batching,
             lanes,
             provider,
             options: parts.options,
@@ -133,6 +139,19 @@ impl Servable {
         self.batcher.problem()
     }
 
+    /// Returns whether requests are merged now, and if not why.
+    pub(crate) fn batching(&self) -> Batching {
+        match self.batcher.unbatched() {
+            Some(reason) => Batching::Alone(reason.to_owned()),
+            None => self.loaded_batching.clone(),
+        }
+    }
+
+    /// Returns why requests are no longer merged, if they were at first.
+    pub(crate) fn unbatched(&self) -> Option<&'static str> {
+        self.batcher.unbatched()
+    }
+
     /// Tells whether a batch runs now.
     pub(crate) fn is_running(&self) -> bool {
         self.batcher.is_running()
@@ -152,4 +171,15 @@ impl Servable {
     pub(crate) fn output_name(&self, at: usize) -> Arc<str> {
         Arc::clone(&self.output_names[at])
     }
+}
+
+/// Returns how the batches of a version are rechecked; none if they are not.
+fn recheck(parts: &ServableParts) -> Option<RecheckOptions> {
+    let outputs = parts.signature.outputs.iter().map(|o| o.name.clone());
+    (!parts.recheck.is_zero()).then(|| RecheckOptions {
+        model: parts.name.clone(),
+        version: parts.version,
+        outputs: outputs.collect(),
+        interval: parts.recheck,
+    })
 }

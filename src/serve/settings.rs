@@ -16,6 +16,7 @@ use crate::onnx::runtime::warnings::RuntimeWarnings;
 use crate::registry::version_policy::VersionPolicy;
 use crate::{choice, overridable, words};
 
+const SECOND: Duration = Duration::from_secs(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -39,6 +40,10 @@ overridable! {
         intra_op_threads: usize = 1, in 1..=1024;
         /// How long an idle lane waits for more rows to fill a batch.
         batch_delay: Duration = Duration::ZERO, in Duration::ZERO..=Duration::from_secs(10);
+        /// Least time between two rechecks of the batches of a version: one request of a batch is run
+        /// again alone, and if its answer differs, batching of the version ends. `0s` turns
+        /// rechecks off.
+        batch_recheck: Duration = SECOND, in Duration::ZERO..=HOUR;
         /// Deadline of a request that sends none. If it is not set, it is derived from the model's
         /// measured speed. A request that cannot meet its deadline is refused without a run.
         deadline: Option<Duration> = None, in Some(MILLISECOND)..=Some(HOUR);

@@ -249,6 +249,52 @@ pub fn counting() -> Vec<u8> {
     })
 }
 
+/// Divides its numbers by the largest of the run, once that is over `limit`. The loop of one step
+/// hides it from whoever reads the graph, and smaller numbers from whoever tries it.
+pub fn scaled_by_largest(limit: f32) -> Vec<u8> {
+    const BOOL: i32 = 9;
+    let single = |name: &str, value: f32| o::TensorProto {
+        dims: vec![1, 1],
+        ..floats(name, &[value])
+    };
+    let body = o::GraphProto {
+        node: vec![
+            node("Identity", &["go_on"], "still"),
+            node("ReduceMax", &["value"], "largest"),
+            node("Div", &["largest", "limit"], "ratio"),
+            node("Max", &["ratio", "one"], "scale"),
+            node("Div", &["value", "scale"], "next"),
+        ],
+        initializer: vec![single("limit", limit), single("one", 1.0)],
+        input: vec![
+            declare("step", INT64, &[]),
+            declare("go_on", BOOL, &[]),
+            declare("value", FLOAT, &[-1, 1]),
+        ],
+        output: vec![
+            declare("still", BOOL, &[]),
+            declare("next", FLOAT, &[-1, 1]),
+        ],
+        ..o::GraphProto::default()
+    };
+
+    let divides = o::NodeProto {
+        attribute: vec![subgraph("body", body)],
+        ..node("Loop", &["once", "", "x"], "y")
+    };
+    let once = o::TensorProto {
+        dims: Vec::new(),
+        ..whole("once", &[1])
+    };
+    model(o::GraphProto {
+        node: vec![divides],
+        initializer: vec![once],
+        input: vec![declare("x", FLOAT, &[-1, 1])],
+        output: vec![declare("y", FLOAT, &[-1, 1])],
+        ..o::GraphProto::default()
+    })
+}
+
 /// Sums `width` numbers; where the sum is over 1,000,000 it first multiplies two
 /// matrices of that width, in one node. All shapes are fixed, so that a server
 /// takes it for quick.

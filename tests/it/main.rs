@@ -37,6 +37,9 @@ mod encoding;
 /// Faulty models and clients.
 mod faults;
 
+/// Requests of batches that run again alone.
+mod rechecks;
+
 /// Ports, signals and the drain.
 mod starting;
 

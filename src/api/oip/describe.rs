@@ -2,6 +2,9 @@
 //! configuration, statistics, the repository index. Pure functions; gRPC sends
 //! these messages and REST their JSON.
 
+#[cfg(test)]
+mod tests;
+
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::DType;
 use crate::observe::metrics::statistics::DurationTally;
@@ -51,7 +54,7 @@ fn tensor_metadata(spec: &TensorSpec) -> p::model_metadata_response::TensorMetad
 
 /// Properties of a version beyond the protocol's own fields.
 fn properties(servable: &Servable, table: &RouteTable) -> HashMap<String, String> {
-    let batching = match &servable.batching {
+    let batching = match servable.batching() {
         Batching::Joined => "joined".to_owned(),
         Batching::Alone(reason) => format!("alone: {reason}"),
     };
@@ -116,7 +119,9 @@ fn tensors_json(tensors: &[p::model_metadata_response::TensorMetadata]) -> Vec<V
 
 /// Triton's model configuration of a servable.
 pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
-    let batched = servable.batching == Batching::Joined;
+    // The limit of rows and the shapes stay when a recheck ends batching.
+    let batched = servable.options.batched;
+    let is_joined = servable.batching() == Batching::Joined;
     let Signature {
         inputs, outputs, ..
     } = &servable.signature;
@@ -155,7 +160,7 @@ pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
         output: outputs.iter().map(output).collect(),
         instance_group: vec![instance_group(servable)],
         default_model_filename: "model.onnx".to_owned(),
-        scheduling_choice: batched.then(|| dynamic_batching(servable)),
+        scheduling_choice: is_joined.then(|| dynamic_batching(servable)),
     }
 }
 

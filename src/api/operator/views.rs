@@ -52,7 +52,7 @@ fn show_servable(shown: &mut Value, servable: &Servable) {
     shown["digest"] = servable.digest.to_string().into();
     shown["provider"] = servable.provider.into();
     shown["lanes"] = servable.lanes.into();
-    shown["batching"] = match &servable.batching {
+    shown["batching"] = match servable.batching() {
         Batching::Joined => json!({"joined": true}),
         Batching::Alone(reason) => json!({"joined": false, "reason": reason}),
     };

@@ -196,6 +196,7 @@ fn range_of_a_model_setting_is_checked_below_at_and_above() {
     check_range("model.m.lanes", ["0", "1024"], &["1025"]);
     check_range("model.m.intra_op_threads", ["1", "1024"], &["0", "1025"]);
     check_range("model.m.batch_delay", ["'0s'", "'10s'"], &["'10001ms'"]);
+    check_range("model.m.batch_recheck", ["'0s'", "'1h'"], &["'61m'"]);
     check_range("model.m.deadline", ["'1ms'", "'1h'"], &["'0s'", "'3601s'"]);
 
     refuse(

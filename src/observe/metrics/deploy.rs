@@ -78,6 +78,14 @@ const ALERTS: &[Alert] = &[
         what: "Hung lanes are replaced up to a limit; beyond it, the version is unavailable. The log names the lanes.",
     },
     Alert {
+        name: "OrtusBatchDisagreement",
+        expr: "max by (model, version) (ortus_batch_disagreements_total) > 0",
+        hold: "0m",
+        severity: "critical",
+        summary: "A row of {{ $labels.model }}:{{ $labels.version }} got another answer in a batch than alone",
+        what: "Rows of a batch influence each other. The server runs each request of this version alone from now on; earlier answers may be wrong. The log has the values. Set batching = \"off\" for the model.",
+    },
+    Alert {
         name: "OrtusModelNotReady",
         expr: "max by (model, version) (ortus_model_ready) == 0",
         hold: "5m",

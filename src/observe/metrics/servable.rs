@@ -35,6 +35,8 @@ pub(super) struct ServingFamilies {
     queue_seconds: HistogramVec,
     compute_seconds: HistogramVec,
     batch_rows: HistogramVec,
+    batch_rechecks: IntCounterVec,
+    batch_disagreements: IntCounterVec,
     runs_terminated: IntCounterVec,
     lanes_hung: IntGaugeVec,
     ready: IntGaugeVec,
@@ -140,6 +142,16 @@ impl ServingFamilies {
                 SERVED,
             )?,
             batch_rows: r.histograms("ortus_batch_rows", "Rows in a batch.", &ROWS, SERVED)?,
+            batch_rechecks: r.counters(
+                "ortus_batch_rechecks_total",
+                "Requests of batches that were run again alone, to compare the answers.",
+                SERVED,
+            )?,
+            batch_disagreements: r.counters(
+                "ortus_batch_disagreements_total",
+                "Rechecks whose answer alone differed from the answer in the batch. The first ends batching of the version.",
+                SERVED,
+            )?,
             runs_terminated: r.counters(
                 "ortus_runs_terminated_total",
                 "Runs terminated because they took longer than the latest deadline of their batch plus 1 s.",
@@ -195,6 +207,8 @@ impl ServingFamilies {
         let requests = &self.requests;
         Arc::new(ServableMetrics {
             queue_rows: self.queue_rows.with_label_values(labels),
+            batch_rechecks: self.batch_rechecks.with_label_values(labels),
+            batch_disagreements: self.batch_disagreements.with_label_values(labels),
             runs_terminated: self.runs_terminated.with_label_values(labels),
             lanes_hung: self.lanes_hung.with_label_values(labels),
             in_flight: requests.in_flight.with_label_values(labels),
@@ -238,6 +252,8 @@ impl ServingFamilies {
         let _ = self.queue_seconds.remove_label_values(labels);
         let _ = self.compute_seconds.remove_label_values(labels);
         let _ = self.batch_rows.remove_label_values(labels);
+        let _ = self.batch_rechecks.remove_label_values(labels);
+        let _ = self.batch_disagreements.remove_label_values(labels);
         self.requests.remove(labels[0], labels[1]);
     }
 }
@@ -246,6 +262,10 @@ impl ServingFamilies {
 pub(crate) struct ServableMetrics {
     /// Rows in the queue.
     pub queue_rows: IntGauge,
+    /// Requests that were run again alone.
+    pub batch_rechecks: IntCounter,
+    /// Requests whose answer alone differed from their answer in a batch.
+    pub batch_disagreements: IntCounter,
     /// Runs terminated because they passed their time limit.
     pub runs_terminated: IntCounter,
     /// Lanes whose run does not end although it was terminated.

@@ -4,7 +4,7 @@
 use super::{Session, Terminate};
 use crate::core::error::{Error, Result};
 use crate::core::model::optional::OptionalTensor;
-use crate::core::tensor::{Data, Tensor, View, ViewData};
+use crate::core::tensor::{Data, Tensor, View, ViewData, read_all};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -23,6 +23,14 @@ pub(crate) enum Script {
     Endless(Arc<Flag>),
     /// Panics.
     Panic,
+    /// Divides its values by the largest of the run, if that is over 1: rows influence each other.
+    Scaled,
+    /// Adds the number of runs before it: no answer comes twice.
+    Drawn,
+    /// Adds this number for each row of the run.
+    Sized(f32),
+    /// Echoes several rows, and runs on one row until it is terminated.
+    EndlessAlone(Arc<Flag>),
 }
 
 /// The terminate flag of a fake session.
@@ -62,11 +70,22 @@ pub(crate) struct FakeSession {
 
 impl Session for FakeSession {
     fn run(&mut self, inputs: &[View<'_>]) -> Result<Vec<Tensor>> {
-        self.runs
-            .lock()
-            .push(inputs[0].shape.first().copied().unwrap_or(0));
+        let rows = inputs[0].shape.first().copied().unwrap_or(0);
+        let before = self.runs.lock().len() as f32;
+        self.runs.lock().push(rows);
         match &self.script {
             Script::Echo => {}
+            Script::Scaled => {
+                let largest = values(&inputs[0]).into_iter().fold(1.0, f32::max);
+                return changed(&inputs[0], |x| x / largest);
+            }
+            Script::Drawn => return changed(&inputs[0], |x| x + before),
+            Script::Sized(step) => return changed(&inputs[0], |x| x + step * rows as f32),
+            Script::EndlessAlone(flag) if rows == 1 => {
+                flag.wait();
+                return Err(Error::internal("terminated"));
+            }
+            Script::EndlessAlone(_) => {}
             Script::Gate(tokens) => {
                 let _ = tokens.lock().recv();
             }
@@ -105,10 +124,26 @@ impl Session for FakeSession {
 
     fn terminator(&self) -> Option<Arc<dyn Terminate>> {
         match &self.script {
-            Script::Endless(flag) => Some(Arc::clone(flag) as Arc<dyn Terminate>),
+            Script::Endless(flag) | Script::EndlessAlone(flag) => {
+                Some(Arc::clone(flag) as Arc<dyn Terminate>)
+            }
             _ => None,
         }
     }
+}
+
+/// Reads FP32 values.
+fn values(view: &View<'_>) -> Vec<f32> {
+    match view.data {
+        ViewData::Fixed(bytes) => read_all(bytes, f32::from_le_bytes),
+        ViewData::Strings(_) => Vec::new(),
+    }
+}
+
+/// Answers FP32 values, each changed.
+fn changed(view: &View<'_>, change: impl Fn(f32) -> f32) -> Result<Vec<Tensor>> {
+    let values: Vec<f32> = values(view).into_iter().map(change).collect();
+    Ok(vec![Tensor::from_f32(view.shape.to_vec(), &values)?])
 }
 
 fn owned(view: &View<'_>) -> Result<Tensor> {

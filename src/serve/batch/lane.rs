@@ -1,8 +1,12 @@
 //! Takes a batch, gathers its inputs, runs it, scatters the outputs and replies: on the lane's own
-//! thread or, for very fast models, on the I/O thread of the request.
+//! thread or, for very fast models, on the I/O thread of the request. When it is idle, it runs
+//! sampled requests again: see [`rerun`].
+
+mod rerun;
 
 use super::policy::{self, BatchLimits, LaneDecision};
 use super::queue::{Class, QueuedRequest};
+use super::recheck::Sample;
 use super::watch::{RunEnd, RunWatch};
 use super::{BatchJob, BatcherShared, BatcherState, Done};
 use crate::core::error::{Error, Result};
@@ -48,14 +52,20 @@ impl Slot {
 /// Serves slot `at` until the batcher is dropped and the queue is empty; then frees its session.
 /// Ends at once if the lane was replaced during a run.
 pub(super) fn serve(shared: &BatcherShared, at: usize) {
-    while let Some(batch) = take(shared) {
-        if run_at(shared, at, batch) == Next::End {
+    while let Some(work) = take(shared) {
+        if run_at(shared, at, work) == Next::End {
             return;
         }
     }
 
     let session = shared.slot(at).lane.lock().take();
     drop(session);
+}
+
+/// What a lane takes to its session.
+enum LaneWork {
+    Batch(Vec<QueuedRequest<BatchJob>>),
+    Recheck(Sample),
 }
 
 /// What a lane does after a batch.
@@ -68,14 +78,18 @@ enum Next {
 /// Interval at which a lane whose session is in use checks whether it was replaced.
 const SLOT_WAIT: Duration = Duration::from_millis(100);
 
-/// Runs a batch in slot `at`.
-fn run_at(shared: &BatcherShared, at: usize, batch: Vec<QueuedRequest<BatchJob>>) -> Next {
+/// Does its work in slot `at`.
+fn run_at(shared: &BatcherShared, at: usize, work: LaneWork) -> Next {
     loop {
         let slot = shared.slot(at);
         let Some(mut held) = slot.lane.try_lock_for(SLOT_WAIT) else {
             // The session is in use by a run in place.
             if shared.is_stuck() {
-                refuse(batch, &shared.stuck_error());
+                let error = shared.stuck_error();
+                match work {
+                    LaneWork::Batch(batch) => refuse(batch, &error),
+                    LaneWork::Recheck(sample) => rerun::give_up(shared, sample, error),
+                }
                 return Next::GoOn;
             }
             continue;
@@ -85,7 +99,10 @@ fn run_at(shared: &BatcherShared, at: usize, batch: Vec<QueuedRequest<BatchJob>>
         };
 
         slot.watch.set_in_place(false);
-        lane.run_safely(shared, batch);
+        match work {
+            LaneWork::Batch(batch) => lane.run_safely(shared, batch),
+            LaneWork::Recheck(sample) => lane.rerun(shared, sample),
+        }
         if lane.is_replaced(shared, at, &slot) {
             *held = None;
             return Next::End;
@@ -168,7 +185,7 @@ enum LaneStep {
 /// Refuses requests whose deadline has passed, and takes the next batch from the queue.
 fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep {
     let options = &shared.options;
-    let rows_max = if options.batched {
+    let rows_max = if shared.is_batched() {
         options.batch_rows_max
     } else {
         1
@@ -205,19 +222,25 @@ fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep {
     }
 }
 
-/// Waits for the next batch; `None` ends the lane.
-fn take(shared: &BatcherShared) -> Option<Vec<QueuedRequest<BatchJob>>> {
+/// Waits for the next work; `None` ends the lane.
+fn take(shared: &BatcherShared) -> Option<LaneWork> {
     let mut state = shared.state.lock();
     loop {
+        if let Some(sample) = rerun::take_overdue(shared, &mut state) {
+            return Some(LaneWork::Recheck(sample));
+        }
         match next(shared, &mut state) {
             LaneStep::Run(batch) => {
                 // Another lane takes the remaining requests.
                 if state.queue.rows() > 0 && state.idle_lanes > 0 {
                     shared.wake.notify_one();
                 }
-                return Some(batch);
+                return Some(LaneWork::Batch(batch));
             }
             LaneStep::Empty if state.closed => return None,
+            LaneStep::Empty if state.sample.is_some() => {
+                return state.sample.take().map(LaneWork::Recheck);
+            }
             LaneStep::Wait(then) => {
                 state.idle_lanes += 1;
                 shared.wake.wait_until(&mut state, then);
@@ -244,6 +267,8 @@ pub(super) struct Lane {
 /// The outputs of a run, and the durations of gathering and running.
 struct Ran {
     parts: Vec<Vec<Tensor>>,
+    /// Outputs of the whole batch; empty for a request that ran alone.
+    whole: Vec<Tensor>,
     gather: Duration,
     run: Duration,
 }
@@ -341,6 +366,7 @@ impl Lane {
             let outputs = self.session.run_with(&views, &inputs.optional)?;
             return Ok(Ran {
                 parts: vec![outputs],
+                whole: Vec::new(),
                 gather: Duration::ZERO,
                 run: start.elapsed(),
             });
@@ -370,16 +396,19 @@ impl Lane {
 
         Ok(Ran {
             parts,
+            whole: outputs,
             gather: gathered - start,
             run,
         })
     }
 }
 
-fn reply(shared: &BatcherShared, jobs: Vec<BatchJob>, ran: Ran, start: Instant) {
+fn reply(shared: &BatcherShared, jobs: Vec<BatchJob>, mut ran: Ran, start: Instant) {
     let rows: usize = jobs.iter().map(|job| job.rows).sum();
     let batch = shared.batches.fetch_add(1, Ordering::Relaxed);
     shared.metrics.ran(rows, ran.gather, ran.run);
+    let sample = rerun::sample(shared, &jobs, &mut ran, start);
+
     for (job, outputs) in jobs.into_iter().zip(ran.parts) {
         let timing = Timing {
             queue: start.saturating_duration_since(job.submitted),
@@ -390,6 +419,9 @@ fn reply(shared: &BatcherShared, jobs: Vec<BatchJob>, ran: Ran, start: Instant) 
         };
         // The request may have been cancelled by the client.
         let _ = job.reply.send(Ok(Done { outputs, timing }));
+    }
+    if let Some(sample) = sample {
+        rerun::put(shared, sample);
     }
 }
 

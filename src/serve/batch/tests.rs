@@ -5,6 +5,7 @@ mod forming;
 mod hanging;
 mod optional;
 mod queueing;
+mod rechecking;
 mod waiting;
 
 use super::*;
@@ -29,6 +30,7 @@ fn parts(session: FakeSession, options: BatchOptions) -> (BatcherParts, oneshot:
         sessions: vec![Box::new(session)],
         reopen: Box::new(|| Err(Error::internal("this test opens no second session"))),
         options,
+        recheck: None,
         metrics: series,
         ended,
     };

@@ -52,6 +52,7 @@ pub(super) struct RunWatch {
     /// [`IDLE`] → limit → [`TERMINATED`] → [`HUNG`]; from each back to [`IDLE`].
     state: AtomicU64,
     is_in_place: AtomicBool,
+    is_recheck: AtomicBool,
     /// When the run was terminated. The lock keeps a termination and the reset
     /// after it in order.
     terminated: Mutex<Option<Instant>>,
@@ -65,6 +66,7 @@ impl RunWatch {
             zero,
             state: AtomicU64::new(IDLE),
             is_in_place: AtomicBool::new(false),
+            is_recheck: AtomicBool::new(false),
             terminated: Mutex::new(None),
             terminator,
         }
@@ -78,6 +80,16 @@ impl RunWatch {
     /// Tells whether the current run is on an I/O thread instead of a lane's.
     pub(super) fn is_in_place(&self) -> bool {
         self.is_in_place.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether the next runs are rechecks, for which no request waits.
+    pub(super) fn set_recheck(&self, is_recheck: bool) {
+        self.is_recheck.store(is_recheck, Ordering::Relaxed);
+    }
+
+    /// Tells whether the current run is a recheck, for which no request waits.
+    pub(super) fn is_recheck(&self) -> bool {
+        self.is_recheck.load(Ordering::Relaxed)
     }
 
     /// Tells whether the current run was found hung.
@@ -115,6 +127,14 @@ impl RunWatch {
             TERMINATED => self.look_for_end(now),
             limit if self.number(now) < limit => Finding::Nothing,
             limit => self.terminate(limit, now),
+        }
+    }
+
+    /// Terminates the current run, if there is one, without waiting for its limit.
+    pub(super) fn abandon(&self, now: Instant) {
+        let limit = self.state.load(Ordering::Acquire);
+        if !matches!(limit, IDLE | TERMINATED | HUNG) {
+            self.terminate(limit, now);
         }
     }
 

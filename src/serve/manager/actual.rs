@@ -70,7 +70,12 @@ impl Actual {
     /// Returns what an operator should know of a loaded version.
     pub(super) fn notice(&self) -> Option<String> {
         let waiting = || self.waiting.map(str::to_owned);
+        let unbatched = || {
+            let reason = self.servable.as_ref()?.unbatched()?;
+            Some(format!("unbatched: {reason}"))
+        };
         self.problem()
+            .or_else(unbatched)
             .or_else(|| self.warning.clone())
             .or_else(waiting)
     }

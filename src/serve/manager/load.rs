@@ -129,6 +129,7 @@ impl Loading<'_> {
             sessions,
             reopen,
             options: self.options(batched, in_place),
+            recheck: self.settings.model.batch_recheck,
             deadline: self
                 .settings
                 .model

@@ -74,6 +74,23 @@ impl Loop {
         self.status.store(Arc::new(self.lines()));
     }
 
+    /// Publishes problems of loaded versions that arose or ended without a change of the source.
+    pub(super) fn refresh_notices(&self) {
+        let notice =
+            |line: &VersionStatus| self.models.get(&line.name)?.get(&line.version?)?.notice();
+        let before = self.status.load();
+        let lines: Vec<VersionStatus> = before
+            .iter()
+            .map(|line| VersionStatus {
+                warning: notice(line),
+                ..line.clone()
+            })
+            .collect();
+        if lines != **before {
+            self.status.store(Arc::new(lines));
+        }
+    }
+
     fn lines(&self) -> Vec<VersionStatus> {
         let lines = self.models.iter().flat_map(|(name, versions)| {
             versions.iter().map(|(version, actual)| {

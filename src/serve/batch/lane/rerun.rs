@@ -1,0 +1,123 @@
+//! Keeps one request of a batch now and then, and runs it again alone when its lane is idle, or at
+//! the latest a second later. [`recheck`](super::super::recheck) decides when, and what follows.
+
+use super::{Lane, Ran};
+use crate::core::error::{Error, Result};
+use crate::core::hash::mix;
+use crate::core::tensor::{Tensor, View};
+use crate::serve::batch::recheck::{Rechecked, Sample, judge};
+use crate::serve::batch::{BatchJob, BatcherShared, BatcherState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// Keeps one request of a batch, to run it again: a random one of those that were not cancelled.
+pub(super) fn sample(
+    shared: &BatcherShared,
+    jobs: &[BatchJob],
+    ran: &mut Ran,
+    start: Instant,
+) -> Option<Sample> {
+    let ended = start + ran.gather + ran.run;
+    if jobs.len() < 2 || !shared.rechecks.is_due(ended) {
+        return None;
+    }
+
+    let at = mix(shared.batches.load(Ordering::Relaxed)) % jobs.len() as u64;
+    let (before, rest) = jobs.split_at(usize::try_from(at).ok()?);
+    let job = rest.first().filter(|job| job.rows > 0)?;
+    let rows = |jobs: &[BatchJob]| jobs.iter().map(|job| job.rows).sum();
+    let sample = Sample {
+        inputs: job.inputs.required.clone(),
+        batch: std::mem::take(&mut ran.whole),
+        before: rows(before),
+        rows: job.rows,
+        total: rows(jobs),
+        ended,
+        run: ran.run,
+    };
+    let is_fit = !job.reply.is_closed() && sample.is_small();
+    (is_fit && shared.rechecks.claim()).then_some(sample)
+}
+
+/// Leaves a sample to the next lane that is idle.
+pub(super) fn put(shared: &BatcherShared, sample: Sample) {
+    let mut state = shared.state.lock();
+    state.sample = Some(sample);
+    if state.idle_lanes > 0 {
+        shared.wake.notify_one();
+    }
+}
+
+/// Takes a sample that no lane was idle for, before the requests that wait.
+pub(super) fn take_overdue(shared: &BatcherShared, state: &mut BatcherState) -> Option<Sample> {
+    if state.closed || !state.sample.as_ref()?.is_overdue(Instant::now()) {
+        return None;
+    }
+    // Another lane may have been left asleep because this one was woken.
+    if state.queue.rows() > 0 && state.idle_lanes > 0 {
+        shared.wake.notify_one();
+    }
+    state.sample.take()
+}
+
+/// Drops a sample that cannot be run.
+pub(super) fn give_up(shared: &BatcherShared, sample: Sample, error: Error) {
+    let now = Instant::now();
+    let rechecked = Rechecked {
+        sample,
+        verdict: Err(error),
+        start: now,
+        end: now,
+    };
+    shared.rechecks.conclude(rechecked, &shared.metrics);
+}
+
+impl Lane {
+    /// Runs a sample again, for which no request waits. If it panics, nothing follows from it.
+    pub(super) fn rerun(&mut self, shared: &BatcherShared, sample: Sample) {
+        self.watch.set_recheck(true);
+        let start = Instant::now();
+        let provider = self.session.provider();
+        let timeout = sample.timeout();
+        let verdict = catch_unwind(AssertUnwindSafe(|| {
+            judge(&sample, provider, |inputs| {
+                self.run_once(shared, inputs, timeout)
+            })
+        }));
+        let verdict = verdict.unwrap_or_else(|_| {
+            self.end_run();
+            Err(Error::internal("the run panicked"))
+        });
+
+        self.watch.set_recheck(false);
+        let rechecked = Rechecked {
+            sample,
+            verdict,
+            start,
+            end: Instant::now(),
+        };
+        shared.rechecks.conclude(rechecked, &shared.metrics);
+    }
+
+    /// Makes one run of a recheck, unless the batcher was dropped.
+    fn run_once(
+        &mut self,
+        shared: &BatcherShared,
+        inputs: &[View<'_>],
+        timeout: Duration,
+    ) -> Result<Vec<Tensor>> {
+        self.watch.begin(Instant::now() + timeout);
+        // Whoever closes abandons what has begun before.
+        let is_closed = shared.state.lock().closed;
+        let outputs = match is_closed {
+            true => Err(Error::unavailable("the version is being unloaded")),
+            false => self.session.run(inputs),
+        };
+
+        match self.end_run() {
+            true => Err(Error::late("the run was terminated")),
+            false => outputs,
+        }
+    }
+}

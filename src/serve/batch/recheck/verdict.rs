@@ -1,0 +1,100 @@
+//! Judges a request that is run again, and decides what follows. A difference alone proves nothing:
+//! other sizes of a batch are computed by other kernels, which round differently, and some models
+//! draw random numbers. Further runs of the same request tell these causes from other rows.
+
+use super::Sample;
+use super::compare::{Limits, ValueDifference, difference};
+use crate::core::error::Result;
+use crate::core::tensor::batch::Stack;
+use crate::core::tensor::{Tensor, View};
+
+/// Runs of the same request that show whether the model always gives the same answer.
+pub(super) const REPEATS: usize = 8;
+
+/// Rechecks in which at most one integer, boolean or string may differ because of the size of the
+/// batch. Two almost equal scores are rare; a model that depends on the size does so each time.
+const TIES_EVERY: u64 = 10_000;
+
+/// What a recheck found.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::serve::batch) enum RecheckVerdict {
+    /// The answers agree.
+    Same,
+    /// They differ a little, and a batch of copies of the request gives the answer of the batch:
+    /// the number of rows is the cause. `tie` is a difference that is not in floating point.
+    BatchSize { tie: Option<ValueDifference> },
+    /// The request alone does not get the same answer each time.
+    NotDeterministic,
+    /// Other rows of the batch changed the answer.
+    Different(ValueDifference),
+}
+
+/// Runs a request again, once if the answers agree and up to ten times if they do not. An error of
+/// a run is returned: nothing follows from it.
+pub(in crate::serve::batch) fn judge(
+    sample: &Sample,
+    provider: &str,
+    mut run: impl FnMut(&[View<'_>]) -> Result<Vec<Tensor>>,
+) -> Result<RecheckVerdict> {
+    let limits = Limits::new(provider, &sample.batch);
+    let batched = sample.part(&sample.batch)?;
+    let views: Vec<View<'_>> = sample.inputs.iter().map(Tensor::view).collect();
+
+    let alone = run(&views)?;
+    let Some(found) = difference(&alone, &batched, &limits) else {
+        return Ok(RecheckVerdict::Same);
+    };
+
+    let copies = sample.copies()?;
+    let copies: Vec<View<'_>> = copies.iter().map(Stack::view).collect();
+    let copied = sample.part(&run(&copies)?)?;
+    let is_size = difference(&copied, &batched, &limits).is_none();
+    let far = difference(&alone, &batched, &limits.of_size());
+    match far {
+        None if is_size => return Ok(RecheckVerdict::BatchSize { tie: None }),
+        Some(tie) if is_size && tie.is_tie => {
+            return Ok(RecheckVerdict::BatchSize { tie: Some(tie) });
+        }
+        _ => {}
+    }
+
+    for _ in 0..REPEATS {
+        if difference(&run(&views)?, &alone, &limits).is_some() {
+            return Ok(RecheckVerdict::NotDeterministic);
+        }
+    }
+    Ok(RecheckVerdict::Different(found))
+}
+
+/// What follows from a verdict.
+#[derive(Debug, PartialEq)]
+pub(super) enum Consequence {
+    GoOn,
+    EndRechecks,
+    EndBatching(ValueDifference),
+}
+
+/// The ties of a version.
+#[derive(Debug, Default)]
+pub(super) struct Ties {
+    /// The number of the recheck that found the last one.
+    last: Option<u64>,
+}
+
+impl Ties {
+    /// Decides what follows from the verdict of recheck number `count`.
+    pub(super) fn weigh(&mut self, verdict: RecheckVerdict, count: u64) -> Consequence {
+        match verdict {
+            RecheckVerdict::Same | RecheckVerdict::BatchSize { tie: None } => Consequence::GoOn,
+            RecheckVerdict::NotDeterministic => Consequence::EndRechecks,
+            RecheckVerdict::Different(found) => Consequence::EndBatching(found),
+            RecheckVerdict::BatchSize { tie: Some(tie) } => {
+                let before = self.last.replace(count);
+                match before.is_some_and(|before| count < before + TIES_EVERY) {
+                    true => Consequence::EndBatching(tie),
+                    false => Consequence::GoOn,
+                }
+            }
+        }
+    }
+}
