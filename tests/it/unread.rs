@@ -91,9 +91,9 @@ fn requests_behind_refused_ones_are_answered_in_order() {
     let mut all = Vec::new();
     for (path, more, _) in refused {
         let head =
-            format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n{more}\r\n");
+            format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n{more}\r\n");
         all.extend_from_slice(head.as_bytes());
-        all.extend_from_slice(&[b' '; 10_000]);
+        all.extend_from_slice(&[b' '; 300_000]);
         all.extend_from_slice(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n");
     }
     connection.send(&all);
