@@ -4,6 +4,7 @@ use crate::config::{Config, ModelControl};
 use crate::core::error::{Error, Result};
 use crate::onnx::runtime::library;
 use crate::registry::directory::Directory;
+use crate::registry::directory::copies::Copies;
 use crate::registry::follow::{self, Follower};
 use crate::registry::log::Log;
 use crate::registry::servers::Addresses;
@@ -26,11 +27,19 @@ pub(super) fn open(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Res
             folder.to_owned(),
             config.models.settle,
             config.models.empty_delay,
+            copies(config),
         )?))),
         (None, Some(url)) => Ok(ModelSource::Registry(Box::new(follower(
             config, url, addresses,
         )?))),
     }
+}
+
+/// Returns the place for private copies of external data.
+fn copies(config: &Config) -> Option<Copies> {
+    let user = || library::user_cache().map(|folder| folder.join("weights"));
+    let folder = config.models.weights_cache.clone().or_else(user)?;
+    Some(Copies::open(folder))
 }
 
 /// Opens a registry and starts to follow its log.

@@ -4,6 +4,7 @@
 //! and writes nothing.
 
 mod config;
+pub(crate) mod copies;
 mod look;
 mod read;
 #[cfg(test)]
@@ -18,9 +19,12 @@ use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
 use crate::onnx::graph::Graph;
 use bytes::Bytes;
+use copies::{Copies, PrivateFolder};
 use look::Look;
+use read::ExternalCopy;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use unserved::Warned;
 
@@ -38,6 +42,8 @@ pub(crate) struct Directory {
     root: PathBuf,
     settle: Duration,
     empty_delay: Duration,
+    /// Where external data is copied to; none where no folder is known.
+    copies: Option<Copies>,
     /// What the last scan saw.
     last: Look,
     /// Since when the files of each version are unchanged.
@@ -72,8 +78,10 @@ pub(crate) struct Loaded {
     pub digest: Digest,
     /// Changes with the bytes of any file that the version uses, those beside the model included.
     pub used: Digest,
-    /// The folder of the external data, if there is any.
+    /// The folder of the external data, if there is any. Nobody else writes there.
     pub external_dir: Option<PathBuf>,
+    /// Keeps that folder while the version serves, if it is a copy.
+    pub copy: Option<Arc<PrivateFolder>>,
     /// The golden file beside the model, if there is one.
     pub golden: Option<Bytes>,
     /// The baseline beside it, if there is one.
@@ -88,7 +96,12 @@ impl Directory {
     /// Takes a path to a readable directory; refuses any other with
     /// `InvalidArgument`. Files that did not change for `settle` are considered
     /// complete. A directory that lost all its models is taken for emptied after `empty_delay`.
-    pub(crate) fn new(root: PathBuf, settle: Duration, empty_delay: Duration) -> Result<Self> {
+    pub(crate) fn new(
+        root: PathBuf,
+        settle: Duration,
+        empty_delay: Duration,
+        copies: Option<Copies>,
+    ) -> Result<Self> {
         std::fs::read_dir(&root).map_err(|e| {
             Error::invalid(format!(
                 "the model directory '{}' cannot be read: {e}",
@@ -101,6 +114,7 @@ impl Directory {
             root,
             settle,
             empty_delay,
+            copies,
             last: Look::default(),
             since: FirstSeen::new(),
             warned: Warned::default(),
@@ -143,12 +157,35 @@ impl Directory {
     /// folder. `Unavailable` if the files no longer look as they did in the
     /// scan; otherwise the kinds of [`Graph::read`], or `FailedPrecondition`.
     pub(crate) fn read(&self, entry: &VersionEntry) -> Result<Loaded> {
+        self.checked(entry, |root, folder| {
+            read::load(
+                root,
+                folder,
+                &entry.model_path,
+                ExternalCopy::In(self.copies.as_ref()),
+            )
+        })
+    }
+
+    /// Returns what [`Loaded::used`] would be now. Refuses as [`Directory::read`] does.
+    pub(crate) fn digest_used(&self, entry: &VersionEntry) -> Result<Digest> {
+        let read = |root: &Path, folder: &Path| {
+            read::load(root, folder, &entry.model_path, ExternalCopy::Nothing)
+        };
+        self.checked(entry, read).map(|loaded| loaded.used)
+    }
+
+    fn checked(
+        &self,
+        entry: &VersionEntry,
+        load: impl Fn(&Path, &Path) -> Result<Loaded>,
+    ) -> Result<Loaded> {
         let root = self.canonical_root()?;
         let folder = entry
             .model_path
             .parent()
             .ok_or_else(|| Error::internal("a model path has no folder"))?;
-        let loaded = read::load(&root, folder, &entry.model_path);
+        let loaded = load(&root, folder);
 
         // If the files changed, that is the likely cause of the failure, and the
         // better error.
@@ -158,11 +195,6 @@ impl Directory {
                 "the version changed while it was read; it is loaded again once its files stop changing",
             )),
         }
-    }
-
-    /// Returns what [`Loaded::used`] would be now. Refuses as [`Directory::read`] does.
-    pub(crate) fn digest_used(&self, entry: &VersionEntry) -> Result<Digest> {
-        self.read(entry).map(|loaded| loaded.used)
     }
 
     /// Resolved each time, because the directory may be a link whose target

@@ -403,6 +403,7 @@ impl Follower {
             digest: record.manifest,
             used: record.manifest,
             external_dir,
+            copy: None,
             golden: beside(Role::Golden, GOLDEN_BYTES_MAX)?,
             baseline: beside(Role::Baseline, BASELINE_BYTES_MAX)?,
             companion: beside(Role::Companion, COMPANION_BYTES_MAX)?,

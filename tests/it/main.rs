@@ -49,6 +49,9 @@ mod labels;
 /// Serving from a model directory.
 mod directory;
 
+/// External data is served from a private copy.
+mod external_data;
+
 /// Python clients, curl, and a client that knows only reflection.
 mod clients;
 

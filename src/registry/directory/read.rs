@@ -2,6 +2,7 @@
 //! data is inside the version's folder; the caller checks that no file changed
 //! meanwhile.
 
+use super::copies::{Copies, PrivateFolder};
 use super::{Loaded, walk};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
@@ -13,14 +14,40 @@ use crate::registry::manifest::{
 };
 use bytes::Bytes;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Bytes hashed at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// What becomes of the external data that is read.
+pub(super) enum ExternalCopy<'c> {
+    /// It is copied, for a version that will serve.
+    In(Option<&'c Copies>),
+    /// It is only hashed.
+    Nothing,
+}
+
+impl ExternalCopy<'_> {
+    fn folder(&self) -> Result<Option<PrivateFolder>> {
+        match self {
+            Self::Nothing => Ok(None),
+            Self::In(Some(copies)) => copies.folder().map(Some),
+            Self::In(None) => Err(Error::precondition(
+                "the version has external data, and no folder for its private copy is known; set models.weights_cache",
+            )),
+        }
+    }
+}
+
 /// Reads the model at `model_path` in `folder`; both are inside `root`.
-pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Loaded> {
+pub(super) fn load(
+    root: &Path,
+    folder: &Path,
+    model_path: &Path,
+    keep: ExternalCopy,
+) -> Result<Loaded> {
     let path = walk::inside(root, model_path)?.filter(|path| path.is_file());
     let path = path
         .ok_or_else(|| Error::precondition("the model is not a file inside the model directory"))?;
@@ -51,6 +78,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
             digest,
             used: used(digest),
             external_dir: None,
+            copy: None,
             golden,
             baseline,
             companion,
@@ -62,6 +90,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     let name = model_path.file_name().map(Path::new).unwrap_or(model_path);
     head(&mut hash, name, bytes.len() as u64);
     hash.update(&bytes);
+    let copy = keep.folder()?;
     for location in &graph.external {
         let path = external(folder, location)?;
         let context = |e: Error| {
@@ -70,11 +99,11 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
                 short(&location.to_string_lossy())
             ))
         };
-        add(&mut hash, location, &path).map_err(context)?;
+        add(&mut hash, location, &path, copy.as_ref()).map_err(context)?;
     }
 
     let digest = hash.finish();
-    let external_dir = Some(folder.to_owned());
+    let external_dir = copy.as_ref().map(|copy| copy.path().to_owned());
     Ok(Loaded {
         bytes,
         path,
@@ -82,6 +111,7 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
         digest,
         used: used(digest),
         external_dir,
+        copy: copy.map(Arc::new),
         golden,
         baseline,
         companion,
@@ -149,9 +179,11 @@ fn head(hash: &mut Hasher, name: &Path, file_bytes: u64) {
     hash.update(format!("\0{file_bytes}\0").as_bytes());
 }
 
-fn add(hash: &mut Hasher, name: &Path, path: &Path) -> Result<()> {
-    let mut copy = || -> io::Result<bool> {
+/// Hashes a file, and copies the same bytes where that is wanted: what serves is what was hashed.
+fn add(hash: &mut Hasher, name: &Path, path: &Path, into: Option<&PrivateFolder>) -> Result<()> {
+    let mut read = || -> io::Result<bool> {
         let mut file = File::open(path)?;
+        let mut copy = into.map(|folder| folder.create(name)).transpose()?;
         let expected = file.metadata()?.len();
         head(hash, name, expected);
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -161,15 +193,18 @@ fn add(hash: &mut Hasher, name: &Path, path: &Path) -> Result<()> {
                 0 => return Ok(total == expected),
                 n => {
                     hash.update(&chunk[..n]);
+                    if let Some(copy) = &mut copy {
+                        copy.write_all(&chunk[..n])?;
+                    }
                     total += n as u64;
                 }
             }
         }
     };
 
-    match copy() {
+    match read() {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::unavailable("changed while it was read")),
-        Err(e) => Err(walk::failed("read", e)),
+        Err(e) => Err(walk::failed("read or copy", e)),
     }
 }

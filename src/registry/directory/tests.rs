@@ -66,7 +66,9 @@ impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("models")).unwrap();
-        let directory = Directory::new(folder.path().join("models"), SETTLE, EMPTY).unwrap();
+        let copies = Copies::open(folder.path().join("copies"));
+        let models = folder.path().join("models");
+        let directory = Directory::new(models, SETTLE, EMPTY, Some(copies)).unwrap();
         Self {
             folder,
             directory,
@@ -158,8 +160,8 @@ const OLD: Duration = Duration::from_secs(60);
 fn a_path_that_is_not_a_directory_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
-    assert!(Directory::new(folder.path().join("absent"), SETTLE, EMPTY).is_err());
-    assert!(Directory::new(folder.path().join("file"), SETTLE, EMPTY).is_err());
+    assert!(Directory::new(folder.path().join("absent"), SETTLE, EMPTY, None).is_err());
+    assert!(Directory::new(folder.path().join("file"), SETTLE, EMPTY, None).is_err());
 }
 
 #[test]
@@ -317,7 +319,10 @@ fn digest_covers_bytes_and_external_data() {
         bench.write("m/1/d/w.bin", weights.as_bytes(), OLD);
         let entry = bench.version();
         let loaded = bench.directory.read(&entry).unwrap();
-        assert_eq!(loaded.external_dir.as_deref(), entry.model_path.parent());
+        let copied = loaded.external_dir.as_ref().unwrap().join("d/w.bin");
+        // The version's own file is of no concern any more.
+        bench.write("m/1/d/w.bin", b"spoilt", OLD);
+        assert_eq!(fs::read(&copied).unwrap(), weights.as_bytes());
         let mut all = format!("model.onnx\0{}\0", bytes.len()).into_bytes();
         all.extend(&bytes);
         all.extend(format!("d/w.bin\x003\0{weights}").as_bytes());

@@ -177,13 +177,15 @@ impl Loading<'_> {
     }
 
     /// Returns a function that opens another session from the model file, because its bytes are not
-    /// kept in memory. External data was verified at load and is not verified again.
+    /// kept in memory. External data is in a private copy, which the function keeps.
     fn reopen(&self, loaded: &Loaded) -> Reopen {
         let digest = Digest::of(&loaded.bytes);
         let (path, external_dir) = (loaded.path.clone(), loaded.external_dir.clone());
+        let copy = loaded.copy.clone();
         let engine = Arc::clone(&self.parts.engine);
         let options = self.settings.model.session_options();
         Box::new(move || {
+            let _kept = &copy;
             let bytes = std::fs::read(&path)
                 .map_err(|e| Error::unavailable("read the model file again").with_source(e))?;
             if Digest::of(&bytes) != digest {
