@@ -78,6 +78,8 @@ pub(crate) struct Loaded {
     pub digest: Digest,
     /// Changes with the bytes of any file that the version uses, those beside the model included.
     pub used: Digest,
+    /// The SHA-256 of `bytes`.
+    pub file_digest: Digest,
     /// The folder of the external data, if there is any. Nobody else writes there.
     pub external_dir: Option<PathBuf>,
     /// Keeps that folder while the version serves, if it is a copy.
@@ -150,6 +152,11 @@ impl Directory {
     /// Returns how many folders, the directory itself included, cannot be looked into.
     pub(crate) fn trouble_count(&self) -> usize {
         self.last.trouble.len()
+    }
+
+    /// Whether the last scan could look into the directory itself.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.last.trouble.contains_key(look::ROOT)
     }
 
     /// Reads a version into memory and checks that it is whole: the graph

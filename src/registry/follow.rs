@@ -402,6 +402,7 @@ impl Follower {
             graph,
             digest: record.manifest,
             used: record.manifest,
+            file_digest: folder.manifest.model_file()?.digest,
             external_dir,
             copy: None,
             golden: beside(Role::Golden, GOLDEN_BYTES_MAX)?,

@@ -82,7 +82,7 @@ impl GrpcInferenceService for Oip {
         let message = request.into_inner();
         let target = Target::parse(&message.name, &message.version)?;
         Ok(Response::new(p::ModelReadyResponse {
-            ready: self.0.predictor.resolve(&target).is_ok(),
+            ready: self.0.predictor.is_model_ready(&target),
         }))
     }
 

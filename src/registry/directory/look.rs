@@ -24,7 +24,7 @@ pub(super) struct Look {
 }
 
 /// The place of the directory itself among troubles and folders.
-const ROOT: &str = "";
+pub(super) const ROOT: &str = "";
 
 /// Looks at the whole directory.
 pub(super) fn all(root: &Path, last: &Look) -> Look {

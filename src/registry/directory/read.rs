@@ -77,6 +77,7 @@ pub(super) fn load(
             graph,
             digest,
             used: used(digest),
+            file_digest: digest,
             external_dir: None,
             copy: None,
             golden,
@@ -103,6 +104,8 @@ pub(super) fn load(
     }
 
     let digest = hash.finish();
+    // Quick: most of the weights are in the other files.
+    let file_digest = Digest::of(&bytes);
     let external_dir = copy.as_ref().map(|copy| copy.path().to_owned());
     Ok(Loaded {
         bytes,
@@ -110,6 +113,7 @@ pub(super) fn load(
         graph,
         digest,
         used: used(digest),
+        file_digest,
         external_dir,
         copy: copy.map(Arc::new),
         golden,

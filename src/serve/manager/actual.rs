@@ -7,6 +7,7 @@ use super::report::ServingState;
 use crate::core::error::{Error, Kind};
 use crate::core::hash::Digest;
 use crate::registry::catalog::Fingerprint;
+use crate::registry::pbtxt::ModelConfig;
 use crate::serve::servable::{Drained, Servable};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,10 @@ pub(super) struct Actual {
     pub drained: Option<Drained>,
     pub state: ServingState,
     pub warning: Option<String>,
+    /// The `config.pbtxt` with which it was loaded or refused.
+    pub declared: Option<ModelConfig>,
+    /// Why its `config.pbtxt` is not applied yet.
+    pub waiting: Option<&'static str>,
     /// When a refused version is tried again, and how often it was, if the cause may be temporary.
     pub retry: Option<(Instant, u32)>,
 }
@@ -37,6 +42,8 @@ impl Actual {
             drained: None,
             state: ServingState::Settling,
             warning: None,
+            declared: None,
+            waiting: None,
             retry: None,
         }
     }
@@ -58,6 +65,14 @@ impl Actual {
     /// Returns why its servable cannot serve although it is loaded.
     pub(super) fn problem(&self) -> Option<String> {
         self.servable.as_ref()?.problem()
+    }
+
+    /// Returns what an operator should know of a loaded version.
+    pub(super) fn notice(&self) -> Option<String> {
+        let waiting = || self.waiting.map(str::to_owned);
+        self.problem()
+            .or_else(|| self.warning.clone())
+            .or_else(waiting)
     }
 
     /// Tells whether these files were refused and are not tried again yet.

@@ -13,6 +13,7 @@ use crate::observe::quality::companion::{Companion, Wiring};
 use crate::onnx::batchability::{self, SampleInputs};
 use crate::onnx::first_run::{FirstRunSubject, GoldenRows};
 use crate::onnx::golden::Golden;
+use crate::onnx::runtime::warnings::RuntimeWarnings;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::registry::directory::Loaded;
 use crate::serve::batch::watchdog::Watchdog;
@@ -73,18 +74,22 @@ impl Loading<'_> {
         // A baseline or companion that belongs to another model refuses the version before any
         // session is opened.
         let observer = self.watch(&loaded, &signature)?;
-        let reopen = self.reopen(&loaded);
+        let options = SessionOptions {
+            warnings: RuntimeWarnings::about(self.name, self.version),
+            ..self.settings.model.session_options()
+        };
+        let reopen = self.reopen(&loaded, &options);
 
         let source = SessionSource {
             bytes: loaded.bytes,
             external_dir: loaded.external_dir,
         };
-        let mut first = self.open(&source)?;
+        let mut first = self.parts.engine.open(&source, &options)?;
 
         let (batching, sample) = self.probe(&signature, first.as_mut());
         let mut sessions = vec![first];
         while sessions.len() < self.settings.model.lanes {
-            sessions.push(self.open(&source)?);
+            sessions.push(self.parts.engine.open(&source, &options)?);
         }
         if let Some(golden) = loaded.golden.as_ref().filter(|_| self.settings.golden) {
             check_golden(golden, &signature, &mut sessions)?;
@@ -147,12 +152,6 @@ impl Loading<'_> {
         }
     }
 
-    fn open(&self, source: &SessionSource) -> Result<Box<dyn Session>> {
-        self.parts
-            .engine
-            .open(source, &self.settings.model.session_options())
-    }
-
     /// Starts the monitoring of the version, where monitoring is on.
     fn watch(&self, loaded: &Loaded, signature: &Signature) -> Result<Option<Observer>> {
         let Some(monitor) = &self.parts.monitor else {
@@ -178,12 +177,12 @@ impl Loading<'_> {
 
     /// Returns a function that opens another session from the model file, because its bytes are not
     /// kept in memory. External data is in a private copy, which the function keeps.
-    fn reopen(&self, loaded: &Loaded) -> Reopen {
-        let digest = Digest::of(&loaded.bytes);
+    fn reopen(&self, loaded: &Loaded, options: &SessionOptions) -> Reopen {
+        let digest = loaded.file_digest;
         let (path, external_dir) = (loaded.path.clone(), loaded.external_dir.clone());
         let copy = loaded.copy.clone();
         let engine = Arc::clone(&self.parts.engine);
-        let options = self.settings.model.session_options();
+        let options = options.clone();
         Box::new(move || {
             let _kept = &copy;
             let bytes = std::fs::read(&path)

@@ -88,7 +88,7 @@ impl Loop {
                     } else {
                         actual.state.clone()
                     },
-                    warning: actual.problem().or_else(|| actual.warning.clone()),
+                    warning: actual.notice(),
                 }
             })
         });

@@ -30,6 +30,7 @@ impl Loop {
         let mut settings = (self.parts.settings)(name, entry.and_then(|e| e.config.as_ref()));
         let pointers = entry.and_then(|e| e.pointers.as_ref());
         self.try_again(name, pointers);
+        self.note_declared(name, &settings.declared);
         self.point(name, pointers, &mut settings);
         let problem = entry.and_then(|e| e.problem.clone());
         loop {
@@ -69,9 +70,11 @@ impl Loop {
         settings: &Settings,
     ) -> Result<Made> {
         self.set_state(name, version, ServingState::Loading);
+        self.declare(name, version, &settings.declared);
         self.publish_status();
         let start = Instant::now();
         let loaded = self.parts.source.read(name, version, found)?;
+        settings.declared.check(&loaded.graph.signature)?;
         if let Some(prober) = &self.parts.probe {
             let options = settings.model.session_options();
             prober.check(&load::subject(&loaded, settings, &options))?;

@@ -65,6 +65,15 @@ impl ModelSource {
         }
     }
 
+    /// Whether the last scan could read the source. A registry is read from its cache while its
+    /// store does not answer.
+    pub(super) fn is_readable(&self) -> bool {
+        match self {
+            Self::Directory(directory) => directory.is_readable(),
+            Self::Registry(_) => true,
+        }
+    }
+
     /// Reads a version into memory and verifies it.
     pub(super) fn read(
         &self,
