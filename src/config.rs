@@ -126,8 +126,9 @@ section! {
         poll: Duration = Duration::from_secs(1), in Duration::from_millis(10)..=HOUR;
         /// How long a version's files must stay unchanged before the version is loaded.
         settle: Duration = Duration::from_secs(1), in Duration::ZERO..=HOUR;
-        /// Folder for private copies of external data, one for each version that serves. If it is
-        /// not set: `ortus/weights` in the user's cache directory.
+        /// Folder for private copies of external data, and of model files over 1 MiB, of each
+        /// version that serves. Servers may share it. If it is not set: `ortus/weights` in the
+        /// user's cache directory.
         weights_cache: Option<PathBuf> = None;
         /// How long the model directory must be without any model before the loaded models are
         /// unloaded. Until then this is taken for a failure, such as a lost mount.

@@ -1,7 +1,7 @@
 //! A model directory in the layout of Triton and TensorFlow Serving,
 //! `<name>/<version>/model.onnx`, as a catalogue. Remembers when files were first
 //! seen unchanged; the caller passes the time. Does not decide what is served,
-//! and writes nothing.
+//! and writes nothing into the directory.
 
 mod config;
 pub(crate) mod copies;
@@ -14,6 +14,7 @@ mod unserved;
 mod walk;
 
 use super::catalog::{Catalog, Fingerprint, FolderSight, VersionEntry};
+use super::model_file::ModelFile;
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
@@ -21,9 +22,9 @@ use crate::onnx::graph::Graph;
 use bytes::Bytes;
 use copies::{Copies, PrivateFolder};
 use look::Look;
-use read::ExternalCopy;
+use read::Purpose;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use unserved::Warned;
@@ -68,8 +69,6 @@ type FirstSeen = BTreeMap<(ModelName, Version), (Fingerprint, Instant)>;
 pub(crate) struct Loaded {
     /// The ONNX file.
     pub bytes: Bytes,
-    /// Its path.
-    pub path: PathBuf,
     /// What it declares.
     pub graph: Graph,
     /// From a directory the SHA-256 of `bytes` where the model has no external
@@ -78,11 +77,11 @@ pub(crate) struct Loaded {
     pub digest: Digest,
     /// Changes with the bytes of any file that the version uses, those beside the model included.
     pub used: Digest,
-    /// The SHA-256 of `bytes`.
-    pub file_digest: Digest,
+    /// Where `bytes` are for a further session.
+    pub file: ModelFile,
     /// The folder of the external data, if there is any. Nobody else writes there.
     pub external_dir: Option<PathBuf>,
-    /// Keeps that folder while the version serves, if it is a copy.
+    /// Keeps the private copies while the version serves, if there are any.
     pub copy: Option<Arc<PrivateFolder>>,
     /// The golden file beside the model, if there is one.
     pub golden: Option<Bytes>,
@@ -164,35 +163,22 @@ impl Directory {
     /// folder. `Unavailable` if the files no longer look as they did in the
     /// scan; otherwise the kinds of [`Graph::read`], or `FailedPrecondition`.
     pub(crate) fn read(&self, entry: &VersionEntry) -> Result<Loaded> {
-        self.checked(entry, |root, folder| {
-            read::load(
-                root,
-                folder,
-                &entry.model_path,
-                ExternalCopy::In(self.copies.as_ref()),
-            )
-        })
+        self.checked(entry, Purpose::Serve(self.copies.as_ref()))
     }
 
     /// Returns what [`Loaded::used`] would be now. Refuses as [`Directory::read`] does.
     pub(crate) fn digest_used(&self, entry: &VersionEntry) -> Result<Digest> {
-        let read = |root: &Path, folder: &Path| {
-            read::load(root, folder, &entry.model_path, ExternalCopy::Nothing)
-        };
-        self.checked(entry, read).map(|loaded| loaded.used)
+        self.checked(entry, Purpose::Compare)
+            .map(|loaded| loaded.used)
     }
 
-    fn checked(
-        &self,
-        entry: &VersionEntry,
-        load: impl Fn(&Path, &Path) -> Result<Loaded>,
-    ) -> Result<Loaded> {
+    fn checked(&self, entry: &VersionEntry, purpose: Purpose<'_>) -> Result<Loaded> {
         let root = self.canonical_root()?;
         let folder = entry
             .model_path
             .parent()
             .ok_or_else(|| Error::internal("a model path has no folder"))?;
-        let loaded = load(&root, folder);
+        let loaded = read::load(&root, folder, &entry.model_path, purpose);
 
         // If the files changed, that is the likely cause of the failure, and the
         // better error.

@@ -17,6 +17,7 @@ use super::log::Log;
 use super::manifest::{
     BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, File, GOLDEN_BYTES_MAX, Role,
 };
+use super::model_file::ModelFile;
 use super::servers::{self, Addresses};
 use super::settings::Registry;
 use super::sign::{Policy, Trust};
@@ -398,11 +399,10 @@ impl Follower {
 
         Ok(Loaded {
             bytes,
-            path: folder.model_path(),
             graph,
             digest: record.manifest,
             used: record.manifest,
-            file_digest: folder.manifest.model_file()?.digest,
+            file: ModelFile::Disk(folder.model_path(), folder.manifest.model_file()?.digest),
             external_dir,
             copy: None,
             golden: beside(Role::Golden, GOLDEN_BYTES_MAX)?,

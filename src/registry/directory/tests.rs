@@ -1,6 +1,7 @@
 //! What a scan sees, and what a read refuses.
 
 mod failures;
+mod private;
 
 use super::*;
 use crate::core::error::Kind;
@@ -13,6 +14,7 @@ use crate::registry::pbtxt::CONFIG_BYTES_MAX;
 use prost::Message;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 const SETTLE: Duration = Duration::from_secs(2);
 const EMPTY: Duration = Duration::from_secs(20);

@@ -133,32 +133,3 @@ fn the_list_of_what_is_not_served_is_limited() {
     }
     assert_eq!(bench.scan().unserved.len(), unserved::UNSERVED_MAX);
 }
-
-#[test]
-fn private_copies_go_with_their_version_and_with_a_crashed_process() {
-    let bench = Bench::new();
-    let root = bench.path("../copies");
-    let left = |root: &Path| {
-        let all = fs::read_dir(root).unwrap();
-        all.filter(|e| e.as_ref().unwrap().path().is_dir()).count()
-    };
-    let copies = bench.directory.copies.as_ref().unwrap();
-    let (one, two) = (copies.folder().unwrap(), copies.folder().unwrap());
-    drop(one);
-    fs::create_dir(root.join("weights-crashed")).unwrap();
-    assert_eq!(left(&root), 2);
-    let _other = Copies::open(root.clone());
-    assert_eq!(left(&root), 1);
-    assert!(two.path().is_dir());
-    drop(two);
-    assert_eq!(left(&root), 0);
-}
-
-#[test]
-fn external_data_without_a_place_for_its_copy_is_refused() {
-    let mut bench = Bench::new();
-    bench.directory.copies = None;
-    bench.write("m/1/model.onnx", &onnx(Some("w.bin")), OLD);
-    bench.write("m/1/w.bin", b"abc", OLD);
-    bench.refuse(Kind::FailedPrecondition, "set models.weights_cache");
-}
