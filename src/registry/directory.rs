@@ -7,6 +7,7 @@ mod config;
 pub(crate) mod copies;
 mod look;
 mod read;
+pub(crate) mod refusals;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use copies::{Copies, PrivateFolder};
 use look::Look;
 use read::Purpose;
+use refusals::Refusals;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,6 +47,8 @@ pub(crate) struct Directory {
     empty_delay: Duration,
     /// Where external data is copied to; none where no folder is known.
     copies: Option<Copies>,
+    /// Bytes that came under the number of a version with other bytes.
+    pub refusals: Refusals,
     /// What the last scan saw.
     last: Look,
     /// Since when the files of each version are unchanged.
@@ -63,6 +67,15 @@ struct Now {
 }
 
 type FirstSeen = BTreeMap<(ModelName, Version), (Fingerprint, Instant)>;
+
+/// What tells the files of a version apart from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct VersionDigests {
+    /// [`Loaded::digest`].
+    pub model: Digest,
+    /// [`Loaded::used`].
+    pub used: Digest,
+}
 
 /// A version in memory: bytes, what they declare, and their digest.
 #[derive(Debug)]
@@ -93,6 +106,16 @@ pub(crate) struct Loaded {
     pub features: Vec<String>,
 }
 
+impl Loaded {
+    /// What tells its files apart from others.
+    pub(crate) fn digests(&self) -> VersionDigests {
+        VersionDigests {
+            model: self.digest,
+            used: self.used,
+        }
+    }
+}
+
 impl Directory {
     /// Takes a path to a readable directory; refuses any other with
     /// `InvalidArgument`. Files that did not change for `settle` are considered
@@ -102,6 +125,7 @@ impl Directory {
         settle: Duration,
         empty_delay: Duration,
         copies: Option<Copies>,
+        refusals: Refusals,
     ) -> Result<Self> {
         std::fs::read_dir(&root).map_err(|e| {
             Error::invalid(format!(
@@ -116,6 +140,7 @@ impl Directory {
             settle,
             empty_delay,
             copies,
+            refusals,
             last: Look::default(),
             since: FirstSeen::new(),
             warned: Warned::default(),
@@ -166,10 +191,10 @@ impl Directory {
         self.checked(entry, Purpose::Serve(self.copies.as_ref()))
     }
 
-    /// Returns what [`Loaded::used`] would be now. Refuses as [`Directory::read`] does.
-    pub(crate) fn digest_used(&self, entry: &VersionEntry) -> Result<Digest> {
+    /// Returns what [`Loaded::digests`] would be now. Refuses as [`Directory::read`] does.
+    pub(crate) fn digests(&self, entry: &VersionEntry) -> Result<VersionDigests> {
         self.checked(entry, Purpose::Compare)
-            .map(|loaded| loaded.used)
+            .map(|loaded| loaded.digests())
     }
 
     fn checked(&self, entry: &VersionEntry, purpose: Purpose<'_>) -> Result<Loaded> {

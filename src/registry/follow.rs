@@ -464,6 +464,7 @@ fn version_entry(manifest: Digest) -> VersionEntry {
         file_bytes: 0,
         modified_ns: 0,
         inode: 0,
+        changed_ns: 0,
     };
 
     let files = Fingerprint(vec![stamp]);

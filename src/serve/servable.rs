@@ -12,6 +12,7 @@ use crate::observe::metrics::servable::ServableMetrics;
 use crate::onnx::runtime::Session;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{self, BatchOptions, Batcher, Done, Reopen, Submission};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -49,6 +50,8 @@ pub(crate) struct Servable {
     pub name: ModelName,
     pub version: Version,
     pub digest: Digest,
+    /// The same as text, for every answer.
+    pub digest_text: Bytes,
     pub signature: Signature,
     pub batching: Batching,
     pub lanes: usize,
@@ -91,6 +94,7 @@ impl Servable {
             name: parts.name,
             version: parts.version,
             digest: parts.digest,
+            digest_text: parts.digest.to_string().into(),
             signature: parts.signature,
             batching: parts.batching,
             lanes,

@@ -49,6 +49,9 @@ mod estimate;
 /// The HTML report of a model, and JSON Schemas.
 mod report;
 
+/// New bytes under the number of a loaded version.
+mod in_place;
+
 /// Metrics, alerting rules, spans and the log.
 mod observability;
 

@@ -3,6 +3,9 @@
 //! would end the process. Each version gets a folder of its own, which is deleted with the version.
 //! Folders of servers that crashed are deleted at the next start.
 
+#[cfg(test)]
+mod tests;
+
 use crate::core::error::{Error, Result};
 use crate::core::hash::Hasher;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -254,49 +257,6 @@ impl Drop for PrivateFolder {
         let removed = fs::remove_dir_all(&self.path);
         if let Err(error) = removed.and_then(|()| fs::remove_file(&self.lock.path)) {
             tracing::warn!(%error, "a private copy cannot be deleted; it is when a server starts");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::error::Kind;
-
-    #[test]
-    fn a_full_or_closed_place_is_named_with_its_remedy() {
-        for (kind, expected, remedy) in [
-            (
-                io::ErrorKind::StorageFull,
-                Kind::ResourceExhausted,
-                "; free space there",
-            ),
-            (
-                io::ErrorKind::QuotaExceeded,
-                Kind::ResourceExhausted,
-                "; free space there",
-            ),
-            (
-                io::ErrorKind::PermissionDenied,
-                Kind::ResourceExhausted,
-                "may write to",
-            ),
-            (
-                io::ErrorKind::ReadOnlyFilesystem,
-                Kind::ResourceExhausted,
-                "may write to",
-            ),
-            (
-                io::ErrorKind::NotADirectory,
-                Kind::Unavailable,
-                "in models.weights_cache",
-            ),
-        ] {
-            let error = not_copied(kind.into());
-            assert!(
-                error.kind == expected && error.message.contains(remedy),
-                "{kind:?}: {error}"
-            );
         }
     }
 }
