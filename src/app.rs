@@ -133,6 +133,7 @@ impl App {
             source,
             control: source::control(config),
             strict_readiness: config.models.strict_readiness,
+            in_place: config.models.in_place,
             settings: settings::settings(config.clone()),
             engine,
             probe: config

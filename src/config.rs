@@ -25,7 +25,7 @@ use crate::observe::labels::settings::FeedbackSettings;
 use crate::observe::logging::LogSettings;
 use crate::observe::traces::TraceSettings;
 use crate::registry::settings::Registry;
-use crate::serve::settings::{Model, ModelOverrides};
+use crate::serve::settings::{InPlace, Model, ModelOverrides};
 use crate::{choice, section};
 
 /// All settings.
@@ -126,6 +126,17 @@ section! {
         poll: Duration = Duration::from_secs(1), in Duration::from_millis(10)..=HOUR;
         /// How long a version's files must stay unchanged before the version is loaded.
         settle: Duration = Duration::from_secs(1), in Duration::ZERO..=HOUR;
+        /// What happens when the files of a version get other bytes after it was loaded: `refuse`
+        /// (the loaded bytes keep serving, also across a restart: new bytes need a new version
+        /// number) or `swap` (they replace the loaded ones without losing a request).
+        in_place: InPlace = InPlace::Refuse;
+        /// Folder in which a server remembers across restarts which bytes it refused because of
+        /// `in_place`. If it is not set: `ortus/directories` in the user's state directory.
+        state: Option<PathBuf> = None;
+        /// Folder for private copies of external data, and of model files over 1 MiB, of each
+        /// version that serves. Servers may share it. If it is not set: `ortus/weights` in the
+        /// user's cache directory.
+        weights_cache: Option<PathBuf> = None;
         /// How long the model directory must be without any model before the loaded models are
         /// unloaded. Until then this is taken for a failure, such as a lost mount.
         empty_delay: Duration = Duration::from_secs(30), in Duration::ZERO..=HOUR;

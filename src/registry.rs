@@ -24,6 +24,7 @@ pub(crate) mod fold;
 pub(crate) mod follow;
 pub(crate) mod log;
 pub mod manifest;
+pub(crate) mod model_file;
 pub mod servers;
 pub(crate) mod settings;
 pub(crate) mod sign;

@@ -16,6 +16,9 @@ const TRACE_HEADER: &str = "traceparent";
 pub(crate) const TRACED_HEADER: &str = "traceresponse";
 /// The response header with the version that served.
 pub(crate) const VERSION_HEADER: &str = "ortus-model-version";
+/// The response header with the digest of the version's files: two revisions of one version differ
+/// in it.
+pub(crate) const DIGEST_HEADER: &str = "ortus-model-digest";
 /// The response header with the prediction id.
 pub(crate) const PREDICTION_HEADER: &str = "ortus-prediction-id";
 /// The request header with a timeout, in any protocol.

@@ -4,7 +4,8 @@
 //! a handler passes in what it read and how it encodes.
 
 use super::headers::{
-    PREDICTION_HEADER, TRACED_HEADER, VERSION_HEADER, deadline, earlier, route_key, trace,
+    DIGEST_HEADER, PREDICTION_HEADER, TRACED_HEADER, VERSION_HEADER, deadline, earlier, route_key,
+    trace,
 };
 use crate::core::error::{Error, Result};
 use crate::core::model::Signature;
@@ -129,7 +130,7 @@ impl Admitted<'_> {
             response,
             encoded: mut answer,
         } = predicted;
-        stamp(answer.headers_mut(), &response);
+        stamp(answer.headers_mut(), &servable, &response);
         Ok(answer)
     }
 
@@ -167,9 +168,12 @@ impl Admitted<'_> {
     }
 }
 
-/// Names the version that served, the prediction and its trace.
-fn stamp(headers: &mut HeaderMap, response: &Response) {
+/// Names the version that served with its digest, the prediction and its trace.
+fn stamp(headers: &mut HeaderMap, servable: &Servable, response: &Response) {
     headers.insert(VERSION_HEADER, response.version.number().into());
+    if let Ok(digest) = HeaderValue::from_maybe_shared(servable.digest_text.clone()) {
+        headers.insert(DIGEST_HEADER, digest);
+    }
 
     let mut buffer = uuid::Uuid::encode_buffer();
     let id = response.prediction_id.hyphenated();

@@ -1,15 +1,18 @@
 //! What the server serves from: a model directory or a registry, and what triggers loading.
 
+use super::watching::records;
 use crate::config::{Config, ModelControl};
 use crate::core::error::{Error, Result};
 use crate::onnx::runtime::library;
 use crate::registry::directory::Directory;
+use crate::registry::directory::copies::Copies;
+use crate::registry::directory::refusals::Refusals;
 use crate::registry::follow::{self, Follower};
 use crate::registry::log::Log;
 use crate::registry::servers::Addresses;
 use crate::serve::manager::{Control, ModelSource};
 use crate::storage::store::Store;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -26,11 +29,27 @@ pub(super) fn open(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Res
             folder.to_owned(),
             config.models.settle,
             config.models.empty_delay,
+            copies(config),
+            refusals(config, folder),
         )?))),
         (None, Some(url)) => Ok(ModelSource::Registry(Box::new(follower(
             config, url, addresses,
         )?))),
     }
+}
+
+/// Returns the place for private copies of external data.
+fn copies(config: &Config) -> Option<Copies> {
+    let user = || library::user_cache().map(|folder| folder.join("weights"));
+    let folder = config.models.weights_cache.clone().or_else(user)?;
+    Some(Copies::open(folder))
+}
+
+/// Returns what servers refused in this directory before.
+fn refusals(config: &Config, directory: &Path) -> Refusals {
+    let user = || records::user_state().map(|folder| folder.join("directories"));
+    let folder = config.models.state.clone().or_else(user);
+    Refusals::open(folder.as_deref(), directory)
 }
 
 /// Opens a registry and starts to follow its log.

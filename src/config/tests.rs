@@ -221,6 +221,8 @@ fn every_key_can_be_set_and_each_section_lists_its_own() {
         "ports_file",
         "directory",
         "library",
+        "state",
+        "weights_cache",
         "webhook",
         "store",
         "url",

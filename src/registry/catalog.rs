@@ -108,4 +108,7 @@ pub(crate) struct FileStamp {
     pub modified_ns: i128,
     /// Differs if the file was replaced by one with the same length and time.
     pub inode: u64,
+    /// When its bytes, name or permissions were changed last, in nanoseconds since 1970. Unlike
+    /// `modified_ns` it cannot be set back after an overwrite.
+    pub changed_ns: i128,
 }

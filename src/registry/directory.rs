@@ -1,11 +1,13 @@
 //! A model directory in the layout of Triton and TensorFlow Serving,
 //! `<name>/<version>/model.onnx`, as a catalogue. Remembers when files were first
 //! seen unchanged; the caller passes the time. Does not decide what is served,
-//! and writes nothing.
+//! and writes nothing into the directory.
 
 mod config;
+pub(crate) mod copies;
 mod look;
 mod read;
+pub(crate) mod refusals;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -13,14 +15,19 @@ mod unserved;
 mod walk;
 
 use super::catalog::{Catalog, Fingerprint, FolderSight, VersionEntry};
+use super::model_file::ModelFile;
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
 use crate::onnx::graph::Graph;
 use bytes::Bytes;
+use copies::{Copies, PrivateFolder};
 use look::Look;
+use read::Purpose;
+use refusals::Refusals;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use unserved::Warned;
 
@@ -38,6 +45,10 @@ pub(crate) struct Directory {
     root: PathBuf,
     settle: Duration,
     empty_delay: Duration,
+    /// Where external data is copied to; none where no folder is known.
+    copies: Option<Copies>,
+    /// Bytes that came under the number of a version with other bytes.
+    pub refusals: Refusals,
     /// What the last scan saw.
     last: Look,
     /// Since when the files of each version are unchanged.
@@ -57,13 +68,20 @@ struct Now {
 
 type FirstSeen = BTreeMap<(ModelName, Version), (Fingerprint, Instant)>;
 
+/// What tells the files of a version apart from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct VersionDigests {
+    /// [`Loaded::digest`].
+    pub model: Digest,
+    /// [`Loaded::used`].
+    pub used: Digest,
+}
+
 /// A version in memory: bytes, what they declare, and their digest.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     /// The ONNX file.
     pub bytes: Bytes,
-    /// Its path.
-    pub path: PathBuf,
     /// What it declares.
     pub graph: Graph,
     /// From a directory the SHA-256 of `bytes` where the model has no external
@@ -72,10 +90,12 @@ pub(crate) struct Loaded {
     pub digest: Digest,
     /// Changes with the bytes of any file that the version uses, those beside the model included.
     pub used: Digest,
-    /// The SHA-256 of `bytes`.
-    pub file_digest: Digest,
-    /// The folder of the external data, if there is any.
+    /// Where `bytes` are for a further session.
+    pub file: ModelFile,
+    /// The folder of the external data, if there is any. Nobody else writes there.
     pub external_dir: Option<PathBuf>,
+    /// Keeps the private copies while the version serves, if there are any.
+    pub copy: Option<Arc<PrivateFolder>>,
     /// The golden file beside the model, if there is one.
     pub golden: Option<Bytes>,
     /// The baseline beside it, if there is one.
@@ -86,11 +106,27 @@ pub(crate) struct Loaded {
     pub features: Vec<String>,
 }
 
+impl Loaded {
+    /// What tells its files apart from others.
+    pub(crate) fn digests(&self) -> VersionDigests {
+        VersionDigests {
+            model: self.digest,
+            used: self.used,
+        }
+    }
+}
+
 impl Directory {
     /// Takes a path to a readable directory; refuses any other with
     /// `InvalidArgument`. Files that did not change for `settle` are considered
     /// complete. A directory that lost all its models is taken for emptied after `empty_delay`.
-    pub(crate) fn new(root: PathBuf, settle: Duration, empty_delay: Duration) -> Result<Self> {
+    pub(crate) fn new(
+        root: PathBuf,
+        settle: Duration,
+        empty_delay: Duration,
+        copies: Option<Copies>,
+        refusals: Refusals,
+    ) -> Result<Self> {
         std::fs::read_dir(&root).map_err(|e| {
             Error::invalid(format!(
                 "the model directory '{}' cannot be read: {e}",
@@ -103,6 +139,8 @@ impl Directory {
             root,
             settle,
             empty_delay,
+            copies,
+            refusals,
             last: Look::default(),
             since: FirstSeen::new(),
             warned: Warned::default(),
@@ -156,12 +194,22 @@ impl Directory {
     /// folder. `Unavailable` if the files no longer look as they did in the
     /// scan; otherwise the kinds of [`Graph::read`], or `FailedPrecondition`.
     pub(crate) fn read(&self, entry: &VersionEntry) -> Result<Loaded> {
+        self.checked(entry, Purpose::Serve(self.copies.as_ref()))
+    }
+
+    /// Returns what [`Loaded::digests`] would be now. Refuses as [`Directory::read`] does.
+    pub(crate) fn digests(&self, entry: &VersionEntry) -> Result<VersionDigests> {
+        self.checked(entry, Purpose::Compare)
+            .map(|loaded| loaded.digests())
+    }
+
+    fn checked(&self, entry: &VersionEntry, purpose: Purpose<'_>) -> Result<Loaded> {
         let root = self.canonical_root()?;
         let folder = entry
             .model_path
             .parent()
             .ok_or_else(|| Error::internal("a model path has no folder"))?;
-        let loaded = read::load(&root, folder, &entry.model_path);
+        let loaded = read::load(&root, folder, &entry.model_path, purpose);
 
         // If the files changed, that is the likely cause of the failure, and the
         // better error.
@@ -171,11 +219,6 @@ impl Directory {
                 "the version changed while it was read; it is loaded again once its files stop changing",
             )),
         }
-    }
-
-    /// Returns what [`Loaded::used`] would be now. Refuses as [`Directory::read`] does.
-    pub(crate) fn digest_used(&self, entry: &VersionEntry) -> Result<Digest> {
-        self.read(entry).map(|loaded| loaded.used)
     }
 
     /// Resolved each time, because the directory may be a link whose target

@@ -15,6 +15,7 @@ use super::directory::Loaded;
 use super::fold::{NamespaceState, RegisteredModel};
 use super::log::Log;
 use super::manifest::{BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, File, GOLDEN_BYTES_MAX, Role};
+use super::model_file::ModelFile;
 use super::servers::{self, Addresses};
 use super::settings::Registry;
 use super::sign::{Policy, Trust};
@@ -396,12 +397,12 @@ impl Follower {
 
         Ok(Loaded {
             bytes,
-            path: folder.model_path(),
             graph,
             digest: record.manifest,
             used: record.manifest,
-            file_digest: folder.manifest.model_file()?.digest,
+            file: ModelFile::Disk(folder.model_path(), folder.manifest.model_file()?.digest),
             external_dir,
+            copy: None,
             golden: beside(Role::Golden, GOLDEN_BYTES_MAX)?,
             baseline: beside(Role::Baseline, BASELINE_BYTES_MAX)?,
             companion: beside(Role::Companion, COMPANION_BYTES_MAX)?,
@@ -461,6 +462,7 @@ fn version_entry(manifest: Digest) -> VersionEntry {
         file_bytes: 0,
         modified_ns: 0,
         inode: 0,
+        changed_ns: 0,
     };
 
     let files = Fingerprint(vec![stamp]);

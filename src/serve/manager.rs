@@ -11,8 +11,11 @@ mod pointers;
 mod publish;
 mod readiness;
 mod report;
+mod retry;
+mod revision;
 mod settle;
 mod source;
+mod verdict;
 
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
@@ -26,7 +29,7 @@ use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::predict::Predictor;
 use crate::serve::route::RouteTable;
 use crate::serve::servable::Drained;
-use crate::serve::settings::Model;
+use crate::serve::settings::{InPlace, Model};
 use actual::Actual;
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -73,6 +76,8 @@ pub(crate) struct ManagerParts {
     pub control: Control,
     /// Whether each model of the start must serve before the server is ready.
     pub strict_readiness: bool,
+    /// What happens to files that change after they were loaded.
+    pub in_place: InPlace,
     pub settings: SettingsOf,
     pub engine: Arc<dyn Engine>,
     /// Makes the first run of a model in the sandbox, if that is on.
@@ -364,55 +369,12 @@ impl Loop {
             ManagerCommand::Read => self.follow(true),
             ManagerCommand::Unload(name, reply) => {
                 let known = self.asked.remove(&name);
+                // Whoever loads the model again means the files that are there then.
+                self.parts.source.forget(&name, None);
                 self.follow(false);
                 let unknown = || Error::not_found(format!("model '{name}' is not loaded"));
                 let _ = reply.send(if known { Ok(()) } else { Err(unknown()) });
             }
-        }
-    }
-
-    fn verdict(&mut self, name: &ModelName) -> Result<()> {
-        let Some(versions) = self.models.get(name) else {
-            self.asked.remove(name);
-            return Err(self.why_absent(name));
-        };
-
-        let failed = versions
-            .iter()
-            .rev()
-            .find_map(|(version, actual)| match &actual.state {
-                ServingState::Failed(reason) => Some(Error::precondition(format!(
-                    "load {name}:{version}: {reason}"
-                ))),
-                _ => None,
-            });
-        let serving = versions.values().any(|a| a.state == ServingState::Ready);
-
-        match failed {
-            Some(error) => Err(error),
-            None if serving => Ok(()),
-            None => Err(Error::unavailable(format!(
-                "the files of '{name}' are still being written; retry"
-            ))),
-        }
-    }
-
-    /// Says why a model has no versions.
-    fn why_absent(&self, name: &ModelName) -> Error {
-        let unserved = self.unserved.load();
-        let found = unserved.iter().find(|u| u.model == name.as_str());
-        match found {
-            Some(Unserved {
-                version, reason, ..
-            }) if version.is_empty() => {
-                Error::precondition(format!("model '{name}' is not served: {reason}"))
-            }
-            Some(Unserved {
-                version, reason, ..
-            }) => Error::precondition(format!(
-                "model '{name}' is not served: '{version}': {reason}"
-            )),
-            None => Error::not_found(format!("model '{name}' is not in the model directory")),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::onnx::runtime::Session;
 use crate::serve::batch::recheck::RecheckOptions;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{self, BatchOptions, Batcher, Done, Reopen, Submission};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -53,6 +54,8 @@ pub(crate) struct Servable {
     pub name: ModelName,
     pub version: Version,
     pub digest: Digest,
+    /// The same as text, for every answer.
+    pub digest_text: Bytes,
     pub signature: Signature,
     /// What was decided at load; see [`Servable::batching`].
     loaded_batching: Batching,
@@ -98,6 +101,7 @@ impl Servable {
             name: parts.name,
             version: parts.version,
             digest: parts.digest,
+            digest_text: parts.digest.to_string().into(),
             signature: parts.signature,
             loaded_batching: parts.batching,
             lanes,

@@ -137,6 +137,16 @@ impl Form<Option<TaskKind>> for TaskWord {
 }
 
 choice! {
+    /// What happens when the files of a version get other bytes after it was loaded.
+    InPlace {
+        /// The loaded version keeps serving, and the change is reported.
+        Refuse = "refuse",
+        /// They are loaded as a new revision of the version, which replaces the old one.
+        Swap = "swap",
+    }
+}
+
+choice! {
     /// Whether requests are merged into one run.
     Batching {
         /// If the graph allows it.

@@ -5,6 +5,7 @@ use crate::support::{Directory, Server, eventually};
 use ortus::proto::inference as oip;
 use ortus::testing::graphs;
 use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -236,6 +237,25 @@ fn a_run_that_hangs_an_io_thread_does_not_hold_up_the_end_of_the_server() {
         .find(|line| line.contains("runs did not finish before the server stopped"));
     let line = line.unwrap_or_else(|| panic!("no line names what hangs: {log}"));
     assert!(line.contains("io ") && line.contains("rare:1"), "{line}");
+}
+
+#[test]
+fn a_lane_that_hangs_is_replaced_although_the_model_directory_was_emptied() {
+    // On a busy machine the run takes longer than the default.
+    let arguments = ["--set", "models.empty_delay=1h"];
+    let (server, _stream, directory) = hung_in_place(&arguments);
+    fs::remove_dir_all(directory.path().join("rare")).expect("removed");
+    let hung = || server.metric("ortus_lanes_hung{model=\"rare\",version=\"1\"}");
+    eventually("the hung lane", || hung() == Some(1.0));
+    eventually("the end of its run", || hung() == Some(0.0));
+
+    assert_eq!(server.get("/v2/models/rare/ready").status, 200);
+    let log = server.log();
+    assert!(log.contains("a new lane replaces it"), "{log}");
+    assert!(
+        !log.contains("the session of a new lane cannot be opened"),
+        "{log}"
+    );
 }
 
 #[tokio::test]

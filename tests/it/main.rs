@@ -55,6 +55,9 @@ mod estimate;
 /// The HTML report of a model, and JSON Schemas.
 mod report;
 
+/// New bytes under the number of a loaded version.
+mod in_place;
+
 /// Metrics, alerting rules, spans and the log.
 mod observability;
 
@@ -75,6 +78,9 @@ mod permissions;
 
 /// Versions whose successors take long to load.
 mod replaced;
+
+/// External data is served from a private copy.
+mod external_data;
 
 /// Python clients, curl, and a client that knows only reflection.
 mod clients;

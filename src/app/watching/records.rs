@@ -37,7 +37,7 @@ pub(crate) fn open(config: &Config) -> Result<Option<Records>> {
 
 /// Opens the user's state folder. Labels are off if that fails; the server serves anyway.
 fn open_state_folder(namespace: &str) -> Option<Records> {
-    let Some(folder) = state_folder() else {
+    let Some(folder) = user_state().map(|folder| folder.join("records")) else {
         tracing::warn!("labels are off: neither XDG_STATE_HOME nor HOME is set; set records.store");
         return None;
     };
@@ -49,8 +49,8 @@ fn open_state_folder(namespace: &str) -> Option<Records> {
         .ok()
 }
 
-/// Returns the folder of records in the user's state folder.
-fn state_folder() -> Option<PathBuf> {
+/// Returns Ortus's folder in the user's state folder.
+pub(crate) fn user_state() -> Option<PathBuf> {
     let folder_of = |variable| {
         std::env::var_os(variable)
             .filter(|value| !value.is_empty())
@@ -59,7 +59,7 @@ fn state_folder() -> Option<PathBuf> {
 
     let state =
         folder_of("XDG_STATE_HOME").or_else(|| Some(folder_of("HOME")?.join(".local/state")))?;
-    Some(state.join("ortus/records"))
+    Some(state.join("ortus"))
 }
 
 /// Reads the fleet's key, with which prediction ids are signed. If the store does not answer soon,

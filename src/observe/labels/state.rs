@@ -74,6 +74,8 @@ impl LabelState {
             open.trial = Some(trial.unwrap_or_default());
         }
 
+        self.books
+            .answered(&(subject.model.clone(), subject.digest));
         self.recent.add(id, kept);
     }
 

@@ -1,11 +1,16 @@
 //! Metrics of the monitor: rows, contract violations, distances and alarms. Only some columns have
 //! series of their own; the operator API reports all of them.
 
+#[cfg(test)]
+mod tests;
+
 use super::catalogue::Catalogue;
 use crate::core::error::Result;
 use crate::core::model::{ModelName, Version};
+use parking_lot::Mutex;
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 /// The families of monitoring.
 #[derive(Clone)]
@@ -23,6 +28,8 @@ pub(crate) struct MonitorFamilies {
     fleet_servers: IntGauge,
     /// The share of requests that is sampled.
     pub sample_share: Gauge,
+    /// Monitors of each version that use its series: two while new bytes replace it.
+    holders: Arc<Mutex<HashMap<[String; 2], usize>>>,
 }
 
 const SERVED: &[&str] = &["model", "version"];
@@ -64,6 +71,7 @@ impl MonitorFamilies {
             fleet_servers: r.gauge("ortus_fleet_servers", "Servers whose windows are in the last merged window of the fleet.")?,
             estimated: r.float_gauges("ortus_estimated_performance", "Performance estimated without labels from the scores of the last window, by metric.", &["model", "version", "metric"])?,
             sample_share: r.float_gauge("ortus_monitor_sample_ratio", "Share of requests that is sampled into windows.")?,
+            holders: Arc::default(),
         })
     }
 
@@ -75,9 +83,11 @@ impl MonitorFamilies {
         }
     }
 
-    /// Returns the series of one version. They are removed when it is dropped.
+    /// Returns the series of one version. They are removed when the last monitor of the same
+    /// version is dropped.
     pub(crate) fn of(&self, model: &ModelName, version: Version) -> MonitorMetrics {
         let labels = [model.to_string(), version.to_string()];
+        *self.holders.lock().entry(labels.clone()).or_default() += 1;
         let served = [labels[0].as_str(), labels[1].as_str()];
         MonitorMetrics {
             rows: self.rows.with_label_values(&served),
@@ -85,6 +95,7 @@ impl MonitorFamilies {
             dropped: self.dropped.with_label_values(&served),
             alarms: self.alarms.with_label_values(&served),
             begun: self.begun.with_label_values(&served),
+            known_rows: (0, 0),
             counted: BTreeMap::new(),
             measured: BTreeSet::new(),
             estimated: BTreeSet::new(),
@@ -137,6 +148,8 @@ pub(crate) struct MonitorMetrics {
     alarms: IntGauge,
     /// Alarms that started.
     pub begun: IntCounter,
+    /// Rows and sampled rows that are in the metrics already.
+    known_rows: (u64, u64),
     /// Violations that are in the metrics already, by column and kind.
     counted: BTreeMap<(String, &'static str), u64>,
     measured: BTreeSet<(String, &'static str)>,
@@ -153,9 +166,9 @@ impl MonitorMetrics {
         alarms: usize,
         columns: &[ColumnFigures<'_>],
     ) {
-        self.rows.inc_by(rows.saturating_sub(self.rows.get()));
-        self.sampled
-            .inc_by(sampled.saturating_sub(self.sampled.get()));
+        let (known, known_sampled) = std::mem::replace(&mut self.known_rows, (rows, sampled));
+        self.rows.inc_by(rows.saturating_sub(known));
+        self.sampled.inc_by(sampled.saturating_sub(known_sampled));
         self.alarms.set(i64::try_from(alarms).unwrap_or(i64::MAX));
         let [model, version] = [self.labels[0].as_str(), self.labels[1].as_str()];
         for shown in columns {
@@ -201,20 +214,26 @@ impl MonitorMetrics {
     }
 }
 
+impl MonitorFamilies {
+    /// Gives up one hold on the series of a version. Tells whether it was the last.
+    fn release(&self, labels: &[String; 2]) -> bool {
+        let mut holders = self.holders.lock();
+        let left = holders.get_mut(labels).map_or(0, |n| {
+            *n -= 1;
+            *n
+        });
+        if left == 0 {
+            holders.remove(labels);
+        }
+        left == 0
+    }
+}
+
 impl Drop for MonitorMetrics {
     fn drop(&mut self) {
         let [model, version] = [self.labels[0].as_str(), self.labels[1].as_str()];
-        // Removing fails for a series that was never set, which is fine.
-        for family in [
-            &self.families.rows,
-            &self.families.sampled,
-            &self.families.dropped,
-            &self.families.begun,
-        ] {
-            let _ = family.remove_label_values(&[model, version]);
-        }
-
-        let _ = self.families.alarms.remove_label_values(&[model, version]);
+        // Removing fails for a series that was never set, which is fine. Another monitor of the
+        // version sets again what it has of these.
         for metric in &self.estimated {
             let _ = self
                 .families
@@ -239,5 +258,18 @@ impl Drop for MonitorMetrics {
                 .drift_alarm
                 .remove_label_values(&[model, version, column, metric]);
         }
+
+        if !self.families.release(&self.labels) {
+            return;
+        }
+        for family in [
+            &self.families.rows,
+            &self.families.sampled,
+            &self.families.dropped,
+            &self.families.begun,
+        ] {
+            let _ = family.remove_label_values(&[model, version]);
+        }
+        let _ = self.families.alarms.remove_label_values(&[model, version]);
     }
 }

@@ -2,6 +2,7 @@
 //! data is inside the version's folder; the caller checks that no file changed
 //! meanwhile.
 
+use super::copies::{self, Copies, PrivateFolder};
 use super::{Loaded, walk};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
@@ -11,16 +12,29 @@ use crate::registry::manifest::{
     BASELINE_BYTES_MAX, BASELINE_PATH, COMPANION_BYTES_MAX, COMPANION_PATH, GOLDEN_BYTES_MAX,
     GOLDEN_PATH,
 };
+use crate::registry::model_file::{KEPT_BYTES_MAX, ModelFile};
 use bytes::Bytes;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-/// Bytes hashed at a time.
-const CHUNK_BYTES: usize = 1 << 20;
+/// What a version is read for.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose<'c> {
+    /// To serve it. What it needs meanwhile is copied to this place.
+    Serve(Option<&'c Copies>),
+    /// To compare its digest with that of a loaded version.
+    Compare,
+}
 
 /// Reads the model at `model_path` in `folder`; both are inside `root`.
-pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Loaded> {
+pub(super) fn load(
+    root: &Path,
+    folder: &Path,
+    model_path: &Path,
+    purpose: Purpose<'_>,
+) -> Result<Loaded> {
     let path = walk::inside(root, model_path)?.filter(|path| path.is_file());
     let path = path
         .ok_or_else(|| Error::precondition("the model is not a file inside the model directory"))?;
@@ -36,61 +50,99 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
         let path = walk::inside(root, &folder.join(name))?.filter(|path| path.is_file());
         path.map(|path| whole(&path, bytes_max)).transpose()
     };
-
     let golden = beside(GOLDEN_PATH, GOLDEN_BYTES_MAX)?;
     let baseline = beside(BASELINE_PATH, BASELINE_BYTES_MAX)?;
     let companion = beside(COMPANION_PATH, COMPANION_BYTES_MAX)?;
-    let features = Vec::new();
-    let used = |digest: Digest| used(digest, &[&golden, &baseline, &companion]);
-    if graph.external.is_empty() {
-        let digest = Digest::of(&bytes);
-        return Ok(Loaded {
-            bytes,
-            path,
-            graph,
-            digest,
-            used: used(digest),
-            file_digest: digest,
-            external_dir: None,
-            golden,
-            baseline,
-            companion,
-            features,
-        });
-    }
 
-    let mut hash = Hasher::default();
-    let name = model_path.file_name().map(Path::new).unwrap_or(model_path);
-    head(&mut hash, name, bytes.len() as u64);
-    hash.update(&bytes);
-    for location in &graph.external {
-        let path = external(folder, location)?;
-        let context = |e: Error| {
-            e.context(format!(
-                "external data '{}'",
-                short(&location.to_string_lossy())
-            ))
-        };
-        add(&mut hash, location, &path).map_err(context)?;
-    }
-
-    let digest = hash.finish();
-    // Quick: most of the weights are in the other files.
+    // Quick where there is external data: most of the weights are there.
     let file_digest = Digest::of(&bytes);
-    let external_dir = Some(folder.to_owned());
+    let copy = private_folder(&graph, &bytes, purpose)?;
+    let digest = if graph.external.is_empty() {
+        file_digest
+    } else {
+        let name = model_path.file_name().map(Path::new).unwrap_or(model_path);
+        let mut hash = Hasher::default();
+        head(&mut hash, name, bytes.len() as u64);
+        hash.update(&bytes);
+        add_external(&mut hash, folder, &graph, copy.as_ref())?;
+        hash.finish()
+    };
+
+    let external = copy.as_ref().filter(|_| !graph.external.is_empty());
+    let external_dir = external.map(PrivateFolder::external);
+    let file = match &copy {
+        _ if bytes.len() <= KEPT_BYTES_MAX => ModelFile::Memory(bytes.clone()),
+        Some(copy) => ModelFile::Disk(copy.model(), file_digest),
+        None => ModelFile::Disk(path, file_digest),
+    };
     Ok(Loaded {
         bytes,
-        path,
         graph,
         digest,
-        used: used(digest),
-        file_digest,
+        used: used(digest, &[&golden, &baseline, &companion]),
+        file,
         external_dir,
+        copy: copy.map(Arc::new),
         golden,
         baseline,
         companion,
-        features,
+        features: Vec::new(),
     })
+}
+
+/// Makes the folder for what a version needs while it serves, with the model file where that is not
+/// kept in memory. External data cannot be served without it. A model alone can: then only a further
+/// session needs the file.
+fn private_folder(
+    graph: &Graph,
+    bytes: &Bytes,
+    purpose: Purpose<'_>,
+) -> Result<Option<PrivateFolder>> {
+    let Purpose::Serve(copies) = purpose else {
+        return Ok(None);
+    };
+    let (has_external, is_large) = (!graph.external.is_empty(), bytes.len() > KEPT_BYTES_MAX);
+    if !has_external && !is_large {
+        return Ok(None);
+    }
+
+    let make = || -> Result<PrivateFolder> {
+        let copies = copies.ok_or_else(|| {
+            Error::precondition(
+                "no folder for private copies is known: neither XDG_CACHE_HOME nor HOME is set; set models.weights_cache",
+            )
+        })?;
+        let folder = copies.folder()?;
+        if is_large {
+            folder.keep_model(bytes)?;
+        }
+        Ok(folder)
+    };
+    match make() {
+        Ok(folder) => Ok(Some(folder)),
+        Err(error) if has_external => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "a lane of this version that hangs can be replaced only while the model file stays as it is");
+            Ok(None)
+        }
+    }
+}
+
+/// Adds each file of external data to the digest, and copies it where a folder is given.
+fn add_external(
+    hash: &mut Hasher,
+    folder: &Path,
+    graph: &Graph,
+    copy: Option<&PrivateFolder>,
+) -> Result<()> {
+    for location in &graph.external {
+        let path = external(folder, location)?;
+        let name = location.to_string_lossy();
+        add(hash, location, &path, copy)
+            .map_err(|e| e.context(format!("external data '{}'", short(&name))))?;
+    }
+
+    Ok(())
 }
 
 /// Adds the files beside a model to its digest.
@@ -153,27 +205,20 @@ fn head(hash: &mut Hasher, name: &Path, file_bytes: u64) {
     hash.update(format!("\0{file_bytes}\0").as_bytes());
 }
 
-fn add(hash: &mut Hasher, name: &Path, path: &Path) -> Result<()> {
-    let mut copy = || -> io::Result<bool> {
-        let mut file = File::open(path)?;
-        let expected = file.metadata()?.len();
-        head(hash, name, expected);
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let mut total = 0;
-        loop {
-            match file.read(&mut chunk)? {
-                0 => return Ok(total == expected),
-                n => {
-                    hash.update(&chunk[..n]);
-                    total += n as u64;
-                }
-            }
-        }
-    };
+/// Hashes a file, and copies it where that is wanted: what serves is what was hashed.
+fn add(hash: &mut Hasher, name: &Path, path: &Path, into: Option<&PrivateFolder>) -> Result<()> {
+    let failed = |e| walk::failed("read the file", e);
+    let mut file = File::open(path).map_err(failed)?;
+    let expected = file.metadata().map_err(failed)?.len();
+    head(hash, name, expected);
 
-    match copy() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Error::unavailable("changed while it was read")),
-        Err(e) => Err(walk::failed("read", e)),
+    let is_whole = match into {
+        Some(folder) => folder.copy(&mut file, name, hash, expected)?,
+        None => copies::hash_all(&mut file, hash).map_err(failed)? == expected,
+    };
+    if is_whole {
+        Ok(())
+    } else {
+        Err(Error::unavailable("changed while it was read"))
     }
 }

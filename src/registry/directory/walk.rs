@@ -100,13 +100,14 @@ pub(super) fn fingerprint(root: &Path, folder: &Path) -> Result<Fingerprint> {
 
 /// Records what distinguishes a file from its replacement.
 pub(super) fn stamp(file: PathBuf, metadata: &Metadata) -> FileStamp {
-    let modified_ns =
-        i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec());
+    let since_1970 =
+        |seconds: i64, rest_ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest_ns);
     FileStamp {
         file,
         file_bytes: metadata.len(),
-        modified_ns,
+        modified_ns: since_1970(metadata.mtime(), metadata.mtime_nsec()),
         inode: metadata.ino(),
+        changed_ns: since_1970(metadata.ctime(), metadata.ctime_nsec()),
     }
 }
 

@@ -4,21 +4,25 @@
 mod tests;
 
 use super::report::ServingState;
-use crate::core::error::{Error, Kind};
-use crate::core::hash::Digest;
+use super::retry::{Retry, retry_of};
+use super::revision::Revision;
+use crate::core::error::Error;
 use crate::registry::catalog::Fingerprint;
+use crate::registry::directory::VersionDigests;
 use crate::registry::pbtxt::ModelConfig;
 use crate::serve::servable::{Drained, Servable};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// The state of one version.
 pub(super) struct Actual {
     pub files: Fingerprint,
-    /// Changed files that were compared with the loaded ones and found to differ.
-    pub judged: Option<Fingerprint>,
-    /// Digest of every file that the servable uses.
-    pub used: Option<Digest>,
+    /// Files with other bytes than were loaded, if there are any.
+    pub revision: Option<Revision>,
+    /// Whether its files changed since it was loaded and may still be written.
+    pub is_changing: bool,
+    /// Digests of the files that the servable was made of.
+    pub digests: Option<VersionDigests>,
     pub servable: Option<Arc<Servable>>,
     pub drained: Option<Drained>,
     pub state: ServingState,
@@ -28,7 +32,16 @@ pub(super) struct Actual {
     /// Why its `config.pbtxt` is not applied yet.
     pub waiting: Option<&'static str>,
     /// When a refused version is tried again, and how often it was, if the cause may be temporary.
-    pub retry: Option<(Instant, u32)>,
+    pub retry: Option<Retry>,
+}
+
+/// A version that was loaded, before it is published.
+pub(super) struct Made {
+    pub servable: Arc<Servable>,
+    pub drained: Drained,
+    pub digests: VersionDigests,
+    pub files: Fingerprint,
+    pub declared: ModelConfig,
 }
 
 impl Actual {
@@ -36,8 +49,9 @@ impl Actual {
     pub(super) fn new(files: Fingerprint) -> Self {
         Self {
             files,
-            judged: None,
-            used: None,
+            revision: None,
+            is_changing: false,
+            digests: None,
             servable: None,
             drained: None,
             state: ServingState::Settling,
@@ -74,10 +88,21 @@ impl Actual {
             let reason = self.servable.as_ref()?.unbatched()?;
             Some(format!("unbatched: {reason}"))
         };
+        let revision = || Some(self.revision.as_ref()?.refused.as_ref()?.reason.clone());
         self.problem()
             .or_else(unbatched)
             .or_else(|| self.warning.clone())
+            .or_else(revision)
             .or_else(waiting)
+    }
+
+    /// Returns why the files that are there now do not serve, if they were refused.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        if let ServingState::Failed(reason) = &self.state {
+            return Some(reason);
+        }
+        let refused = self.revision.as_ref()?.refused.as_ref();
+        refused.map(|refused| refused.reason.as_str())
     }
 
     /// Tells whether these files were refused and are not tried again yet.
@@ -85,23 +110,35 @@ impl Actual {
         matches!(self.state, ServingState::Failed(_)) && self.retry.is_none_or(|(at, _)| now < at)
     }
 
-    /// Notes a refusal. If the cause may be temporary (an unreachable store, a busy machine, a key
-    /// that is not trusted yet), the version is tried again after increasing times.
-    pub(super) fn refuse(&mut self, error: Error, now: Instant) {
-        let passing = matches!(
-            error.kind,
-            Kind::Unavailable
-                | Kind::ResourceExhausted
-                | Kind::DeadlineExceeded
-                | Kind::PermissionDenied
-                | Kind::Internal
-        );
+    /// Notes the `config.pbtxt` with which it is loaded.
+    pub(super) fn declare(&mut self, declared: &ModelConfig) {
+        self.declared = Some(declared.clone());
+        self.waiting = None;
+    }
 
-        let times = self.retry.map_or(0, |(_, times)| times);
-        self.retry = passing.then(|| (now + RETRY_MIN * (1 << times.min(6)), times + 1));
+    /// Puts a servable into place. Returns the end of the one that served before, if one did.
+    pub(super) fn put(&mut self, made: Made) -> Option<Drained> {
+        self.servable = Some(made.servable);
+        let before = self.drained.replace(made.drained);
+        self.files = made.files;
+        self.digests = Some(made.digests);
+        self.revision = None;
+        self.declare(&made.declared);
+        self.warning = None;
+        self.state = ServingState::Ready;
+        self.retry = None;
+        before
+    }
+
+    /// Notes a refusal, of its files or of new bytes while others serve. If the cause may be temporary
+    /// (an unreachable store, a busy machine, a key that is not trusted yet), they are tried again after
+    /// increasing times.
+    pub(super) fn refuse(&mut self, error: Error, now: Instant) {
+        if let Some(revision) = self.revision.as_mut().filter(|_| self.servable.is_some()) {
+            revision.refuse(&error, now);
+            return;
+        }
+        self.retry = retry_of(error.kind, self.retry, now);
         self.state = ServingState::Failed(error.message);
     }
 }
-
-/// Least time before a refused version is tried again; it doubles up to 64 times this.
-const RETRY_MIN: Duration = Duration::from_secs(1);

@@ -3,21 +3,12 @@
 
 use super::actual::Actual;
 use super::{Loop, ServingState};
-use crate::core::model::{ModelName, Version};
+use crate::core::model::ModelName;
 use crate::registry::pbtxt::ModelConfig;
 
 const WAITING: &str = "config.pbtxt changed after the version was loaded; the change waits until a new version is loaded or the server restarts";
 
 impl Loop {
-    /// Notes the `config.pbtxt` with which a version is now loaded.
-    pub(super) fn declare(&mut self, name: &ModelName, version: Version, declared: &ModelConfig) {
-        let versions = self.models.get_mut(name);
-        if let Some(actual) = versions.and_then(|versions| versions.get_mut(&version)) {
-            actual.declared = Some(declared.clone());
-            actual.waiting = None;
-        }
-    }
-
     /// Compares a model's `config.pbtxt` with those its versions were loaded with.
     pub(super) fn note_declared(&mut self, name: &ModelName, declared: &ModelConfig) {
         for (version, actual) in self.models.get_mut(name).into_iter().flatten() {
@@ -40,6 +31,9 @@ fn note(actual: &mut Actual, declared: &ModelConfig) {
     let differs = !with.loads_like(declared);
     if actual.servable.is_some() {
         actual.waiting = differs.then_some(WAITING);
+        if let Some(revision) = &mut actual.revision {
+            revision.declare(declared);
+        }
     } else if differs && matches!(actual.state, ServingState::Failed(_)) {
         *actual = Actual::new(actual.files.clone());
     }

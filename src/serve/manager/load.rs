@@ -3,7 +3,6 @@
 
 use super::{ManagerParts, Settings};
 use crate::core::error::{Error, Result};
-use crate::core::hash::Digest;
 use crate::core::model::task::{Task, TaskKind};
 use crate::core::model::{Dim, ModelName, Signature, Version};
 use crate::observe::drift::baseline::Baseline;
@@ -176,23 +175,16 @@ impl Loading<'_> {
         monitor.watch(subject, companion).map(Some)
     }
 
-    /// Returns a function that opens another session from the model file, because its bytes are not
-    /// kept in memory. External data was verified at load and is not verified again.
+    /// Returns a function that opens another session from the same bytes, without the model directory.
     fn reopen(&self, loaded: &Loaded, options: &SessionOptions) -> Reopen {
-        let digest = loaded.file_digest;
-        let (path, external_dir) = (loaded.path.clone(), loaded.external_dir.clone());
+        let (file, external_dir) = (loaded.file.clone(), loaded.external_dir.clone());
+        let copy = loaded.copy.clone();
         let engine = Arc::clone(&self.parts.engine);
         let options = options.clone();
         Box::new(move || {
-            let bytes = std::fs::read(&path)
-                .map_err(|e| Error::unavailable("read the model file again").with_source(e))?;
-            if Digest::of(&bytes) != digest {
-                return Err(Error::precondition(
-                    "the model file changed since the version was loaded; put new files under a new version",
-                ));
-            }
+            let _kept = &copy;
             let source = SessionSource {
-                bytes: bytes.into(),
+                bytes: file.read()?,
                 external_dir: external_dir.clone(),
             };
             engine.open(&source, &options)

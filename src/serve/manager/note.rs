@@ -2,13 +2,15 @@
 //! it only notes new versions, new files and the reasons for warnings.
 
 use super::actual::Actual;
+use super::revision::{CHANGED_IN_PLACE, Revision};
 use super::settle::count_failure;
 use super::{Loop, ManagerParts, ServingState};
 use crate::core::error::Kind;
+use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
 use crate::registry::catalog::{FolderSight, ModelEntry, VersionEntry};
+use crate::registry::directory::VersionDigests;
 
-const CHANGED_IN_PLACE: &str = "its files changed after it was loaded; the loaded version keeps serving; put new files under a new version";
 const FOLDER_GONE: &str = "its folder is gone; the loaded version keeps serving until another version of the model is ready";
 
 impl Loop {
@@ -20,7 +22,15 @@ impl Loop {
             let found = entry.and_then(|e| e.versions.get(version));
             found.filter(|f| f.sight != FolderSight::Missing)
         };
-        versions.retain(|version, actual| actual.servable.is_some() || found(version).is_some());
+        let source = &mut self.parts.source;
+        versions.retain(|version, actual| {
+            let stays = actual.servable.is_some() || found(version).is_some();
+            if !stays {
+                // Files that come later under this number are a new version.
+                source.forget(name, Some(*version));
+            }
+            stays
+        });
 
         for (version, actual) in versions.iter_mut() {
             match found(version) {
@@ -32,7 +42,7 @@ impl Loop {
                         tracing::warn!(model = name.as_str(), version, warning = FOLDER_GONE);
                     }
                 }
-                Some(found) => compare(&self.parts, actual, name, *version, found),
+                Some(found) => compare(&mut self.parts, actual, name, *version, found),
             }
         }
 
@@ -50,7 +60,7 @@ impl Loop {
 
 /// Compares a version with its files, which may have changed.
 fn compare(
-    parts: &ManagerParts,
+    parts: &mut ManagerParts,
     actual: &mut Actual,
     name: &ModelName,
     version: Version,
@@ -62,30 +72,40 @@ fn compare(
         return;
     }
 
+    actual.warning = None;
+    actual.is_changing = false;
     if actual.files == found.files {
-        actual.warning = None;
+        actual.revision = None;
         return;
     }
     if actual.servable.is_none() {
         *actual = Actual::new(found.files.clone());
         return;
     }
-    let is_judged = actual.judged.as_ref() == Some(&found.files);
-    if !found.settled || (is_judged && actual.is_warned(CHANGED_IN_PLACE)) {
+    let known = actual.revision.as_ref().map(|revision| &revision.files);
+    if known == Some(&found.files) {
+        return;
+    }
+    actual.is_changing = !found.settled;
+    if !found.settled {
         return;
     }
 
     // Other times and other files do not matter, only other bytes of the files that the model uses.
-    match parts.source.digest_used(found) {
-        Ok(used) if used.is_some() && used == actual.used => {
+    match parts.source.digests(found) {
+        Ok(now) if now.is_some_and(|now| is_same(actual, now)) => {
             actual.files = found.files.clone();
-            actual.warning = None;
+            actual.revision = None;
         }
         // They changed once more, and are compared at the next look.
-        Err(error) if error.kind == Kind::Unavailable => {}
-        Ok(_) | Err(_) => {
-            actual.judged = Some(found.files.clone());
-            if actual.warn(CHANGED_IN_PLACE) {
+        Err(error) if error.kind == Kind::Unavailable => actual.is_changing = true,
+        now => {
+            let (now, files) = (now.ok().flatten(), found.files.clone());
+            let before = actual.revision.take();
+            let used = now.map(|now| now.used);
+            let (revision, is_news) = Revision::judge(before, files, used, parts.in_place);
+            actual.revision = Some(revision);
+            if is_news {
                 tracing::error!(
                     model = name.as_str(),
                     version = version.number(),
@@ -94,6 +114,23 @@ fn compare(
                 );
                 count_failure(&parts.metrics, name);
             }
+            if let Some(now) = now.filter(|_| is_news) {
+                let bytes = refused_bytes(actual, now);
+                parts.source.refuse(name, version, bytes);
+            }
         }
     }
+}
+
+fn is_same(actual: &Actual, now: VersionDigests) -> bool {
+    actual.digests.is_some_and(|loaded| loaded.used == now.used)
+}
+
+/// Returns the digest of what must not serve: the model, whatever files come beside it later; or, if
+/// the model is the loaded one, all files together.
+fn refused_bytes(actual: &Actual, now: VersionDigests) -> Digest {
+    let is_model_loaded = actual
+        .digests
+        .is_some_and(|loaded| loaded.model == now.model);
+    if is_model_loaded { now.used } else { now.model }
 }

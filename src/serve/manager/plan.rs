@@ -21,11 +21,14 @@ pub(crate) struct KnownVersion {
     pub serving: bool,
     /// These files were refused before.
     pub refused: bool,
+    /// It serves, and its files hold other bytes now, which are to replace those that serve.
+    pub revised: bool,
 }
 
 /// The next thing to do for one model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
+    /// Loads a version that does not serve, or the new bytes of one that does.
     Load(Version),
     Unload(Version),
     Nothing,
@@ -33,7 +36,8 @@ pub(crate) enum Action {
 
 /// Decides for one model. A version is unloaded only once everything wanted serves. One whose files
 /// are gone serves until another version of the model does. Where no other is there, it is unloaded
-/// once a second look has not seen it either.
+/// once a second look has not seen it either. New bytes of a version that serves come last, since
+/// nobody waits for them.
 pub(crate) fn next(known: &BTreeMap<Version, KnownVersion>, policy: &VersionPolicy) -> Action {
     let wanted = wanted(known, policy);
     if let Some(missing) = wanted.iter().rev().find(|v| !known[v].serving) {
@@ -48,9 +52,12 @@ pub(crate) fn next(known: &BTreeMap<Version, KnownVersion>, policy: &VersionPoli
         let is_gone = !k.listed;
         !wanted.is_empty() || !(is_gone && (has_hope || k.missing))
     };
-    spare
-        .find(|(_, k)| leaves(k))
-        .map_or(Action::Nothing, |(version, _)| Action::Unload(*version))
+    if let Some((version, _)) = spare.find(|(_, k)| leaves(k)) {
+        return Action::Unload(*version);
+    }
+
+    let revised = wanted.iter().rev().find(|v| known[v].revised);
+    revised.map_or(Action::Nothing, |version| Action::Load(*version))
 }
 
 /// Returns the versions that the policy selects among those that can serve.

@@ -1,28 +1,20 @@
 //! Loads and unloads the versions of one model until the plan has nothing left to do.
 
-use super::actual::Actual;
+use super::actual::{Actual, Made};
 use super::drain::Draining;
 use super::load;
 use super::plan::{self, Action, KnownVersion};
+use super::revision::REFUSED_BEFORE;
 use super::{Loop, ServingState, Settings};
 use crate::core::error::{Error, Result};
-use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
 use crate::observe::metrics::Metrics;
 use crate::registry::catalog::{FolderSight, ModelEntry, VersionEntry};
+use crate::registry::pbtxt::ModelConfig;
 use crate::registry::version_policy::VersionPolicy;
-use crate::serve::servable::{Drained, Servable};
+use crate::serve::settings::InPlace;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Instant;
-
-/// A version that was loaded, before it is published.
-struct Made {
-    servable: Arc<Servable>,
-    drained: Drained,
-    /// Digest of every file that it uses.
-    used: Option<Digest>,
-}
 
 impl Loop {
     /// Loads and unloads until the plan has nothing left to do for one model.
@@ -69,11 +61,18 @@ impl Loop {
         found: &VersionEntry,
         settings: &Settings,
     ) -> Result<Made> {
-        self.set_state(name, version, ServingState::Loading);
-        self.declare(name, version, &settings.declared);
-        self.publish_status();
+        self.begin(name, version, &settings.declared);
         let start = Instant::now();
         let loaded = self.parts.source.read(name, version, found)?;
+        let refuses = self.parts.in_place == InPlace::Refuse;
+        if refuses
+            && self
+                .parts
+                .source
+                .was_refused(name, version, loaded.digests())
+        {
+            return Err(Error::precondition(REFUSED_BEFORE));
+        }
         settings.declared.check(&loaded.graph.signature)?;
         if let Some(prober) = &self.parts.probe {
             let options = settings.model.session_options();
@@ -95,15 +94,16 @@ impl Loop {
             watchdog: &self.watchdog,
         };
 
-        let used = loaded.used;
+        let digests = loaded.digests();
         let (servable, drained) = loading.load(loaded)?;
         let took = start.elapsed();
         servable.metrics.load_seconds.set(took.as_secs_f64());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let (provider, lanes) = (servable.provider, servable.lanes);
+        let (provider, lanes, digest) = (servable.provider, servable.lanes, servable.digest);
         tracing::info!(
             model = name.as_str(),
             version = version.number(),
+            %digest,
             took_ms,
             provider,
             lanes,
@@ -113,22 +113,49 @@ impl Loop {
         Ok(Made {
             servable,
             drained,
-            used: Some(used),
+            digests,
+            files: found.files.clone(),
+            declared: settings.declared.clone(),
         })
     }
 
+    /// Shows that a version is being loaded. One whose new bytes are loaded serves meanwhile.
+    fn begin(&mut self, name: &ModelName, version: Version, declared: &ModelConfig) {
+        let versions = self.models.get_mut(name);
+        let Some(actual) = versions.and_then(|versions| versions.get_mut(&version)) else {
+            return;
+        };
+        if let Some(revision) = actual
+            .revision
+            .as_mut()
+            .filter(|_| actual.servable.is_some())
+        {
+            revision.declared = Some(declared.clone());
+            return;
+        }
+
+        actual.state = ServingState::Loading;
+        actual.declare(declared);
+        self.publish_status();
+    }
+
     fn loaded(&mut self, name: &ModelName, version: Version, result: Result<Made>) {
-        let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) else {
+        let versions = self.models.get_mut(name);
+        let Some(actual) = versions.and_then(|versions| versions.get_mut(&version)) else {
             return;
         };
         match result {
             Ok(made) => {
-                actual.servable = Some(made.servable);
-                actual.drained = Some(made.drained);
-                actual.used = made.used;
-                actual.warning = None;
-                actual.state = ServingState::Ready;
-                actual.retry = None;
+                self.parts.source.accept(name, version, made.digests);
+                if let Some(drained) = actual.put(made) {
+                    // The bytes that served under this number until now.
+                    self.draining.push(Draining {
+                        name: name.clone(),
+                        version,
+                        since: Instant::now(),
+                        drained,
+                    });
+                }
             }
             Err(error) => {
                 let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -192,12 +219,6 @@ impl Loop {
             "version out of service, draining"
         );
     }
-
-    fn set_state(&mut self, name: &ModelName, version: Version, state: ServingState) {
-        if let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) {
-            actual.state = state;
-        }
-    }
 }
 
 /// Returns what the plan needs to know about each version of a model.
@@ -215,11 +236,19 @@ fn known(
             missing: found.is_some_and(|f| f.sight == FolderSight::Missing),
             serving: actual.servable.is_some(),
             refused: actual.is_refused(now),
+            revised: found.is_some_and(|f| is_revised(f, actual, now)),
         };
         all.insert(*version, known);
     }
 
     all
+}
+
+/// Tells whether new bytes of a version that serves are to be loaded now.
+fn is_revised(found: &VersionEntry, actual: &Actual, now: Instant) -> bool {
+    let revision = actual.revision.as_ref().filter(|r| r.files == found.files);
+    let can_load = found.sight == FolderSight::Seen && found.settled && actual.servable.is_some();
+    can_load && revision.is_some_and(|revision| revision.is_due(now))
 }
 
 /// Tells whether a version serves or can be loaded. What cannot be looked into is not taken for gone.

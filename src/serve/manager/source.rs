@@ -6,7 +6,7 @@ use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
 use crate::observe::metrics::Metrics;
 use crate::registry::catalog::{Catalog, VersionEntry};
-use crate::registry::directory::{Directory, Loaded};
+use crate::registry::directory::{Directory, Loaded, VersionDigests};
 use crate::registry::follow::Follower;
 use std::collections::BTreeSet;
 use std::time::{Instant, SystemTime};
@@ -94,12 +94,49 @@ impl ModelSource {
         }
     }
 
-    /// Returns the digest of every file that a version in a directory uses now; none for a
-    /// registry, whose versions never change.
-    pub(super) fn digest_used(&self, entry: &VersionEntry) -> Result<Option<Digest>> {
+    /// Returns the digests of a version in a directory as its files are now; none for a registry,
+    /// whose versions never change.
+    pub(super) fn digests(&self, entry: &VersionEntry) -> Result<Option<VersionDigests>> {
         match self {
-            Self::Directory(directory) => directory.digest_used(entry).map(Some),
+            Self::Directory(directory) => directory.digests(entry).map(Some),
             Self::Registry(_) => Ok(None),
+        }
+    }
+
+    /// Remembers bytes that were refused because the version serves others.
+    pub(super) fn refuse(&mut self, name: &ModelName, version: Version, bytes: Digest) {
+        if let Self::Directory(directory) = self {
+            directory.refusals.add(name, version, bytes);
+        }
+    }
+
+    /// Tells whether these bytes were refused before, those of the model or all that it uses.
+    pub(super) fn was_refused(
+        &self,
+        name: &ModelName,
+        version: Version,
+        found: VersionDigests,
+    ) -> bool {
+        match self {
+            Self::Directory(directory) => [found.model, found.used]
+                .iter()
+                .any(|bytes| directory.refusals.contains(name, version, *bytes)),
+            Self::Registry(_) => false,
+        }
+    }
+
+    /// Forgets that bytes were refused, because they serve now.
+    pub(super) fn accept(&mut self, name: &ModelName, version: Version, served: VersionDigests) {
+        if let Self::Directory(directory) = self {
+            directory.refusals.accept(name, version, served.model);
+            directory.refusals.accept(name, version, served.used);
+        }
+    }
+
+    /// Forgets what was refused for a version that is gone, or for every version of a model.
+    pub(super) fn forget(&mut self, name: &ModelName, version: Option<Version>) {
+        if let Self::Directory(directory) = self {
+            directory.refusals.forget(name, version);
         }
     }
 

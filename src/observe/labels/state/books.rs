@@ -1,6 +1,9 @@
 //! The labelled rows of each version, with its performance test. Bounded: the version whose rows
 //! were used longest ago is dropped first.
 
+#[cfg(test)]
+mod tests;
+
 use crate::core::hash::Digest;
 use crate::core::model::ModelName;
 use crate::observe::labels::LabelOptions;
@@ -36,6 +39,8 @@ pub(super) struct Open {
     /// Whether something is not in the metrics yet.
     pub changed: bool,
     used: u64,
+    /// When this server last saw a prediction of it, counted in uses; 0 if never.
+    answered: u64,
 }
 
 impl Books {
@@ -58,6 +63,7 @@ impl Books {
             corrections: HashMap::new(),
             changed: true,
             used: 0,
+            answered: 0,
         });
 
         open.used = self.uses;
@@ -69,6 +75,26 @@ impl Books {
         if let Some(key) = oldest.map(|(key, _)| key.clone()) {
             self.open.remove(&key);
         }
+    }
+
+    /// Notes that a version answers now.
+    pub(super) fn answered(&mut self, key: &Key) {
+        if let Some(open) = self.open.get_mut(key) {
+            open.answered = open.used;
+        }
+    }
+
+    /// Tells whether other bytes of the same version answered later.
+    pub(super) fn is_replaced(&self, key: &Key) -> bool {
+        let Some(open) = self.open.get(key) else {
+            return false;
+        };
+        let later = |(other, now): (&Key, &Open)| {
+            other.0 == key.0
+                && now.book.version == open.book.version
+                && now.answered > open.answered
+        };
+        self.open.iter().any(later)
     }
 
     /// Finds the rows of a version.

@@ -22,10 +22,12 @@ impl LabelState {
             open.end_alarm(now);
         }
 
-        let (key, open) = self
-            .books
-            .iter_mut()
-            .find(|(_, open)| open.changed && open.book.rows() > 0)?;
+        // The metrics of a version are those of the bytes that answered last under its number.
+        let is_shown = |(key, open): &(&Key, &Open)| {
+            open.changed && open.book.rows() > 0 && !self.books.is_replaced(key)
+        };
+        let key = self.books.iter().find(is_shown)?.0.clone();
+        let (key, open) = self.books.iter_mut().find(|(known, _)| **known == key)?;
         open.changed = false;
         let summary = open.summary(now);
 

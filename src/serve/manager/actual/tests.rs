@@ -1,6 +1,7 @@
 //! Tests of `actual`.
 
 use super::*;
+use std::time::Duration;
 
 fn refused(error: Error, times: u32, now: Instant) -> Actual {
     let mut actual = Actual::new(Fingerprint(Vec::new()));

@@ -3,7 +3,7 @@
 use super::*;
 
 /// One word per version: its number, then l(isted), p(resent and listed), m(issing),
-/// s(erving), r(efused).
+/// s(erving), r(efused), n(ew bytes).
 fn known(words: &str) -> BTreeMap<Version, KnownVersion> {
     let known = words.split_whitespace().map(|word| {
         let digits = word.trim_end_matches(|c: char| c.is_alphabetic());
@@ -14,6 +14,7 @@ fn known(words: &str) -> BTreeMap<Version, KnownVersion> {
             missing: has('m'),
             serving: has('s'),
             refused: has('r'),
+            revised: has('n'),
         };
         (version(digits.parse().expect("a number")), known)
     });
@@ -122,4 +123,18 @@ fn the_policies_all_and_specific_select_their_versions() {
         &VersionPolicy::Latest(2),
         Action::Unload(version(1)),
     );
+}
+
+#[test]
+fn new_bytes_of_a_version_are_loaded_once_the_versions_are_as_wanted() {
+    let latest = VersionPolicy::Latest(1);
+    check("1psn", &latest, Action::Load(version(1)));
+    check("1psn 2p", &latest, Action::Load(version(2)));
+    check("1psn 2ps", &latest, Action::Unload(version(1)));
+    check("1ps 2psn", &latest, Action::Unload(version(1)));
+    check("2psn", &latest, Action::Load(version(2)));
+    check("1psn 2pr", &latest, Action::Load(version(1)));
+    check("1psn 2psn", &VersionPolicy::All, Action::Load(version(2)));
+    let specific = VersionPolicy::Specific(vec![version(1)]);
+    check("1psn 2p", &specific, Action::Load(version(1)));
 }

@@ -1,0 +1,54 @@
+//! What a load call is told.
+
+use super::actual::Actual;
+use super::{Loop, ServingState};
+use crate::core::error::{Error, Result};
+use crate::core::model::ModelName;
+use crate::registry::catalog::Unserved;
+
+impl Loop {
+    /// Tells whether a model serves what lies in the directory, and if not why.
+    pub(super) fn verdict(&mut self, name: &ModelName) -> Result<()> {
+        let Some(versions) = self.models.get(name) else {
+            self.asked.remove(name);
+            return Err(self.why_absent(name));
+        };
+
+        let failed = versions
+            .iter()
+            .rev()
+            .find_map(|(version, actual)| Some((version, actual.refusal()?)))
+            .map(|(version, reason)| {
+                Error::precondition(format!("load {name}:{version}: {reason}"))
+            });
+        let serves = |actual: &Actual| actual.state == ServingState::Ready && !actual.is_changing;
+        let serving = versions.values().any(serves);
+
+        match failed {
+            Some(error) => Err(error),
+            None if serving => Ok(()),
+            None => Err(Error::unavailable(format!(
+                "the files of '{name}' are still being written; retry"
+            ))),
+        }
+    }
+
+    /// Says why a model has no versions.
+    fn why_absent(&self, name: &ModelName) -> Error {
+        let unserved = self.unserved.load();
+        let found = unserved.iter().find(|u| u.model == name.as_str());
+        match found {
+            Some(Unserved {
+                version, reason, ..
+            }) if version.is_empty() => {
+                Error::precondition(format!("model '{name}' is not served: {reason}"))
+            }
+            Some(Unserved {
+                version, reason, ..
+            }) => Error::precondition(format!(
+                "model '{name}' is not served: '{version}': {reason}"
+            )),
+            None => Error::not_found(format!("model '{name}' is not in the model directory")),
+        }
+    }
+}
