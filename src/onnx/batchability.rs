@@ -1,6 +1,8 @@
-//! Tests batchability: whether the first axis of a model really is a batch
-//! axis, so that requests may be merged into one run. The same generated rows,
-//! alone and among others, must give the same answers.
+//! Decides batchability: whether the first axis of a model really is a batch
+//! axis, so that requests may be merged into one run. The graph must not show that
+//! rows influence each other, and the same generated rows, alone and among others, must
+//! give the same answers. Where the graph proves nothing, rows of very different
+//! values are tried.
 //!
 //! Runs untested models, which may crash:
 //! `first_run` calls it inside a sandbox.
@@ -15,6 +17,7 @@ use crate::core::tensor::batch::{Stack, split};
 use crate::core::tensor::compare::agree;
 use crate::core::tensor::{DType, Strings, Tensor, View};
 use crate::onnx::golden::Golden;
+use crate::onnx::rows::RowVerdict;
 use crate::onnx::runtime::Session;
 use half::{bf16, f16};
 use std::time::{Duration, Instant};
@@ -23,6 +26,36 @@ use std::time::{Duration, Instant};
 const SIZES: [usize; 5] = [4, 1, 16, 64, 224];
 /// Rows of the test.
 const ROWS: usize = 7;
+/// Tests of a model whose graph proves nothing, each with other values.
+const ROUNDS: usize = 6;
+/// Sizes of numbers, one for each row, where the graph proves nothing.
+const SCALES: [f32; ROWS] = [1.0, 1e-6, 1e3, 1e-2, 1e6, 1e-4, 30.0];
+/// Integers below these are tried, until the model accepts them.
+const INTEGERS: [u64; 5] = [30_000, 1_000, 100, 10, 3];
+
+/// Which values are generated.
+#[derive(Clone, Copy)]
+struct ValueRange {
+    seed: u64,
+    /// The largest absolute value of a floating-point number.
+    scale: f32,
+    /// Integers are below it.
+    integers: u64,
+    /// Whether texts have several words, of different lengths.
+    words: bool,
+}
+
+impl ValueRange {
+    /// Values that most models accept.
+    fn small(seed: u64) -> Self {
+        Self {
+            seed,
+            scale: 1.0,
+            integers: 3,
+            words: false,
+        }
+    }
+}
 
 /// Generated inputs of a model, row by row.
 pub(crate) struct SampleInputs {
@@ -50,12 +83,12 @@ impl SampleInputs {
 
     /// Runs once on `rows` generated rows.
     pub(crate) fn run(&self, session: &mut dyn Session, rows: usize) -> Result<Vec<Tensor>> {
-        run(session, &self.inputs(rows, 1)?)
+        run(session, &self.inputs(rows, ValueRange::small(1))?)
     }
 
     /// Times one run on `rows` generated rows, without generating them.
     pub(crate) fn time(&self, session: &mut dyn Session, rows: usize) -> Result<Duration> {
-        let inputs = self.inputs(rows, 1)?;
+        let inputs = self.inputs(rows, ValueRange::small(1))?;
         let start = Instant::now();
         run(session, &inputs)?;
         Ok(start.elapsed())
@@ -64,7 +97,7 @@ impl SampleInputs {
     /// Creates golden rows from the answers of the model; `None` if a second run gives
     /// other answers, or if they are too large.
     pub(crate) fn golden(&self, session: &mut dyn Session, rows: usize) -> Result<Option<Golden>> {
-        let inputs = self.inputs(rows, 1)?;
+        let inputs = self.inputs(rows, ValueRange::small(1))?;
         let (once, again) = (run(session, &inputs)?, run(session, &inputs)?);
         let same = once.len() == again.len() && once.iter().zip(&again).all(|(a, b)| agree(a, b));
         Ok(if same {
@@ -74,15 +107,11 @@ impl SampleInputs {
         })
     }
 
-    fn inputs(&self, rows: usize, seed: u64) -> Result<Vec<Tensor>> {
+    fn inputs(&self, rows: usize, values: ValueRange) -> Result<Vec<Tensor>> {
         let made = self.signature.inputs.iter().enumerate();
         made.map(|(i, spec)| {
-            sample_tensor(
-                spec,
-                rows,
-                self.size,
-                seed.wrapping_mul(31).wrapping_add(i as u64),
-            )
+            let seed = values.seed.wrapping_mul(31).wrapping_add(i as u64);
+            sample_tensor(spec, rows, self.size, ValueRange { seed, ..values })
         })
         .collect()
     }
@@ -93,9 +122,10 @@ fn run(session: &mut dyn Session, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
     session.run(&views)
 }
 
-/// Tests whether requests may be merged into one run; the error says why not.
+/// Decides whether requests may be merged into one run; the error says why not.
 pub(crate) fn check(
     signature: &Signature,
+    verdict: &RowVerdict,
     sample: &SampleInputs,
     session: &mut dyn Session,
 ) -> Result<()> {
@@ -105,16 +135,70 @@ pub(crate) fn check(
         ));
     }
 
+    match verdict {
+        RowVerdict::Dependent(finding) => Err(Error::invalid(format!(
+            "the rows of a batch influence each other: {finding}"
+        ))),
+        RowVerdict::Independent => check_small(signature, sample, session),
+        RowVerdict::Unknown(_) => {
+            check_small(signature, sample, session)?;
+            (0..ROUNDS).try_for_each(|round| check_wide(signature, sample, session, round))
+        }
+    }
+}
+
+/// Tests rows of small values.
+fn check_small(
+    signature: &Signature,
+    sample: &SampleInputs,
+    session: &mut dyn Session,
+) -> Result<()> {
     let rows: Vec<Vec<Tensor>> = (0..ROWS)
-        .map(|row| sample.inputs(1, row as u64 + 2))
+        .map(|row| sample.inputs(1, ValueRange::small(row as u64 + 2)))
         .collect::<Result<_>>()?;
     let alone = run_alone(sample, session, &rows)?;
+    check_together(signature, session, &rows, &alone)
+}
 
+/// Tests rows of very different values, as large as the model accepts.
+fn check_wide(
+    signature: &Signature,
+    sample: &SampleInputs,
+    session: &mut dyn Session,
+    round: usize,
+) -> Result<()> {
+    let mut refused = Error::invalid("the model refuses generated inputs");
+    for integers in INTEGERS {
+        let values = |row: usize| ValueRange {
+            seed: (100 + round * ROWS + row) as u64,
+            scale: SCALES[(row + round) % ROWS],
+            integers,
+            words: true,
+        };
+        let rows: Vec<Vec<Tensor>> = (0..ROWS)
+            .map(|row| sample.inputs(1, values(row)))
+            .collect::<Result<_>>()?;
+        match run_alone(sample, session, &rows) {
+            Ok(alone) => return check_together(signature, session, &rows, &alone),
+            Err(error) => refused = error,
+        }
+    }
+
+    Err(refused)
+}
+
+/// Compares batches of rows, forwards and backwards, with the rows alone.
+fn check_together(
+    signature: &Signature,
+    session: &mut dyn Session,
+    rows: &[Vec<Tensor>],
+    alone: &[Vec<Tensor>],
+) -> Result<()> {
     let forward: Vec<usize> = (0..ROWS).collect();
     let backward: Vec<usize> = (1..ROWS).rev().collect();
     for order in [forward, backward] {
-        let outputs = run_together(session, &rows, &order)?;
-        compare(signature, &outputs, &order, &alone)?;
+        let outputs = run_together(session, rows, &order)?;
+        compare(signature, &outputs, &order, alone)?;
     }
 
     Ok(())
@@ -183,7 +267,12 @@ fn run_together(
     session.run(&views)
 }
 
-fn sample_tensor(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor> {
+fn sample_tensor(
+    spec: &TensorSpec,
+    rows: usize,
+    size: usize,
+    values: ValueRange,
+) -> Result<Tensor> {
     let dims = spec.shape.as_deref().unwrap_or(&[Dim::Dynamic]);
     let shape: Vec<usize> = dims
         .iter()
@@ -204,39 +293,64 @@ fn sample_tensor(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Resu
     })?;
 
     // The same inputs in every run: golden rows and verdicts must not change.
-    let mut random = SplitMix(seed);
-
+    let mut random = SplitMix(values.seed);
     let bytes = match spec.dtype {
         DType::String => {
-            let words =
-                (0..count).map(|_| ["low", "high", "other"][small_integer(&mut random) as usize]);
-            return Tensor::strings(shape, Strings::from_parts(words)?);
+            let texts: Vec<String> = (0..count).map(|_| text(&mut random, values)).collect();
+            return Tensor::strings(
+                shape,
+                Strings::from_parts(texts.iter().map(String::as_str))?,
+            );
         }
-        DType::Bool => fill(count, || [(small_integer(&mut random) % 2) as u8]),
-        DType::U8 | DType::I8 => fill(count, || [small_integer(&mut random) as u8]),
-        DType::U16 | DType::I16 => {
-            fill(count, || (small_integer(&mut random) as u16).to_le_bytes())
-        }
-        DType::U32 | DType::I32 => {
-            fill(count, || (small_integer(&mut random) as u32).to_le_bytes())
-        }
-        DType::U64 | DType::I64 => fill(count, || small_integer(&mut random).to_le_bytes()),
-        DType::F16 => fill(count, || f16::from_f32(unit(&mut random)).to_le_bytes()),
-        DType::BF16 => fill(count, || bf16::from_f32(unit(&mut random)).to_le_bytes()),
-        DType::F32 => fill(count, || unit(&mut random).to_le_bytes()),
-        DType::F64 => fill(count, || f64::from(unit(&mut random)).to_le_bytes()),
+        dtype => numbers(dtype, count, &mut random, values),
     };
 
     Tensor::fixed(spec.dtype, shape, bytes.into())
+}
+
+/// The bytes of generated numbers.
+fn numbers(dtype: DType, count: usize, random: &mut SplitMix, values: ValueRange) -> Vec<u8> {
+    let mut integer = |bits: u32| random.next_u64() % values.integers.min(1 << bits);
+    match dtype {
+        DType::String | DType::Bool => fill(count, || [(integer(16) % 2) as u8]),
+        DType::U8 | DType::I8 => fill(count, || [integer(7) as u8]),
+        DType::U16 | DType::I16 => fill(count, || (integer(15) as u16).to_le_bytes()),
+        DType::U32 | DType::I32 => fill(count, || (integer(31) as u32).to_le_bytes()),
+        DType::U64 | DType::I64 => fill(count, || integer(63).to_le_bytes()),
+        // Numbers over 65,504 have no form in FP16.
+        DType::F16 => {
+            let scale = values.scale.min(1e3);
+            fill(count, || f16::from_f32(unit(random) * scale).to_le_bytes())
+        }
+        DType::BF16 => fill(count, || {
+            bf16::from_f32(unit(random) * values.scale).to_le_bytes()
+        }),
+        DType::F32 => fill(count, || (unit(random) * values.scale).to_le_bytes()),
+        DType::F64 => fill(count, || {
+            f64::from(unit(random) * values.scale).to_le_bytes()
+        }),
+    }
 }
 
 fn fill<const N: usize>(count: usize, mut element: impl FnMut() -> [u8; N]) -> Vec<u8> {
     (0..count).flat_map(|_| element()).collect()
 }
 
-/// A small non-negative integer: a valid index for most models.
-fn small_integer(random: &mut SplitMix) -> u64 {
-    random.next_u64() % 3
+/// A text of one word, or of up to four words.
+fn text(random: &mut SplitMix, values: ValueRange) -> String {
+    const WORDS: [&str; 6] = ["low", "high", "other", "a", "The", "considerably"];
+    let mut word = |known: usize| WORDS[(random.next_u64() % known as u64) as usize];
+    if !values.words {
+        return word(3).to_owned();
+    }
+    let count = 1 + random_length(values.seed);
+    let words: Vec<&str> = (0..count).map(|_| word(WORDS.len())).collect();
+    words.join(" ")
+}
+
+/// A number of words, which is the same in all texts of a row.
+fn random_length(seed: u64) -> u64 {
+    SplitMix(seed ^ 0x5bd1).next_u64() % 4
 }
 
 /// A number in [−1, 1).

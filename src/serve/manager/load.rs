@@ -13,6 +13,7 @@ use crate::observe::quality::companion::{Companion, Wiring};
 use crate::onnx::batchability::{self, SampleInputs};
 use crate::onnx::first_run::{FirstRunSubject, GoldenRows};
 use crate::onnx::golden::Golden;
+use crate::onnx::rows::{self, RowVerdict};
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::registry::directory::Loaded;
 use crate::serve::batch::watchdog::Watchdog;
@@ -74,6 +75,7 @@ impl Loading<'_> {
         // session is opened.
         let observer = self.watch(&loaded, &signature)?;
         let reopen = self.reopen(&loaded);
+        let verdict = rows::analyse(&loaded.bytes);
 
         let source = SessionSource {
             bytes: loaded.bytes,
@@ -81,7 +83,7 @@ impl Loading<'_> {
         };
         let mut first = self.open(&source)?;
 
-        let (batching, sample) = self.probe(&signature, first.as_mut());
+        let (batching, sample) = self.probe(&signature, &verdict, first.as_mut());
         let mut sessions = vec![first];
         while sessions.len() < self.settings.model.lanes {
             sessions.push(self.open(&source)?);
@@ -204,6 +206,7 @@ impl Loading<'_> {
     fn probe(
         &self,
         signature: &Signature,
+        verdict: &RowVerdict,
         session: &mut dyn Session,
     ) -> (Batching, Option<SampleInputs>) {
         let sample = match SampleInputs::find(signature, session) {
@@ -219,7 +222,7 @@ impl Loading<'_> {
             return (Batching::Alone(reason), None);
         }
 
-        let batchable = batchability::check(signature, &sample, session);
+        let batchable = batchability::check(signature, verdict, &sample, session);
         let batching = batchable.map_or_else(|e| Batching::Alone(e.message), |()| Batching::Joined);
         (batching, Some(sample))
     }
