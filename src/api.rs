@@ -12,6 +12,7 @@ pub(crate) mod body;
 mod connection;
 mod headers;
 mod inbound;
+mod inflate;
 mod labels;
 pub(crate) mod limits;
 pub(crate) mod listen;
@@ -25,6 +26,7 @@ pub(crate) mod side;
 pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod tfs;
+mod unread;
 
 use crate::core::error::{Error, Result};
 use crate::observe::drift::observer::Monitor;

@@ -1,18 +1,20 @@
 //! Builds the server from its parts, starts it and stops it in order. Decides nothing about
 //! models or requests.
 
+pub(crate) mod end;
 pub mod engine;
 mod health;
 mod settings;
+mod signals;
 mod source;
 pub(crate) mod watching;
 
-use crate::api::listen::{self, Listening};
+use crate::api::listen::{self, DataPorts, Listening};
 use crate::api::serve::Router;
-use crate::api::side::side;
+use crate::api::side::{self, SidePort};
 use crate::api::stop::Stop;
 use crate::api::{Budget, Front, operator, ops};
-use crate::config::Config;
+use crate::config::{Config, DrainConnections};
 use crate::core::error::{Error, Result};
 use crate::core::model::Version;
 use crate::core::request::id::Mint;
@@ -21,15 +23,14 @@ use crate::observe::metrics::Metrics;
 use crate::onnx::runtime::Engine;
 use crate::onnx::runtime::onnx::OnnxRuntime;
 use crate::registry::servers::Addresses;
-use crate::serve::manager::{self, Manager};
+use crate::serve::manager::{self, Manager, ManagerEnd};
 use crate::serve::predict::{self, Predictor};
 use parking_lot::Mutex;
+use signals::Signals;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
 use watching::Watching;
 
 /// Where a running server listens.
@@ -63,50 +64,54 @@ pub(crate) struct App {
     stop: Stop,
     background: tokio::runtime::Runtime,
     signals: Signals,
-    manager_end: oneshot::Receiver<()>,
+    manager_end: ManagerEnd,
     capture: Option<Arc<Mutex<Capture>>>,
-    drain_delay: Duration,
-    drain: Duration,
+    drain: Drain,
 }
 
-/// The signals that stop the server, caught from the start on.
-struct Signals {
-    term: Signal,
-    int: Signal,
+/// How the server stops.
+#[derive(Clone, Copy)]
+struct Drain {
+    delay: Duration,
+    connections: DrainConnections,
+    requests: Duration,
 }
 
-impl Signals {
-    fn install() -> Result<Self> {
-        let catch = |kind| {
-            signal(kind).map_err(|e| Error::internal("install a signal handler").with_source(e))
-        };
-        Ok(Self {
-            term: catch(SignalKind::terminate())?,
-            int: catch(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! { _ = self.term.recv() => {}, _ = self.int.recv() => {} }
+impl Drain {
+    fn of(config: &Config) -> Self {
+        Self {
+            delay: config.server.drain_delay,
+            connections: config.server.drain_connections,
+            requests: config.server.drain,
+        }
     }
 }
 
 /// How long the monitor may take to pass a prediction to the capture.
 const MONITOR_DELAY: Duration = Duration::from_millis(100);
+/// How long the manager may take to end while it reads its source or loads a version, which is then
+/// abandoned. Reading takes milliseconds, loading minutes.
+const MANAGER_BUSY: Duration = Duration::from_millis(500);
 /// How long lanes may take to end once nothing uses them.
 const LANES_END: Duration = Duration::from_secs(10);
 /// How long I/O threads may take to end once their connections are closed.
 const IO_THREADS_END: Duration = Duration::from_secs(2);
 
 impl App {
-    /// Starts the server. Returns when every model that the source has is loaded or refused. `say`
-    /// receives messages for people.
+    /// Starts the server. Returns when every model that the source has is loaded or refused, or
+    /// when a signal asks for the stop before. `say` receives messages for people.
+    ///
+    /// After an error, models may be loading: end the process with [`end::end_process`].
     pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> Result<Self> {
+        let stop = Stop::default();
+        let signals = Signals::install(&stop)?;
         let addresses = Arc::default();
         let source = source::open(config, &addresses)?;
         let library = engine::locate(config, say)?;
-        let engine: Arc<dyn Engine> = Arc::new(OnnxRuntime::load(&library)?);
         let background = background()?;
+        // What cannot listen fails before ONNX Runtime is loaded.
+        let bound = bind(config, &background)?;
+        let engine: Arc<dyn Engine> = Arc::new(OnnxRuntime::load(&library)?);
 
         let metrics = Metrics::new()?;
         let mint = Arc::new(Mint::new());
@@ -127,6 +132,7 @@ impl App {
         let (manager, manager_end) = Manager::start(manager::ManagerParts {
             source,
             control: source::control(config),
+            strict_readiness: config.models.strict_readiness,
             settings: settings::settings(config.clone()),
             engine,
             probe: config
@@ -145,24 +151,16 @@ impl App {
             limits: config.limits.clone(),
             config: serde_json::to_string(config)
                 .map_err(|e| Error::internal("print the configuration").with_source(e))?,
-            registry: config
-                .registry
-                .url
-                .clone()
-                .map(|url| (url, config.registry.namespace.clone())),
+            registry: followed(config),
             monitor,
             labels: feedback,
             in_flight: Budget::default(),
         });
 
-        let signals = background.block_on(async { Signals::install() })?;
-        let stop = Stop::default();
-        let (listening, ports) = listen(config, &front, &stop, &background)?;
-        wait_until_ready(&front, &background)?;
-
-        // Other servers of the fleet see this server from now on. Nothing else sets the cell.
-        let _ = addresses.set(ports.addresses());
-        Ok(Self {
+        signals.start_listening();
+        let ports = bound.addresses();
+        let listening = listen(bound, &front, &stop, &background)?;
+        let mut app = Self {
             ports,
             library,
             front,
@@ -172,20 +170,39 @@ impl App {
             signals,
             manager_end,
             capture,
-            drain_delay: config.server.drain_delay,
-            drain: config.server.drain,
+            drain: Drain::of(config),
+        };
+        app.wait_until_loaded()?;
+
+        // Other servers of the fleet see this server from now on. Nothing else sets the cell.
+        let _ = addresses.set(ports.addresses());
+        Ok(app)
+    }
+
+    /// Waits until the manager has loaded or refused every model, or a signal asks for the stop.
+    fn wait_until_loaded(&mut self) -> Result<()> {
+        let (signals, loaded) = (&self.signals, self.manager_end.first_pass());
+        self.background.block_on(async {
+            tokio::select! {
+                loaded = loaded => loaded,
+                () = signals.asked() => Ok(()),
+            }
         })
     }
 
     /// Blocks until SIGTERM or SIGINT. A second one ends the process at once.
-    pub(crate) fn wait_for_signal(&mut self) {
-        self.background.block_on(self.signals.next());
-        if let Ok(mut again) = self.background.block_on(async { Signals::install() }) {
-            self.background.spawn(async move {
-                again.next().await;
-                std::process::exit(1);
-            });
-        }
+    pub(crate) fn wait_for_signal(&self) {
+        self.background.block_on(self.signals.asked());
+    }
+
+    /// Tells whether a signal asked for the stop.
+    pub(crate) fn is_asked_to_stop(&self) -> bool {
+        self.signals.is_asked()
+    }
+
+    /// Tells whether load balancers should send requests here.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.front.predictor.is_ready()
     }
 
     /// Returns how many versions serve, and why the others were refused.
@@ -207,18 +224,20 @@ impl App {
         (ready, refused.collect())
     }
 
-    /// Stops in order: not ready, no new connections, finish, close by force,
-    /// drop the models. Fails with what did not finish in time.
+    /// Stops in order: not ready, new connections refused, finish, close by force,
+    /// drop the models. A load in progress is abandoned. Fails with what did not finish in time.
+    ///
+    /// Models may still be loading or running afterwards: end the process with
+    /// [`end::end_process`].
     pub(crate) fn stop(self) -> Result<()> {
-        self.front.predictor.set_ready(false);
-        std::thread::sleep(self.drain_delay);
-
+        self.announce_stop();
+        self.stop.refuse.cancel();
         self.stop.gently.cancel();
         self.stop.connections.close();
         let connections = self.stop.connections.clone();
-        let gone = self
-            .background
-            .block_on(async { tokio::time::timeout(self.drain, connections.wait()).await });
+        let gone = self.background.block_on(async {
+            tokio::time::timeout(self.drain.requests, connections.wait()).await
+        });
         let cut = if gone.is_err() { connections.len() } else { 0 };
 
         self.stop.now.cancel();
@@ -234,7 +253,7 @@ impl App {
         // The manager's thread ends when its last handle is dropped, which is this one. A hung
         // I/O thread has a handle too: then the manager never ends.
         drop(self.front);
-        let ended = hung.is_empty() && wait(self.manager_end, LANES_END);
+        let ended = hung.is_empty() && has_ended(self.manager_end, running.is_empty());
         if !ended {
             tracing::error!(
                 threads = hung.join(", "),
@@ -255,6 +274,75 @@ impl App {
     }
 }
 
+impl App {
+    /// Reports that the server is not ready, and gives load balancers time to notice. Whoever was
+    /// never told that the server is ready needs no time.
+    fn announce_stop(&self) {
+        let was_ready = self.front.predictor.is_ready();
+        let delay = if was_ready {
+            self.drain.delay
+        } else {
+            Duration::ZERO
+        };
+        self.front.predictor.begin_stop();
+        tracing::info!(
+            delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
+            "stopping; a second signal ends the process at once"
+        );
+
+        if self.drain.connections == DrainConnections::Refuse {
+            self.stop.refuse.cancel();
+        }
+        std::thread::sleep(delay);
+    }
+}
+
+/// Returns the registry that the server follows, and the namespace in it.
+fn followed(config: &Config) -> Option<(String, String)> {
+    let registry = &config.registry;
+    let url = registry.url.clone()?;
+    Some((url, registry.namespace.clone()))
+}
+
+/// Every port, bound.
+struct BoundPorts {
+    data: DataPorts,
+    ops: SidePort,
+    operator: SidePort,
+}
+
+impl BoundPorts {
+    fn addresses(&self) -> Ports {
+        Ports {
+            http: self.data.http,
+            grpc: self.data.grpc,
+            ops: self.ops.address,
+            operator: self.operator.address,
+        }
+    }
+}
+
+/// Binds every port.
+fn bind(config: &Config, background: &tokio::runtime::Runtime) -> Result<BoundPorts> {
+    let server = &config.server;
+    let addresses = listen::DataAddresses {
+        http: server.http,
+        grpc: server.grpc,
+    };
+    let io_threads = match server.io_threads {
+        0 => cores(),
+        threads => threads,
+    };
+
+    background.block_on(async {
+        Ok(BoundPorts {
+            data: listen::bind(addresses, io_threads)?,
+            ops: side::bind(server.ops, "ops").await?,
+            operator: side::bind(server.operator, "operator").await?,
+        })
+    })
+}
+
 /// Builds the runtime of everything beside the data path.
 fn background() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
@@ -265,50 +353,19 @@ fn background() -> Result<tokio::runtime::Runtime> {
         .map_err(|e| Error::internal("build the background runtime").with_source(e))
 }
 
-/// Starts every listener.
+/// Answers on every port.
 fn listen(
-    config: &Config,
+    bound: BoundPorts,
     front: &Arc<Front>,
     stop: &Stop,
     background: &tokio::runtime::Runtime,
-) -> Result<(Listening, Ports)> {
+) -> Result<Listening> {
     let health = health::start(front.predictor.follow_ready(), background);
     let router = Arc::new(Router::new(Arc::clone(front), health));
-    let addresses = listen::DataAddresses {
-        http: config.server.http,
-        grpc: config.server.grpc,
-    };
-    let io_threads = match config.server.io_threads {
-        0 => cores(),
-        threads => threads,
-    };
-    let listening = listen::start(addresses, io_threads, front, &router, stop)?;
+    bound.ops.start(front, background, ops::answer);
+    bound.operator.start(front, background, operator::answer);
 
-    let ops = background.block_on(side(config.server.ops, "ops", front, ops::answer))?;
-    let operator = background.block_on(side(
-        config.server.operator,
-        "operator",
-        front,
-        operator::answer,
-    ))?;
-
-    let ports = Ports {
-        http: listening.http,
-        grpc: listening.grpc,
-        ops,
-        operator,
-    };
-    Ok((listening, ports))
-}
-
-/// Waits until the manager has loaded or refused every model. It reports that once, unless it
-/// panics.
-fn wait_until_ready(front: &Front, background: &tokio::runtime::Runtime) -> Result<()> {
-    let mut ready = front.predictor.follow_ready();
-    background
-        .block_on(ready.wait_for(|is_ready| *is_ready))
-        .map_err(|_| Error::internal("the manager ended before it was ready"))?;
-    Ok(())
+    listen::start(bound.data, front, &router, stop)
 }
 
 /// Names the versions that run a batch at this moment.
@@ -323,16 +380,19 @@ fn running(front: &Front) -> Vec<String> {
         .collect()
 }
 
-/// Waits for the end of the manager. Returns whether it ended within the limit.
-fn wait(mut end: oneshot::Receiver<()>, limit: Duration) -> bool {
-    let until = Instant::now() + limit;
-    while Instant::now() < until {
-        match end.try_recv() {
-            Err(oneshot::error::TryRecvError::Empty) => {
-                std::thread::sleep(Duration::from_millis(2))
-            }
-            _ => return true,
+/// Waits for the end of the manager, and tells whether nothing is left that matters. A load in
+/// progress is abandoned: no request waits for it. `is_idle` says that no version runs a batch.
+fn has_ended(mut manager: ManagerEnd, is_idle: bool) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < LANES_END {
+        if manager.has_ended() {
+            return true;
         }
+        if manager.is_busy() && start.elapsed() >= MANAGER_BUSY {
+            tracing::info!("a load in progress was abandoned");
+            return is_idle;
+        }
+        std::thread::sleep(Duration::from_millis(2));
     }
 
     false

@@ -14,6 +14,7 @@ mod report;
 mod schema;
 
 use crate::app::App;
+use crate::app::end::end_process;
 use crate::config::{Config, reference};
 use crate::core::error::{Error, Result};
 use crate::observe::logging;
@@ -250,18 +251,33 @@ pub fn run_as<P: Parser>(
     match run(parsed) {
         Ok(code) => code,
         Err(error) => {
-            let cause = std::error::Error::source(&error)
-                .map(|s| format!(" ({})", s.to_string().replace('\n', " ")));
-            note(&format!("{program}: {error}{}", cause.unwrap_or_default()));
+            print_error(program, &error);
             ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_error(program: &str, error: &Error) {
+    let cause = std::error::Error::source(error)
+        .map(|s| format!(" ({})", s.to_string().replace('\n', " ")));
+    note(&format!("{program}: {error}{}", cause.unwrap_or_default()));
+}
+
+/// Ends the process after a server: models may still be loading or running.
+fn end_server(result: Result<ExitCode>) -> ! {
+    match result {
+        Ok(code) => end_process(u8::from(code != ExitCode::SUCCESS)),
+        Err(error) => {
+            print_error("ortus", &error);
+            end_process(1)
         }
     }
 }
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Serve(arguments) => serve(&arguments)?,
-        Command::Demo(arguments) => return demo::run(&arguments),
+        Command::Serve(arguments) => end_server(serve(&arguments)),
+        Command::Demo(arguments) => end_server(demo::run(&arguments)),
         Command::Models(arguments) => block_on(predict::models(&arguments))?,
         Command::Predict(arguments) => block_on(predict::predict(&arguments))?,
         Command::ProbeModel => crate::app::engine::probe_model()?,
@@ -345,7 +361,7 @@ fn load(common: &CommonArguments, mut flags: Vec<(String, toml::Value)>) -> Resu
     Config::load(common.config.as_deref(), std::env::vars(), flags)
 }
 
-fn serve(arguments: &Serve) -> Result<()> {
+fn serve(arguments: &Serve) -> Result<ExitCode> {
     let mut flags = Vec::new();
     let mut put =
         |key: &str, value: Option<String>| flags.extend(value.map(|v| (key.to_owned(), text(v))));
@@ -382,7 +398,7 @@ fn serve(arguments: &Serve) -> Result<()> {
 
     let config = load(&arguments.common, flags)?;
     logging::start(&config.log.level, config.log.format)?;
-    let mut app = App::start(&config, &note)?;
+    let app = App::start(&config, &note)?;
     let ports = app.ports;
     tracing::info!(library = %app.library.display(), "ONNX Runtime loaded");
     if let Some(file) = &config.server.ports_file {
@@ -393,18 +409,27 @@ fn serve(arguments: &Serve) -> Result<()> {
         })?;
     }
 
-    let (ready, refused) = app.count_serving_and_refused();
+    if !app.is_asked_to_stop() {
+        print_start(&app);
+        app.wait_for_signal();
+    }
+    app.stop()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what serves and where, in one line.
+fn print_start(app: &App) {
+    let (serving, refused) = app.count_serving_and_refused();
+    let ports = app.ports;
+    let readiness = if app.is_ready() { "ready" } else { "not ready" };
     line(&format!(
-        "ready: {ready} versions serve, {} refused; http {} grpc {} ops {} operator {}",
+        "{readiness}: {serving} versions serve, {} refused; http {} grpc {} ops {} operator {}",
         refused.len(),
         ports.http,
         ports.grpc,
         ports.ops,
         ports.operator
     ));
-
-    app.wait_for_signal();
-    app.stop()
 }
 
 fn runtime_status(common: &CommonArguments) -> Result<ExitCode> {

@@ -7,6 +7,7 @@ pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
 
+use crate::core::settings::section::SettingSection;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -73,14 +74,28 @@ section! {
         operator: SocketAddr = address(Ipv4Addr::LOCALHOST, 8003);
         /// Threads that read and write sockets. 0 starts one per core.
         io_threads: usize = 0, in 0..=1024;
-        /// How long a stopping server still accepts requests while it reports that it is not
-        /// ready.
-        drain_delay: Duration = Duration::ZERO, in Duration::ZERO..=Duration::from_secs(600);
+        /// How long a stopping server stays up while it reports that it is not ready, so that load
+        /// balancers notice. Open connections are served, new ones as `drain_connections` says.
+        drain_delay: Duration = Duration::from_secs(5), in Duration::ZERO..=Duration::from_secs(600);
+        /// What happens to requests of connections that are opened during `drain_delay`: `refuse`
+        /// (503 or UNAVAILABLE, so that clients try another server) or `serve`. Afterwards they
+        /// are refused until the server has finished its requests.
+        drain_connections: DrainConnections = DrainConnections::Refuse;
         /// How long accepted requests may take after the server stops. Requests that are
         /// unfinished by then are cut off.
         drain: Duration = Duration::from_secs(25), in Duration::ZERO..=HOUR;
         /// File to which the bound addresses are written as JSON.
         ports_file: Option<PathBuf> = None;
+    }
+}
+
+choice! {
+    /// What a stopping server does with requests of new connections.
+    DrainConnections {
+        /// It refuses them; clients may retry.
+        Refuse = "refuse",
+        /// It serves them.
+        Serve = "serve",
     }
 }
 
@@ -104,10 +119,16 @@ section! {
         /// What triggers loading: `none` (serve what the directory holds at start), `poll` (follow
         /// changes of the directory) or `explicit` (load and unload on request).
         control: ModelControl = ModelControl::Poll;
+        /// Whether the server stays not ready as long as a model that it found at its start was
+        /// refused and has no version that serves. With `false`, one model that serves is enough.
+        strict_readiness: bool = true;
         /// Interval between two scans of the model directory.
         poll: Duration = Duration::from_secs(1), in Duration::from_millis(10)..=HOUR;
         /// How long a version's files must stay unchanged before the version is loaded.
         settle: Duration = Duration::from_secs(1), in Duration::ZERO..=HOUR;
+        /// How long the model directory must be without any model before the loaded models are
+        /// unloaded. Until then this is taken for a failure, such as a lost mount.
+        empty_delay: Duration = Duration::from_secs(30), in Duration::ZERO..=HOUR;
         /// Whether a model's first run happens in a separate process (the sandbox), so that a
         /// crash or hang does not affect the server.
         probe: bool = true;

@@ -1,13 +1,12 @@
 //! The body of a request while it arrives: charges its bytes to the budget, ends
-//! it at a deadline, collects and decompresses it. Does not decode it.
+//! it at a deadline, and collects it. Does not decompress or decode it.
 
-use super::{Charge, Front};
+use super::Charge;
 use crate::core::error::{Error, Result};
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use std::io::Read;
+use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,9 +14,15 @@ use std::time::Instant;
 use tokio::time::Sleep;
 use tonic::Status;
 
+/// Where the unread rest of a body goes when its reader drops it.
+pub(crate) type UnreadSlot = Arc<Mutex<Option<Incoming>>>;
+
 /// A body whose bytes are charged, and that must arrive in time.
 pub(crate) struct Metered {
-    inner: Incoming,
+    /// Taken when the body is dropped.
+    inner: Option<Incoming>,
+    ended: bool,
+    unread: UnreadSlot,
     charge: Arc<Charge>,
     deadline: Instant,
     /// Set when the body first has to be waited for.
@@ -28,10 +33,25 @@ impl Metered {
     /// Wraps a body that must be complete by `deadline`.
     pub(crate) fn new(inner: Incoming, charge: Arc<Charge>, deadline: Instant) -> Self {
         Self {
-            inner,
+            ended: inner.is_end_stream(),
+            inner: Some(inner),
+            unread: UnreadSlot::default(),
             charge,
             deadline,
             timer: None,
+        }
+    }
+
+    /// The slot that holds what is unread once this body is dropped.
+    pub(crate) fn unread(&self) -> UnreadSlot {
+        Arc::clone(&self.unread)
+    }
+}
+
+impl Drop for Metered {
+    fn drop(&mut self) {
+        if !self.ended {
+            *self.unread.lock() = self.inner.take();
         }
     }
 }
@@ -45,7 +65,10 @@ impl Body for Metered {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        match Pin::new(&mut this.inner).poll_frame(cx) {
+        let Some(inner) = &mut this.inner else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 Poll::Ready(Some(
@@ -53,10 +76,14 @@ impl Body for Metered {
                 ))
             }
             Poll::Ready(Some(Err(error))) => {
+                this.ended = true;
                 let text = "the request body ended early or is malformed";
                 Poll::Ready(Some(Err(Error::invalid(text).with_source(error).into())))
             }
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                this.ended = true;
+                Poll::Ready(None)
+            }
             Poll::Pending => {
                 let deadline = this.deadline;
                 let timer = this
@@ -72,11 +99,11 @@ impl Body for Metered {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.ended || self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        self.inner.as_ref().map(Body::size_hint).unwrap_or_default()
     }
 }
 
@@ -128,49 +155,4 @@ fn from_status(status: Status) -> Error {
         tonic::Code::DeadlineExceeded => Error::late(message),
         _ => Error::invalid(message),
     }
-}
-
-/// Decompresses a body as `Content-Encoding` says. Refuses a body that decompresses
-/// beyond the limits.
-pub(crate) fn decoded(
-    headers: &HeaderMap,
-    body: Bytes,
-    front: &Front,
-    charge: &Charge,
-) -> Result<Bytes> {
-    let encoding = headers.get(http::header::CONTENT_ENCODING);
-    let encoding = encoding.map(|v| v.to_str().unwrap_or("?").to_ascii_lowercase());
-    let max = front.limits.decompressed_bytes_max;
-    let ratio = front.limits.decompression_ratio_max;
-    let cap = max.min(body.len().saturating_mul(ratio));
-
-    let mut out = Vec::new();
-    let read = match encoding.as_deref() {
-        None | Some("identity") => return Ok(body),
-        Some("gzip") => read_within(cap, flate2::read::GzDecoder::new(&*body), &mut out),
-        Some("deflate") => read_within(cap, flate2::read::ZlibDecoder::new(&*body), &mut out),
-        Some(_) => {
-            return Err(Error::unimplemented(
-                "content-encoding must be gzip, deflate or identity",
-            ));
-        }
-    };
-
-    if out.len() > cap {
-        return Err(Error::too_large(format!(
-            "the body decompresses beyond {ratio} times its size or {max} bytes"
-        )));
-    }
-
-    read.map_err(|e| {
-        Error::invalid("the body does not match its content-encoding").with_source(e)
-    })?;
-
-    charge.add(out.len())?;
-    Ok(out.into())
-}
-
-/// Reads at most one byte more than `cap`, which shows that the limit is passed.
-fn read_within(cap: usize, from: impl Read, into: &mut Vec<u8>) -> std::io::Result<usize> {
-    from.take(cap as u64 + 1).read_to_end(into)
 }

@@ -1,16 +1,19 @@
 //! Serves one connection over HTTP/1 or HTTP/2: the limits of both, and the
-//! timeouts that close it. Owns no listener.
+//! timeouts that close it. Owns no listener. Leaves a client that still sends to `unread`.
 
 #[cfg(test)]
 mod tests;
 
 use super::limits::Limits;
 use super::stop::Stop;
+use super::unread;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulConnection;
+use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
@@ -21,6 +24,9 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tonic::body::Body;
+
+/// The longest that a client which still sends keeps a stopping server waiting.
+const LINGER_AT_STOP: Duration = Duration::from_secs(2);
 
 /// What a connection is doing.
 #[derive(Default)]
@@ -33,6 +39,10 @@ struct Activity {
     reads: AtomicU32,
     /// Whether the first bytes were those of HTTP/2.
     is_h2: AtomicBool,
+    /// Whether an answer announced the close, with a body possibly unread.
+    announced: AtomicBool,
+    /// The socket, once HTTP is done with it.
+    socket: Mutex<Option<TcpStream>>,
 }
 
 struct Active(Arc<Activity>);
@@ -56,7 +66,7 @@ pub(super) async fn serve<F>(
     let activity = Arc::new(Activity::default());
     let seen = Arc::clone(&activity);
     let watched = TokioIo::new(CountedSocket {
-        stream,
+        stream: Some(stream),
         activity: Arc::clone(&activity),
     });
     let service = service_fn(move |request: Request<Incoming>| {
@@ -66,40 +76,79 @@ pub(super) async fn serve<F>(
         let active = Active(Arc::clone(&activity));
         async move {
             let answer = answered.await;
+            if unread::announces_close(&answer) {
+                active.0.announced.store(true, Ordering::Relaxed);
+            }
             drop(active);
             Ok::<_, Infallible>(answer)
         }
     });
 
     let builder = builder(&limits);
-    let mut connection = std::pin::pin!(builder.serve_connection(watched, service));
+    let connection = builder.serve_connection(watched, service);
+    let ended = drive(connection, &seen, &limits, &stop).await;
+
+    let socket = seen.socket.lock().take();
+    if let (Ended::Unread, Some(socket)) = (ended, socket) {
+        tokio::select! {
+            () = unread::linger(socket, &limits) => {}
+            () = stopping(&stop) => {}
+        }
+    }
+}
+
+/// Waits for the stop, and leaves a client some time more to read its answer.
+async fn stopping(stop: &Stop) {
+    stop.gently.cancelled().await;
+    tokio::select! {
+        () = tokio::time::sleep(LINGER_AT_STOP) => {}
+        () = stop.now.cancelled() => {}
+    }
+}
+
+/// How a connection ended.
+enum Ended {
+    /// Nothing that the client sent is of interest.
+    Read,
+    /// The client may still be sending, and must be able to read the last answer.
+    Unread,
+}
+
+/// Drives a connection to its end, and drops it, which frees the socket.
+async fn drive<C>(connection: C, seen: &Activity, limits: &Limits, stop: &Stop) -> Ended
+where
+    C: GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut connection = std::pin::pin!(connection);
     let mut gently = std::pin::pin!(stop.gently.cancelled());
     let mut now = std::pin::pin!(stop.now.cancelled());
-    let mut clocks = Clocks::start(&limits, Instant::now());
+    let mut clocks = Clocks::start(limits, Instant::now());
     let mut look = std::pin::pin!(tokio::time::sleep(clocks.period));
     let mut ending = false;
     loop {
         tokio::select! {
             biased;
             ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                }
-                return;
+                let announced = seen.announced.load(Ordering::Relaxed);
+                let Err(error) = ended else {
+                    return if announced { Ended::Unread } else { Ended::Read };
+                };
+                tracing::debug!(%error, "connection ended");
+                return Ended::Unread;
             }
-            () = now.as_mut() => return,
+            () = now.as_mut() => return Ended::Read,
             () = gently.as_mut(), if !ending => {
                 ending = true;
                 connection.as_mut().graceful_shutdown();
             }
             () = look.as_mut() => {
-                match clocks.check_idle(&Sight::of(&seen), Instant::now()) {
+                match clocks.check_idle(&Sight::of(seen), Instant::now()) {
                     IdleVerdict::Stay => {}
                     IdleVerdict::Leave if !ending => {
                         ending = true;
                         connection.as_mut().graceful_shutdown();
                     }
-                    IdleVerdict::Leave | IdleVerdict::Cut => return,
+                    IdleVerdict::Leave | IdleVerdict::Cut => return Ended::Read,
                 }
                 look.as_mut().reset((Instant::now() + clocks.period).into());
             }
@@ -211,10 +260,23 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// A socket that counts its reads.
+/// A socket that counts its reads, and that is left to `Activity` when it is dropped.
 struct CountedSocket {
-    stream: TcpStream,
+    /// Taken at the drop.
+    stream: Option<TcpStream>,
     activity: Arc<Activity>,
+}
+
+impl CountedSocket {
+    fn stream(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(self.stream.as_mut().expect("taken by the drop alone"))
+    }
+}
+
+impl Drop for CountedSocket {
+    fn drop(&mut self) {
+        *self.activity.socket.lock() = self.stream.take();
+    }
 }
 
 impl AsyncRead for CountedSocket {
@@ -224,7 +286,7 @@ impl AsyncRead for CountedSocket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let polled = self.stream().poll_read(cx, buffer);
         if buffer.filled().len() > before
             && self.activity.reads.fetch_add(1, Ordering::Relaxed) == 0
         {
@@ -242,22 +304,24 @@ impl AsyncWrite for CountedSocket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.stream().poll_write(cx, bytes)
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.stream().poll_flush(cx)
     }
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.stream().poll_shutdown(cx)
     }
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        self.stream().poll_write_vectored(cx, slices)
     }
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream
+            .as_ref()
+            .is_some_and(AsyncWrite::is_write_vectored)
     }
 }

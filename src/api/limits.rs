@@ -24,6 +24,19 @@ section! {
         header_timeout: Duration = Duration::from_secs(10), in MILLISECOND..=Duration::from_secs(600);
         /// Time from a request's headers to the end of its body. The request is refused beyond it.
         read_timeout: Duration = Duration::from_secs(30), in MILLISECOND..=HOUR;
+        /// Bytes of the body of a request that is refused before the body was read. They are read
+        /// and dropped before the answer, so that the HTTP/1 connection stays open. With more, the
+        /// answer says `connection: close`.
+        refused_body_bytes_max: usize as Size = 1 << 20, in 0..=1 << 30;
+        /// Time to wait for these bytes. Beyond it, the answer says `connection: close`.
+        refused_body_timeout: Duration = Duration::from_millis(100), in MILLISECOND..=Duration::from_secs(600);
+        /// Bytes that are read and dropped after an answer with `connection: close`, so that
+        /// clients that send the whole body first can read the answer. The connection is closed
+        /// beyond it.
+        linger_bytes_max: usize as Size = 1 << 30, in 0..=1 << 40;
+        /// Time for the client to close the connection after an answer with `connection: close`.
+        /// The connection is closed beyond it.
+        linger_timeout: Duration = Duration::from_secs(30), in MILLISECOND..=HOUR;
         /// Time without a request after which a connection is closed.
         idle_timeout: Duration = Duration::from_secs(120), in MILLISECOND..=24 * HOUR;
         /// Concurrent requests on one HTTP/2 connection. Further requests of the client wait.
@@ -38,7 +51,5 @@ section! {
         connections_max: usize = 10_000, in 1..=1_000_000;
         /// Bytes of a request after decompression. A larger one is refused.
         decompressed_bytes_max: usize as Size = 256 << 20, in 1 << 10..=2 << 30;
-        /// Decompressed bytes for each compressed byte. A request with a higher ratio is refused.
-        decompression_ratio_max: usize = 100, in 2..=10_000;
     }
 }

@@ -9,7 +9,7 @@ use super::serve::Router;
 use super::stop::Stop;
 use super::{Front, connection};
 use crate::core::error::{Error, Result};
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
@@ -18,12 +18,8 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// Ports bound and threads running.
+/// The running threads.
 pub(crate) struct Listening {
-    /// Where HTTP is served.
-    pub http: SocketAddr,
-    /// Where gRPC is served.
-    pub grpc: SocketAddr,
     threads: Vec<JoinHandle<()>>,
     ended: Receiver<ThreadEnded>,
 }
@@ -95,22 +91,63 @@ impl Peer {
     }
 }
 
-/// Binds both ports and starts `count` I/O threads.
+/// The data ports, bound. Connections wait until [`start`] accepts them.
+pub(crate) struct DataPorts {
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
+    /// The listeners of each I/O thread.
+    listeners: Vec<ListenerPair>,
+}
+
+/// The listeners of one I/O thread.
+struct ListenerPair {
+    http: StdListener,
+    grpc: StdListener,
+}
+
+/// Binds both ports for `count` I/O threads. Must be called in a runtime.
+pub(crate) fn bind(addresses: DataAddresses, count: usize) -> Result<DataPorts> {
+    // Both are held until both are bound, so that one address cannot be given twice.
+    let http = reserve(addresses.http, "HTTP")?;
+    let grpc = reserve(addresses.grpc, "gRPC")?;
+    let local = |held: &StdListener| {
+        let unknown = |e| Error::internal("read the address of a listener").with_source(e);
+        held.local_addr().map_err(unknown)
+    };
+    let bound = (local(&http)?, local(&grpc)?);
+    drop((http, grpc));
+    let (http, grpc) = bound;
+
+    let pair = |_| {
+        Ok(ListenerPair {
+            http: listen(http)?,
+            grpc: listen(grpc)?,
+        })
+    };
+    let listeners = (0..count).map(pair).collect::<Result<_>>()?;
+
+    Ok(DataPorts {
+        http,
+        grpc,
+        listeners,
+    })
+}
+
+/// Starts the I/O threads, which answer on bound ports.
 pub(crate) fn start(
-    addresses: DataAddresses,
-    count: usize,
+    ports: DataPorts,
     front: &Arc<Front>,
     router: &Arc<Router>,
     stop: &Stop,
 ) -> Result<Listening> {
-    let http = reserve(addresses.http, "HTTP")?;
-    let grpc = reserve(addresses.grpc, "gRPC")?;
+    let count = ports.listeners.len();
     let (peers, inboxes): (Vec<Peer>, Vec<_>) = (0..count).map(|_| Peer::new()).unzip();
     let peers = Arc::new(peers);
 
     let mut threads = Vec::with_capacity(count);
     let (end, ended) = std::sync::mpsc::channel();
-    for (index, handed_over) in inboxes.into_iter().enumerate() {
+    let each = inboxes.into_iter().zip(ports.listeners).enumerate();
+    for (index, (handed_over, listeners)) in each {
         let io = IoThread {
             index,
             peers: Arc::clone(&peers),
@@ -124,7 +161,7 @@ pub(crate) fn start(
             .name(format!("io {index}"))
             .spawn(move || {
                 let _report = report;
-                io.main(http, grpc, handed_over, &bound);
+                io.main(listeners, handed_over, &bound);
             })
             .map_err(|e| Error::internal("start an I/O thread").with_source(e))?;
         threads.push(thread);
@@ -134,23 +171,23 @@ pub(crate) fn start(
             .map_err(|_| Error::internal("an I/O thread ended at its start"))??;
     }
 
-    Ok(Listening {
-        http,
-        grpc,
-        threads,
-        ended,
-    })
+    Ok(Listening { threads, ended })
 }
 
 /// Checks that no process listens on `address`, and finds a free port for `:0`. The
 /// threads share the port with SO_REUSEPORT, which would also let a second server
 /// share it silently; a plain bind does not.
-fn reserve(address: SocketAddr, what: &str) -> Result<SocketAddr> {
-    let bound = std::net::TcpListener::bind(address).and_then(|l| l.local_addr());
-    bound.map_err(|e| {
-        Error::precondition(format!("the {what} listener cannot bind {address}: {e}"))
-            .with_source(e)
-    })
+fn reserve(address: SocketAddr, what: &str) -> Result<StdListener> {
+    StdListener::bind(address).map_err(|e| unbound(what, address, &e))
+}
+
+/// The error of a listener that cannot bind its address.
+pub(super) fn unbound(what: &str, address: SocketAddr, cause: &std::io::Error) -> Error {
+    Error::precondition(format!(
+        "the {what} listener cannot bind {address}: {cause}; stop the other process, or set \
+         server.{} to a free address of this machine",
+        what.to_lowercase()
+    ))
 }
 
 struct IoThread {
@@ -166,8 +203,7 @@ type Bound = Sender<Result<()>>;
 impl IoThread {
     fn main(
         self,
-        http: SocketAddr,
-        grpc: SocketAddr,
+        listeners: ListenerPair,
         handed_over: UnboundedReceiver<StdStream>,
         bound: &Bound,
     ) {
@@ -185,8 +221,7 @@ impl IoThread {
         };
 
         runtime.block_on(async move {
-            let listeners = listen(http).and_then(|h| Ok((h, listen(grpc)?)));
-            let (http, grpc) = match listeners {
+            let (http, grpc) = match listeners.accept() {
                 Ok(pair) => pair,
                 Err(error) => {
                     let _ = bound.send(Err(error));
@@ -194,19 +229,14 @@ impl IoThread {
                 }
             };
             let _ = bound.send(Ok(()));
-            let gently = self.stop.gently.clone();
+            // While the server finishes what is open, new connections are still answered.
             tokio::select! {
                 () = self.accept(&http) => {}
                 () = self.accept(&grpc) => {}
                 () = self.serve_handed_over(handed_over) => {}
-                () = gently.cancelled() => {}
+                () = self.stop.now.cancelled() => {}
             }
             drop((http, grpc));
-            // Open connections stay on this thread until they end or are closed.
-            tokio::select! {
-                () = self.stop.now.cancelled() => {}
-                () = async { self.stop.connections.wait().await } => {}
-            }
             tokio::task::yield_now().await;
         });
     }
@@ -281,17 +311,63 @@ impl IoThread {
         };
 
         self.front.metrics.listeners.connections.inc();
+        if self.stop.refuse.is_cancelled() {
+            self.refuse(stream, open);
+        } else {
+            self.serve(stream, open);
+        }
+    }
+
+    /// Serves a connection. The stop waits for it.
+    fn serve(&self, stream: TcpStream, open: OpenConnection) {
         let router = Arc::clone(&self.router);
+        let requests = self.stop.requests.clone();
         let answer = move |request| {
             let router = Arc::clone(&router);
-            async move { router.answer(request).await }
+            let counted = requests.enter();
+            async move {
+                let answer = router.answer(request).await;
+                drop(counted);
+                answer
+            }
         };
+
         let connection =
             connection::serve(stream, answer, self.front.limits.clone(), self.stop.clone());
         self.stop.connections.spawn(async move {
             connection.await;
             drop(open);
         });
+    }
+
+    /// Answers a connection that was opened while the server stops: only health, so that the
+    /// client tries another server. The stop does not wait for it.
+    fn refuse(&self, stream: TcpStream, open: OpenConnection) {
+        let router = Arc::clone(&self.router);
+        let answer = move |request| {
+            let router = Arc::clone(&router);
+            async move { router.answer_while_stopping(request).await }
+        };
+        // It ends after its answer, and not before.
+        let stop = Stop {
+            now: self.stop.now.clone(),
+            ..Stop::default()
+        };
+
+        let connection = connection::serve(stream, answer, self.front.limits.clone(), stop);
+        tokio::spawn(async move {
+            connection.await;
+            drop(open);
+        });
+    }
+}
+
+impl ListenerPair {
+    /// Lets this thread's runtime accept connections.
+    fn accept(self) -> Result<(TcpListener, TcpListener)> {
+        let accepted = TcpListener::from_std(self.http)
+            .and_then(|http| Ok((http, TcpListener::from_std(self.grpc)?)));
+        accepted.map_err(|e| Error::internal("accept connections").with_source(e))
     }
 }
 
@@ -312,12 +388,11 @@ impl Drop for OpenConnection {
 }
 
 /// Listens on an address that the other threads also listen on.
-fn listen(address: SocketAddr) -> Result<TcpListener> {
-    share(address)
-        .map_err(|e| Error::precondition(format!("cannot listen on {address}: {e}")).with_source(e))
+fn listen(address: SocketAddr) -> Result<StdListener> {
+    share(address).map_err(|e| Error::precondition(format!("cannot listen on {address}: {e}")))
 }
 
-fn share(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn share(address: SocketAddr) -> std::io::Result<StdListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
     } else {
@@ -327,5 +402,5 @@ fn share(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(true)?;
     socket.bind(address)?;
-    socket.listen(1024)
+    socket.listen(1024)?.into_std()
 }

@@ -6,17 +6,23 @@ use super::headers::deadline;
 use super::inbound::Arrived;
 use super::labels::LabelService;
 use super::oip::grpc::Oip;
+use super::rest::reply::Reply;
+use super::rest::route::{Route, route};
 use super::tfs::grpc::Tfs;
+use super::unread::UnreadBody;
 use super::{Charge, Front, rest};
+use crate::core::error::Error;
+use crate::core::request::Protocol;
 use crate::proto::feedback::feedback_server::FeedbackServer;
 use crate::proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer as OipServer;
 use crate::proto::tensorflow::serving::model_service_server::ModelServiceServer;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionServiceServer;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, header};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding::Gzip;
 use tonic_health::pb::health_server::HealthServer;
@@ -103,7 +109,9 @@ impl Router {
 
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(Arrived(arrived));
-        let request = Request::from_parts(parts, Metered::new(body, Arc::clone(&charge), until));
+        let body = Metered::new(body, Arc::clone(&charge), until);
+        let unread = UnreadBody::of(&parts, &body);
+        let request = Request::from_parts(parts, body);
         let servers = match request.headers().get("grpc-encoding") {
             Some(encoding) if encoding == "gzip" => &self.gzip,
             _ => &self.plain,
@@ -128,11 +136,88 @@ impl Router {
             _ if is_grpc(&request) => {
                 Ok(tonic::Status::unimplemented("no such service").into_http())
             }
-            _ => Ok(rest::answer(&self.front, request, arrived, &charge).await),
+            // On the heap, or the task of each gRPC request would be as large as this one's,
+            // and is moved when it is spawned.
+            _ => Ok(Box::pin(rest::answer(&self.front, request, arrived, &charge)).await),
         };
 
         drop(charge);
-        answer.unwrap_or_else(|never: Infallible| match never {})
+        let mut answer = answer.unwrap_or_else(|never: Infallible| match never {});
+        unread.settle(&mut answer, &self.front.limits).await;
+        answer
+    }
+
+    /// Answers one request of a connection that was opened while the server stops: health, and
+    /// for everything else that the client should try another server.
+    pub(crate) async fn answer_while_stopping(&self, request: Request<Incoming>) -> Response<Body> {
+        let is_http1 = request.version() < http::Version::HTTP_2;
+        let mut answer = if asks_for_health(&request) {
+            self.answer(request).await
+        } else {
+            self.refuse(request).await
+        };
+
+        if is_http1 {
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(header::CONNECTION, close);
+        }
+        answer
+    }
+
+    async fn refuse(&self, request: Request<Incoming>) -> Response<Body> {
+        let error = Error::unavailable("the server is stopping; send the request again");
+        let is_grpc = is_grpc(&request);
+        let (parts, body) = request.into_parts();
+        let protocol = protocol(parts.uri.path(), is_grpc);
+        self.front.predictor.refused(protocol, &error);
+
+        if is_grpc {
+            return tonic::Status::from(error).into_http();
+        }
+        drain(body).await;
+        Reply::error(&error).into_http(&parts.headers)
+    }
+}
+
+/// The most that is read of a refused request's body, so that the client sees the answer: a socket
+/// that is closed with unread bytes is reset.
+const UNREAD_BYTES_MAX: usize = 1 << 20;
+/// How long that may take.
+const UNREAD_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Reads what is left of a body, within the limits.
+async fn drain(body: Incoming) {
+    let mut body = std::pin::pin!(http_body_util::Limited::new(body, UNREAD_BYTES_MAX));
+    let read = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Whoever sends for longer may miss the answer.
+    let _ = tokio::time::timeout(UNREAD_TIME_MAX, read).await;
+}
+
+/// The protocol of a path, for the count of refused requests.
+fn protocol(path: &str, is_grpc: bool) -> Protocol {
+    match (
+        is_grpc,
+        path.starts_with("/tensorflow."),
+        path.starts_with("/v2"),
+    ) {
+        (true, true, _) => Protocol::TfsGrpc,
+        (true, false, _) => Protocol::OipGrpc,
+        (false, _, true) => Protocol::OipRest,
+        (false, _, false) => Protocol::TfsRest,
+    }
+}
+
+/// Tells whether a request asks for health or readiness, which a stopping server still answers.
+fn asks_for_health<B>(request: &Request<B>) -> bool {
+    match request.uri().path() {
+        "/inference.GRPCInferenceService/ServerLive"
+        | "/inference.GRPCInferenceService/ServerReady"
+        | "/inference.GRPCInferenceService/ModelReady" => true,
+        path if path.starts_with("/grpc.health.v1.Health/") => true,
+        path => matches!(
+            route(request.method(), path),
+            Ok(Route::Live | Route::Ready | Route::ModelReady(..))
+        ),
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn grpc(kind: Kind) -> Code {
         Kind::DeadlineExceeded => Code::DeadlineExceeded,
         Kind::Cancelled => Code::Cancelled,
         Kind::Unavailable => Code::Unavailable,
-        Kind::Unimplemented => Code::Unimplemented,
+        Kind::Unimplemented | Kind::UnsupportedEncoding => Code::Unimplemented,
         Kind::PermissionDenied => Code::PermissionDenied,
         Kind::TooLarge => Code::OutOfRange,
         Kind::Internal => Code::Internal,
@@ -34,6 +34,7 @@ pub(crate) fn http(kind: Kind) -> StatusCode {
         Kind::Unimplemented => StatusCode::NOT_IMPLEMENTED,
         Kind::PermissionDenied => StatusCode::FORBIDDEN,
         Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

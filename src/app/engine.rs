@@ -8,6 +8,7 @@ use crate::onnx::first_run::{self, Prober};
 use crate::onnx::graph::Graph;
 use crate::onnx::runtime::onnx::OnnxRuntime;
 use crate::onnx::runtime::provider::{Provider, ProviderKind};
+use crate::onnx::runtime::warnings::RuntimeWarnings;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource, library};
 use crate::sandbox::supervise;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,7 @@ pub(crate) fn open_session(
         intra_op_threads: cores(),
         spinning: false,
         providers: vec![cpu],
+        warnings: RuntimeWarnings::default(),
     };
 
     let session = OnnxRuntime::load(&library)?.open(&source, &options)?;

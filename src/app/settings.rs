@@ -22,6 +22,7 @@ pub(super) fn settings(config: Config) -> manager::SettingsOf {
         Settings {
             model,
             golden: config.models.golden,
+            declared: pbtxt.cloned().unwrap_or_default(),
         }
     })
 }

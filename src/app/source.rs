@@ -22,10 +22,11 @@ pub(super) fn open(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Res
         (None, None) => Err(Error::invalid(
             "nothing to serve: give --models DIR or --registry URL, or set models.directory or registry.url",
         )),
-        (Some(folder), None) => Ok(ModelSource::Directory(Directory::new(
+        (Some(folder), None) => Ok(ModelSource::Directory(Box::new(Directory::new(
             folder.to_owned(),
             config.models.settle,
-        )?)),
+            config.models.empty_delay,
+        )?))),
         (None, Some(url)) => Ok(ModelSource::Registry(Box::new(follower(
             config, url, addresses,
         )?))),

@@ -1,6 +1,7 @@
 //! `alarms`: the alarm log in the store.
 
 use super::print::{TextTable, line, note};
+use super::registry::arguments::beginning;
 use super::{block_on, load};
 use crate::core::error::{Error, Result};
 use crate::observe::alarms::{self, LoggedAlarm};
@@ -16,8 +17,8 @@ use std::path::PathBuf;
 pub(super) struct AlarmsArguments {
     /// List only alarms of this model.
     model: Option<String>,
-    /// Start of the period, as an RFC 3339 time [default: 30 days ago].
-    #[arg(long, value_name = "TIME")]
+    /// Start of the period: a date (UTC) or an RFC 3339 time [default: 30 days ago].
+    #[arg(long, value_name = "DATE", value_parser = beginning)]
     since: Option<DateTime<Utc>>,
     #[command(flatten)]
     pub place: RecordsPlace,

@@ -51,27 +51,14 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
         )?;
     }
 
-    let any = |key: &str| (key.to_owned(), text("127.0.0.1:0"));
-    let mut flags = vec![
-        any("server.http"),
-        any("server.grpc"),
-        any("server.ops"),
-        any("server.operator"),
-    ];
-
-    flags.push((
-        "models.directory".to_owned(),
-        text(copy.path().display().to_string()),
-    ));
-    flags.push(("models.settle".to_owned(), text("100ms")));
-    flags.push(("models.poll".to_owned(), text("100ms")));
-    flags.push((
-        "runtime.offline".to_owned(),
-        toml::Value::Boolean(arguments.offline),
-    ));
-    let config = Config::load(None, std::env::vars(), flags)?;
+    let config = configuration(arguments, copy.path())?;
     let start = Instant::now();
-    let mut app = App::start(&config, &note)?;
+    let app = App::start(&config, &note)?;
+    if app.is_asked_to_stop() {
+        app.stop()?;
+        return Ok(ExitCode::SUCCESS);
+    }
+
     line(&format!(
         "ortus serves {} models, ready after {} ms",
         app.count_serving_and_refused().0,
@@ -109,6 +96,32 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Returns the configuration of the demo's server: free ports, and quick looks at `models`.
+fn configuration(arguments: &Demo, models: &Path) -> Result<Config> {
+    let any = |key: &str| (key.to_owned(), text("127.0.0.1:0"));
+    let mut flags = vec![
+        any("server.http"),
+        any("server.grpc"),
+        any("server.ops"),
+        any("server.operator"),
+    ];
+
+    flags.push((
+        "models.directory".to_owned(),
+        text(models.display().to_string()),
+    ));
+    flags.push(("models.settle".to_owned(), text("100ms")));
+    flags.push(("models.poll".to_owned(), text("100ms")));
+    // No load balancer sends requests to it.
+    flags.push(("server.drain_delay".to_owned(), text("0s")));
+    flags.push((
+        "runtime.offline".to_owned(),
+        toml::Value::Boolean(arguments.offline),
+    ));
+
+    Config::load(None, std::env::vars(), flags)
 }
 
 fn models_folder(given: Option<&Path>) -> Result<PathBuf> {

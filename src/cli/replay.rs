@@ -4,6 +4,7 @@
 use super::alarms::RecordsPlace;
 use super::block_on;
 use super::print::{TextTable, line, note};
+use super::registry::arguments::beginning;
 use super::registry::split_target;
 use crate::client;
 use crate::core::error::{Error, Result};
@@ -21,8 +22,8 @@ pub(super) struct ReplayArguments {
     target: String,
     #[command(flatten)]
     place: RecordsPlace,
-    /// Start of the period, as an RFC 3339 time [default: one day ago].
-    #[arg(long, value_name = "TIME")]
+    /// Start of the period: a date (UTC) or an RFC 3339 time [default: one day ago].
+    #[arg(long, value_name = "DATE", value_parser = beginning)]
     from: Option<DateTime<Utc>>,
     /// End of the period, as an RFC 3339 time [default: now].
     #[arg(long, value_name = "TIME")]

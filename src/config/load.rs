@@ -1,6 +1,7 @@
 //! Merges the layers: turns a file, variables and flags into entries that remember their origin,
 //! and applies them in order.
 
+use crate::core::settings::section::SettingSection;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;

@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::core::settings::section::SettingSection;
 use std::fmt::Write;
 
 use super::{
@@ -127,6 +128,9 @@ pub(crate) fn explain(path: &str) -> Result<String> {
 
 /// Leads `model.fraud.lanes` to `models.defaults.lanes`, where the keys of models are.
 fn defaults_path(path: &str) -> String {
+    if path == "model" {
+        return "models.defaults".into();
+    }
     match path.strip_prefix("model.") {
         Some(rest) => match rest.split_once('.') {
             Some((_, key)) => format!("models.defaults.{key}"),

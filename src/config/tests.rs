@@ -5,6 +5,7 @@ mod values;
 
 use super::*;
 use crate::core::model::Version;
+use crate::core::settings::section::SettingSection;
 use crate::onnx::runtime::provider::{Provider, ProviderKind};
 use crate::registry::version_policy::VersionPolicy;
 use crate::serve::settings::{Batching, cpu};

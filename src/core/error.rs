@@ -30,13 +30,15 @@ pub enum Kind {
     PermissionDenied,
     /// The message is over its size limit: send less.
     TooLarge,
+    /// The body is in an encoding that this server does not read.
+    UnsupportedEncoding,
     /// A defect of this program.
     Internal,
 }
 
 impl Kind {
     /// Every kind, in the order of the metrics catalogue.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::InvalidArgument,
         Self::NotFound,
         Self::FailedPrecondition,
@@ -47,6 +49,7 @@ impl Kind {
         Self::Unimplemented,
         Self::PermissionDenied,
         Self::TooLarge,
+        Self::UnsupportedEncoding,
         Self::Internal,
     ];
 
@@ -63,6 +66,7 @@ impl Kind {
             Self::Unimplemented => "unimplemented",
             Self::PermissionDenied => "permission_denied",
             Self::TooLarge => "too_large",
+            Self::UnsupportedEncoding => "unsupported_encoding",
             Self::Internal => "internal",
         }
     }
@@ -144,6 +148,10 @@ impl Error {
     /// The message is over its size limit.
     pub fn too_large(message: impl Into<String>) -> Self {
         Self::new(Kind::TooLarge, message)
+    }
+    /// The body is in an encoding that this server does not read.
+    pub fn unsupported_encoding(message: impl Into<String>) -> Self {
+        Self::new(Kind::UnsupportedEncoding, message)
     }
     /// A defect of this program.
     pub fn internal(message: impl Into<String>) -> Self {

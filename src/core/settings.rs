@@ -3,5 +3,5 @@
 //! uses it, and `config` reads them all.
 
 pub mod form;
-mod section;
+pub mod section;
 pub mod text;

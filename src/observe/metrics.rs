@@ -17,7 +17,7 @@ use catalogue::Catalogue;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{Encoder, IntCounter, IntCounterVec, TextEncoder};
 use servable::{REQUEST_SECONDS, ServableMetrics, ServingFamilies};
-use server::{ListenerFamilies, RegistryFamilies};
+use server::{DirectoryFamilies, ListenerFamilies, RegistryFamilies};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,6 +33,8 @@ pub(crate) struct Metrics {
     pub spans_dropped: IntCounter,
     /// The registry that is followed.
     pub registry: RegistryFamilies,
+    /// Of a model directory.
+    pub directory: DirectoryFamilies,
     /// Captured predictions.
     pub capture: capture::CaptureFamilies,
     /// Labels, and performance measured with them.
@@ -58,6 +60,7 @@ impl Metrics {
                 "Spans dropped because the collector is too slow.",
             )?,
             registry: RegistryFamilies::new(&r)?,
+            directory: DirectoryFamilies::new(&r)?,
             capture: capture::CaptureFamilies::new(&r)?,
             feedback: feedback::LabelFamilies::new(&r)?,
             monitor: monitor::MonitorFamilies::new(&r)?,

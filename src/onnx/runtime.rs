@@ -6,6 +6,8 @@ pub(crate) mod fake;
 pub(crate) mod library;
 pub mod onnx;
 pub(crate) mod provider;
+pub(crate) mod warnings;
+mod words;
 
 use crate::core::error::Result;
 use crate::core::tensor::{Tensor, View};
@@ -13,6 +15,7 @@ use bytes::Bytes;
 use provider::{Provider, ProviderKind};
 use std::path::PathBuf;
 use std::sync::Arc;
+use warnings::RuntimeWarnings;
 
 /// The model of a session.
 #[derive(Clone, Debug)]
@@ -33,6 +36,9 @@ pub struct SessionOptions {
     pub spinning: bool,
     /// Tried in order. The later ones are the only fallbacks.
     pub providers: Vec<Provider>,
+    /// Where warnings about the model are logged.
+    #[serde(skip)]
+    pub warnings: RuntimeWarnings,
 }
 
 impl SessionOptions {
@@ -46,6 +52,7 @@ impl SessionOptions {
             intra_op_threads: 1,
             spinning: false,
             providers: vec![provider],
+            warnings: RuntimeWarnings::default(),
         }
     }
 }

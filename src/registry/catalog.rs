@@ -12,6 +12,19 @@ use std::path::PathBuf;
 pub(crate) struct Catalog {
     /// By name.
     pub models: BTreeMap<ModelName, ModelEntry>,
+    /// What lies in a directory and is not served.
+    pub unserved: Vec<Unserved>,
+}
+
+/// A folder or file in a model directory that is not served.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Unserved {
+    /// The name in the directory, without control characters; it may be no legal name of a model.
+    pub model: String,
+    /// The name in the model's folder, likewise; empty if it concerns the model as a whole.
+    pub version: String,
+    /// What is wrong, and what to do.
+    pub reason: String,
 }
 
 /// One model. It has no versions while its folder has none.
@@ -43,6 +56,19 @@ pub(crate) struct Pointers {
     pub wanted: BTreeSet<Version>,
 }
 
+/// How the last look at the source saw a version.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum FolderSight {
+    /// Its files are there.
+    #[default]
+    Seen,
+    /// It was there before and is not now. It is dropped from the catalogue when a later look
+    /// does not see it either.
+    Missing,
+    /// It cannot be looked into, for this reason, so nothing is known of its files.
+    Unreadable(String),
+}
+
 /// One version of a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VersionEntry {
@@ -53,6 +79,8 @@ pub(crate) struct VersionEntry {
     /// Whether the files have been unchanged for long enough to be considered
     /// complete.
     pub settled: bool,
+    /// How it was seen at the last look.
+    pub sight: FolderSight,
     /// The digest of the version's manifest, if the version comes from a registry.
     pub manifest: Option<Digest>,
 }

@@ -10,7 +10,7 @@ mod presence;
 mod tests;
 mod trust;
 
-use super::catalog::{Catalog, FileStamp, Fingerprint, ModelEntry, VersionEntry};
+use super::catalog::{Catalog, FileStamp, Fingerprint, FolderSight, ModelEntry, VersionEntry};
 use super::directory::Loaded;
 use super::fold::{NamespaceState, RegisteredModel};
 use super::log::Log;
@@ -401,6 +401,8 @@ impl Follower {
             path: folder.model_path(),
             graph,
             digest: record.manifest,
+            used: record.manifest,
+            file_digest: folder.manifest.model_file()?.digest,
             external_dir,
             golden: beside(Role::Golden, GOLDEN_BYTES_MAX)?,
             baseline: beside(Role::Baseline, BASELINE_BYTES_MAX)?,
@@ -468,6 +470,7 @@ fn version_entry(manifest: Digest) -> VersionEntry {
         files,
         model_path: PathBuf::new(),
         settled: true,
+        sight: FolderSight::Seen,
         manifest: Some(manifest),
     }
 }

@@ -2,6 +2,7 @@
 //! supported and would change the model's answers is an error. Does not combine the
 //! settings with those of other sources.
 
+mod agree;
 mod section;
 mod syntax;
 #[cfg(test)]
@@ -57,6 +58,8 @@ pub(crate) struct ConfigTensor {
     pub dtype: DType,
     /// The axes, −1 for a dynamic one; without the batch axis if the model batches.
     pub dims: Vec<i64>,
+    /// Where it stands in the file.
+    pub line: usize,
 }
 
 impl ModelConfig {
@@ -78,7 +81,7 @@ impl ModelConfig {
             )? {
                 config.take(name, field)?;
             }
-            config.check()?;
+            config.check_itself()?;
             Ok(config)
         };
 
@@ -186,7 +189,7 @@ impl ModelConfig {
         Ok(())
     }
 
-    fn check(&self) -> Result<()> {
+    fn check_itself(&self) -> Result<()> {
         if self.lanes.is_some_and(|lanes| lanes > LANES_MAX) {
             return Err(Error::invalid(format!(
                 "field 'instance_group' must add up to at most {LANES_MAX} instances"
@@ -242,6 +245,7 @@ fn append(tensors: &mut Vec<ConfigTensor>, field: &NamedField) -> Result<()> {
 
 fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
     let (mut name, mut dtype, mut dims) = (None, None, Vec::new());
+    let line = message.first().map_or(whole.line, |field| field.line);
     for field in message {
         match field.name.as_str() {
             "name" => name = Some(field.text()?.to_owned()).filter(|n| !n.is_empty()),
@@ -260,7 +264,12 @@ fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
     }
 
     match (name, dtype) {
-        (Some(name), Some(dtype)) => Ok(ConfigTensor { name, dtype, dims }),
+        (Some(name), Some(dtype)) => Ok(ConfigTensor {
+            name,
+            dtype,
+            dims,
+            line,
+        }),
         _ => refuse(whole, "must have a name and a data_type"),
     }
 }

@@ -2,11 +2,14 @@
 //! thread, one action at a time. It reaches requests only by publishing a route table.
 
 mod actual;
+mod declared;
 mod drain;
 mod load;
+mod note;
 pub(crate) mod plan;
 mod pointers;
 mod publish;
+mod readiness;
 mod report;
 mod settle;
 mod source;
@@ -17,6 +20,7 @@ use crate::observe::drift::observer::Monitor;
 use crate::observe::metrics::Metrics;
 use crate::onnx::first_run;
 use crate::onnx::runtime::Engine;
+use crate::registry::catalog::Unserved;
 use crate::registry::pbtxt::ModelConfig;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::predict::Predictor;
@@ -28,11 +32,13 @@ use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use drain::Draining;
 use pointers::Pointing;
+use readiness::{ModelCondition, Readiness, ReadyWhen};
 pub(crate) use report::{ServingState, VersionStatus};
 pub(crate) use source::ModelSource;
 use source::Moment;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
@@ -54,6 +60,8 @@ pub(crate) struct Settings {
     pub model: Model,
     /// Whether a version must reproduce its golden rows.
     pub golden: bool,
+    /// Its `config.pbtxt`; empty if it has none.
+    pub declared: ModelConfig,
 }
 
 /// Finds a model's settings, given its `config.pbtxt` if it has one.
@@ -63,6 +71,8 @@ pub(crate) type SettingsOf = Box<dyn Fn(&ModelName, Option<&ModelConfig>) -> Set
 pub(crate) struct ManagerParts {
     pub source: ModelSource,
     pub control: Control,
+    /// Whether each model of the start must serve before the server is ready.
+    pub strict_readiness: bool,
     pub settings: SettingsOf,
     pub engine: Arc<dyn Engine>,
     /// Makes the first run of a model in the sandbox, if that is on.
@@ -85,6 +95,7 @@ enum ManagerCommand {
 pub(crate) struct Manager {
     commands: Sender<ManagerCommand>,
     status: Arc<ArcSwap<Vec<VersionStatus>>>,
+    unserved: Arc<ArcSwap<Vec<Unserved>>>,
     control: Control,
 }
 
@@ -92,15 +103,24 @@ pub(crate) struct Manager {
 const COMMANDS_MAX: usize = 64;
 
 impl Manager {
-    /// Starts the thread. `ended` resolves when it has dropped every servable.
-    pub(crate) fn start(parts: ManagerParts) -> Result<(Self, oneshot::Receiver<()>)> {
+    /// Starts the thread, which loads models from now on.
+    pub(crate) fn start(parts: ManagerParts) -> Result<(Self, ManagerEnd)> {
         let (commands, inbox) = bounded(COMMANDS_MAX);
         let status = Arc::<ArcSwap<Vec<VersionStatus>>>::default();
+        let unserved = Arc::<ArcSwap<Vec<Unserved>>>::default();
         let (ended, end) = oneshot::channel();
+        let (first, first_pass) = oneshot::channel();
+        let is_busy = Arc::new(AtomicBool::new(true));
+        let end = ManagerEnd {
+            end,
+            first_pass,
+            is_busy: Arc::clone(&is_busy),
+        };
         let watchdog = Watchdog::start()?;
         let manager = Self {
             commands,
             status: Arc::clone(&status),
+            unserved: Arc::clone(&unserved),
             control: parts.control,
         };
 
@@ -108,16 +128,19 @@ impl Manager {
             .name("manager".to_owned())
             .spawn(move || {
                 Loop {
+                    readiness: Readiness::new(ready_when(&parts)),
+                    is_busy,
                     parts,
                     watchdog,
                     status,
+                    unserved,
                     models: BTreeMap::new(),
                     asked: BTreeSet::new(),
                     pointing: BTreeMap::new(),
                     wanted: BTreeMap::new(),
                     draining: Vec::new(),
                 }
-                .serve(&inbox);
+                .serve(&inbox, first);
                 // The receiver may be dropped.
                 let _ = ended.send(());
             })
@@ -128,6 +151,11 @@ impl Manager {
     /// Returns every known version, sorted by model and version.
     pub(crate) fn status(&self) -> Arc<Vec<VersionStatus>> {
         self.status.load_full()
+    }
+
+    /// Returns what lies in the model directory and is not served, at most 1,000.
+    pub(crate) fn unserved(&self) -> Arc<Vec<Unserved>> {
+        self.unserved.load_full()
     }
 
     /// Loads a model or its new versions. Returns when they serve or are refused. Only with
@@ -167,6 +195,42 @@ impl Manager {
     }
 }
 
+/// Follows the manager's thread to its end.
+pub(crate) struct ManagerEnd {
+    end: oneshot::Receiver<()>,
+    first_pass: oneshot::Receiver<()>,
+    is_busy: Arc<AtomicBool>,
+}
+
+impl ManagerEnd {
+    /// Waits until every model that the source has at the start is loaded or refused.
+    pub(crate) async fn first_pass(&mut self) -> Result<()> {
+        let ended = |_| Error::internal("the manager ended before it had loaded the models");
+        (&mut self.first_pass).await.map_err(ended)
+    }
+
+    /// Tells whether the thread has ended, with every servable dropped.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(
+            self.end.try_recv(),
+            Err(oneshot::error::TryRecvError::Empty)
+        )
+    }
+
+    /// Tells whether it reads its source or loads a version now.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.is_busy.load(Ordering::Relaxed)
+    }
+}
+
+fn ready_when(parts: &ManagerParts) -> ReadyWhen {
+    match (parts.control, parts.strict_readiness) {
+        (Control::Explicit, _) => ReadyWhen::Always,
+        (_, true) => ReadyWhen::EachServes,
+        (_, false) => ReadyWhen::OneServes,
+    }
+}
+
 /// How long the start waits for files that are still being written.
 const SETTLE_MAX: Duration = Duration::from_secs(10);
 const SETTLE_LOOK: Duration = Duration::from_millis(50);
@@ -175,6 +239,7 @@ struct Loop {
     parts: ManagerParts,
     watchdog: Watchdog,
     status: Arc<ArcSwap<Vec<VersionStatus>>>,
+    unserved: Arc<ArcSwap<Vec<Unserved>>>,
     models: BTreeMap<ModelName, BTreeMap<Version, Actual>>,
     /// With explicit control: the models that clients loaded.
     asked: BTreeSet<ModelName>,
@@ -183,19 +248,16 @@ struct Loop {
     /// The versions of registry models that were wanted when the source was last read.
     wanted: BTreeMap<ModelName, BTreeSet<Version>>,
     draining: Vec<Draining>,
+    readiness: Readiness,
+    is_busy: Arc<AtomicBool>,
 }
 
 impl Loop {
-    fn serve(mut self, inbox: &Receiver<ManagerCommand>) {
-        self.reconcile(false);
-        let start = Instant::now();
-        while self.is_settling() && start.elapsed() < SETTLE_MAX {
-            std::thread::sleep(SETTLE_LOOK);
-            self.reconcile(false);
-        }
-        // Loading leaves free memory behind, which is returned to the system.
-        self.parts.engine.trim();
-        self.parts.predictor.set_ready(true);
+    fn serve(mut self, inbox: &Receiver<ManagerCommand>, first_pass: oneshot::Sender<()>) {
+        self.start();
+        // The server may be stopping already.
+        let _ = first_pass.send(());
+        self.is_busy.store(false, Ordering::Relaxed);
         loop {
             let tick = match self.parts.control {
                 Control::Poll(every) => every,
@@ -205,7 +267,7 @@ impl Loop {
                 Ok(command) => self.run_command(command),
                 Err(crossbeam_channel::RecvTimeoutError::Timeout) => {
                     if matches!(self.parts.control, Control::Poll(_)) {
-                        self.reconcile(false);
+                        self.follow(false);
                     }
                     self.finish_drains();
                 }
@@ -214,6 +276,52 @@ impl Loop {
         }
 
         self.stop();
+    }
+
+    /// Loads or refuses what the source has, and decides about readiness for the first time.
+    fn start(&mut self) {
+        let mut has_read = self.reconcile(false);
+        let start = Instant::now();
+        while self.is_settling() && start.elapsed() < SETTLE_MAX {
+            std::thread::sleep(SETTLE_LOOK);
+            has_read |= self.reconcile(false);
+        }
+
+        // Loading leaves free memory behind, which is returned to the system.
+        self.parts.engine.trim();
+        if has_read {
+            self.publish_readiness();
+        }
+        if !self.parts.predictor.is_ready() {
+            let models = self.readiness.awaited();
+            tracing::error!(
+                models,
+                "not ready: models of the start were refused; mend or remove them, or set models.strict_readiness = false"
+            );
+        }
+    }
+
+    /// Compares the source with the versions that serve, and decides about readiness.
+    fn follow(&mut self, has_news: bool) {
+        self.is_busy.store(true, Ordering::Relaxed);
+        if self.reconcile(has_news) {
+            self.publish_readiness();
+        }
+        self.is_busy.store(false, Ordering::Relaxed);
+    }
+
+    fn publish_readiness(&mut self) {
+        let conditions = self.models.iter();
+        let conditions = conditions
+            .map(|(name, versions)| (name.clone(), condition(versions)))
+            .collect();
+        let was_ready = self.parts.predictor.is_ready();
+        let is_ready = self.readiness.judge(&conditions);
+        self.parts.predictor.set_ready(is_ready);
+
+        if was_ready && !is_ready {
+            tracing::error!("not ready: no model serves, and files were refused");
+        }
     }
 
     fn is_settling(&self) -> bool {
@@ -248,13 +356,13 @@ impl Loop {
                             || actual.servable.is_some()
                     });
                 }
-                self.reconcile(false);
+                self.follow(false);
                 let _ = reply.send(self.verdict(&name));
             }
-            ManagerCommand::Read => self.reconcile(true),
+            ManagerCommand::Read => self.follow(true),
             ManagerCommand::Unload(name, reply) => {
                 let known = self.asked.remove(&name);
-                self.reconcile(false);
+                self.follow(false);
                 let unknown = || Error::not_found(format!("model '{name}' is not loaded"));
                 let _ = reply.send(if known { Ok(()) } else { Err(unknown()) });
             }
@@ -264,9 +372,7 @@ impl Loop {
     fn verdict(&mut self, name: &ModelName) -> Result<()> {
         let Some(versions) = self.models.get(name) else {
             self.asked.remove(name);
-            return Err(Error::not_found(format!(
-                "model '{name}' is not in the model directory"
-            )));
+            return Err(self.why_absent(name));
         };
 
         let failed = versions
@@ -289,19 +395,36 @@ impl Loop {
         }
     }
 
-    /// Compares the source with the versions that serve, until nothing is left to do.
-    fn reconcile(&mut self, has_news: bool) {
+    /// Says why a model has no versions.
+    fn why_absent(&self, name: &ModelName) -> Error {
+        let unserved = self.unserved.load();
+        let found = unserved.iter().find(|u| u.model == name.as_str());
+        match found {
+            Some(Unserved {
+                version, reason, ..
+            }) if version.is_empty() => {
+                Error::precondition(format!("model '{name}' is not served: {reason}"))
+            }
+            Some(Unserved {
+                version, reason, ..
+            }) => Error::precondition(format!(
+                "model '{name}' is not served: '{version}': {reason}"
+            )),
+            None => Error::not_found(format!("model '{name}' is not in the model directory")),
+        }
+    }
+
+    /// Compares the source with the versions that serve, until nothing is left to do. Returns
+    /// whether the source could be read.
+    fn reconcile(&mut self, has_news: bool) -> bool {
         let moment = Moment {
             wall: SystemTime::now(),
             instant: Instant::now(),
         };
-        let Some(catalog) = self
+        let catalog = self
             .parts
             .source
-            .scan(&self.parts.metrics, moment, has_news)
-        else {
-            return;
-        };
+            .scan(&self.parts.metrics, moment, has_news);
 
         let names: BTreeSet<ModelName> = catalog
             .models
@@ -326,9 +449,22 @@ impl Loop {
             .source
             .clean_cache(servables.map(|s| s.digest).collect());
         self.parts.source.report_status(Instant::now());
+        self.parts.source.is_readable()
     }
 
     fn is_wanted(&self, name: &ModelName) -> bool {
         self.parts.control != Control::Explicit || self.asked.contains(name)
+    }
+}
+
+/// What the versions of one model do together.
+fn condition(versions: &BTreeMap<Version, Actual>) -> ModelCondition {
+    let is_refused = |actual: &Actual| matches!(actual.state, ServingState::Failed(_));
+    if versions.values().any(|actual| actual.servable.is_some()) {
+        ModelCondition::Serving
+    } else if versions.values().any(is_refused) {
+        ModelCondition::Refused
+    } else {
+        ModelCondition::Neither
     }
 }

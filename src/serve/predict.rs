@@ -17,6 +17,7 @@ use crate::serve::shadow::{Copied, Shadows};
 use slow::SlowLog;
 use std::error::Error as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -29,6 +30,7 @@ pub(crate) struct Predictor {
     tracer: Option<Tracer>,
     slow: SlowLog,
     ready: watch::Sender<bool>,
+    is_stopping: AtomicBool,
 }
 
 /// What a [`Predictor`] is built from.
@@ -61,12 +63,29 @@ impl Predictor {
             mint: parts.mint,
             tracer: parts.tracer,
             ready: watch::Sender::new(false),
+            is_stopping: AtomicBool::new(false),
         })
     }
 
-    /// Sets whether load balancers should send requests here.
+    /// Sets whether load balancers should send requests here. A stopping server stays not ready.
     pub(crate) fn set_ready(&self, ready: bool) {
-        self.ready.send_replace(ready);
+        // The flag is read under the lock of the channel, and `begin_stop` sets it before it takes
+        // the lock: whichever comes last, a stopping server is not ready.
+        self.ready.send_modify(|current| {
+            *current = ready && !self.is_stopping.load(Ordering::SeqCst);
+        });
+    }
+
+    /// Makes the server not ready for good.
+    pub(crate) fn begin_stop(&self) {
+        self.is_stopping.store(true, Ordering::SeqCst);
+        self.set_ready(false);
+    }
+
+    /// Tells whether a prediction with this target would be served now.
+    pub(crate) fn is_model_ready(&self, target: &Target) -> bool {
+        let is_able = |servable: Arc<Servable>| servable.problem().is_none();
+        !self.is_stopping.load(Ordering::SeqCst) && self.resolve(target).is_ok_and(is_able)
     }
 
     /// Returns what [`Predictor::set_ready`] set last.

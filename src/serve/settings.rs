@@ -1,5 +1,6 @@
 //! The settings of one model: `[model.NAME]` over `[models.defaults]`.
 
+use crate::core::settings::section::SettingSection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::core::model::{ModelName, Version};
 use crate::core::settings::form::{Form, Plain, TextLine};
 use crate::onnx::runtime::SessionOptions;
 use crate::onnx::runtime::provider::{Provider, ProviderKind};
+use crate::onnx::runtime::warnings::RuntimeWarnings;
 use crate::registry::version_policy::VersionPolicy;
 use crate::{choice, overridable, words};
 
@@ -89,6 +91,7 @@ impl Model {
             intra_op_threads: self.intra_op_threads.max(1),
             spinning: self.spinning,
             providers: self.providers.clone(),
+            warnings: RuntimeWarnings::default(),
         }
     }
 

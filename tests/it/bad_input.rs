@@ -226,7 +226,7 @@ fn invalid_addresses_and_headers_are_refused() {
         );
         refused("length header", &answer, "");
     }
-    for (encoding, status) in [("br", 501), ("gzip", 400)] {
+    for (encoding, status) in [("br", 415), ("gzip", 400)] {
         assert_eq!(
             http(
                 &server.http,

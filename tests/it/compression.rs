@@ -73,3 +73,47 @@ async fn grpc_answers_in_gzip_to_clients_that_ask_for_gzip() {
     );
     assert_eq!(raw_outputs(zipped.get_ref()), raw_outputs(plain.get_ref()));
 }
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(content).expect("compressed");
+    gzip.finish().expect("compressed")
+}
+
+#[test]
+fn sparse_data_and_several_members_are_read() {
+    let directory = Directory::with(&["diabetes"]);
+    let server = Server::start(directory.path());
+    let post = |body: &[u8], encoding| {
+        let path = "/v2/models/diabetes/infer";
+        http(
+            &server.http,
+            "POST",
+            path,
+            &[("Content-Encoding", encoding)],
+            body,
+        )
+    };
+
+    let zeros = vec!["0.0"; 40 * 10].join(",");
+    let white = " ".repeat(8 << 20);
+    let sparse = format!(
+        r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[40,10],"data":[{zeros}]}}]{white}}}"#
+    );
+    let zipped = gzip(sparse.as_bytes());
+    assert!(sparse.len() / zipped.len() > 500);
+    let answer = post(&zipped, "gzip");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+
+    let (first, second) = sparse.as_bytes().split_at(60);
+    let members = [gzip(first), gzip(second)].concat();
+    assert_eq!(post(&members, "gzip").status, 200);
+
+    let answer = post(b"x", "br");
+    assert_eq!(answer.status, 415, "{}", answer.text());
+    assert_eq!(
+        answer.header("accept-encoding"),
+        Some("gzip, deflate, identity")
+    );
+}

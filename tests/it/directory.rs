@@ -4,6 +4,7 @@
 use crate::support::{Directory, Server, eventually, model_file};
 use serde_json::Value;
 use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 fn index(server: &Server) -> Vec<Value> {
     server
@@ -74,7 +75,7 @@ fn renamed_operator(model: &[u8]) -> Vec<u8> {
 fn a_broken_version_changes_nothing_that_serves_and_a_good_one_follows() {
     let directory = Directory::empty();
     directory.put("m", 1, &model_file("wine", "1"));
-    let server = Server::start(directory.path());
+    let server = Server::start_with(directory.path(), &["--set", "models.empty_delay=100ms"]);
     directory.put("m", 2, b"broken");
     eventually("version 2 refused", || {
         line(&server, "m", "2").is_some_and(|l| l["state"] == "UNAVAILABLE")
@@ -244,4 +245,184 @@ fn a_triton_configuration_is_applied_or_the_model_is_refused() {
             .is_some_and(|r| r.contains("sequence_batching")),
         "{reason}"
     );
+}
+
+/// Asks for predictions while `change` happens, and checks that none fails until `is_done`.
+fn nothing_fails(server: &Server, change: impl FnOnce(), is_done: impl FnMut() -> bool) {
+    let row = vec![1.0; 13];
+    let body = serde_json::json!({"instances": [row]}).to_string();
+    let is_over = AtomicBool::new(false);
+    let asked = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            while !is_over.load(Ordering::Acquire) {
+                let answer = server.post("/v1/models/m:predict", body.as_bytes());
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                asked.fetch_add(1, Ordering::AcqRel);
+            }
+        });
+        eventually("requests", || asked.load(Ordering::Acquire) > 10);
+        change();
+        eventually("the other version", is_done);
+        is_over.store(true, Ordering::Release);
+        asking.join().expect("no request fails");
+    });
+}
+
+fn serves(server: &Server, versions: &[&str]) -> bool {
+    server.get("/v2/models/m").json()["versions"] == serde_json::json!(versions)
+}
+
+#[test]
+fn a_version_whose_folder_goes_serves_until_the_other_one_is_ready() {
+    let directory = Directory::empty();
+    let m = directory.path().join("m");
+    directory.put("m", 1, &model_file("wine", "1"));
+    directory.put("m", 2, &model_file("wine", "next"));
+    let server = Server::start(directory.path());
+    let roll_back = || fs::remove_dir_all(m.join("2")).expect("removed");
+    nothing_fails(&server, roll_back, || serves(&server, &["1"]));
+    let rename = || fs::rename(m.join("1"), m.join("5")).expect("renamed");
+    nothing_fails(&server, rename, || serves(&server, &["5"]));
+
+    // Nothing that can serve is left, so the bytes in memory go on.
+    let spoil = || {
+        directory.put("m", 6, b"broken");
+        fs::remove_dir_all(m.join("5")).expect("removed");
+    };
+    let says_so = || {
+        let reason = |version| line(&server, "m", version).map(|l| l["reason"].to_string());
+        reason("5").is_some_and(|r| r.contains("its folder is gone"))
+            && reason("6").is_some_and(|r| r.contains("ONNX"))
+    };
+    nothing_fails(&server, spoil, says_so);
+    assert!(serves(&server, &["5"]));
+}
+
+#[test]
+fn a_link_to_another_set_of_models_is_followed_without_losing_a_request() {
+    let directory = Directory::empty();
+    for (release, version, file) in [("rel_1", "1", "1"), ("rel_2", "2", "next")] {
+        directory.put(release, 1, &model_file("wine", file));
+        let versions = directory.path().join(format!("sets/{release}/m"));
+        fs::create_dir_all(&versions).expect("a folder");
+        fs::rename(
+            directory.path().join(release).join("1"),
+            versions.join(version),
+        )
+        .expect("renamed");
+    }
+    let live = directory.path().join("live");
+    let point = |release: &str| {
+        let fresh = directory.path().join("fresh");
+        std::os::unix::fs::symlink(directory.path().join("sets").join(release), &fresh)
+            .expect("linked");
+        fs::rename(&fresh, &live).expect("renamed");
+    };
+    point("rel_1");
+    let server = Server::start(&live);
+    nothing_fails(&server, || point("rel_2"), || serves(&server, &["2"]));
+    nothing_fails(&server, || point("rel_1"), || serves(&server, &["1"]));
+}
+
+#[test]
+fn an_explicit_load_replaces_a_version_whose_folder_is_gone() {
+    let directory = Directory::empty();
+    directory.put("m", 1, &model_file("wine", "1"));
+    directory.put("m", 2, &model_file("wine", "next"));
+    let server = Server::start_with(directory.path(), &["--model-control", "explicit"]);
+    let load = || assert_eq!(server.post("/v2/repository/models/m/load", b"").status, 200);
+    load();
+    let roll_back = || {
+        fs::remove_dir_all(directory.path().join("m/2")).expect("removed");
+        load();
+    };
+    nothing_fails(&server, roll_back, || serves(&server, &["1"]));
+    assert_eq!(
+        server.post("/v2/repository/models/m/unload", b"").status,
+        200
+    );
+    assert_eq!(server.get("/v2/models/m").status, 404);
+}
+
+#[test]
+fn the_start_does_not_wait_for_versions_that_are_not_wanted() {
+    let directory = Directory::empty();
+    directory.put("m", 1, &model_file("wine", "1"));
+    directory.put("m", 2, &model_file("wine", "next"));
+    let server = Server::start(directory.path());
+    let line = line(&server, "m", "1").expect("listed");
+    assert_eq!(
+        (&line["state"], &line["reason"]),
+        (&"UNAVAILABLE".into(), &"not wanted by latest:1".into())
+    );
+}
+
+#[test]
+fn a_lost_model_directory_changes_nothing_that_serves() {
+    let directory = Directory::empty();
+    directory.put("models/m", 1, &model_file("wine", "1"));
+    let (models, away) = (
+        directory.path().join("models"),
+        directory.path().join("away"),
+    );
+    let server = Server::start(&models);
+    let in_trouble = || server.metric("ortus_model_directory_trouble");
+    let lose = || {
+        fs::rename(&models, &away).expect("renamed");
+        fs::create_dir(&models).expect("a folder");
+    };
+    nothing_fails(&server, lose, || in_trouble() == Some(1.0));
+    let line = line(&server, "m", "1").expect("listed");
+    assert_eq!(line["state"], "READY");
+    let reason = line["reason"].to_string();
+    assert!(reason.contains("as when a mount is lost"), "{reason}");
+
+    fs::remove_dir(&models).expect("removed");
+    fs::rename(&away, &models).expect("renamed");
+    eventually("all is well", || in_trouble() == Some(0.0));
+    let lines = server.log();
+    assert_eq!(
+        lines.matches("model directory in trouble").count(),
+        1,
+        "{lines}"
+    );
+}
+
+#[test]
+fn what_is_not_served_is_listed_and_an_explicit_load_says_why() {
+    let directory = Directory::empty();
+    directory.put("styled", 1, &model_file("wine", "1"));
+    let styled = directory.path().join("styled");
+    fs::rename(styled.join("1"), styled.join("00000123")).expect("renamed");
+    let server = Server::start_with(directory.path(), &["--model-control", "explicit"]);
+    let line = line(&server, "styled", "00000123").expect("listed");
+    assert_eq!(line["state"], "UNAVAILABLE");
+    let answer = server.post("/v2/repository/models/styled/load", b"");
+    assert_eq!(answer.status, 400);
+    for text in [line["reason"].to_string(), answer.text()] {
+        assert!(text.contains("rename it to 123"), "{text}");
+    }
+    assert_eq!(server.metric("ortus_model_directory_unserved"), Some(1.0));
+}
+
+#[test]
+fn equal_bytes_and_other_files_are_no_change() {
+    let directory = Directory::empty();
+    directory.put("m", 1, &model_file("wine", "1"));
+    let server = Server::start(directory.path());
+    let folder = directory.path().join("m/1");
+    fs::write(folder.join("README.md"), "about").expect("written");
+    fs::write(folder.join("copy"), model_file("wine", "1")).expect("written");
+    fs::rename(folder.join("copy"), folder.join("model.onnx")).expect("renamed");
+    directory.put("m", 2, b"broken");
+    eventually("a later scan", || {
+        line(&server, "m", "2").is_some_and(|l| l["state"] == "UNAVAILABLE")
+    });
+    let line = line(&server, "m", "1").expect("listed");
+    assert_eq!(
+        (&line["state"], &line["reason"]),
+        (&"READY".into(), &"".into())
+    );
+    assert!(!server.log().contains("changed after it was loaded"));
 }

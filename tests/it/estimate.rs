@@ -5,11 +5,10 @@ use crate::support::baseline::profile;
 use crate::support::estimate::{estimated, estimates};
 use crate::support::optional::{or_not_run, python, run};
 use crate::support::registry::Registry;
-use crate::support::{Directory, Server, eventually, model_file, ortus, settings};
+use crate::support::{Directory, Server, eventually, model_file, ortus, settings, with_input};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// The features of a table, and its labels if it has them.
 fn table(path: &Path, width: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
@@ -63,20 +62,8 @@ fn predict(
 fn reference(python: &Path, more: &[&str], given: &Value) -> Value {
     let script = crate::support::root().join("tests/monitor/cbpe.py");
     let mut command = Command::new(python);
-    command
-        .arg(script)
-        .arg("estimate")
-        .args(more)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    let mut child = command.spawn().expect("the reference starts");
-    child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(given.to_string().as_bytes())
-        .expect("written");
-    let output = child.wait_with_output().expect("ends").stdout;
+    command.arg(script).arg("estimate").args(more);
+    let output = with_input(&mut command, given.to_string().as_bytes()).stdout;
     let text = String::from_utf8_lossy(&output).into_owned();
     serde_json::from_str(text.lines().last().unwrap_or_default()).expect("JSON")
 }

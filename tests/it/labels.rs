@@ -2,12 +2,11 @@
 //! scikit-learn and outlive a restart, and labels that are refused.
 
 use crate::support::optional::{or_not_run, python, run};
-use crate::support::{Answer, Directory, Server, eventually, http, ortus};
+use crate::support::{Answer, Directory, Server, eventually, http, ortus, with_input};
 use ortus::{proto::feedback as p, testing::graphs};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// Row `at` of inputs for the wine model, all of which differ.
 fn wine_row(at: usize) -> Vec<f64> {
@@ -66,19 +65,11 @@ fn performance(server: &Server, model: &str) -> Value {
 /// The measures that scikit-learn computes from the same rows.
 fn reference(python: &Path, rows: &Value) -> Value {
     let script = crate::support::root().join("tests/monitor/performance.py");
-    let mut child = Command::new(python)
-        .arg(script)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the reference starts");
-    child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(rows.to_string().as_bytes())
-        .expect("written");
-    serde_json::from_slice(&child.wait_with_output().expect("ends").stdout).expect("JSON")
+    let output = with_input(
+        Command::new(python).arg(script),
+        rows.to_string().as_bytes(),
+    );
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 fn agree(found: &Value, reference: &Value) {

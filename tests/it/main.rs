@@ -22,11 +22,23 @@ mod swap;
 /// Bad requests get typed answers and do not affect others.
 mod bad_input;
 
+/// Refusals before the body was read, and the connection after them.
+mod unread;
+
+/// What a model's files declare, against its graph.
+mod declared;
+
 /// Answers that a protocol cannot write.
 mod encoding;
 
 /// Faulty models and clients.
 mod faults;
+
+/// Ports, signals and the drain.
+mod starting;
+
+/// Readiness on every surface.
+mod readiness;
 
 /// Misuse of HTTP/2.
 mod http2;

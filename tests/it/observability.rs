@@ -2,11 +2,10 @@
 //! collector; slow predictions in the log.
 
 use crate::support::optional::or_not_run;
-use crate::support::{Directory, Server, eventually, http, ortus};
+use crate::support::{Directory, Server, eventually, http, ortus, with_input};
 use ortus::proto::opentelemetry as p;
 use ortus::proto::opentelemetry::trace_service_server::{TraceService, TraceServiceServer};
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 /// Prometheus's tool, of Debian's package `prometheus`.
@@ -16,19 +15,7 @@ fn promtool() -> Result<(), String> {
 }
 
 fn run(command: &mut Command, input: &[u8]) -> (bool, String) {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("starts");
-    child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(input)
-        .expect("written");
-    let output = child.wait_with_output().expect("ends");
+    let output = with_input(command, input);
     let said = [output.stdout, output.stderr].concat();
     (
         output.status.success(),

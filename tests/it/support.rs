@@ -19,7 +19,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -187,6 +187,8 @@ impl Server {
                 "127.0.0.1:0",
             ])
             .args(["--set", "log.level=\"ortus=warn,warn\""])
+            // No load balancer needs time to notice the end.
+            .args(["--set", "server.drain_delay=0s"])
             .env("XDG_STATE_HOME", folder.path())
             .arg("--ports-file")
             .arg(&file)
@@ -202,7 +204,7 @@ impl Server {
             .expect("readable");
         let log = || fs::read_to_string(folder.path().join("log")).unwrap_or_default();
         assert!(
-            line.starts_with("ready: "),
+            line.starts_with("ready: ") || line.starts_with("not ready: "),
             "the server did not get ready: {line:?} {}",
             log()
         );
@@ -374,6 +376,27 @@ fn parse(all: &[u8]) -> Option<Answer> {
         headers,
         body: all[end + 4..].to_vec(),
     })
+}
+
+/// Runs a command to its end with bytes as its standard input.
+pub(crate) fn with_input(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(input)
+        .expect("written");
+    let output = child.wait_with_output().expect("ends");
+    if !output.status.success() {
+        eprintln!("{}", String::from_utf8_lossy(&output.stderr));
+    }
+    output
 }
 
 /// Checks again until `condition` holds. It depends on the work of another process, for

@@ -11,6 +11,7 @@ mod tests;
 use capture_source::CaptureSource;
 use ortus::core::error::{Error, Result};
 use ortus::core::settings::form::Form;
+use ortus::core::settings::section::SettingSection;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::Value;
@@ -201,7 +202,7 @@ impl Spec {
     }
 
     /// Sets a setting by its full name, such as `fit.trees.leaves_max`. Refuses
-    /// settings outside of [fit] and [schema].
+    /// settings outside of `[fit]` and `[schema]`.
     pub(crate) fn put(&mut self, name: &str, value: &Value) -> Result<()> {
         load::put(self, name, value).map_err(Error::invalid)
     }

@@ -1,7 +1,6 @@
 //! Tests of `listen`.
 
 use super::*;
-use std::net::Ipv4Addr;
 
 #[test]
 fn the_stop_names_a_hung_thread_and_does_not_wait_for_it() {
@@ -15,8 +14,6 @@ fn the_stop_names_a_hung_thread_and_does_not_wait_for_it() {
             let _ = held.recv();
         });
     let listening = Listening {
-        http: (Ipv4Addr::LOCALHOST, 0).into(),
-        grpc: (Ipv4Addr::LOCALHOST, 0).into(),
         threads: vec![thread.expect("starts")],
         ended,
     };

@@ -6,7 +6,7 @@ use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::DType;
 use crate::observe::metrics::statistics::DurationTally;
 use crate::proto::inference as p;
-use crate::serve::manager::{ServingState, VersionStatus};
+use crate::serve::manager::{Manager, ServingState, VersionStatus};
 use crate::serve::route::RouteTable;
 use crate::serve::servable::{Batching, Servable};
 use serde_json::{Value, json};
@@ -310,16 +310,26 @@ fn duration_json(duration: Option<p::StatisticDuration>) -> Value {
     json!({"count": duration.count, "ns": duration.ns})
 }
 
-/// The repository index: every version known, with its state in Triton's terms.
+/// The repository index: every version known, with its state in Triton's terms, and what lies in a
+/// model directory and is not served.
 pub(crate) fn index(
-    status: &[VersionStatus],
+    manager: &Manager,
     only_ready: bool,
 ) -> Vec<p::repository_index_response::ModelIndex> {
-    status
+    let status = manager.status();
+    let known = status
         .iter()
-        .filter(|s| !only_ready || s.state == ServingState::Ready)
-        .map(index_entry)
-        .collect()
+        .filter(|s| !only_ready || s.state == ServingState::Ready);
+    let unserved = manager.unserved();
+    let unserved = unserved.iter().filter(|_| !only_ready).map(|unserved| {
+        p::repository_index_response::ModelIndex {
+            name: unserved.model.clone(),
+            version: unserved.version.clone(),
+            state: "UNAVAILABLE".to_owned(),
+            reason: unserved.reason.clone(),
+        }
+    });
+    known.map(index_entry).chain(unserved).collect()
 }
 
 fn index_entry(status: &VersionStatus) -> p::repository_index_response::ModelIndex {
@@ -328,7 +338,10 @@ fn index_entry(status: &VersionStatus) -> p::repository_index_response::ModelInd
         ServingState::Loading => ("LOADING", ""),
         ServingState::Ready => ("READY", status.warning.as_deref().unwrap_or_default()),
         ServingState::Draining => ("UNLOADING", ""),
-        ServingState::Unloaded => ("UNAVAILABLE", "unloaded"),
+        ServingState::Unloaded => (
+            "UNAVAILABLE",
+            status.warning.as_deref().unwrap_or("unloaded"),
+        ),
         ServingState::Failed(reason) => ("UNAVAILABLE", reason.as_str()),
     };
 

@@ -82,7 +82,7 @@ impl GrpcInferenceService for Oip {
         let message = request.into_inner();
         let target = Target::parse(&message.name, &message.version)?;
         Ok(Response::new(p::ModelReadyResponse {
-            ready: self.0.predictor.resolve(&target).is_ok(),
+            ready: self.0.predictor.is_model_ready(&target),
         }))
     }
 
@@ -140,7 +140,7 @@ impl GrpcInferenceService for Oip {
     ) -> GrpcReply<p::RepositoryIndexResponse> {
         let message = request.into_inner();
         refuse_repository(&message.repository_name)?;
-        let models = describe::index(&self.0.manager.status(), message.ready);
+        let models = describe::index(&self.0.manager, message.ready);
         Ok(Response::new(p::RepositoryIndexResponse { models }))
     }
 

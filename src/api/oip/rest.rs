@@ -134,7 +134,8 @@ pub(crate) fn describe(front: &Front, route: &Route) -> Result<Reply> {
             describe::metadata_json(&describe::metadata(&servable, &table))
         }
         Route::ModelReady(name, version) => {
-            let ready = servable(name, version).is_ok();
+            let target = Target::parse(name, version);
+            let ready = target.is_ok_and(|target| front.predictor.is_model_ready(&target));
             return Ok(with_status(
                 json!({"name": short(name), "ready": ready}),
                 ready,
@@ -171,7 +172,7 @@ struct IndexRequest {
 /// Answers `POST /v2/repository/index`.
 pub(crate) fn index(front: &Front, body: &Bytes) -> Result<Reply> {
     let request: IndexRequest = optional(body)?;
-    let models = describe::index(&front.manager.status(), request.ready);
+    let models = describe::index(&front.manager, request.ready);
     let lines = models.iter().map(
         |m| json!({"name": m.name, "version": m.version, "state": m.state, "reason": m.reason}),
     );

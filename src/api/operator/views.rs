@@ -22,7 +22,7 @@ const REPORT_HOURS: u64 = 24 * 7;
 /// Lists every version known, and what serves it.
 pub(super) fn models(front: &Front) -> Value {
     let table = front.predictor.routes().table();
-    let index = describe::index(&front.manager.status(), false);
+    let index = describe::index(&front.manager, false);
     let models: Vec<Value> = index.iter().map(|entry| model(entry, &table)).collect();
 
     json!({"models": models, "entry": table.entry})

@@ -2,6 +2,7 @@
 
 use crate::api::body::{self, Metered};
 use crate::api::inbound::Inbound;
+use crate::api::inflate;
 use crate::api::{Charge, Front};
 use crate::core::error::Result;
 use crate::core::request::Protocol;
@@ -30,7 +31,10 @@ impl<'c> Call<'c> {
 
     /// Collects and decompresses the body.
     pub(crate) async fn body(&self, body: Metered) -> Result<Bytes> {
+        // Refused before the body is read, which no reading would make readable.
+        inflate::encoding(self.headers)?;
         let bytes = body::collect(body, self.front.limits.message_bytes_max).await?;
-        body::decoded(self.headers, bytes, self.front, self.charge)
+        let max = self.front.limits.decompressed_bytes_max;
+        inflate::decoded(self.headers, bytes, max, &|count| self.charge.add(count)).await
     }
 }

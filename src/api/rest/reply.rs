@@ -5,6 +5,7 @@
 mod tests;
 
 use crate::api::inbound::AnswerHeaders;
+use crate::api::inflate::ENCODINGS;
 use crate::api::oip::json::error_body;
 use crate::api::status;
 use crate::core::error::Error;
@@ -52,6 +53,11 @@ impl Reply {
             reply
                 .headers
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if reply.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            reply
+                .headers
+                .insert(header::ACCEPT_ENCODING, HeaderValue::from_static(ENCODINGS));
         }
 
         reply

@@ -40,6 +40,8 @@ fn a_key_of_one_model_is_explained_by_the_key_of_all() {
 
 #[test]
 fn a_section_is_explained_with_all_its_keys() {
+    let model = explain("model").unwrap();
+    assert!(model.starts_with("[models.defaults]\n"), "{model}");
     let text = explain("traces").unwrap();
     assert!(text.starts_with("[traces]\n"), "{text}");
     assert!(text.contains("traces.endpoint") && text.contains("traces.share"));

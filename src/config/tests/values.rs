@@ -175,11 +175,6 @@ fn range_of_a_server_or_limits_setting_is_checked_below_at_and_above() {
         ["1024", "'2GiB'"],
         &["1023", "2147483649"],
     );
-    check_range(
-        "limits.decompression_ratio_max",
-        ["2", "10000"],
-        &["1", "10001"],
-    );
     accept("limits = { message_bytes_max = '2GiB', bytes_in_flight_max = '2GiB' }");
 }
 

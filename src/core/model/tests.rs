@@ -48,14 +48,7 @@ fn versions_are_positive_integers_without_leading_zero() {
 }
 
 fn spec(name: &str, shape: &[i64]) -> TensorSpec {
-    let dims = shape
-        .iter()
-        .map(|d| usize::try_from(*d).map_or(Dim::Dynamic, Dim::Fixed));
-    TensorSpec {
-        name: name.into(),
-        dtype: DType::F32,
-        shape: Some(dims.collect()),
-    }
+    crate::testing::tensor_spec(name, DType::F32, shape)
 }
 
 fn zeros(shape: &[usize]) -> Tensor {

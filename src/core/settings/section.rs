@@ -2,6 +2,26 @@
 //! its doc comment, type, default and range; reading, writing, the list of keys and the
 //! reference page are generated from it.
 
+use super::form::KeyReference;
+
+/// A section that `section!` declares.
+pub trait SettingSection {
+    /// The keys, in order.
+    const KEYS: &'static [&'static str];
+    /// The section's own documentation.
+    const ABOUT: &'static str;
+
+    /// Describes every key, in order.
+    fn reference() -> Vec<KeyReference>;
+
+    /// Reads one setting; false where there is no such key. Refuses a value that is not of
+    /// the key's form or range.
+    fn set(&mut self, key: &str, value: &toml::Value) -> Result<bool, String>;
+
+    /// Writes every setting that has a value.
+    fn to_table(&self) -> toml::Table;
+}
+
 /// Names the form of a field: `Plain` unless the field says another.
 #[doc(hidden)]
 #[macro_export]
@@ -74,17 +94,12 @@ macro_rules! section {
             }
         }
 
-        impl $name {
-            /// The keys, in order.
-            pub(crate) const KEYS: &[&str] = &[$($crate::setting_key!($field $($key)?)),*];
+        impl $crate::core::settings::section::SettingSection for $name {
+            const KEYS: &[&str] = &[$($crate::setting_key!($field $($key)?)),*];
 
-            /// The section's own documentation.
-            #[allow(dead_code, reason = "not every section has a reference page")]
-            pub(crate) const ABOUT: &str = concat!($($doc, "\n"),*);
+            const ABOUT: &str = concat!($($doc, "\n"),*);
 
-            /// Describes every key, in order.
-            #[allow(dead_code, reason = "not every section has a reference page")]
-            pub(crate) fn reference() -> Vec<$crate::core::settings::form::KeyReference> {
+            fn reference() -> Vec<$crate::core::settings::form::KeyReference> {
                 let defaults = Self::default();
                 vec![$($crate::setting_reference!(
                     defaults.$field, $crate::setting_key!($field $($key)?), $type,
@@ -92,9 +107,7 @@ macro_rules! section {
                 )),*]
             }
 
-            /// Reads one setting; false where there is no such key. Refuses a
-            /// value that is not of the key's form or range.
-            pub(crate) fn set(&mut self, key: &str, value: &toml::Value) -> Result<bool, String> {
+            fn set(&mut self, key: &str, value: &toml::Value) -> Result<bool, String> {
                 $(if key == $crate::setting_key!($field $($key)?) {
                     self.$field = $crate::setting_read!(value, $type, $crate::setting_form!($($form)?) $(, $range)?);
                     return Ok(true);
@@ -102,9 +115,7 @@ macro_rules! section {
                 Ok(false)
             }
 
-            /// Writes every setting that has a value.
-            #[allow(dead_code, reason = "not every section is written back")]
-            pub(crate) fn to_table(&self) -> toml::Table {
+            fn to_table(&self) -> toml::Table {
                 let mut table = toml::Table::new();
                 $(if let Some(value) = <$crate::setting_form!($($form)?) as $crate::core::settings::form::Form<$type>>::write(&self.$field) {
                     table.insert($crate::setting_key!($field $($key)?).into(), value);

@@ -5,6 +5,7 @@ use crate::observe::drift::alarm::{Against, Metric};
 use crate::observe::drift::layout::Side;
 use crate::observe::report::alarm::{DRIFT_KIND, DriftAlarm};
 use crate::observe::report::drift::{BaselineSource, DriftTest};
+use crate::testing::with_records;
 
 fn kept(column: &str) -> LoggedAlarm {
     let test = DriftTest {
@@ -63,14 +64,7 @@ fn a_repeated_alarm_is_stored_once_an_hour_and_all_alarms_have_a_limit() {
 
 #[test]
 fn alarms_are_stored_and_read_by_model_and_time() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let folder = tempfile::tempdir().expect("a folder");
-        let records =
-            Records::open(&folder.path().display().to_string(), "default").expect("opens");
+    with_records(async |records| {
         write(&records, &kept("a")).await.expect("written");
         write(
             &records,

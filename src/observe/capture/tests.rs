@@ -6,19 +6,11 @@ mod rules;
 use super::file::Captured;
 use super::*;
 use crate::core::hash::Digest;
-use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version};
+use crate::core::model::{ModelName, Signature, TensorSpec, Version};
 use crate::core::request::id::Mint;
 use crate::core::tensor::{DType, Strings};
+use crate::testing::tensor_spec as spec;
 use bytes::Bytes;
-
-fn spec(name: &str, dtype: DType, dims: &[i64]) -> TensorSpec {
-    let dim = |d: &i64| usize::try_from(*d).map_or(Dim::Dynamic, Dim::Fixed);
-    TensorSpec {
-        name: name.to_owned(),
-        dtype,
-        shape: Some(dims.iter().map(dim).collect()),
-    }
-}
 
 fn subject(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> Arc<WatchSubject> {
     Arc::new(WatchSubject {

@@ -12,6 +12,7 @@ use crate::observe::drift::profile::{ColumnSeries, profile};
 use crate::observe::drift::sketch::Sketch;
 use crate::observe::drift::watch::WatchSubject;
 use crate::observe::metrics::Metrics;
+use crate::testing::with_records;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -244,14 +245,7 @@ impl Server {
 
 #[test]
 fn one_server_merges_each_period_and_another_can_go_on() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let folder = tempfile::tempdir().expect("a folder");
-        let records =
-            Records::open(&folder.path().display().to_string(), "default").expect("opens");
+    with_records(async |records| {
         let (mut one, mut two) = (server(&records, "one", 5), server(&records, "two", 6));
         let monitors = (Arc::clone(&one.monitor), Arc::clone(&two.monitor));
         for slot in 10..13 {

@@ -31,6 +31,30 @@ impl ListenerFamilies {
     }
 }
 
+/// The families of a model directory.
+pub(crate) struct DirectoryFamilies {
+    /// Folders that cannot be looked into.
+    pub trouble: IntGauge,
+    /// Folders and files that are not served.
+    pub unserved: IntGauge,
+}
+
+impl DirectoryFamilies {
+    /// Registers the families.
+    pub(super) fn new(r: &Catalogue) -> Result<Self> {
+        Ok(Self {
+            trouble: r.gauge(
+                "ortus_model_directory_trouble",
+                "Folders of the model directory that cannot be looked into; their loaded versions keep serving.",
+            )?,
+            unserved: r.gauge(
+                "ortus_model_directory_unserved",
+                "Folders and files in the model directory that are not served; the repository index gives the reasons.",
+            )?,
+        })
+    }
+}
+
 /// The families of a followed registry.
 pub(crate) struct RegistryFamilies {
     /// Number of the last log entry that was applied.

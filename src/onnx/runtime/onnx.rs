@@ -5,13 +5,15 @@
 pub(crate) mod tests;
 
 use super::provider::{self, Provider};
+use super::warnings::RuntimeWarnings;
+use super::words;
 use super::{Engine, Session, SessionOptions, SessionSource, Terminate};
 use crate::core::error::{Error, Result};
 use crate::core::tensor::{DType, Strings, Tensor, View, ViewData};
 use bytes::Bytes;
 use half::{bf16, f16};
 use ort::environment::Environment;
-use ort::logging::LogLevel;
+use ort::logging::{LogLevel, LoggerFunction};
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel};
 use ort::session::{RunOptions, Session as OrtSession, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
@@ -53,11 +55,17 @@ impl OnnxRuntime {
         options: &SessionOptions,
         chosen: &Provider,
     ) -> Result<OrtSession> {
-        let unfit = |error: String| Error::precondition(refusal(&error)).with_source(error);
+        let folder = source.external_dir.as_deref();
+        let unfit = |error: String| {
+            let said = words::without_paths(&error, folder);
+            Error::precondition(format!("ONNX Runtime refuses the model: {said}"))
+                .with_source(error)
+        };
         let mut builder = OrtSession::builder(self.0)
             .and_then(|b| Ok(b.with_optimization_level(GraphOptimizationLevel::All)?))
             .and_then(|b| Ok(b.with_auto_device(AutoDevicePolicy::PreferCPU)?))
             .and_then(|b| Ok(b.with_log_level(LogLevel::Warning)?))
+            .and_then(|b| Ok(b.with_logger(logger(&options.warnings))?))
             .and_then(|b| Ok(b.with_intra_threads(options.intra_op_threads)?))
             .and_then(|b| Ok(b.with_inter_threads(1)?))
             .and_then(|b| Ok(b.with_intra_op_spinning(options.spinning)?))
@@ -78,6 +86,12 @@ impl OnnxRuntime {
             .commit_from_memory(&source.bytes)
             .map_err(|e| unfit(e.to_string()))
     }
+}
+
+/// Hands what ONNX Runtime says about one session to the log of its version.
+fn logger(warnings: &RuntimeWarnings) -> LoggerFunction {
+    let warnings = warnings.clone();
+    Arc::new(move |_level, _category, _id, _location, said| warnings.note(said))
 }
 
 impl Engine for OnnxRuntime {
@@ -108,20 +122,6 @@ impl Engine for OnnxRuntime {
             libc::malloc_trim(0);
         }
     }
-}
-
-/// Cuts ONNX Runtime's text to the part that speaks of the model: no source
-/// paths, no stack.
-fn refusal(text: &str) -> String {
-    let line = text
-        .lines()
-        .find(|l| !l.trim().is_empty())
-        .unwrap_or("unknown");
-    let words: Vec<&str> = line
-        .split_whitespace()
-        .filter(|w| !w.contains('/') && !w.contains("::"))
-        .collect();
-    format!("ONNX Runtime refuses the model: {}", words.join(" "))
 }
 
 struct OnnxSession {
@@ -199,15 +199,8 @@ fn failure(error: &ort::Error, on_cpu: bool) -> Error {
         return Error::overloaded("the model ran out of memory on these inputs").with_source(text);
     }
     if on_cpu || kind == ort::ErrorCode::InvalidArgument {
-        let words: Vec<&str> = text
-            .split_whitespace()
-            .filter(|w| !w.contains('/') && !w.contains("::") && !w.contains("0x"))
-            .collect();
-        return Error::invalid(format!(
-            "the model refused these inputs: {}",
-            words.join(" ")
-        ))
-        .with_source(text);
+        let said = words::without_paths(&text, None);
+        return Error::invalid(format!("the model refused these inputs: {said}")).with_source(text);
     }
 
     Error::internal("the execution provider failed").with_source(text)

@@ -5,7 +5,7 @@
 use super::{Loaded, walk};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::hash::Hasher;
+use crate::core::hash::{Digest, Hasher};
 use crate::onnx::graph::{self, Graph};
 use crate::registry::manifest::{
     BASELINE_BYTES_MAX, BASELINE_PATH, COMPANION_BYTES_MAX, COMPANION_PATH, GOLDEN_BYTES_MAX,
@@ -41,13 +41,16 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     let baseline = beside(BASELINE_PATH, BASELINE_BYTES_MAX)?;
     let companion = beside(COMPANION_PATH, COMPANION_BYTES_MAX)?;
     let features = Vec::new();
+    let used = |digest: Digest| used(digest, &[&golden, &baseline, &companion]);
     if graph.external.is_empty() {
-        let digest = crate::core::hash::Digest::of(&bytes);
+        let digest = Digest::of(&bytes);
         return Ok(Loaded {
             bytes,
             path,
             graph,
             digest,
+            used: used(digest),
+            file_digest: digest,
             external_dir: None,
             golden,
             baseline,
@@ -72,18 +75,33 @@ pub(super) fn load(root: &Path, folder: &Path, model_path: &Path) -> Result<Load
     }
 
     let digest = hash.finish();
+    // Quick: most of the weights are in the other files.
+    let file_digest = Digest::of(&bytes);
     let external_dir = Some(folder.to_owned());
     Ok(Loaded {
         bytes,
         path,
         graph,
         digest,
+        used: used(digest),
+        file_digest,
         external_dir,
         golden,
         baseline,
         companion,
         features,
     })
+}
+
+/// Adds the files beside a model to its digest.
+fn used(model: Digest, beside: &[&Option<Bytes>]) -> Digest {
+    let digests = beside.iter().map(|file| {
+        file.as_deref()
+            .map(Digest::of)
+            .map_or_else(String::new, |d| d.hex())
+    });
+    let all: Vec<String> = std::iter::once(model.hex()).chain(digests).collect();
+    Digest::of(all.join(" ").as_bytes())
 }
 
 /// Reads a file of at most `bytes_max`; the limit holds even if it grows.

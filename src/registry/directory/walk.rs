@@ -16,7 +16,7 @@ pub(super) const FILES_MAX: usize = 10_000;
 /// The deepest folder in a version.
 pub(super) const DEPTH_MAX: usize = 4;
 
-/// Lists the names in a folder; empty if the folder does not exist.
+/// Lists the names in a folder, in order; empty if the folder does not exist.
 pub(super) fn names(folder: &Path) -> Result<Vec<OsString>> {
     let list = || -> io::Result<Vec<OsString>> {
         std::fs::read_dir(folder)?
@@ -26,7 +26,11 @@ pub(super) fn names(folder: &Path) -> Result<Vec<OsString>> {
 
     match list() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        listed => listed.map_err(|e| failed("list a folder", e)),
+        Err(e) => Err(failed("list a folder", e)),
+        Ok(mut names) => {
+            names.sort();
+            Ok(names)
+        }
     }
 }
 
@@ -34,13 +38,26 @@ pub(super) fn names(folder: &Path) -> Result<Vec<OsString>> {
 /// which is canonical. A failure of the file system is an error, so that a served
 /// version is not taken for a deleted one.
 pub(super) fn inside(root: &Path, path: &Path) -> Result<Option<PathBuf>> {
-    use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    use io::ErrorKind::{NotADirectory, NotFound};
     match path.canonicalize() {
         Ok(target) => Ok(Some(target).filter(|target| target.starts_with(root))),
-        Err(e) if matches!(e.kind(), NotFound | NotADirectory | PermissionDenied) => Ok(None),
+        Err(e) if matches!(e.kind(), NotFound | NotADirectory) => Ok(None),
         Err(e) if Errno::from_io_error(&e) == Some(Errno::LOOP) => Ok(None),
         Err(e) => Err(failed("follow a path", e)),
     }
+}
+
+/// Device and inode of a folder.
+pub(super) type FolderId = (u64, u64);
+
+/// Returns the identity of a folder. Fails if it may be listed but not searched: then each path in it
+/// would seem to lead nowhere.
+pub(super) fn searchable(folder: &Path) -> Result<FolderId> {
+    folder
+        .join(".")
+        .metadata()
+        .map(|m| (m.dev(), m.ino()))
+        .map_err(|e| failed("search a folder", e))
 }
 
 /// Takes the fingerprint of every regular file of a version. Refuses a version with

@@ -32,11 +32,7 @@ impl Followed {
     }
 
     fn by(&self, work: impl AsyncFnOnce(&Operator)) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime");
-        runtime.block_on(work(&operator(&self.log, "ann")));
+        crate::testing::block_on(work(&operator(&self.log, "ann")));
     }
 
     /// Pushes a version and makes it champion.

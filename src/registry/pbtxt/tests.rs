@@ -42,10 +42,11 @@ fn a_full_config_pbtxt_is_read() {
         metric_tags { key: "team" value: "x" }"#,
     );
 
-    let tensor = |name: &str, dtype, dims: &[i64]| ConfigTensor {
+    let tensor = |line, name: &str, dtype, dims: &[i64]| ConfigTensor {
         name: name.to_owned(),
         dtype,
         dims: dims.to_vec(),
+        line,
     };
 
     let expected = ModelConfig {
@@ -58,10 +59,10 @@ fn a_full_config_pbtxt_is_read() {
         version_policy: Some(VersionPolicy::Latest(2)),
         model_filename: Some("net.onnx".to_owned()),
         warmup_rows: vec![8],
-        inputs: vec![tensor("x", DType::F32, &[-1, 64])],
+        inputs: vec![tensor(4, "x", DType::F32, &[-1, 64])],
         outputs: vec![
-            tensor("y", DType::String, &[3, 4]),
-            tensor("z", DType::BF16, &[]),
+            tensor(5, "y", DType::String, &[3, 4]),
+            tensor(6, "z", DType::BF16, &[]),
         ],
     };
 

@@ -5,7 +5,9 @@ mod tests;
 
 use super::report::ServingState;
 use crate::core::error::{Error, Kind};
+use crate::core::hash::Digest;
 use crate::registry::catalog::Fingerprint;
+use crate::registry::pbtxt::ModelConfig;
 use crate::serve::servable::{Drained, Servable};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,10 +15,18 @@ use std::time::{Duration, Instant};
 /// The state of one version.
 pub(super) struct Actual {
     pub files: Fingerprint,
+    /// Changed files that were compared with the loaded ones and found to differ.
+    pub judged: Option<Fingerprint>,
+    /// Digest of every file that the servable uses.
+    pub used: Option<Digest>,
     pub servable: Option<Arc<Servable>>,
     pub drained: Option<Drained>,
     pub state: ServingState,
     pub warning: Option<String>,
+    /// The `config.pbtxt` with which it was loaded or refused.
+    pub declared: Option<ModelConfig>,
+    /// Why its `config.pbtxt` is not applied yet.
+    pub waiting: Option<&'static str>,
     /// When a refused version is tried again, and how often it was, if the cause may be temporary.
     pub retry: Option<(Instant, u32)>,
 }
@@ -26,17 +36,43 @@ impl Actual {
     pub(super) fn new(files: Fingerprint) -> Self {
         Self {
             files,
+            judged: None,
+            used: None,
             servable: None,
             drained: None,
             state: ServingState::Settling,
             warning: None,
+            declared: None,
+            waiting: None,
             retry: None,
         }
+    }
+
+    /// Sets the warning; tells whether it is a new one.
+    pub(super) fn warn(&mut self, warning: &str) -> bool {
+        let is_new = !self.is_warned(warning);
+        if is_new {
+            self.warning = Some(warning.to_owned());
+        }
+        is_new
+    }
+
+    /// Tells whether this is its warning.
+    pub(super) fn is_warned(&self, warning: &str) -> bool {
+        self.warning.as_deref() == Some(warning)
     }
 
     /// Returns why its servable cannot serve although it is loaded.
     pub(super) fn problem(&self) -> Option<String> {
         self.servable.as_ref()?.problem()
+    }
+
+    /// Returns what an operator should know of a loaded version.
+    pub(super) fn notice(&self) -> Option<String> {
+        let waiting = || self.waiting.map(str::to_owned);
+        self.problem()
+            .or_else(|| self.warning.clone())
+            .or_else(waiting)
     }
 
     /// Tells whether these files were refused and are not tried again yet.

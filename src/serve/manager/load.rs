@@ -14,6 +14,7 @@ use crate::onnx::batchability::{self, SampleInputs};
 use crate::onnx::first_run::{FirstRunSubject, GoldenRows};
 use crate::onnx::golden::Golden;
 use crate::onnx::rows::{self, RowVerdict};
+use crate::onnx::runtime::warnings::RuntimeWarnings;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::registry::directory::Loaded;
 use crate::serve::batch::watchdog::Watchdog;
@@ -74,19 +75,23 @@ impl Loading<'_> {
         // A baseline or companion that belongs to another model refuses the version before any
         // session is opened.
         let observer = self.watch(&loaded, &signature)?;
-        let reopen = self.reopen(&loaded);
         let verdict = rows::analyse(&loaded.bytes);
+        let options = SessionOptions {
+            warnings: RuntimeWarnings::about(self.name, self.version),
+            ..self.settings.model.session_options()
+        };
+        let reopen = self.reopen(&loaded, &options);
 
         let source = SessionSource {
             bytes: loaded.bytes,
             external_dir: loaded.external_dir,
         };
-        let mut first = self.open(&source)?;
+        let mut first = self.parts.engine.open(&source, &options)?;
 
         let (batching, sample) = self.probe(&signature, &verdict, first.as_mut());
         let mut sessions = vec![first];
         while sessions.len() < self.settings.model.lanes {
-            sessions.push(self.open(&source)?);
+            sessions.push(self.parts.engine.open(&source, &options)?);
         }
         if let Some(golden) = loaded.golden.as_ref().filter(|_| self.settings.golden) {
             check_golden(golden, &signature, &mut sessions)?;
@@ -149,12 +154,6 @@ impl Loading<'_> {
         }
     }
 
-    fn open(&self, source: &SessionSource) -> Result<Box<dyn Session>> {
-        self.parts
-            .engine
-            .open(source, &self.settings.model.session_options())
-    }
-
     /// Starts the monitoring of the version, where monitoring is on.
     fn watch(&self, loaded: &Loaded, signature: &Signature) -> Result<Option<Observer>> {
         let Some(monitor) = &self.parts.monitor else {
@@ -180,11 +179,11 @@ impl Loading<'_> {
 
     /// Returns a function that opens another session from the model file, because its bytes are not
     /// kept in memory. External data was verified at load and is not verified again.
-    fn reopen(&self, loaded: &Loaded) -> Reopen {
-        let digest = Digest::of(&loaded.bytes);
+    fn reopen(&self, loaded: &Loaded, options: &SessionOptions) -> Reopen {
+        let digest = loaded.file_digest;
         let (path, external_dir) = (loaded.path.clone(), loaded.external_dir.clone());
         let engine = Arc::clone(&self.parts.engine);
-        let options = self.settings.model.session_options();
+        let options = options.clone();
         Box::new(move || {
             let bytes = std::fs::read(&path)
                 .map_err(|e| Error::unavailable("read the model file again").with_source(e))?;

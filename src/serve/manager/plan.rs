@@ -11,8 +11,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What is known of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KnownVersion {
+    /// The source lists it: its files are there, complete or not.
+    pub listed: bool,
     /// Its files are complete.
     pub present: bool,
+    /// It was there before and was not seen at the last look.
+    pub missing: bool,
     /// It is loaded and serves.
     pub serving: bool,
     /// These files were refused before.
@@ -27,27 +31,66 @@ pub(crate) enum Action {
     Nothing,
 }
 
-/// Decides for one model. A version is unloaded only once everything wanted serves, or at once if
-/// its files are gone.
+/// Decides for one model. A version is unloaded only once everything wanted serves. One whose files
+/// are gone serves until another version of the model does. Where no other is there, it is unloaded
+/// once a second look has not seen it either.
 pub(crate) fn next(known: &BTreeMap<Version, KnownVersion>, policy: &VersionPolicy) -> Action {
-    let usable = |(version, k): (&Version, &KnownVersion)| {
-        (k.present && (!k.refused || k.serving)).then_some(*version)
-    };
-    let newest_first = known.iter().rev().filter_map(usable);
-    let wanted: BTreeSet<Version> = match policy {
-        VersionPolicy::Latest(n) => newest_first.take(*n as usize).collect(),
-        VersionPolicy::All => newest_first.collect(),
-        VersionPolicy::Specific(list) => newest_first.filter(|v| list.contains(v)).collect(),
-    };
-
-    if let Some(gone) = known.iter().find(|(_, k)| k.serving && !k.present) {
-        return Action::Unload(*gone.0);
-    }
+    let wanted = wanted(known, policy);
     if let Some(missing) = wanted.iter().rev().find(|v| !known[v].serving) {
         return Action::Load(*missing);
     }
-    match known.iter().find(|(v, k)| k.serving && !wanted.contains(v)) {
-        Some((spare, _)) => Action::Unload(*spare),
-        None => Action::Nothing,
+
+    let mut spare = known
+        .iter()
+        .filter(|(v, k)| k.serving && !wanted.contains(v));
+    let has_hope = !hoped_for(known, policy).is_empty();
+    let leaves = |k: &KnownVersion| {
+        let is_gone = !k.listed;
+        !wanted.is_empty() || !(is_gone && (has_hope || k.missing))
+    };
+    spare
+        .find(|(_, k)| leaves(k))
+        .map_or(Action::Nothing, |(version, _)| Action::Unload(*version))
+}
+
+/// Returns the versions that the policy selects among those that can serve.
+fn wanted(known: &BTreeMap<Version, KnownVersion>, policy: &VersionPolicy) -> BTreeSet<Version> {
+    select(known, policy, |k| k.present && (!k.refused || k.serving))
+}
+
+/// Returns the versions that serve, or will serve if the files that are still being written turn out
+/// well. The others are not wanted by the policy, or were refused.
+pub(crate) fn expected(
+    known: &BTreeMap<Version, KnownVersion>,
+    policy: &VersionPolicy,
+) -> BTreeSet<Version> {
+    let mut all = wanted(known, policy);
+    all.extend(select(known, policy, |k| {
+        k.listed && (!k.refused || k.serving)
+    }));
+    all
+}
+
+/// Returns the versions that may still take the place of one that is gone: those that the policy
+/// accepts, even where they were refused, since a corrected configuration or a retry may help.
+fn hoped_for(known: &BTreeMap<Version, KnownVersion>, policy: &VersionPolicy) -> BTreeSet<Version> {
+    select(known, policy, |k| k.listed)
+}
+
+fn select(
+    known: &BTreeMap<Version, KnownVersion>,
+    policy: &VersionPolicy,
+    is_candidate: impl Fn(&KnownVersion) -> bool,
+) -> BTreeSet<Version> {
+    let newest_first = known
+        .iter()
+        .rev()
+        .filter(|(_, k)| is_candidate(k))
+        .map(|(version, _)| *version);
+
+    match policy {
+        VersionPolicy::Latest(n) => newest_first.take(*n as usize).collect(),
+        VersionPolicy::All => newest_first.collect(),
+        VersionPolicy::Specific(list) => newest_first.filter(|v| list.contains(v)).collect(),
     }
 }

@@ -65,6 +65,9 @@ impl Loop {
 
         lines.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
         self.status.store(Arc::new(lines));
+        if **self.unserved.load() != catalog.unserved {
+            self.unserved.store(Arc::new(catalog.unserved.clone()));
+        }
     }
 
     pub(super) fn publish_status(&self) {
@@ -85,7 +88,7 @@ impl Loop {
                     } else {
                         actual.state.clone()
                     },
-                    warning: actual.problem().or_else(|| actual.warning.clone()),
+                    warning: actual.notice(),
                 }
             })
         });

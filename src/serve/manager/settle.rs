@@ -6,50 +6,31 @@ use super::load;
 use super::plan::{self, Action, KnownVersion};
 use super::{Loop, ServingState, Settings};
 use crate::core::error::{Error, Result};
+use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
 use crate::observe::metrics::Metrics;
-use crate::registry::catalog::{ModelEntry, VersionEntry};
+use crate::registry::catalog::{FolderSight, ModelEntry, VersionEntry};
+use crate::registry::version_policy::VersionPolicy;
 use crate::serve::servable::{Drained, Servable};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-const CHANGED_IN_PLACE: &str = "its files changed after it was loaded; the loaded version keeps serving; put new files under a new version";
+/// A version that was loaded, before it is published.
+struct Made {
+    servable: Arc<Servable>,
+    drained: Drained,
+    /// Digest of every file that it uses.
+    used: Option<Digest>,
+}
 
 impl Loop {
-    /// Notes which versions of a model the source has.
-    pub(super) fn note_entry(&mut self, name: &ModelName, entry: Option<&ModelEntry>) {
-        let versions = self.models.entry(name.clone()).or_default();
-        versions.retain(|version, actual| {
-            actual.servable.is_some() || entry.is_some_and(|e| e.versions.contains_key(version))
-        });
-
-        for (version, found) in entry.into_iter().flat_map(|e| &e.versions) {
-            let actual = versions
-                .entry(*version)
-                .or_insert_with(|| Actual::new(found.files.clone()));
-            if actual.files == found.files {
-                actual.warning = None;
-            } else if actual.servable.is_none() {
-                *actual = Actual::new(found.files.clone());
-            } else if actual.warning.is_none() {
-                actual.warning = Some(CHANGED_IN_PLACE.to_owned());
-                tracing::error!(
-                    model = name.as_str(),
-                    version = version.number(),
-                    warning = CHANGED_IN_PLACE,
-                    "version refused"
-                );
-                count_failure(&self.parts.metrics, name);
-            }
-        }
-    }
-
     /// Loads and unloads until the plan has nothing left to do for one model.
     pub(super) fn settle(&mut self, name: &ModelName, entry: Option<&ModelEntry>) {
         let mut settings = (self.parts.settings)(name, entry.and_then(|e| e.config.as_ref()));
         let pointers = entry.and_then(|e| e.pointers.as_ref());
         self.try_again(name, pointers);
+        self.note_declared(name, &settings.declared);
         self.point(name, pointers, &mut settings);
         let problem = entry.and_then(|e| e.problem.clone());
         loop {
@@ -69,7 +50,12 @@ impl Loop {
                     self.loaded(name, version, result);
                 }
                 Action::Unload(version) => self.unload(name, version),
-                Action::Nothing => return,
+                Action::Nothing => {
+                    if pointers.is_none() {
+                        self.note_unwanted(name, entry, &settings.model.version_policy);
+                    }
+                    return;
+                }
             }
             self.point(name, pointers, &mut settings);
             self.publish(name, &settings);
@@ -82,11 +68,13 @@ impl Loop {
         version: Version,
         found: &VersionEntry,
         settings: &Settings,
-    ) -> Result<(Arc<Servable>, Drained)> {
+    ) -> Result<Made> {
         self.set_state(name, version, ServingState::Loading);
+        self.declare(name, version, &settings.declared);
         self.publish_status();
         let start = Instant::now();
         let loaded = self.parts.source.read(name, version, found)?;
+        settings.declared.check(&loaded.graph.signature)?;
         if let Some(prober) = &self.parts.probe {
             let options = settings.model.session_options();
             prober.check(&load::subject(&loaded, settings, &options))?;
@@ -107,11 +95,12 @@ impl Loop {
             watchdog: &self.watchdog,
         };
 
-        let made = loading.load(loaded)?;
+        let used = loaded.used;
+        let (servable, drained) = loading.load(loaded)?;
         let took = start.elapsed();
-        made.0.metrics.load_seconds.set(took.as_secs_f64());
+        servable.metrics.load_seconds.set(took.as_secs_f64());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let (provider, lanes) = (made.0.provider, made.0.lanes);
+        let (provider, lanes) = (servable.provider, servable.lanes);
         tracing::info!(
             model = name.as_str(),
             version = version.number(),
@@ -121,22 +110,23 @@ impl Loop {
             "version ready"
         );
 
-        Ok(made)
+        Ok(Made {
+            servable,
+            drained,
+            used: Some(used),
+        })
     }
 
-    fn loaded(
-        &mut self,
-        name: &ModelName,
-        version: Version,
-        result: Result<(Arc<Servable>, Drained)>,
-    ) {
+    fn loaded(&mut self, name: &ModelName, version: Version, result: Result<Made>) {
         let Some(actual) = self.models.get_mut(name).and_then(|v| v.get_mut(&version)) else {
             return;
         };
         match result {
-            Ok((servable, drained)) => {
-                actual.servable = Some(servable);
-                actual.drained = Some(drained);
+            Ok(made) => {
+                actual.servable = Some(made.servable);
+                actual.drained = Some(made.drained);
+                actual.used = made.used;
+                actual.warning = None;
                 actual.state = ServingState::Ready;
                 actual.retry = None;
             }
@@ -145,6 +135,36 @@ impl Loop {
                 tracing::error!(model = name.as_str(), version = version.number(), %error, cause, "version refused");
                 count_failure(&self.parts.metrics, name);
                 actual.refuse(error, Instant::now());
+            }
+        }
+    }
+
+    /// Notes the versions that are there and that the policy does not want, so that nothing waits
+    /// for them.
+    fn note_unwanted(
+        &mut self,
+        name: &ModelName,
+        entry: Option<&ModelEntry>,
+        policy: &VersionPolicy,
+    ) {
+        let Some(versions) = self.models.get_mut(name) else {
+            return;
+        };
+        let expected = plan::expected(&known(versions, entry, Instant::now()), policy);
+        for (version, actual) in versions.iter_mut() {
+            let idle = matches!(
+                actual.state,
+                ServingState::Settling | ServingState::Unloaded
+            );
+            if !idle || actual.servable.is_some() {
+                continue;
+            }
+            if expected.contains(version) {
+                actual.state = ServingState::Settling;
+                actual.warning = None;
+            } else {
+                actual.state = ServingState::Unloaded;
+                actual.warning = Some(format!("not wanted by {policy}"));
             }
         }
     }
@@ -190,7 +210,9 @@ fn known(
     for (version, actual) in versions {
         let found = entry.and_then(|e| e.versions.get(version));
         let known = KnownVersion {
-            present: found.is_some_and(|f| f.settled || actual.servable.is_some()),
+            listed: found.is_some_and(|f| f.sight != FolderSight::Missing),
+            present: found.is_some_and(|f| is_present(f, actual)),
+            missing: found.is_some_and(|f| f.sight == FolderSight::Missing),
             serving: actual.servable.is_some(),
             refused: actual.is_refused(now),
         };
@@ -200,7 +222,16 @@ fn known(
     all
 }
 
-fn count_failure(metrics: &Metrics, name: &ModelName) {
+/// Tells whether a version serves or can be loaded. What cannot be looked into is not taken for gone.
+fn is_present(found: &VersionEntry, actual: &Actual) -> bool {
+    match found.sight {
+        FolderSight::Seen => found.settled || actual.servable.is_some(),
+        FolderSight::Unreadable(_) => actual.servable.is_some(),
+        FolderSight::Missing => false,
+    }
+}
+
+pub(super) fn count_failure(metrics: &Metrics, name: &ModelName) {
     metrics
         .load_failures
         .with_label_values(&[name.as_str()])

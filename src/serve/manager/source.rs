@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 
 /// A directory or a registry.
 pub(crate) enum ModelSource {
-    Directory(Directory),
+    Directory(Box<Directory>),
     Registry(Box<Follower>),
 }
 
@@ -27,30 +27,50 @@ pub(super) struct Moment {
 }
 
 impl ModelSource {
-    /// Reads the source; `None` if it cannot be read. `has_news` says that a change is known, so
+    /// Reads the source. `has_news` says that a change is known, so
     /// that a registry is read at once.
-    pub(super) fn scan(
-        &mut self,
-        metrics: &Metrics,
-        moment: Moment,
-        has_news: bool,
-    ) -> Option<Catalog> {
+    pub(super) fn scan(&mut self, metrics: &Metrics, moment: Moment, has_news: bool) -> Catalog {
         let Moment { wall, instant } = moment;
         match self {
-            Self::Directory(directory) => directory
-                .scan(wall, instant)
-                .inspect_err(|error| {
-                    tracing::error!(%error, "the model directory cannot be read; loaded versions keep serving");
-                })
-                .ok(),
+            Self::Directory(directory) => {
+                let catalog = directory.scan(wall, instant);
+                let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+                metrics
+                    .directory
+                    .trouble
+                    .set(count(directory.trouble_count()));
+                metrics
+                    .directory
+                    .unserved
+                    .set(count(catalog.unserved.len()));
+                catalog
+            }
             Self::Registry(follower) => {
                 follower.poll(instant, has_news);
                 let standing = follower.status();
-                metrics.registry.entry.set(i64::try_from(standing.seq).unwrap_or(i64::MAX));
-                metrics.registry.refused.set(i64::from(standing.refused.is_some() && !standing.silent));
-                metrics.registry.staleness_seconds.set(follower.staleness(instant).as_secs_f64());
-                Some(follower.scan(instant))
+                metrics
+                    .registry
+                    .entry
+                    .set(i64::try_from(standing.seq).unwrap_or(i64::MAX));
+                metrics
+                    .registry
+                    .refused
+                    .set(i64::from(standing.refused.is_some() && !standing.silent));
+                metrics
+                    .registry
+                    .staleness_seconds
+                    .set(follower.staleness(instant).as_secs_f64());
+                follower.scan(instant)
             }
+        }
+    }
+
+    /// Whether the last scan could read the source. A registry is read from its cache while its
+    /// store does not answer.
+    pub(super) fn is_readable(&self) -> bool {
+        match self {
+            Self::Directory(directory) => directory.is_readable(),
+            Self::Registry(_) => true,
         }
     }
 
@@ -64,6 +84,15 @@ impl ModelSource {
         match self {
             Self::Directory(directory) => directory.read(entry),
             Self::Registry(follower) => follower.read(name, version),
+        }
+    }
+
+    /// Returns the digest of every file that a version in a directory uses now; none for a
+    /// registry, whose versions never change.
+    pub(super) fn digest_used(&self, entry: &VersionEntry) -> Result<Option<Digest>> {
+        match self {
+            Self::Directory(directory) => directory.digest_used(entry).map(Some),
+            Self::Registry(_) => Ok(None),
         }
     }
 

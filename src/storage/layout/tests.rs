@@ -1,14 +1,11 @@
 //! Tests of `layout`.
 
 use super::*;
+use crate::testing::block_on;
 
 #[test]
 fn servers_of_one_store_share_a_key() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
+    block_on(async {
         let folder = tempfile::tempdir().expect("a folder");
         let url = folder.path().join("s").display().to_string();
         let records = Records::open(&url, "default").expect("opens");

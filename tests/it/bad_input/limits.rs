@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 #[test]
 fn a_decompression_bomb_is_refused() {
     let directory = Directory::of_all_models();
-    let server = Server::start(directory.path());
+    let limit = settings(&["limits.decompressed_bytes_max=16MiB"]);
+    let server = Server::start_with(directory.path(), &limit);
 
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    gzip.write_all(&vec![b' '; 32 << 20]).expect("compressed");
-    let bomb = gzip.finish().expect("compressed");
-    let answer = http(
-        &server.http,
-        "POST",
-        INFER,
-        &[("Content-Encoding", "gzip")],
-        &bomb,
-    );
-    assert_eq!(answer.status, 413, "{}", answer.text());
+    let zipped = |bytes: usize| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        gzip.write_all(&vec![b' '; bytes]).expect("compressed");
+        gzip.finish().expect("compressed")
+    };
+    for (bytes, status) in [(16 << 20, 400), ((16 << 20) + 1, 413)] {
+        let headers = [("Content-Encoding", "gzip")];
+        let answer = http(&server.http, "POST", INFER, &headers, &zipped(bytes));
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
     canary(&server);
 }
 

@@ -6,12 +6,13 @@ serve() {
     stop
     rm -f "$PORTS" "$READY"
     mkfifo "$READY"
-    "$ORTUS" "$@" >"$READY" 2>>"$LOG" &
+    # No load balancer needs time to notice its end.
+    ORTUS_SERVER__DRAIN_DELAY=0s "$ORTUS" "$@" >"$READY" 2>>"$LOG" &
     SERVER=$!
     exec 7<"$READY"
     read -r line <&7
     case "$line" in
-        "ready: "*) ;;
+        "ready: "* | "not ready: "*) ;;
         *)
             cat "$LOG" >&2
             return 1

@@ -234,7 +234,8 @@ fn a_store_restored_from_an_old_copy_is_refused_and_serving_goes_on() {
     registry.does(&["promote", "m", "2"]);
     let server = registry.serve(&[]);
     assert!(serves(&server, "2", 2.0));
-    std::fs::remove_dir_all(registry.store()).expect("removed");
+    // In one step, because the server goes on writing to the store.
+    std::fs::rename(registry.store(), registry.0.path().join("lost")).expect("moved");
     copy(&old, &registry.store());
     eventually("the rollback is seen", || {
         server.metric("ortus_registry_refused") == Some(1.0)

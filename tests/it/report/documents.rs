@@ -2,11 +2,10 @@
 //! Schemas.
 
 use crate::support::optional::run;
-use crate::support::{Server, ortus, read_json};
+use crate::support::{Server, ortus, read_json, with_input};
 use serde_json::{Value, json};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// The output of a command with `--json`.
 fn json_of(arguments: &[&str]) -> Value {
@@ -175,19 +174,7 @@ fn check_schemas(python: &Path, documents: Vec<Document>) {
 }
 
 fn fed(command: &mut Command, input: &[u8]) -> String {
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("starts");
-    child
-        .stdin
-        .take()
-        .expect("piped")
-        .write_all(input)
-        .expect("written");
-    let output = child.wait_with_output().expect("ends");
+    let output = with_input(command, input);
     String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
 }
 

@@ -1,17 +1,11 @@
 //! Tests of `checkpoint`.
 
 use super::*;
+use ortus::testing::with_records;
 
 #[test]
 fn a_checkpoint_is_kept_once_and_a_damaged_one_is_replaced() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let folder = tempfile::tempdir().expect("a folder");
-        let records =
-            Records::open(&folder.path().display().to_string(), "default").expect("opens");
+    with_records(async |records| {
         let model = ModelName::parse("m").expect("a name");
         let (one, other) = (Digest::of(b"1"), Digest::of(b"2"));
         let steps = Checkpoints::of(records.clone(), &model, &one);

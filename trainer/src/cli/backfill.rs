@@ -50,7 +50,7 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
     }
 
     let times = times(arguments, &spec)?;
-    let setup = Setup::new(run.ortus.as_deref(), &run.common, &run.by, spec.fit.threads).await?;
+    let setup = Setup::of_run(run, &spec).await?;
     let history = history_of(&setup.operator, &spec.model.name)?;
     let (mut has_passed, mut last_error) = (true, None);
     for time in times {

@@ -23,13 +23,7 @@ use std::process::ExitCode;
 /// the same gates as any run.
 pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
     let spec = Spec::read(&arguments.spec)?;
-    let setup = Setup::new(
-        arguments.ortus.as_deref(),
-        &arguments.common,
-        &arguments.by,
-        spec.fit.threads,
-    )
-    .await?;
+    let setup = Setup::of_run(arguments, &spec).await?;
     let history = history_of(&setup.operator, &spec.model.name)?;
     let mut shown = ProgressDisplay::new(arguments.common.json);
 

@@ -18,13 +18,7 @@ use std::process::ExitCode;
 /// Trains once.
 pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     let spec = Spec::read(&arguments.spec)?;
-    let setup = Setup::new(
-        arguments.ortus.as_deref(),
-        &arguments.common,
-        &arguments.by,
-        spec.fit.threads,
-    )
-    .await?;
+    let setup = Setup::of_run(arguments, &spec).await?;
 
     let mut shown = ProgressDisplay::new(arguments.common.json);
     let trainer = setup.trainer(chrono::Utc::now());

@@ -1,8 +1,10 @@
 //! What commands share: the registry, ONNX Runtime, the history of a model, and
 //! the records of servers.
 
+use super::RunArguments;
 use crate::context::Trainer;
 use crate::history::RunHistory;
+use crate::spec::Spec;
 use ortus::cli::print::note;
 use ortus::cli::registry::arguments::{By, RegistryArguments};
 use ortus::cli::registry::{config, open};
@@ -23,6 +25,17 @@ pub(super) struct Setup {
 }
 
 impl Setup {
+    /// Prepares the runs of one specification.
+    pub(super) async fn of_run(arguments: &RunArguments, spec: &Spec) -> Result<Self> {
+        Self::new(
+            arguments.ortus.as_deref(),
+            &arguments.common,
+            &arguments.by,
+            spec.fit.threads,
+        )
+        .await
+    }
+
     pub(super) async fn new(
         ortus: Option<&Path>,
         common: &RegistryArguments,

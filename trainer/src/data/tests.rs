@@ -4,6 +4,7 @@ use super::super::frame::FrameValues;
 use super::super::spec::Spec;
 use super::*;
 use crate::frame::WordCodes;
+use ortus::core::settings::section::SettingSection;
 use std::path::Path;
 
 fn spec(folder: &Path, source: &str, more: &[(&str, &str)]) -> Spec {
@@ -30,11 +31,7 @@ fn spec(folder: &Path, source: &str, more: &[(&str, &str)]) -> Spec {
 }
 
 fn run(spec: &Spec) -> Result<Rows> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(read(spec, &Reach::files()))
+    ortus::testing::block_on(read(spec, &Reach::files()))
 }
 
 fn of(text: &str, more: &[(&str, &str)]) -> Result<Rows> {

@@ -1,17 +1,17 @@
 //! Tests of `lease`.
 
 use super::*;
+use ortus::testing::with_records;
+
+async fn holder_now(records: &Records) -> Option<String> {
+    holder(records, "lease", Duration::from_secs(1))
+        .await
+        .expect("asked")
+}
 
 #[test]
 fn a_lease_is_held_until_it_is_released_or_its_holder_is_silent() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let folder = tempfile::tempdir().expect("a folder");
-        let records =
-            Records::open(&folder.path().display().to_string(), "default").expect("opens");
+    with_records(async |records| {
         let time = Duration::from_secs(1);
         let ask = async |who: &str| take(&records, "lease", who, time).await.expect("asked");
         let LeaseOutcome::Ours(first) = ask("a").await else {
@@ -21,20 +21,9 @@ fn a_lease_is_held_until_it_is_released_or_its_holder_is_silent() {
         // It is renewed for as long as it is held.
         tokio::time::sleep(time * 2).await;
         assert!(matches!(ask("b").await, LeaseOutcome::Others(_)));
-        assert_eq!(
-            holder(&records, "lease", Duration::from_secs(1))
-                .await
-                .expect("asked")
-                .as_deref(),
-            Some("a")
-        );
+        assert_eq!(holder_now(&records).await.as_deref(), Some("a"));
         drop(first);
-        assert_eq!(
-            holder(&records, "lease", Duration::from_secs(1))
-                .await
-                .expect("asked"),
-            None
-        );
+        assert_eq!(holder_now(&records).await, None);
         let LeaseOutcome::Ours(mut second) = ask("b").await else {
             panic!("released")
         };
@@ -62,14 +51,7 @@ fn a_lease_is_held_until_it_is_released_or_its_holder_is_silent() {
 
 #[test]
 fn of_several_trainers_at_once_one_gets_the_lease() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let folder = tempfile::tempdir().expect("a folder");
-        let records =
-            Records::open(&folder.path().display().to_string(), "default").expect("opens");
+    with_records(async |records| {
         let names: Vec<String> = (0..8).map(|at| format!("t{at}")).collect();
         let all = names
             .iter()
@@ -85,14 +67,7 @@ fn of_several_trainers_at_once_one_gets_the_lease() {
 
 #[test]
 fn a_holder_that_lost_the_lease_notices_it() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let folder = tempfile::tempdir().expect("a folder");
-        let records =
-            Records::open(&folder.path().display().to_string(), "default").expect("opens");
+    with_records(async |records| {
         let LeaseOutcome::Ours(lease) = take(&records, "lease", "a", Duration::from_secs(1))
             .await
             .expect("asked")
@@ -112,10 +87,7 @@ fn a_holder_that_lost_the_lease_notices_it() {
         assert!(lease.check().is_err());
         drop(lease);
         assert_eq!(
-            holder(&records, "lease", Duration::from_secs(1))
-                .await
-                .expect("asked")
-                .as_deref(),
+            holder_now(&records).await.as_deref(),
             Some("b"),
             "it is left alone"
         );

@@ -8,6 +8,7 @@ use super::{
 };
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
+use ortus::core::settings::section::SettingSection;
 use ortus::core::settings::text::{SourceText, nearest, plain};
 use std::path::Path;
 use toml::Value;
@@ -157,7 +158,7 @@ fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, St
 }
 
 /// Sets a setting by its full name. Refuses unknown settings, and settings
-/// outside of [fit] and [schema].
+/// outside of `[fit]` and `[schema]`.
 pub(super) fn put(spec: &mut Spec, name: &str, value: &Value) -> Result<(), String> {
     let (path, key) = name.rsplit_once('.').unwrap_or(("", name));
     if path != "fit" && !path.starts_with("fit.") && path != "schema" {

@@ -1,7 +1,7 @@
 //! Trainers that are killed at any moment, requested twice, or without disk space: each
 //! run has one version, each cause is dealt with once, and nothing is half published.
 
-use crate::place::{Place, table, trainer};
+use crate::place::{Place, check_audit, table, trainer};
 use crate::support::optional::{is_long, run};
 use crate::support::registry::{copy, files};
 use crate::support::{eventually_within, ortus};
@@ -66,15 +66,7 @@ fn runs(url: &str) -> Vec<Value> {
 
 /// The run key of each version, the last version first, after an audit of the registry.
 fn versions(url: &str) -> Vec<String> {
-    let audit = ortus()
-        .args(["audit", "verify", "--registry", url])
-        .output()
-        .expect("runs");
-    assert!(
-        audit.status.success(),
-        "{}",
-        String::from_utf8_lossy(&audit.stderr)
-    );
+    check_audit(url);
     let Ok(text) = run(ortus().args(["show", "m", "--json", "--registry", url])) else {
         return Vec::new();
     };

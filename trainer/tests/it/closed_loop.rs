@@ -1,7 +1,7 @@
 //! The closed loop of `ortus-trainer demo`: a server, a registry and a trainer as
 //! processes, a stream that drifts, and the lineage of an answer.
 
-use crate::place::trainer;
+use crate::place::{check_audit, trainer};
 use crate::support::ortus;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -136,17 +136,5 @@ fn check_unknown_prediction(registry: &str) {
         unknown.status.code() == Some(1)
             && said.contains("no captured prediction has the id 018f0000"),
         "{said}"
-    );
-}
-
-fn check_audit(registry: &str) {
-    let audit = ortus()
-        .args(["audit", "verify", "--registry", registry])
-        .output()
-        .expect("runs");
-    assert!(
-        audit.status.success(),
-        "{}",
-        String::from_utf8_lossy(&audit.stderr)
     );
 }

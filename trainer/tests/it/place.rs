@@ -1,5 +1,6 @@
 //! A trainer's folder with its data and registry, and tables to learn from.
 
+use crate::support::ortus;
 use crate::support::registry::Registry;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -92,4 +93,17 @@ pub(crate) fn table(rows: usize, shift: f64) -> String {
         ));
     }
     text
+}
+
+/// Checks that every object of a registry matches its digest.
+pub(crate) fn check_audit(registry: &str) {
+    let audit = ortus()
+        .args(["audit", "verify", "--registry", registry])
+        .output()
+        .expect("runs");
+    assert!(
+        audit.status.success(),
+        "{}",
+        String::from_utf8_lossy(&audit.stderr)
+    );
 }

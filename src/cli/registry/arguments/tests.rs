@@ -41,3 +41,17 @@ fn targets_weights_and_dates_are_read_or_refused() {
 
     assert!(instant("yesterday").is_err());
 }
+
+#[test]
+fn a_period_starts_at_a_date_or_a_time() {
+    let start = |text| {
+        let time = beginning(text).map_err(|e| e.message)?;
+        Ok::<_, String>(time.timestamp())
+    };
+    assert_eq!(start("2026-11-26"), start("2026-11-26T00:00:00Z"));
+    assert_eq!(
+        start("2026-11-26T08:00:00+02:00"),
+        start("2026-11-26T06:00:00Z")
+    );
+    assert!(start("26.11.2026").is_err_and(|e| e.contains("must be a date such as")));
+}

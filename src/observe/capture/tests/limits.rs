@@ -1,6 +1,7 @@
 //! Tests of limits: of memory, of files and of the store.
 
 use super::*;
+use crate::testing::with_records;
 
 #[test]
 fn a_stalled_store_drops_samples_and_no_request_waits() {
@@ -84,15 +85,7 @@ fn full_files_are_closed_and_too_large_requests_are_dropped() {
 
 #[test]
 fn files_past_their_retention_and_the_oldest_beyond_the_size_limit_are_deleted() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(async {
-        let folder = tempfile::tempdir().expect("a folder");
-        let records =
-            crate::storage::layout::Records::open(&folder.path().display().to_string(), "default")
-                .expect("opens");
+    with_records(async |records| {
         let now = chrono::Utc::now();
         let hour = u64::try_from(now.timestamp() / 3600).expect("after 1970");
         for ago in [0, 1, 2, 50] {

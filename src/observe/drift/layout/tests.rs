@@ -1,15 +1,7 @@
 //! Tests of `layout`.
 
 use super::*;
-
-fn spec(name: &str, dtype: DType, dims: &[i64]) -> TensorSpec {
-    let dim = |d: &i64| usize::try_from(*d).map_or(Dim::Dynamic, Dim::Fixed);
-    TensorSpec {
-        name: name.to_owned(),
-        dtype,
-        shape: Some(dims.iter().map(dim).collect()),
-    }
-}
+use crate::testing::tensor_spec as spec;
 
 fn names(inputs: &[TensorSpec], features: &[&str]) -> Vec<String> {
     let signature = Signature {

@@ -2,31 +2,23 @@
 
 use super::*;
 use crate::onnx::runtime::fake::{FakeSession, Script};
-
-fn spec(name: &str, dtype: DType, dims: &[usize]) -> TensorSpec {
-    let fixed = dims.iter().map(|d| Dim::Fixed(*d));
-    TensorSpec {
-        name: name.to_owned(),
-        dtype,
-        shape: Some(std::iter::once(Dim::Dynamic).chain(fixed).collect()),
-    }
-}
+use crate::testing::tensor_spec as spec;
 
 fn model() -> Signature {
     let inputs = vec![
-        spec("x", DType::F32, &[3]),
-        spec("kind", DType::String, &[1]),
+        spec("x", DType::F32, &[-1, 3]),
+        spec("kind", DType::String, &[-1, 1]),
     ];
     Signature {
         inputs,
-        outputs: vec![spec("y", DType::F32, &[1])],
+        outputs: vec![spec("y", DType::F32, &[-1, 1])],
     }
 }
 
 fn echo(script: Script) -> Companion {
     let asks = Signature {
-        inputs: vec![spec("y", DType::F32, &[1])],
-        outputs: vec![spec("e", DType::F32, &[1])],
+        inputs: vec![spec("y", DType::F32, &[-1, 1])],
+        outputs: vec![spec("e", DType::F32, &[-1, 1])],
     };
     let wiring = Wiring::find(&model(), &asks).expect("fits");
     Companion::new(
@@ -51,16 +43,19 @@ fn inputs_of_a_companion_must_be_inputs_or_outputs_of_the_model() {
     let find = |inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>| {
         Wiring::find(&model(), &Signature { inputs, outputs }).map_err(|e| e.message)
     };
-    let one = || vec![spec("error", DType::F32, &[1])];
+    let one = || vec![spec("error", DType::F32, &[-1, 1])];
     let takes = find(
-        vec![spec("y", DType::F32, &[1]), spec("x", DType::F32, &[3])],
+        vec![
+            spec("y", DType::F32, &[-1, 1]),
+            spec("x", DType::F32, &[-1, 3]),
+        ],
         one(),
     );
     assert_eq!(takes, Ok(Wiring(vec![(Side::Output, 0), (Side::Input, 0)])));
     assert_eq!(
         find(
-            vec![spec("x", DType::F32, &[3])],
-            vec![spec("e", DType::F64, &[])]
+            vec![spec("x", DType::F32, &[-1, 3])],
+            vec![spec("e", DType::F64, &[-1])]
         )
         .map(|w| w.0.len()),
         Ok(1)
@@ -71,37 +66,37 @@ fn inputs_of_a_companion_must_be_inputs_or_outputs_of_the_model() {
         assert!(found.contains(why), "{found}");
     };
     refused(
-        vec![spec("z", DType::F32, &[3])],
+        vec![spec("z", DType::F32, &[-1, 3])],
         one(),
         "'z', which must be an input or an output",
     );
 
     refused(
-        vec![spec("x", DType::F64, &[3])],
+        vec![spec("x", DType::F64, &[-1, 3])],
         one(),
         "another type or shape",
     );
 
     refused(
-        vec![spec("x", DType::F32, &[4])],
+        vec![spec("x", DType::F32, &[-1, 4])],
         one(),
         "another type or shape",
     );
 
     refused(
-        vec![spec("x", DType::F32, &[3])],
-        vec![spec("e", DType::F32, &[2])],
+        vec![spec("x", DType::F32, &[-1, 3])],
+        vec![spec("e", DType::F32, &[-1, 2])],
         "one floating-point number",
     );
 
     refused(
-        vec![spec("x", DType::F32, &[3])],
-        vec![spec("e", DType::I64, &[1])],
+        vec![spec("x", DType::F32, &[-1, 3])],
+        vec![spec("e", DType::I64, &[-1, 1])],
         "one floating-point number",
     );
 
     refused(
-        vec![spec("x", DType::F32, &[3])],
+        vec![spec("x", DType::F32, &[-1, 3])],
         [one(), one()].concat(),
         "must have one output",
     );

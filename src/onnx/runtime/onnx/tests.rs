@@ -52,6 +52,7 @@ fn on(kind: ProviderKind) -> SessionOptions {
         intra_op_threads: 1,
         spinning: false,
         providers,
+        warnings: RuntimeWarnings::default(),
     }
 }
 

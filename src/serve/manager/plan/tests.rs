@@ -2,20 +2,27 @@
 
 use super::*;
 
-/// One word per version: its number, then p(resent), s(erving), r(efused).
-fn check(words: &str, policy: &VersionPolicy, expected: Action) {
+/// One word per version: its number, then l(isted), p(resent and listed), m(issing),
+/// s(erving), r(efused).
+fn known(words: &str) -> BTreeMap<Version, KnownVersion> {
     let known = words.split_whitespace().map(|word| {
         let digits = word.trim_end_matches(|c: char| c.is_alphabetic());
         let has = |flag| word.contains(flag);
         let known = KnownVersion {
+            listed: has('p') || has('l'),
             present: has('p'),
+            missing: has('m'),
             serving: has('s'),
             refused: has('r'),
         };
         (version(digits.parse().expect("a number")), known)
     });
 
-    assert_eq!(next(&known.collect(), policy), expected, "{words}");
+    known.collect()
+}
+
+fn check(words: &str, policy: &VersionPolicy, expected: Action) {
+    assert_eq!(next(&known(words), policy), expected, "{words}");
 }
 
 fn version(number: u64) -> Version {
@@ -47,12 +54,53 @@ fn a_refused_version_unloads_nothing() {
 }
 
 #[test]
-fn a_version_whose_files_are_gone_is_unloaded() {
-    check("1s", &VersionPolicy::Latest(1), Action::Unload(version(1)));
+fn a_version_whose_files_are_gone_serves_until_another_does() {
+    let latest = VersionPolicy::Latest(1);
+    check("1s", &latest, Action::Unload(version(1)));
+    // Nothing else is there; a second look decides.
+    check("1sm", &latest, Action::Nothing);
+    check("1p 2s", &latest, Action::Load(version(1)));
+    check("1p 2sm", &latest, Action::Load(version(1)));
+    check("1s 2p", &latest, Action::Load(version(2)));
+    check("1ps 2s", &latest, Action::Unload(version(2)));
+    check("1ps 2sm", &latest, Action::Unload(version(2)));
+    // The other one is still being copied, or was refused.
+    check("1l 2s", &latest, Action::Nothing);
+    check("1s 2l", &latest, Action::Nothing);
+    check("1lr 2s", &latest, Action::Nothing);
+    check("1pr 2s", &latest, Action::Nothing);
+    check("1pr 2p 3s", &latest, Action::Load(version(2)));
+}
+
+#[test]
+fn a_version_that_the_policy_does_not_accept_is_no_successor() {
+    let specific = VersionPolicy::Specific(vec![version(2)]);
+    check("1p 2s", &specific, Action::Unload(version(2)));
+    check("1l 2s", &specific, Action::Unload(version(2)));
+    check("1p 2sm", &specific, Action::Nothing);
+    check("1p 2s", &VersionPolicy::All, Action::Load(version(1)));
+    check("1pr 2s", &VersionPolicy::All, Action::Nothing);
+}
+
+#[test]
+fn versions_that_the_policy_does_not_want_are_not_expected() {
+    let check = |words: &str, policy: &VersionPolicy, expected_numbers: &[u64]| {
+        let numbers: Vec<u64> = expected(&known(words), policy)
+            .iter()
+            .map(|v| v.number())
+            .collect();
+        assert_eq!(numbers, expected_numbers, "{words}");
+    };
+    let latest = VersionPolicy::Latest(1);
+    check("1p 2ps", &latest, &[2]);
+    check("1l 2ps", &latest, &[2]);
+    // Version 2 replaces version 1 if its files turn out well.
+    check("1ps 2l", &latest, &[1, 2]);
+    check("1p 2pr", &latest, &[1]);
     check(
-        "1p 2s",
-        &VersionPolicy::Latest(1),
-        Action::Unload(version(2)),
+        "1p 2p 3ps",
+        &VersionPolicy::Specific(vec![version(3)]),
+        &[3],
     );
 }
 

@@ -1,0 +1,162 @@
+//! Decompresses the body of a REST request as its `Content-Encoding` says. Owns the
+//! list of encodings. The size after decompression has an absolute limit and no ratio:
+//! gzip expands at most 1032 times, and sparse data comes close to that.
+
+#[cfg(test)]
+mod tests;
+
+use crate::core::error::{Error, Result, short};
+use bytes::Bytes;
+use flate2::bufread::{GzDecoder, ZlibDecoder};
+use http::{HeaderMap, header};
+use std::io::Read;
+
+/// The encodings that a request may use, as `Accept-Encoding` names them.
+pub(crate) const ENCODINGS: &str = "gzip, deflate, identity";
+
+/// Bytes that are decompressed between two turns of other requests of the thread.
+const STEP_BYTES: usize = 256 << 10;
+/// What the first two bytes of each gzip member are.
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
+
+/// Charges bytes to the request. Refuses bytes beyond the ceiling of all requests.
+pub(crate) type ChargeBytes<'c> = dyn Fn(usize) -> Result<()> + Sync + 'c;
+
+/// How a body is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Identity,
+    Gzip,
+    Deflate,
+}
+
+/// Reads `Content-Encoding`. Refuses an unknown encoding, and more than one.
+pub(crate) fn encoding(headers: &HeaderMap) -> Result<Encoding> {
+    let values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let texts = values.map(|value| value.to_str().unwrap_or("?"));
+    let mut found = Encoding::Identity;
+
+    for coding in texts.flat_map(|text| text.split(',')).map(str::trim) {
+        let lower = coding.to_ascii_lowercase();
+        let next = match lower.as_str() {
+            "" | "identity" => continue,
+            "gzip" | "x-gzip" => Encoding::Gzip,
+            "deflate" => Encoding::Deflate,
+            _ => return Err(unsupported(&lower)),
+        };
+        if found != Encoding::Identity {
+            return Err(unsupported("more than one encoding"));
+        }
+        found = next;
+    }
+
+    Ok(found)
+}
+
+fn unsupported(coding: &str) -> Error {
+    Error::unsupported_encoding(format!(
+        "content-encoding '{}' is not supported; send one of {ENCODINGS}",
+        short(coding)
+    ))
+}
+
+/// Decompresses a body of at most `max` bytes after decompression. Each byte is charged
+/// before it is kept. Lets other tasks run between steps, and stops when it is dropped.
+pub(crate) async fn decoded(
+    headers: &HeaderMap,
+    body: Bytes,
+    max: usize,
+    charge: &ChargeBytes<'_>,
+) -> Result<Bytes> {
+    let mut inflated = Inflated {
+        bytes: Vec::new(),
+        max,
+        charge,
+        since_turn: 0,
+    };
+
+    match encoding(headers)? {
+        Encoding::Identity => return Ok(body),
+        Encoding::Gzip => inflated.read_members(&body).await?,
+        Encoding::Deflate => {
+            let mut decoder = ZlibDecoder::new(&*body);
+            inflated.read(&mut decoder).await?;
+            refuse_rest("deflate stream", decoder.get_ref())?;
+        }
+    }
+
+    Ok(inflated.bytes.into())
+}
+
+/// What was decompressed so far.
+struct Inflated<'c> {
+    bytes: Vec<u8>,
+    max: usize,
+    charge: &'c ChargeBytes<'c>,
+    /// Bytes since other tasks could last run.
+    since_turn: usize,
+}
+
+impl Inflated<'_> {
+    /// Reads every member: RFC 1952 allows any number, and their contents are joined.
+    async fn read_members(&mut self, body: &[u8]) -> Result<()> {
+        let mut rest = body;
+        loop {
+            let mut decoder = GzDecoder::new(rest);
+            self.read(&mut decoder).await?;
+            rest = decoder.into_inner();
+
+            if rest.is_empty() {
+                return Ok(());
+            }
+            if !rest.starts_with(GZIP_MAGIC) {
+                return refuse_rest("last gzip member", rest);
+            }
+            // A body may hold millions of empty members.
+            self.count_towards_turn(STEP_BYTES / 16).await;
+        }
+    }
+
+    async fn read(&mut self, decoder: &mut impl Read) -> Result<()> {
+        let mut buffer = vec![0; (16 << 10).min(STEP_BYTES)];
+        loop {
+            let count = decoder.read(&mut buffer).map_err(malformed)?;
+            if count == 0 {
+                return Ok(());
+            }
+
+            if count > self.max - self.bytes.len() {
+                return Err(Error::too_large(format!(
+                    "the body decompresses beyond the limit of {} bytes; send less in one request",
+                    self.max
+                )));
+            }
+            (self.charge)(count)?;
+            self.bytes.extend_from_slice(&buffer[..count]);
+            self.count_towards_turn(count).await;
+        }
+    }
+
+    async fn count_towards_turn(&mut self, bytes: usize) {
+        self.since_turn += bytes;
+        if self.since_turn >= STEP_BYTES {
+            self.since_turn = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn refuse_rest(after: &str, rest: &[u8]) -> Result<()> {
+    if rest.is_empty() {
+        return Ok(());
+    }
+
+    Err(Error::invalid(format!(
+        "{} bytes follow the {after} of the body; send compressed data only",
+        rest.len()
+    )))
+}
+
+fn malformed(error: std::io::Error) -> Error {
+    Error::invalid("the body does not match its content-encoding").with_source(error)
+}

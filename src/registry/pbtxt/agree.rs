@@ -1,0 +1,134 @@
+//! Compares a `config.pbtxt` with the graph of the model: what contradicts the graph is
+//! refused, with the line of the file and both sides. Does not read the file.
+
+#[cfg(test)]
+mod tests;
+
+use super::{ConfigTensor, ModelConfig};
+use crate::core::error::{Error, Result, short};
+use crate::core::model::{Dim, Signature, TensorSpec};
+
+impl ModelConfig {
+    /// Refuses tensors that the graph does not have, or has with another datatype or
+    /// shape, and an input of the graph that is left out where others are listed. A
+    /// dynamic axis of the graph takes any length.
+    pub(crate) fn check(&self, graph: &Signature) -> Result<()> {
+        self.check_batch_axis(graph)?;
+        for (role, listed, specs) in [
+            ("input", &self.inputs, &graph.inputs),
+            ("output", &self.outputs, &graph.outputs),
+        ] {
+            for tensor in listed {
+                let checked = self.check_tensor(role, tensor, specs);
+                checked.map_err(|e| e.context(format!("config.pbtxt: line {}", tensor.line)))?;
+            }
+        }
+
+        let is_listed = |spec: &&TensorSpec| self.inputs.iter().any(|t| t.name == spec.name);
+        match graph.inputs.iter().find(|spec| !is_listed(spec)) {
+            Some(left_out) if !self.inputs.is_empty() => Err(Error::invalid(format!(
+                "config.pbtxt: input '{}' of the graph is not listed; list all inputs or none",
+                short(&left_out.name)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells whether a version would be loaded in the same way with `other`: equal but
+    /// for the version policy, which is applied at once, and the lines.
+    pub(crate) fn loads_like(&self, other: &Self) -> bool {
+        self.without_place() == other.without_place()
+    }
+
+    fn without_place(&self) -> Self {
+        let mut config = self.clone();
+        config.version_policy = None;
+        for tensor in config.inputs.iter_mut().chain(&mut config.outputs) {
+            tensor.line = 0;
+        }
+        config
+    }
+
+    /// A model that batches needs a first axis of any length in each input.
+    fn check_batch_axis(&self, graph: &Signature) -> Result<()> {
+        let Some(rows) = self.batch_rows_max else {
+            return Ok(());
+        };
+        let is_fixed = |spec: &&TensorSpec| match spec.shape.as_deref() {
+            Some([first, ..]) => *first != Dim::Dynamic,
+            Some([]) => true,
+            None => false,
+        };
+
+        match graph.inputs.iter().find(is_fixed) {
+            Some(spec) => Err(Error::invalid(format!(
+                "config.pbtxt: max_batch_size is {rows}, but input '{}' is {} in the graph, without a \
+                 first axis of any length; write max_batch_size: 0",
+                short(&spec.name),
+                shape(spec)
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn check_tensor(&self, role: &str, listed: &ConfigTensor, specs: &[TensorSpec]) -> Result<()> {
+        let name = short(&listed.name);
+        let Some(spec) = specs.iter().find(|spec| spec.name == listed.name) else {
+            let names: Vec<&str> = specs.iter().take(16).map(|s| s.name.as_str()).collect();
+            return Err(Error::invalid(format!(
+                "{role} '{name}' is not in the graph, which has {}",
+                names.join(", ")
+            )));
+        };
+
+        if spec.dtype != listed.dtype {
+            return Err(Error::invalid(format!(
+                "{role} '{name}' is {} here and {} in the graph",
+                listed.dtype, spec.dtype
+            )));
+        }
+        if self.may_be(&listed.dims, spec) {
+            return Ok(());
+        }
+
+        let batch = match self.batch_rows_max {
+            Some(_) => " behind the batch axis of max_batch_size",
+            None => "",
+        };
+        Err(Error::invalid(format!(
+            "{role} '{name}' has dims {:?} here{batch}, and {} in the graph",
+            listed.dims,
+            shape(spec)
+        )))
+    }
+
+    /// Tells whether dims describe a tensor. Without `max_batch_size`, the batch axis may be
+    /// written or left out; dims that are left out describe any tensor.
+    fn may_be(&self, dims: &[i64], spec: &TensorSpec) -> bool {
+        let Some(axes) = &spec.shape else {
+            return true;
+        };
+        let is_whole = fits(dims, axes);
+        let is_row = matches!(axes.split_first(), Some((Dim::Dynamic, rest)) if fits(dims, rest));
+
+        match (self.batch_rows_max, self.unbatched) {
+            _ if dims.is_empty() => true,
+            (Some(_), _) => is_row,
+            (None, true) => is_whole,
+            (None, false) => is_whole || is_row,
+        }
+    }
+}
+
+fn fits(dims: &[i64], axes: &[Dim]) -> bool {
+    let pairs = || dims.iter().zip(axes);
+    dims.len() == axes.len()
+        && pairs().all(|(n, axis)| *axis == Dim::Dynamic || axis.to_wire() == *n)
+}
+
+fn shape(spec: &TensorSpec) -> String {
+    match spec.shape {
+        Some(_) => format!("{:?}", spec.shape_to_wire()),
+        None => "of any shape".to_owned(),
+    }
+}

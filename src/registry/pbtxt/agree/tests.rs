@@ -1,0 +1,134 @@
+//! A `config.pbtxt` beside graphs that it fits or contradicts.
+
+use super::*;
+use crate::core::model::ModelName;
+use crate::core::tensor::DType;
+
+fn read(text: &str) -> ModelConfig {
+    let name = ModelName::parse("m").expect("legal");
+    ModelConfig::read(&name, text).expect(text)
+}
+
+fn spec(name: &str, dtype: DType, dims: &[i64]) -> TensorSpec {
+    let dim = |n: &i64| usize::try_from(*n).map_or(Dim::Dynamic, Dim::Fixed);
+    TensorSpec {
+        name: name.to_owned(),
+        dtype,
+        shape: Some(dims.iter().map(dim).collect()),
+    }
+}
+
+/// Inputs x: FP32 [-1, 2] and t: BYTES [-1, -1]; output y: INT64 [-1].
+fn graph() -> Signature {
+    Signature {
+        inputs: vec![
+            spec("x", DType::F32, &[-1, 2]),
+            spec("t", DType::String, &[-1, -1]),
+        ],
+        outputs: vec![spec("y", DType::I64, &[-1])],
+    }
+}
+
+/// Both inputs, x with these fields.
+fn with_x(more: &str, fields: &str) -> String {
+    format!(
+        "{more}\ninput {{ name: \"t\" data_type: TYPE_STRING }}\ninput {{ name: \"x\" {fields} }}"
+    )
+}
+
+#[test]
+fn what_fits_the_graph_is_accepted() {
+    for (more, fields) in [
+        ("max_batch_size: 8", "data_type: TYPE_FP32 dims: [2]"),
+        ("max_batch_size: 0", "data_type: TYPE_FP32 dims: [-1, 2]"),
+        ("max_batch_size: 0", "data_type: TYPE_FP32 dims: [7, 2]"),
+        ("", "data_type: TYPE_FP32 dims: [2]"),
+        ("", "data_type: TYPE_FP32 dims: [-1, 2]"),
+        ("max_batch_size: 8", "data_type: TYPE_FP32"),
+    ] {
+        let text = with_x(more, fields);
+        read(&text).check(&graph()).expect(&text);
+    }
+
+    let output = r#"max_batch_size: 8 output { name: "y" data_type: TYPE_INT64 }"#;
+    for text in ["", "max_batch_size: 4", output] {
+        read(text).check(&graph()).expect(text);
+    }
+    let mut any = graph();
+    any.inputs[0].shape = None;
+    let text = with_x("max_batch_size: 8", "data_type: TYPE_FP32 dims: [1, 2, 3]");
+    read(&text).check(&any).expect("any shape");
+}
+
+#[track_caller]
+fn refuse(text: &str, expected: &str) {
+    let error = read(text).check(&graph()).expect_err(expected);
+    assert_eq!(error.message, format!("config.pbtxt: {expected}"), "{text}");
+}
+
+#[test]
+fn what_contradicts_the_graph_is_refused_with_its_line_and_both_sides() {
+    for (more, fields, expected) in [
+        (
+            "max_batch_size: 8",
+            "data_type: TYPE_FP32 dims: [7]",
+            "line 3: input 'x' has dims [7] here behind the batch axis of max_batch_size, and [-1, 2] in the graph",
+        ),
+        (
+            "max_batch_size: 8",
+            "data_type: TYPE_FP32 dims: [-1, 2]",
+            "line 3: input 'x' has dims [-1, 2] here behind the batch axis of max_batch_size, and [-1, 2] in the graph",
+        ),
+        (
+            "max_batch_size: 0",
+            "data_type: TYPE_FP32 dims: [2]",
+            "line 3: input 'x' has dims [2] here, and [-1, 2] in the graph",
+        ),
+        (
+            "",
+            "data_type: TYPE_FP32 dims: [-1]",
+            "line 3: input 'x' has dims [-1] here, and [-1, 2] in the graph",
+        ),
+        (
+            "",
+            "data_type: TYPE_INT32 dims: [2]",
+            "line 3: input 'x' is INT32 here and FP32 in the graph",
+        ),
+    ] {
+        refuse(&with_x(more, fields), expected);
+    }
+
+    refuse(
+        "input [\n{ name: \"zz\" data_type: TYPE_FP32 dims: [2] }]",
+        "line 2: input 'zz' is not in the graph, which has x, t",
+    );
+    refuse(
+        "output { name: \"x\" data_type: TYPE_FP32 }",
+        "line 1: output 'x' is not in the graph, which has y",
+    );
+    refuse(
+        "input { name: \"x\" data_type: TYPE_FP32 dims: [2] }",
+        "input 't' of the graph is not listed; list all inputs or none",
+    );
+}
+
+#[test]
+fn a_graph_without_a_batch_axis_refuses_max_batch_size() {
+    let mut fixed = graph();
+    fixed.inputs[0] = spec("x", DType::F32, &[4, 2]);
+    let error = read("max_batch_size: 2").check(&fixed).expect_err("fixed");
+    assert!(
+        error.message.contains("'x' is [4, 2] in the graph"),
+        "{error}"
+    );
+    read("max_batch_size: 0").check(&fixed).expect("unbatched");
+}
+
+#[test]
+fn only_what_changes_a_load_counts_as_a_change() {
+    let config = read(&with_x("max_batch_size: 8", "data_type: TYPE_FP32"));
+    let moved = "\n\nmax_batch_size: 8 version_policy { all { } }";
+    assert!(config.loads_like(&read(&with_x(moved, "data_type: TYPE_FP32"))));
+    assert!(!config.loads_like(&read(&with_x("max_batch_size: 4", "data_type: TYPE_FP32"))));
+    assert!(!config.loads_like(&ModelConfig::default()));
+}

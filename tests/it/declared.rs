@@ -1,0 +1,128 @@
+//! What a model's files declare against what its graph does: `config.pbtxt`, and the
+//! warnings and refusals of ONNX Runtime.
+
+use crate::support::{Directory, Server, eventually, settings};
+use ortus::proto::onnx as o;
+use ortus::testing::graphs::{self, FLOAT};
+use std::fs;
+
+/// Copies its input `x` of shape [-1]; declares its output with `dims`.
+fn copies(op: &str, dims: &[i64]) -> Vec<u8> {
+    graphs::model(o::GraphProto {
+        node: vec![graphs::node(op, &["x"], "y")],
+        input: vec![graphs::declare("x", FLOAT, &[-1])],
+        output: vec![graphs::declare("y", FLOAT, dims)],
+        ..o::GraphProto::default()
+    })
+}
+
+/// State and reason of a model in the index.
+fn index(server: &Server, model: &str) -> (String, String) {
+    let index = server.post("/v2/repository/index", b"{}").json();
+    let lines = index.as_array().expect("a list");
+    let line = lines.iter().find(|line| line["name"] == model);
+    let text = |key: &str| line.and_then(|l| l[key].as_str()).unwrap_or_default();
+    (text("state").to_owned(), text("reason").to_owned())
+}
+
+#[test]
+fn a_config_that_contradicts_the_graph_refuses_the_model_until_it_is_corrected() {
+    let directory = Directory::empty();
+    let wrong = [
+        (
+            "dims",
+            "max_batch_size: 0\ninput { name: \"x\" data_type: TYPE_FP32 dims: [1, 2] }",
+            "line 2: input 'x' has dims [1, 2]",
+        ),
+        (
+            "dtype",
+            "input { name: \"x\" data_type: TYPE_INT32 dims: [-1] }",
+            "line 1: input 'x' is INT32 here and FP32",
+        ),
+        (
+            "name",
+            "\n\noutput { name: \"z\" data_type: TYPE_FP32 }",
+            "line 3: output 'z' is not in the graph, which has y",
+        ),
+    ];
+    for (model, config, _) in wrong {
+        directory.put(model, 1, &copies("Identity", &[-1]));
+        fs::write(directory.path().join(model).join("config.pbtxt"), config).expect("written");
+    }
+    directory.put("good", 1, &copies("Identity", &[-1]));
+    let server = Server::start(directory.path());
+
+    for (model, _, part) in wrong {
+        let (state, reason) = index(&server, model);
+        assert!(
+            state == "UNAVAILABLE" && reason.contains(part),
+            "{model}: {state} {reason}"
+        );
+        let config = directory.path().join(model).join("config.pbtxt");
+        fs::write(config, "max_batch_size: 2").expect("written");
+        eventually("the corrected model is served", || {
+            index(&server, model).0 == "READY"
+        });
+    }
+}
+
+#[test]
+fn an_edited_config_waits_and_says_so_once() {
+    let directory = Directory::empty();
+    directory.put("edited", 1, &copies("Identity", &[-1]));
+    let server = Server::start(directory.path());
+    let config = directory.path().join("edited/config.pbtxt");
+    fs::write(&config, "max_batch_size: 4").expect("written");
+    eventually("the index says why", || {
+        index(&server, "edited")
+            .1
+            .contains("the change waits until a new version")
+    });
+    assert_eq!(server.log().matches("change not applied").count(), 1);
+
+    fs::remove_file(&config).expect("removed");
+    eventually("nothing waits", || {
+        index(&server, "edited") == ("READY".into(), String::new())
+    });
+}
+
+#[test]
+fn warnings_of_onnx_runtime_are_logged_once_with_the_name_of_the_model() {
+    let directory = Directory::empty();
+    directory.put("warned", 1, &copies("Identity", &[1]));
+    let lanes = settings(&["models.defaults.lanes=3"]);
+    let server = Server::start_with(directory.path(), &lanes);
+    for rows in [3, 2, 3, 5, 3] {
+        let data = vec!["1"; rows].join(",");
+        let body = format!(
+            r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[{rows}],"data":[{data}]}}]}}"#
+        );
+        let answer = server.post("/v2/models/warned/infer", body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    let log = server.log();
+    let lines: Vec<&str> = log
+        .lines()
+        .filter(|l| l.contains("Expected shape"))
+        .collect();
+    assert!(
+        matches!(&lines[..], [line] if line.contains("warned")),
+        "{log}"
+    );
+}
+
+#[test]
+fn refusals_keep_the_words_of_onnx_runtime() {
+    let directory = Directory::empty();
+    directory.put("odd", 1, &copies("NoSuchOperator", &[-1]));
+    let server = Server::start(directory.path());
+    let (state, reason) = index(&server, "odd");
+    assert_eq!(state, "UNAVAILABLE");
+    let words = r#"In Node, ("", NoSuchOperator, "", -1)"#;
+    assert!(reason.contains(words), "{reason}");
+    assert!(
+        reason.contains("No Op registered for NoSuchOperator"),
+        "{reason}"
+    );
+}
