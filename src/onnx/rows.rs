@@ -66,7 +66,7 @@ pub(crate) fn analyse(file: &[u8]) -> RowVerdict {
 fn decoded(file: &[u8]) -> Result<RowVerdict> {
     let model = read::model(file)?;
     let walk = walk::Walk::new(&model);
-    let outputs = match walk.model(&model.graph) {
+    let outputs = match walk.run() {
         Ok(outputs) => outputs,
         Err(finding) => return Ok(RowVerdict::Dependent(finding)),
     };

@@ -27,8 +27,19 @@ pub(super) struct Extent {
     factor: i64,
     rows: u32,
     /// Sorted; one that stands twice is squared.
-    symbols: Vec<u32>,
+    symbols: Vec<Symbol>,
 }
+
+/// A number that is the same for all rows, but not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Symbol {
+    id: u32,
+    /// Whether it may be negative or have a fraction.
+    is_any: bool,
+}
+
+/// The most factors of an extent; a longer product is not followed.
+const FACTORS_MAX: usize = 16;
 
 impl Extent {
     pub(super) fn fixed(factor: i64) -> Self {
@@ -72,9 +83,11 @@ impl Extent {
         }
         let mut symbols = [self.symbols.as_slice(), &other.symbols].concat();
         symbols.sort_unstable();
-        Some(Self {
+        let rows = self.rows.checked_add(other.rows)?;
+        let factors = symbols.len() + usize::try_from(rows).ok()?;
+        (factors <= FACTORS_MAX).then_some(Self {
             factor,
-            rows: self.rows + other.rows,
+            rows,
             symbols,
         })
     }
@@ -125,10 +138,20 @@ impl Extent {
         }
         match (self.as_fixed(), other.as_fixed()) {
             (Some(_), Some(_)) => Some(false),
-            (Some(n), None) if n < 0 && other.factor > 0 => Some(false),
-            (None, Some(n)) if n < 0 && self.factor > 0 => Some(false),
+            (Some(n), None) if n < 0 && other.is_length() => Some(false),
+            (None, Some(n)) if n < 0 && self.is_length() => Some(false),
             _ => None,
         }
+    }
+
+    /// Whether it is certainly a whole number of at least 0.
+    fn is_length(&self) -> bool {
+        self.factor >= 0 && self.is_whole()
+    }
+
+    /// Whether it is certainly a whole number.
+    pub(super) fn is_whole(&self) -> bool {
+        self.symbols.iter().all(|symbol| !symbol.is_any)
     }
 }
 
@@ -139,17 +162,28 @@ pub(super) fn product(extents: &[Extent]) -> Option<Extent> {
         .try_fold(Extent::fixed(1), |all, extent| all.times(extent))
 }
 
-/// Hands out names for lengths that are the same for all rows, but not known.
+/// Hands out names for numbers that are the same for all rows, but not known.
 #[derive(Default)]
 pub(super) struct Symbols(Cell<u32>);
 
 impl Symbols {
+    /// An unknown length.
     pub(super) fn fresh(&self) -> Extent {
-        self.0.set(self.0.get() + 1);
+        self.symbol(false)
+    }
+
+    /// An unknown number, which may be negative or have a fraction.
+    pub(super) fn any(&self) -> Extent {
+        self.symbol(true)
+    }
+
+    fn symbol(&self, is_any: bool) -> Extent {
+        let id = self.0.get().wrapping_add(1);
+        self.0.set(id);
         Extent {
             factor: 1,
             rows: 0,
-            symbols: vec![self.0.get()],
+            symbols: vec![Symbol { id, is_any }],
         }
     }
 }
@@ -202,6 +236,13 @@ impl Fact {
         numbers.any(Extent::has_rows)
     }
 
+    /// Whether it may have so many elements.
+    pub(super) fn holds(&self, count: usize) -> bool {
+        let elements = self.dims.as_deref().and_then(product);
+        let fixed = elements.and_then(|n| n.as_fixed());
+        fixed.is_none_or(|n| i64::try_from(count).is_ok_and(|count| count == n))
+    }
+
     pub(super) fn dims(&self) -> Result<&[Extent], Doubt> {
         match &self.dims {
             Some(dims) => Ok(dims),
@@ -222,7 +263,7 @@ impl Fact {
         }
     }
 
-    /// The number of elements, if it is certain that there is one.
+    /// Whether it is certain that it has one element, the same for all rows.
     pub(super) fn is_single(&self) -> bool {
         self.axis.is_none()
             && self

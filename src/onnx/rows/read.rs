@@ -24,7 +24,7 @@ pub(super) struct InputView<'f> {
 }
 
 /// A node.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct NodeView<'f> {
     pub name: &'f str,
     pub op: &'f str,
@@ -43,10 +43,6 @@ impl<'f> NodeView<'f> {
         self.attribute(name).and_then(|a| a.int)
     }
 
-    pub(super) fn ints(&self, name: &str) -> Option<&[i64]> {
-        self.attribute(name).map(|a| a.ints.as_slice())
-    }
-
     pub(super) fn text(&self, name: &str) -> Option<&'f str> {
         self.attribute(name).and_then(|a| a.text)
     }
@@ -58,33 +54,51 @@ impl<'f> NodeView<'f> {
 }
 
 /// An attribute of a node.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct AttributeView<'f> {
     pub name: &'f str,
     pub int: Option<i64>,
     pub text: Option<&'f str>,
+    /// Whole numbers; the first few of a long list.
     pub ints: Vec<i64>,
     /// Length of the list, whatever it holds.
     pub listed: usize,
+    /// The attribute of the call that it stands for, in a function.
+    pub reference: Option<&'f str>,
     pub tensor: Option<TensorView<'f>>,
     /// An encoded subgraph.
     pub graph: Option<&'f [u8]>,
 }
 
 /// A constant. An element that is not a whole number is none.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct TensorView<'f> {
     pub name: &'f str,
     pub dims: Vec<i64>,
     pub numbers: Option<Vec<Option<i64>>>,
 }
 
+/// The version of each operator set, by its domain.
+pub(super) type Opsets<'f> = Vec<(&'f str, i64)>;
+
 /// The graph of a model file, and the version of each operator set.
 pub(super) struct ModelView<'f> {
     pub graph: GraphView<'f>,
-    pub opsets: Vec<(&'f str, i64)>,
-    /// `(domain, name)` of the functions that the model defines.
-    pub functions: Vec<(&'f str, &'f str)>,
+    pub opsets: Opsets<'f>,
+    pub functions: Vec<FunctionView<'f>>,
+}
+
+/// A function that the model defines.
+#[derive(Default)]
+pub(super) struct FunctionView<'f> {
+    pub domain: &'f str,
+    pub name: &'f str,
+    pub inputs: Vec<&'f str>,
+    pub outputs: Vec<&'f str>,
+    pub nodes: Vec<NodeView<'f>>,
+    pub opsets: Opsets<'f>,
+    /// Attributes with the values that they have where a call gives none.
+    pub defaults: Vec<AttributeView<'f>>,
 }
 
 pub(super) fn model(file: &[u8]) -> Result<ModelView<'_>> {
@@ -97,11 +111,7 @@ pub(super) fn model(file: &[u8]) -> Result<ModelView<'_>> {
         match field? {
             (7, WireField::Body(body)) => model.graph = graph(body)?,
             (8, WireField::Body(body)) => model.opsets.push(opset(body)?),
-            (25, WireField::Body(body)) => {
-                model
-                    .functions
-                    .push((domain_of(body, 10)?, name_of(body, 1)?));
-            }
+            (25, WireField::Body(body)) => model.functions.push(function(body)?),
             _ => {}
         }
     }
@@ -122,6 +132,26 @@ pub(super) fn graph(message: &[u8]) -> Result<GraphView<'_>> {
     }
 
     Ok(graph)
+}
+
+fn function(message: &[u8]) -> Result<FunctionView<'_>> {
+    let mut function = FunctionView {
+        domain: domain_of(message, 10)?,
+        ..FunctionView::default()
+    };
+    for field in (Fields { rest: message }) {
+        match field? {
+            (1, WireField::Body(body)) => function.name = text(body)?,
+            (4, WireField::Body(body)) => function.inputs.push(text(body)?),
+            (5, WireField::Body(body)) => function.outputs.push(text(body)?),
+            (7, WireField::Body(body)) => function.nodes.push(node(body)?),
+            (9, WireField::Body(body)) => function.opsets.push(opset(body)?),
+            (11, WireField::Body(body)) => function.defaults.push(attribute(body)?),
+            _ => {}
+        }
+    }
+
+    Ok(function)
 }
 
 fn opset(message: &[u8]) -> Result<(&str, i64)> {
@@ -177,15 +207,19 @@ fn attribute(message: &[u8]) -> Result<AttributeView<'_>> {
             (4, WireField::Body(body)) => attribute.text = str::from_utf8(body).ok(),
             (5, WireField::Body(body)) => attribute.tensor = Some(tensor(body)?),
             (6, WireField::Body(body)) => attribute.graph = Some(body),
+            (21, WireField::Body(body)) => attribute.reference = Some(text(body)?),
             (8, WireField::Number(n)) => {
                 attribute.listed += 1;
-                if attribute.ints.len() <= NUMBERS_MAX {
+                if attribute.ints.len() < NUMBERS_MAX {
                     attribute.ints.push(n.cast_signed());
                 }
             }
             (8, WireField::Body(packed)) => {
-                attribute.listed += packed.len();
-                attribute.ints = whole_numbers(packed)?.unwrap_or_default();
+                // Each number ends with a byte whose first bit is not set.
+                attribute.listed += packed.iter().filter(|byte| **byte < 0x80).count();
+                attribute
+                    .ints
+                    .extend(whole_numbers(packed)?.unwrap_or_default());
             }
             (7, WireField::Body(packed)) => attribute.listed += packed.len() / 4,
             (7, WireField::Fixed) | (9, WireField::Body(_)) => attribute.listed += 1,
@@ -216,11 +250,10 @@ fn tensor(message: &[u8]) -> Result<TensorView<'_>> {
     for field in (Fields { rest: message }) {
         match field? {
             (1, WireField::Number(n)) => tensor.dims.push(n.cast_signed()),
-            (1, WireField::Body(packed)) => {
-                tensor
-                    .dims
-                    .extend(whole_numbers(packed)?.unwrap_or_default());
-            }
+            (1, WireField::Body(packed)) => match whole_numbers(packed)? {
+                Some(dims) => tensor.dims.extend(dims),
+                None => return Err(Error::invalid("a constant has too many axes")),
+            },
             (2, WireField::Number(n)) => kind = n,
             (4, WireField::Body(packed)) => raw = Some(packed),
             (5 | 7, WireField::Number(n)) if listed.len() <= NUMBERS_MAX => {

@@ -1,6 +1,7 @@
 //! How each kind of operator treats the batch axis, by its attributes and the shapes of
 //! its inputs. Each rule gives the outputs or a doubt, and decides nothing else.
 
+pub(super) mod attention;
 pub(super) mod index;
 pub(super) mod layout;
 pub(super) mod matrix;
@@ -52,6 +53,15 @@ impl NodeCall<'_> {
         Ok(())
     }
 
+    /// An attribute that is a list of whole numbers.
+    pub(super) fn ints(&self, name: &str) -> Result<Option<&[i64]>, Doubt> {
+        match self.node.attribute(name) {
+            Some(list) if list.listed != list.ints.len() => unknown("a list is too long"),
+            Some(list) => Ok(Some(&list.ints)),
+            None => Ok(None),
+        }
+    }
+
     /// An attribute that is an axis, counted from the front.
     pub(super) fn axis(&self, default: i64, rank: usize) -> Result<usize, Doubt> {
         from_front(self.node.int("axis").unwrap_or(default), rank)
@@ -65,7 +75,7 @@ impl NodeCall<'_> {
         opset: i64,
     ) -> Result<Option<Vec<i64>>, Doubt> {
         if self.opset < opset {
-            return Ok(self.node.ints(name).map(<[i64]>::to_vec));
+            return Ok(self.ints(name)?.map(<[i64]>::to_vec));
         }
         if !self.has(at) {
             return Ok(None);
@@ -90,6 +100,9 @@ pub(super) fn like_first(call: &NodeCall<'_>) -> Facts {
 
 /// Each element from the elements at the same place of the inputs, with broadcasting.
 pub(super) fn elementwise(call: &NodeCall<'_>) -> Facts {
+    if call.opset < 7 && call.node.attribute("broadcast").is_some() {
+        return unknown("before operator set 7 it broadcasts in another way");
+    }
     let facts: Vec<&Fact> = call.present().collect();
     broadcast(&facts, call.symbols).map(|fact| vec![fact])
 }

@@ -2,10 +2,12 @@
 //! operator that is not listed is unknown.
 
 use super::rules::{
-    Facts, NodeCall, cast_like, elementwise, index, layout, like_first, matrix, numbers, range,
-    reduce, window,
+    Facts, NodeCall, attention, cast_like, elementwise, index, layout, like_first, matrix, numbers,
+    range, reduce, window,
 };
-use Treatment::{Branches, Mixes, Random, Rule, Uncovered};
+use Treatment::{Branches, Loop, Mixes, Random, Rule, Scan, Uncovered};
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 /// How an operator treats rows.
 #[derive(Clone, Copy)]
@@ -14,6 +16,10 @@ pub(super) enum Treatment {
     Rule(fn(&NodeCall<'_>) -> Facts),
     /// Follows both subgraphs.
     Branches,
+    /// Follows the body of a loop.
+    Loop,
+    /// Follows the body of a scan.
+    Scan,
     /// Rows influence each other, unless it only sees constants.
     Mixes,
     /// Other values at each run.
@@ -41,12 +47,16 @@ impl OperatorGroup {
 
 /// Finds the group of an operator.
 pub(super) fn find(domain: &str, operator: &str) -> Option<&'static OperatorGroup> {
-    TABLE
-        .iter()
-        .find(|g| g.domain == domain && g.names().any(|name| name == operator))
+    static GROUPS: LazyLock<HashMap<(&str, &str), &OperatorGroup>> = LazyLock::new(|| {
+        let entries = TABLE.iter();
+        let entries = entries.flat_map(|g| g.names().map(move |name| ((g.domain, name), g)));
+        entries.collect()
+    });
+    GROUPS.get(&(domain, operator)).copied()
 }
 
 const ML: &str = "ai.onnx.ml";
+const TRAINING: &str = "ai.onnx.preview.training";
 const MICROSOFT: &str = "com.microsoft";
 
 const fn group(
@@ -380,6 +390,18 @@ pub(super) const TABLE: &[OperatorGroup] = &[
     ),
     group(
         "",
+        "Loop",
+        Loop,
+        "its body is followed; how often it runs must not depend on the rows",
+    ),
+    group(
+        "",
+        "Scan",
+        Scan,
+        "its body is followed; it must not go along the batch axis",
+    ),
+    group(
+        "",
         "DynamicQuantizeLinear",
         Mixes,
         "takes one scale from the smallest and largest element of all rows",
@@ -406,8 +428,8 @@ pub(super) const TABLE: &[OperatorGroup] = &[
     group(
         "",
         "StringNormalizer",
-        Mixes,
-        "drops words, so its length depends on every row",
+        Rule(index::texts),
+        "changes each text by itself, unless it drops words: then its length depends on every row",
     ),
     group(
         "",
@@ -436,23 +458,57 @@ pub(super) const TABLE: &[OperatorGroup] = &[
     ),
     group(
         "",
-        "AffineGrid Attention BitCast CenterCropPad Col2Im DFT DeformConv \
-         ImageDecoder RoiAlign RotaryEmbedding ScatterND STFT TensorScatter \
-         MaxRoiPool",
+        "Attention",
+        Rule(attention::attention),
+        "works within each row of [N, …]; a mask may be the same for all rows",
+    ),
+    group(
+        "",
+        "RotaryEmbedding",
+        Rule(attention::rotary),
+        "rotates each element of [N, …] by its position",
+    ),
+    group(
+        "",
+        "DeformConv",
+        Rule(attention::deform),
+        "works within each row of [N, C, …]; weights must be constants",
+    ),
+    group(
+        "",
+        "AffineGrid",
+        Rule(attention::affine_grid),
+        "makes a grid for each row",
+    ),
+    group(
+        "",
+        "CenterCropPad",
+        Rule(attention::center),
+        "cuts and pads axes that it names; the batch axis must not be one of them",
+    ),
+    group(
+        "",
+        "Col2Im",
+        Rule(window::window),
+        "adds up blocks within each row of [N, C, L]",
+    ),
+    group(
+        "",
+        "BitCast DFT ImageDecoder MaxRoiPool RoiAlign ScatterND STFT TensorScatter",
         Uncovered,
         "is not followed",
     ),
     group(
         "",
-        "Loop Scan SequenceAt SequenceConstruct SequenceEmpty SequenceErase \
+        "SequenceAt SequenceConstruct SequenceEmpty SequenceErase \
          SequenceInsert SequenceLength SequenceMap SplitToSequence \
          ConcatFromSequence Optional OptionalGetElement OptionalHasElement",
         Uncovered,
-        "loops, sequences and optional values are not followed",
+        "sequences and optional values are not followed",
     ),
     group(
-        "",
-        "Adagrad Adam Momentum Gradient",
+        TRAINING,
+        "Adagrad Adam Gradient Momentum",
         Mixes,
         "belongs to training",
     ),
@@ -501,7 +557,7 @@ pub(super) const TABLE: &[OperatorGroup] = &[
     ),
     group(
         MICROSOFT,
-        "FastGelu BiasGelu BiasAdd BiasDropout",
+        "FastGelu BiasGelu BiasAdd",
         Rule(elementwise),
         "computes each element from elements at the same place",
     ),
@@ -525,7 +581,7 @@ pub(super) const TABLE: &[OperatorGroup] = &[
     ),
     group(
         MICROSOFT,
-        "FusedMatMul FusedMatMulActivation",
+        "FusedMatMul",
         Rule(matrix::matmul),
         "sums along one axis, which must not be the batch axis",
     ),
@@ -567,8 +623,8 @@ pub(super) const TABLE: &[OperatorGroup] = &[
     ),
     group(
         MICROSOFT,
-        "Attention DecoderAttention EmbedLayerNormalization GroupQueryAttention \
-         MatMulNBits MatMulIntegerToFloat MultiHeadAttention PackedAttention \
+        "Attention BiasDropout DecoderAttention EmbedLayerNormalization FusedMatMulActivation \
+         GroupQueryAttention MatMulNBits MatMulIntegerToFloat MultiHeadAttention PackedAttention \
          QAttention QEmbedLayerNormalization QGemm QLinearConcat QLinearSoftmax \
          RotaryEmbedding SkipLayerNormalization SkipSimplifiedLayerNormalization \
          MoE QMoE BeamSearch GreedySearch Sampling NhwcMaxPool",

@@ -3,42 +3,91 @@
 
 use super::RowFinding;
 use super::fact::{Doubt, Extent, Fact, Symbols, dependent, unknown};
-use super::read::{self, GraphView, ModelView, NodeView};
+use super::read::{FunctionView, GraphView, ModelView, NodeView, Opsets};
 use super::rules::NodeCall;
 use super::rules::numbers::{computed, constant};
 use super::table::{self, Treatment};
-use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
-/// What is known of the tensors of a graph, and of the graphs around it. None: a tensor whose
-/// relation to the rows is not known.
+mod bodies;
+mod merge;
+
+/// The most nodes that are visited. A node in a loop or function is visited more than once;
+/// the rest of a larger graph is unknown.
+const VISITS_MAX: u32 = 250_000;
+/// The most axes of a tensor.
+const AXES_MAX: usize = 64;
+/// The deepest nesting of subgraphs and functions.
+const DEPTH_MAX: u32 = 24;
+
+/// What is known of a tensor; none if its relation to the rows is not known.
+type Known = Option<Fact>;
+
+/// The outputs of a node, or a doubt; the outer error is a node inside it that mixes rows.
+type Outcome = Result<Result<Vec<Known>, Doubt>, RowFinding>;
+
+/// What is known of the tensors of a graph, and of the graphs around it.
 struct Scope<'f, 'p> {
-    facts: HashMap<&'f str, Option<Fact>>,
+    facts: HashMap<&'f str, Known>,
+    opsets: &'p Opsets<'f>,
     parent: Option<&'p Scope<'f, 'p>>,
+    depth: u32,
 }
 
-impl Scope<'_, '_> {
-    fn find(&self, name: &str) -> Option<&Option<Fact>> {
-        let own = self.facts.get(name);
-        own.or_else(|| self.parent.and_then(|parent| parent.find(name)))
+impl<'f, 'p> Scope<'f, 'p> {
+    fn find(&self, name: &str) -> Known {
+        match self.facts.get(name) {
+            Some(known) => known.clone(),
+            None => self.parent.and_then(|parent| parent.find(name)),
+        }
+    }
+
+    /// The scope of a subgraph.
+    fn inner<'s>(&'s self, facts: HashMap<&'f str, Known>) -> Scope<'f, 's>
+    where
+        'p: 's,
+    {
+        Scope {
+            facts,
+            opsets: self.opsets,
+            parent: Some(self),
+            depth: self.depth + 1,
+        }
+    }
+
+    fn opset(&self, domain: &str) -> i64 {
+        let found = self.opsets.iter().find(|(name, _)| *name == domain);
+        found.map_or(1, |(_, version)| *version)
     }
 }
 
 /// Follows the rows of one model.
 pub(super) struct Walk<'m> {
-    opsets: &'m [(&'m str, i64)],
-    functions: HashSet<(&'m str, &'m str)>,
+    model: &'m ModelView<'m>,
+    /// None: more than one function has the name.
+    functions: HashMap<(&'m str, &'m str), Option<&'m FunctionView<'m>>>,
     symbols: Symbols,
+    visits: Cell<u32>,
     /// The first node whose effect is unknown.
     unknown: RefCell<Option<RowFinding>>,
 }
 
 impl<'m> Walk<'m> {
     pub(super) fn new(model: &'m ModelView<'m>) -> Self {
+        let mut functions = HashMap::new();
+        for function in &model.functions {
+            functions
+                .entry((function.domain, function.name))
+                .and_modify(|only| *only = None)
+                .or_insert(Some(function));
+        }
+
         Self {
-            opsets: &model.opsets,
-            functions: model.functions.iter().copied().collect(),
+            model,
+            functions,
             symbols: Symbols::default(),
+            visits: Cell::new(0),
             unknown: RefCell::default(),
         }
     }
@@ -49,31 +98,36 @@ impl<'m> Walk<'m> {
     }
 
     /// Follows the rows to the outputs of the model; the error is a node that mixes them.
-    pub(super) fn model<'f>(&self, graph: &GraphView<'f>) -> Result<Vec<Option<Fact>>, RowFinding> {
-        let mut scope = Scope {
-            facts: HashMap::new(),
-            parent: None,
-        };
+    pub(super) fn run(&self) -> Result<Vec<Known>, RowFinding> {
+        let graph = &self.model.graph;
+        let mut facts = HashMap::new();
         for input in &graph.inputs {
-            let dims = input.dims.as_ref().map(|dims| {
-                let length = |(at, dim): (usize, &Option<i64>)| match dim {
-                    Some(n) if at > 0 => Extent::fixed(*n),
-                    _ if at == 0 => Extent::rows(),
-                    _ => self.symbols.fresh(),
-                };
-                dims.iter().enumerate().map(length).collect::<Vec<Extent>>()
-            });
-            let fact = dims.filter(|d| !d.is_empty()).map(|d| Fact::of(Some(0), d));
+            let fact = input.dims.as_deref().and_then(|dims| self.declared(dims));
             if fact.is_none() {
-                self.doubt(
-                    &NodeView::default(),
-                    "an input has no declared shape".to_owned(),
-                );
+                let reason = "an input has no declared shape".to_owned();
+                self.doubt(&NodeView::default(), reason);
             }
-            scope.facts.insert(input.name, fact);
+            facts.insert(input.name, fact);
         }
 
+        let scope = Scope {
+            facts,
+            opsets: &self.model.opsets,
+            parent: None,
+            depth: 0,
+        };
         self.graph(graph, scope)
+    }
+
+    /// An input of the model, whose first axis has the rows.
+    fn declared(&self, dims: &[Option<i64>]) -> Known {
+        let (_, inner) = dims.split_first()?;
+        let inner = inner.iter().map(|dim| match dim {
+            Some(n) => Extent::fixed(*n),
+            None => self.symbols.fresh(),
+        });
+        let dims = std::iter::once(Extent::rows()).chain(inner).collect();
+        Some(Fact::of(Some(0), dims))
     }
 
     /// Follows the nodes of a graph; returns what is known of its outputs.
@@ -81,45 +135,54 @@ impl<'m> Walk<'m> {
         &self,
         graph: &GraphView<'f>,
         mut scope: Scope<'f, '_>,
-    ) -> Result<Vec<Option<Fact>>, RowFinding> {
+    ) -> Result<Vec<Known>, RowFinding>
+    where
+        'm: 'f,
+    {
         // An initializer outweighs an input of the same name, which is its default.
         for tensor in &graph.initializers {
-            scope.facts.insert(tensor.name, Some(constant(tensor)));
+            let fact = constant(tensor, &self.symbols);
+            scope.facts.insert(tensor.name, Some(fact));
         }
-        for node in &graph.nodes {
-            let facts = self.node(node, &scope)?;
-            let mut facts = facts.into_iter();
+        self.nodes(&graph.nodes, &mut scope)?;
+        Ok(graph.outputs.iter().map(|name| scope.find(name)).collect())
+    }
+
+    fn nodes<'f>(&self, nodes: &[NodeView<'f>], scope: &mut Scope<'f, '_>) -> Result<(), RowFinding>
+    where
+        'm: 'f,
+    {
+        for node in nodes {
+            let mut facts = self.node(node, scope)?.into_iter();
             for name in &node.outputs {
-                scope.facts.insert(name, facts.next().flatten());
+                let known = facts.next().flatten();
+                if !name.is_empty() {
+                    scope.facts.insert(name, known);
+                }
             }
         }
-
-        let find = |name: &&str| scope.find(name).cloned().flatten();
-        Ok(graph.outputs.iter().map(find).collect())
+        Ok(())
     }
 
     /// The outputs of a node; empty where its effect is not known.
-    fn node<'f>(
-        &self,
-        node: &NodeView<'f>,
-        scope: &Scope<'f, '_>,
-    ) -> Result<Vec<Option<Fact>>, RowFinding> {
-        let group = table::find(node.domain, node.op);
+    fn node<'f>(&self, node: &NodeView<'f>, scope: &Scope<'f, '_>) -> Result<Vec<Known>, RowFinding>
+    where
+        'm: 'f,
+    {
+        let general = || match table::find(node.domain, node.op) {
+            Some(group) => group.reason,
+            None => "the operator is not known here",
+        };
+        let said = |reason: String| match reason.as_str() {
+            "" => general().to_owned(),
+            _ => reason,
+        };
+
         match self.outputs(node, scope)? {
             Ok(facts) => Ok(facts),
-            Err(Doubt::Dependent(reason)) => {
-                let general = group.map_or_else(String::new, |g| g.reason.to_owned());
-                let reason = if reason.is_empty() { general } else { reason };
-                Err(finding(node, reason))
-            }
+            Err(Doubt::Dependent(reason)) => Err(finding(node, said(reason))),
             Err(Doubt::Unknown(reason)) => {
-                let general = group.map_or("the operator is not known here", |g| g.reason);
-                let reason = if reason.is_empty() {
-                    general.to_owned()
-                } else {
-                    reason
-                };
-                self.doubt(node, reason);
+                self.doubt(node, said(reason));
                 Ok(Vec::new())
             }
         }
@@ -131,112 +194,50 @@ impl<'m> Walk<'m> {
     }
 
     /// Applies the rule of a node.
-    fn outputs<'f>(
-        &self,
-        node: &NodeView<'f>,
-        scope: &Scope<'f, '_>,
-    ) -> Result<Result<Vec<Option<Fact>>, Doubt>, RowFinding> {
-        if self.functions.contains(&(node.domain, node.op)) {
-            return Ok(unknown("it is a function of the model"));
+    fn outputs<'f>(&self, node: &NodeView<'f>, scope: &Scope<'f, '_>) -> Outcome
+    where
+        'm: 'f,
+    {
+        self.visits.set(self.visits.get().saturating_add(1));
+        if self.visits.get() > VISITS_MAX || scope.depth > DEPTH_MAX {
+            return Ok(unknown("the graph is too large to be followed"));
+        }
+        if node.attributes.iter().any(|a| a.reference.is_some()) {
+            return Ok(unknown("its attributes are those of a function"));
+        }
+        let inputs: Vec<Known> = node.inputs.iter().map(|name| scope.find(name)).collect();
+        if let Some(function) = self.functions.get(&(node.domain, node.op)) {
+            return self.function(node, *function, inputs, scope);
         }
         let Some(group) = table::find(node.domain, node.op) else {
             return Ok(unknown(""));
         };
 
-        let mut inputs = Vec::with_capacity(node.inputs.len());
-        let mut complete = true;
-        for name in &node.inputs {
-            let fact = scope.find(name).cloned().flatten();
-            complete &= name.is_empty() || fact.is_some();
-            inputs.push(fact);
-        }
-        let is_uniform = complete && inputs.iter().flatten().all(|f| f.axis.is_none());
-
+        let named = node.inputs.iter().zip(&inputs);
+        let is_complete = named
+            .clone()
+            .all(|(name, fact)| name.is_empty() || fact.is_some());
+        let is_uniform = is_complete && inputs.iter().flatten().all(|f| f.axis.is_none());
         match group.treatment {
             Treatment::Random => return Ok(dependent("")),
             Treatment::Mixes if !is_uniform => return Ok(dependent("")),
-            Treatment::Branches => return self.branches(node, scope, inputs.first()),
+            Treatment::Branches => return self.branches(node, inputs.first(), scope),
+            Treatment::Loop => return self.repeated(node, &inputs, scope),
+            Treatment::Scan => return self.scanned(node, &inputs, scope),
             _ => {}
         }
         // A subgraph may see more than the inputs of its node.
         let has_graph = node.attributes.iter().any(|a| a.graph.is_some());
-        if !complete || has_graph {
+        if !is_complete || has_graph {
             return Ok(unknown(""));
         }
         let call = NodeCall {
             node,
             inputs,
-            opset: self.opset(node.domain),
+            opset: scope.opset(node.domain),
             symbols: &self.symbols,
         };
         Ok(applied(&call, group.treatment, is_uniform))
-    }
-
-    fn opset(&self, domain: &str) -> i64 {
-        let found = self.opsets.iter().find(|(name, _)| *name == domain);
-        found.map_or(1, |(_, version)| *version)
-    }
-
-    /// Follows both branches of an If.
-    fn branches<'f>(
-        &self,
-        node: &NodeView<'f>,
-        scope: &Scope<'f, '_>,
-        condition: Option<&Option<Fact>>,
-    ) -> Result<Result<Vec<Option<Fact>>, Doubt>, RowFinding> {
-        let Some(Some(condition)) = condition else {
-            return Ok(unknown("its condition is not known"));
-        };
-        if condition.axis.is_some() || condition.counts_rows() {
-            return Ok(dependent("its condition depends on the rows"));
-        }
-
-        let mut results = Vec::new();
-        for name in ["then_branch", "else_branch"] {
-            let body = node.attribute(name).and_then(|a| a.graph);
-            let Some(Ok(graph)) = body.map(read::graph) else {
-                return Ok(unknown("it has no branches"));
-            };
-            let inner = Scope {
-                facts: HashMap::new(),
-                parent: Some(scope),
-            };
-            results.push(self.graph(&graph, inner)?);
-        }
-
-        let pairs = results[0].iter().zip(&results[1]);
-        let merged = pairs.map(|(a, b)| self.either(a.as_ref()?, b.as_ref()?));
-        let merged: Vec<Option<Fact>> = merged.collect();
-        if merged.iter().any(Option::is_none) {
-            return Ok(unknown("its branches differ in their batch axis"));
-        }
-        Ok(Ok(merged))
-    }
-
-    /// What holds for both results of a branch.
-    fn either(&self, a: &Fact, b: &Fact) -> Option<Fact> {
-        if a == b {
-            return Some(a.clone());
-        }
-        if a.axis != b.axis || a.counts_rows() || b.counts_rows() {
-            return None;
-        }
-        let (left, right) = match (&a.dims, &b.dims, a.axis) {
-            (Some(left), Some(right), _) if left.len() == right.len() => (left, right),
-            (_, _, None) => return Some(Fact::uniform(None)),
-            _ => return None,
-        };
-        if a.axis.is_some_and(|axis| left[axis] != right[axis]) {
-            return None;
-        }
-        let length = |(l, r): (&Extent, &Extent)| match l == r {
-            true => l.clone(),
-            false => self.symbols.fresh(),
-        };
-        Some(Fact::of(
-            a.axis,
-            left.iter().zip(right).map(length).collect(),
-        ))
     }
 }
 
@@ -251,7 +252,7 @@ fn finding(node: &NodeView<'_>, reason: String) -> RowFinding {
 /// Inputs that set a shape, in which the number of rows may stand.
 fn sets_shape(operator: &str, at: usize) -> bool {
     match operator {
-        "Reshape" | "Expand" | "Tile" | "Upsample" => at == 1,
+        "AffineGrid" | "Expand" | "Reshape" | "Tile" | "Upsample" => at == 1,
         "Slice" => at == 1 || at == 2,
         "Resize" => at > 0,
         "ConstantOfShape" | "Shape" | "Size" => true,
@@ -259,12 +260,14 @@ fn sets_shape(operator: &str, at: usize) -> bool {
     }
 }
 
+const AS_VALUE: &str = "it uses the number of rows as a value";
+
 /// The outputs of a node whose inputs are known.
 fn applied(
     call: &NodeCall<'_>,
     treatment: Treatment,
     is_uniform: bool,
-) -> Result<Vec<Option<Fact>>, Doubt> {
+) -> Result<Vec<Known>, Doubt> {
     let counts = call.present().any(Fact::counts_rows);
     let result = match treatment {
         Treatment::Rule(rule) => rule(call),
@@ -276,22 +279,37 @@ fn applied(
         }
         other => other?,
     };
+    if facts
+        .iter()
+        .flat_map(|f| &f.dims)
+        .any(|d| d.len() > AXES_MAX)
+    {
+        return unknown("it has too many axes");
+    }
 
     let spreads = facts.iter().any(|f| f.axis.is_some());
     if is_uniform && !spreads && facts.iter().all(|f| f.numbers.is_none()) {
-        let numbers = computed(call);
-        if counts && numbers.is_none() {
-            return dependent("it uses the number of rows as a value");
-        }
-        if let Some(first) = facts.first_mut() {
-            first.numbers = numbers;
-        }
+        compute(call, &mut facts, counts)?;
     }
-    let as_value = |(at, fact): (usize, &Option<Fact>)| {
+    let as_value = |(at, fact): (usize, &Known)| {
         fact.as_ref().is_some_and(Fact::counts_rows) && !sets_shape(call.node.op, at)
     };
     if spreads && call.inputs.iter().enumerate().any(as_value) {
-        return dependent("it uses the number of rows as a value");
+        return dependent(AS_VALUE);
     }
     Ok(facts.into_iter().map(Some).collect())
+}
+
+/// Adds the numbers of the outputs. If the number of rows is one of the inputs' numbers,
+/// those of all outputs must be known.
+fn compute(call: &NodeCall<'_>, facts: &mut [Fact], counts: bool) -> Result<(), Doubt> {
+    let lists = computed(call, facts);
+    for (at, fact) in facts.iter_mut().enumerate() {
+        let numbers = lists.get(at).cloned().flatten();
+        fact.numbers = numbers.filter(|list| fact.holds(list.len()));
+        if counts && fact.numbers.is_none() && call.node.gives(at) {
+            return dependent(AS_VALUE);
+        }
+    }
+    Ok(())
 }

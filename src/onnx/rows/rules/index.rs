@@ -1,7 +1,7 @@
 //! Operators that take or place elements by indices.
 
 use super::reduce::not_batch;
-use super::{Facts, NodeCall};
+use super::{Facts, NodeCall, like_first};
 use crate::onnx::rows::fact::{Extent, Fact, dependent, from_front, unknown};
 
 /// An end of a slice that stands for the end of any axis.
@@ -17,8 +17,7 @@ pub(in crate::onnx::rows) fn slice(call: &NodeCall<'_>) -> Facts {
     let ends = if call.opset >= 10 {
         call.input(2)?.numbers.clone()
     } else {
-        call.node
-            .ints("ends")
+        call.ints("ends")?
             .map(|e| e.iter().map(|n| Extent::fixed(*n)).collect())
     };
     let count = ends.as_ref().map_or(rank, Vec::len);
@@ -182,6 +181,18 @@ pub(in crate::onnx::rows) fn one_hot(call: &NodeCall<'_>) -> Facts {
     dims.insert(at, call.symbols.fresh());
     let axis = first.axis.map(|axis| axis + usize::from(at <= axis));
     Ok(vec![Fact::of(axis, dims)])
+}
+
+/// StringNormalizer: without words to drop it changes each text by itself.
+pub(in crate::onnx::rows) fn texts(call: &NodeCall<'_>) -> Facts {
+    if call
+        .node
+        .attribute("stopwords")
+        .is_some_and(|a| a.listed > 0)
+    {
+        return dependent("");
+    }
+    like_first(call)
 }
 
 pub(in crate::onnx::rows) fn compress(call: &NodeCall<'_>) -> Facts {

@@ -9,7 +9,7 @@ pub(in crate::onnx::rows) fn transpose(call: &NodeCall<'_>) -> Facts {
     let first = call.input(0)?;
     let dims = first.dims()?;
     let reversed: Vec<i64> = (0..dims.len() as i64).rev().collect();
-    let order = call.node.ints("perm").unwrap_or(&reversed);
+    let order = call.ints("perm")?.unwrap_or(&reversed);
     if order.len() != dims.len() {
         return unknown("its permutation does not fit the shape");
     }
@@ -33,7 +33,7 @@ pub(in crate::onnx::rows) fn transpose(call: &NodeCall<'_>) -> Facts {
 pub(in crate::onnx::rows) fn reshape(call: &NodeCall<'_>) -> Facts {
     let first = call.input(0)?;
     let target = if call.opset < 5 {
-        let numbers = call.node.ints("shape").unwrap_or_default();
+        let numbers = call.ints("shape")?.unwrap_or_default();
         numbers.iter().map(|n| Extent::fixed(*n)).collect()
     } else {
         let shape = call.input(1)?;
@@ -238,7 +238,7 @@ pub(in crate::onnx::rows) fn concat(call: &NodeCall<'_>) -> Facts {
     let joined = from_front(call.node.int("axis").unwrap_or(1), rank)?;
     let Some(first) = facts.iter().find(|f| f.axis.is_some()) else {
         let mut dims = call.input(0)?.dims()?.to_vec();
-        dims[joined] = call.symbols.fresh();
+        dims[joined] = joined_length(call, joined);
         return Ok(vec![Fact::of(None, dims)]);
     };
     let axis = first.axis.unwrap_or_default();
@@ -260,12 +260,20 @@ pub(in crate::onnx::rows) fn concat(call: &NodeCall<'_>) -> Facts {
     }
 
     let mut dims = first.dims()?.to_vec();
-    let lengths = facts
-        .iter()
-        .filter_map(|f| f.dims.as_ref().map(|d| d[joined].clone()));
-    let sum = lengths.reduce(|a, b| a.plus(&b).unwrap_or_else(|| call.symbols.fresh()));
-    dims[joined] = sum.unwrap_or_else(|| call.symbols.fresh());
+    dims[joined] = joined_length(call, joined);
     Ok(vec![Fact::of(first.axis, dims)])
+}
+
+/// The sum of the lengths of an axis.
+fn joined_length(call: &NodeCall<'_>, axis: usize) -> Extent {
+    let length = |fact: &Fact| fact.dims.as_ref()?.get(axis).cloned();
+    let lengths: Option<Vec<Extent>> = call.present().map(length).collect();
+    let sum = lengths.and_then(|lengths| {
+        let mut lengths = lengths.into_iter();
+        let first = lengths.next()?;
+        lengths.try_fold(first, |sum, length| sum.plus(&length))
+    });
+    sum.unwrap_or_else(|| call.symbols.fresh())
 }
 
 pub(in crate::onnx::rows) fn split(call: &NodeCall<'_>) -> Facts {

@@ -4,6 +4,9 @@
 use super::{Facts, NodeCall, broadcast};
 use crate::onnx::rows::fact::{Doubt, Extent, Fact, dependent, unknown};
 
+/// The longest equation that is followed.
+const EQUATION_MAX: usize = 256;
+
 const SUMMED: &str = "it sums over the batch axis";
 
 /// MatMul, with nothing but parameters after the two matrices.
@@ -137,6 +140,9 @@ pub(in crate::onnx::rows) fn einsum(call: &NodeCall<'_>) -> Facts {
     let Some((terms, result)) = equation.split_once("->") else {
         return unknown("its equation names no result");
     };
+    if equation.len() > EQUATION_MAX {
+        return unknown("its equation is too long");
+    }
     if equation.contains('.') {
         return unknown("its equation has an ellipsis");
     }

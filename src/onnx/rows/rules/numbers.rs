@@ -2,11 +2,14 @@
 //! Reshape or Expand uses.
 
 use super::{Facts, NodeCall};
-use crate::onnx::rows::fact::{Extent, Fact, from_front, product, unknown};
+use crate::onnx::rows::fact::{Extent, Fact, Symbols, from_front, product, unknown};
 use crate::onnx::rows::read::TensorView;
 
-/// The number of `TensorProto.DataType` for truth values.
-const BOOL: i64 = 9;
+/// Numbers of `TensorProto.DataType` that a whole number keeps its value in: FP32, INT32, INT64
+/// and FP64.
+const KEEP: [i64; 4] = [1, 6, 7, 11];
+/// The most numbers of one tensor that are followed.
+const FOLLOWED_MAX: usize = 64;
 
 /// Shape: the lengths of its input's axes.
 pub(in crate::onnx::rows) fn shape(call: &NodeCall<'_>) -> Facts {
@@ -37,11 +40,11 @@ fn vector(numbers: Vec<Extent>) -> Fact {
     }
 }
 
-/// A constant of the file.
-pub(in crate::onnx::rows) fn constant(tensor: &TensorView<'_>) -> Fact {
-    let numbers = tensor.numbers.as_ref().and_then(|numbers| {
-        let whole = numbers.iter().map(|n| n.map(Extent::fixed));
-        whole.collect::<Option<Vec<Extent>>>()
+/// A constant of the file. A number with a fraction has a name in place of its value.
+pub(in crate::onnx::rows) fn constant(tensor: &TensorView<'_>, symbols: &Symbols) -> Fact {
+    let numbers = tensor.numbers.as_ref().map(|numbers| {
+        let number = |n: &Option<i64>| n.map_or_else(|| symbols.any(), Extent::fixed);
+        numbers.iter().map(number).collect()
     });
     Fact {
         numbers,
@@ -55,7 +58,7 @@ pub(in crate::onnx::rows) fn constant(tensor: &TensorView<'_>) -> Fact {
 pub(in crate::onnx::rows) fn constant_node(call: &NodeCall<'_>) -> Facts {
     let node = call.node;
     if let Some(tensor) = node.attribute("value").and_then(|a| a.tensor.as_ref()) {
-        return Ok(vec![constant(tensor)]);
+        return Ok(vec![constant(tensor, call.symbols)]);
     }
     if let Some(number) = node.int("value_int") {
         return Ok(vec![Fact {
@@ -71,54 +74,97 @@ pub(in crate::onnx::rows) fn constant_node(call: &NodeCall<'_>) -> Facts {
             list.ints.iter().map(|n| Extent::fixed(*n)).collect(),
         )]);
     }
+    let lists = ["value_floats", "value_ints", "value_strings"];
+    if let Some(list) = lists.iter().find_map(|name| node.attribute(name)) {
+        let length = i64::try_from(list.listed).unwrap_or(i64::MAX);
+        return Ok(vec![Fact::uniform(Some(vec![Extent::fixed(length)]))]);
+    }
     if node.attribute("value_float").is_some() || node.attribute("value_string").is_some() {
         return Ok(vec![Fact::uniform(Some(Vec::new()))]);
     }
     unknown("the shape of the constant is not read")
 }
 
-/// The numbers of the single output of a node whose inputs are the same for all rows.
-pub(in crate::onnx::rows) fn computed(call: &NodeCall<'_>) -> Option<Vec<Extent>> {
-    let list = |at: usize| call.inputs.get(at)?.as_ref()?.numbers.clone();
-    // A number that becomes a truth value is another number.
-    if call.node.op == "Cast" && call.node.int("to") == Some(BOOL) {
-        return None;
-    }
+/// The numbers of the outputs of a node whose inputs are the same for all rows.
+pub(in crate::onnx::rows) fn computed(
+    call: &NodeCall<'_>,
+    facts: &[Fact],
+) -> Vec<Option<Vec<Extent>>> {
+    let lists = if call.node.op == "Split" {
+        parts(call, facts)
+    } else {
+        vec![single(call)]
+    };
+    let is_short = |list: &Vec<Extent>| list.len() <= FOLLOWED_MAX;
+    lists
+        .into_iter()
+        .map(|list| list.filter(is_short))
+        .collect()
+}
+
+/// The numbers of the first output.
+fn single(call: &NodeCall<'_>) -> Option<Vec<Extent>> {
+    let op = call.node.op;
+    let list = |at: usize| known(call, call.inputs.get(at)?.as_ref()?);
     let is_flat = |f: &Fact| f.dims.as_ref().is_some_and(|d| d.len() < 2);
     let by_place = ["Add", "Sub", "Mul", "Div", "Equal", "Where", "ReduceProd"];
-    if by_place.contains(&call.node.op) && !call.present().all(is_flat) {
+    if by_place.contains(&op) && !call.present().all(is_flat) {
         return None;
     }
 
-    match call.node.op {
-        "Identity" | "Cast" | "CastLike" | "Squeeze" | "Unsqueeze" | "Reshape" | "Flatten"
-        | "Floor" | "Ceil" => list(0),
+    match op {
+        "Identity" | "Squeeze" | "Unsqueeze" | "Reshape" | "Flatten" => list(0),
+        "Cast" if !KEEP.contains(&call.node.int("to")?) => None,
+        "Cast" | "Floor" | "Ceil" => rounded(call, &list(0)?),
         "Concat" => {
             let is_vector = |f: &Fact| f.dims.as_ref().is_some_and(|d| d.len() == 1);
             let all: Option<Vec<Vec<Extent>>> = call
                 .present()
-                .map(|f| f.numbers.clone().filter(|_| is_vector(f)))
+                .map(|f| known(call, f).filter(|_| is_vector(f)))
                 .collect();
             Some(all?.concat())
         }
         "Gather" => gathered(call, &list(0)?),
         "Slice" => sliced(call, &list(0)?),
+        "Range" => counted(call),
         "ReduceProd" => product(&list(0)?).map(|n| vec![n]),
         "ConstantOfShape" => filled(call, &list(0)?),
         "Where" => {
             let (chosen, yes, no) = (list(0)?, list(1)?, list(2)?);
-            each(&[chosen, yes, no], |n| match n[0].as_fixed() {
+            each(call, &[chosen, yes, no], |n| match n[0].as_fixed() {
                 Some(0) => Some(n[2].clone()),
                 Some(_) => Some(n[1].clone()),
                 None => None,
             })
         }
         "Add" | "Sub" | "Mul" | "Div" | "Equal" => {
-            let op = call.node.op;
-            each(&[list(0)?, list(1)?], |n| pair(op, &n[0], &n[1]))
+            each(call, &[list(0)?, list(1)?], |n| pair(op, &n[0], &n[1]))
         }
         _ => None,
     }
+}
+
+/// The most elements of a tensor to which names are given in place of their values.
+const NAMED_MAX: i64 = 8;
+
+/// The numbers of a tensor; names where it has few elements of unknown values.
+fn known(call: &NodeCall<'_>, fact: &Fact) -> Option<Vec<Extent>> {
+    if fact.numbers.is_some() {
+        return fact.numbers.clone();
+    }
+    let count = product(fact.dims.as_ref()?)?.as_fixed();
+    let count = count.filter(|n| fact.axis.is_none() && *n <= NAMED_MAX)?;
+    Some((0..count).map(|_| call.symbols.any()).collect())
+}
+
+/// Numbers without their fractions.
+fn rounded(call: &NodeCall<'_>, numbers: &[Extent]) -> Option<Vec<Extent>> {
+    let round = |n: &Extent| match (n.is_whole(), n.has_rows()) {
+        (true, _) => Some(n.clone()),
+        (false, true) => None,
+        (false, false) => Some(call.symbols.any()),
+    };
+    numbers.iter().map(round).collect()
 }
 
 fn pair(op: &str, a: &Extent, b: &Extent) -> Option<Extent> {
@@ -131,17 +177,44 @@ fn pair(op: &str, a: &Extent, b: &Extent) -> Option<Extent> {
     }
 }
 
-/// Applies a function to the lists, place by place; a list of one stands for all places.
-fn each(lists: &[Vec<Extent>], f: impl Fn(&[Extent]) -> Option<Extent>) -> Option<Vec<Extent>> {
+/// Applies a function to the lists, place by place; a list of one stands for all places. What is
+/// not certain gets a name, unless it depends on the number of rows.
+fn each(
+    call: &NodeCall<'_>,
+    lists: &[Vec<Extent>],
+    f: impl Fn(&[Extent]) -> Option<Extent>,
+) -> Option<Vec<Extent>> {
     let count = lists.iter().map(Vec::len).max()?;
     let place = |at: usize| {
         let numbers = lists.iter().map(|list| match list.len() {
             1 => list.first().cloned(),
             _ => list.get(at).cloned(),
         });
-        f(&numbers.collect::<Option<Vec<Extent>>>()?)
+        let numbers = numbers.collect::<Option<Vec<Extent>>>()?;
+        let is_free = !numbers.iter().any(Extent::has_rows);
+        f(&numbers).or_else(|| is_free.then(|| call.symbols.any()))
     };
     (0..count).map(place).collect()
+}
+
+/// A vector cut into parts of known lengths.
+fn parts(call: &NodeCall<'_>, facts: &[Fact]) -> Vec<Option<Vec<Extent>>> {
+    let numbers = call
+        .inputs
+        .first()
+        .and_then(|fact| known(call, fact.as_ref()?));
+    let mut at = 0;
+    let part = |fact: &Fact| {
+        let [length] = fact.dims.as_deref()? else {
+            return None;
+        };
+        let end = at + usize::try_from(length.as_fixed()?).ok()?;
+        let list = numbers.as_ref()?.get(at..end)?.to_vec();
+        at = end;
+        Some(list)
+    };
+    let lists: Option<Vec<Vec<Extent>>> = facts.iter().map(part).collect();
+    lists.map_or_else(Vec::new, |lists| lists.into_iter().map(Some).collect())
 }
 
 fn gathered(call: &NodeCall<'_>, numbers: &[Extent]) -> Option<Vec<Extent>> {
@@ -170,6 +243,20 @@ fn sliced(call: &NodeCall<'_>, numbers: &[Extent]) -> Option<Vec<Extent>> {
         bound(one("ends", 2, i64::MAX)?),
     );
     Some(numbers.get(from..to).unwrap_or_default().to_vec())
+}
+
+/// The numbers of a Range between constants.
+fn counted(call: &NodeCall<'_>) -> Option<Vec<Extent>> {
+    let one = |at: usize| match call.input(at).ok()?.fixed_numbers().ok()?[..] {
+        [number] => Some(number),
+        _ => None,
+    };
+    let (start, end, step) = (one(0)?, one(1)?, one(2)?);
+    let place = |at: i64| start.checked_add(at.checked_mul(step)?);
+    let is_inside = |n: &i64| if step > 0 { *n < end } else { *n > end };
+    let numbers = (0..FILLED_MAX + 1).map_while(|at| place(at).filter(is_inside));
+    let numbers: Vec<Extent> = numbers.map(Extent::fixed).collect();
+    (step != 0 && numbers.len() as i64 <= FILLED_MAX).then_some(numbers)
 }
 
 /// The most elements of a filled vector that are kept.

@@ -138,7 +138,7 @@ pub(in crate::onnx::rows) fn top_k(call: &NodeCall<'_>) -> Facts {
 pub(in crate::onnx::rows) fn mean_variance(call: &NodeCall<'_>) -> Facts {
     let first = call.input(0)?;
     let rank = first.rank()?;
-    let axes = call.node.ints("axes").unwrap_or(&[0, 2, 3]);
+    let axes = call.ints("axes")?.unwrap_or(&[0, 2, 3]);
     for axis in axes {
         not_batch(first, from_front(*axis, rank)?)?;
     }

@@ -83,11 +83,14 @@ pub(in crate::onnx::rows) fn recurrent(call: &NodeCall<'_>) -> Facts {
         }
     }
     for (at, axis) in [(4, 0), (5, state), (6, state)] {
-        if !call.has(at) || first.axis.is_none() {
+        if !call.has(at) {
             continue;
         }
         let fact = call.input(at)?;
-        if fact.axis != Some(axis) || fact.dims()?[axis] != dims[batch] {
+        if first.axis.is_none() && fact.axis.is_none() {
+            continue;
+        }
+        if first.axis.is_none() || fact.axis != Some(axis) || fact.dims()?[axis] != dims[batch] {
             return unknown("its initial state or lengths do not follow the batch");
         }
     }
@@ -179,11 +182,32 @@ pub(in crate::onnx::rows) fn by_feature(call: &NodeCall<'_>) -> Facts {
         .first()
         .cloned()
         .unwrap_or_else(|| Extent::fixed(1));
-    let scores = Fact::of(first.axis, vec![batch.clone(), call.symbols.fresh()]);
+    let columns = columns(call).unwrap_or_else(|| call.symbols.fresh());
+    let scores = Fact::of(first.axis, vec![batch.clone(), columns]);
     if call.node.op.ends_with("Classifier") {
         return Ok(vec![Fact::of(first.axis, vec![batch]), scores]);
     }
     Ok(vec![scores])
+}
+
+/// How many numbers a model gives for each row, where its attributes say it.
+fn columns(call: &NodeCall<'_>) -> Option<Extent> {
+    let count = match call.node.op {
+        "LinearRegressor" => call.node.int("targets").unwrap_or(1),
+        "TreeEnsembleRegressor" | "TreeEnsemble" => call.node.int("n_targets").unwrap_or(1),
+        "LinearClassifier" | "TreeEnsembleClassifier" => {
+            let names = [
+                "classlabels_int64s",
+                "classlabels_ints",
+                "classlabels_strings",
+            ];
+            let labels = names.iter().filter_map(|name| call.node.attribute(name));
+            let count = labels.map(|list| list.listed).max().filter(|n| *n > 1)?;
+            i64::try_from(count).ok()?
+        }
+        _ => return None,
+    };
+    Some(Extent::fixed(count))
 }
 
 /// Scaler, Imputer, Normalizer: elements of `[N, features]` by their feature.
@@ -215,6 +239,9 @@ pub(in crate::onnx::rows) fn extract(call: &NodeCall<'_>) -> Facts {
     let mut dims = first.dims()?.to_vec();
     let Some(batch) = places.axis else {
         dims[last] = call.symbols.fresh();
+        if last == 0 {
+            dims.insert(0, Extent::fixed(1));
+        }
         return Ok(vec![Fact::of(first.axis, dims)]);
     };
 
@@ -235,10 +262,14 @@ pub(in crate::onnx::rows) fn extract(call: &NodeCall<'_>) -> Facts {
     Ok(vec![Fact::of(Some(dims.len() - 1), dims)])
 }
 
-/// OneHotEncoder: a new last axis.
+/// OneHotEncoder: a new last axis, with a place for each category.
 pub(in crate::onnx::rows) fn encode(call: &NodeCall<'_>) -> Facts {
     let first = call.input(0)?;
     let mut dims = first.dims()?.to_vec();
-    dims.push(call.symbols.fresh());
+    let names = ["cats_int64s", "cats_strings"];
+    let lists = names.iter().filter_map(|name| call.node.attribute(name));
+    let count = lists.map(|list| list.listed).max().filter(|n| *n > 0);
+    let places = count.and_then(|n| i64::try_from(n).ok()).map(Extent::fixed);
+    dims.push(places.unwrap_or_else(|| call.symbols.fresh()));
     Ok(vec![Fact::of(first.axis, dims)])
 }
