@@ -63,6 +63,15 @@ pub(crate) fn analyse(file: &[u8]) -> RowVerdict {
     })
 }
 
+/// The operators that the analysis knows: domain, name, and what it does with rows.
+pub(crate) fn operators() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let groups = table::TABLE.iter();
+    groups.flat_map(|group| {
+        let names = group.names();
+        names.map(|name| (group.domain, name, group.reason))
+    })
+}
+
 fn decoded(file: &[u8]) -> Result<RowVerdict> {
     let model = read::model(file)?;
     let walk = walk::Walk::new(&model);

@@ -53,6 +53,7 @@ fn tensor_metadata(spec: &TensorSpec) -> p::model_metadata_response::TensorMetad
 fn properties(servable: &Servable, table: &RouteTable) -> HashMap<String, String> {
     let batching = match &servable.batching {
         Batching::Joined => "joined".to_owned(),
+        Batching::Forced(doubt) => format!("joined by the configuration, although {doubt}"),
         Batching::Alone(reason) => format!("alone: {reason}"),
     };
     let routes = table.models.get(&servable.name);
@@ -100,7 +101,7 @@ fn tensors_json(tensors: &[p::model_metadata_response::TensorMetadata]) -> Vec<V
 
 /// Triton's model configuration of a servable.
 pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
-    let batched = servable.batching == Batching::Joined;
+    let batched = servable.batching.is_joined();
     let Signature { inputs, outputs } = &servable.signature;
     let input = |spec: &TensorSpec| p::ModelInput {
         name: spec.name.clone(),

@@ -3,7 +3,7 @@
 
 use super::{FirstRunMeasures, FirstRunOrder, FirstRunVerdict, Passed};
 use crate::core::error::{Error, Kind, Result};
-use crate::onnx::batchability::{self, SampleInputs};
+use crate::onnx::batchability::{self, BatchSubject, KnownInputs, SampleInputs};
 use crate::onnx::golden::Golden;
 use crate::onnx::graph::Graph;
 use crate::onnx::rows;
@@ -83,7 +83,13 @@ fn probe(order: &FirstRunOrder, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
 
     match SampleInputs::find(&signature, session.as_mut()) {
         Ok(sample) => {
-            let checked = batchability::check(&signature, &verdict, &sample, session.as_mut());
+            let subject = BatchSubject {
+                signature: &signature,
+                verdict: &verdict,
+                sample: &sample,
+                known: &KnownInputs::default(),
+            };
+            let checked = batchability::check(&subject, session.as_mut());
             passed.measured.batchable = checked.is_ok();
             measure(order, &sample, session.as_mut(), &mut passed)?;
         }

@@ -7,6 +7,8 @@ pub(super) mod layout;
 pub(super) mod matrix;
 pub(super) mod numbers;
 pub(super) mod reduce;
+#[cfg(test)]
+mod tests;
 pub(super) mod window;
 
 use super::fact::{Doubt, Extent, Fact, Symbols, dependent, from_front, unknown};

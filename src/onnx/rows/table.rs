@@ -429,7 +429,7 @@ pub(super) const TABLE: &[OperatorGroup] = &[
         "",
         "StringNormalizer",
         Rule(index::texts),
-        "changes each text by itself, unless it drops words: then its length depends on every row",
+        "changes each text by itself; if it drops words, its length depends on every row",
     ),
     group(
         "",

@@ -6,16 +6,20 @@ use crate::testing::graphs::{FLOAT, INT64, declare, floats, node, whole};
 use prost::Message;
 
 /// An attribute of a node in a test.
-enum GivenAttribute<'a> {
+pub(super) enum GivenAttribute<'a> {
     Int(i64),
     Ints(&'a [i64]),
     Text(&'a str),
+    /// An encoded graph.
+    Body(&'a [u8]),
+    /// An attribute of the call of a function.
+    Reference(&'a str),
 }
 
-use GivenAttribute::{Int, Ints, Text};
+pub(super) use GivenAttribute::{Body, Int, Ints, Reference, Text};
 
 /// Encodes a field with a length.
-fn field(tag: u64, body: &[u8]) -> Vec<u8> {
+pub(super) fn field(tag: u64, body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     prost::encoding::encode_varint(tag << 3 | 2, &mut out);
     prost::encoding::encode_varint(body.len() as u64, &mut out);
@@ -30,10 +34,16 @@ fn number(tag: u64, value: i64) -> Vec<u8> {
     out
 }
 
-/// An encoded node; `op` may have a domain before a colon.
-fn op(op: &str, inputs: &[&str], output: &str, given: &[(&str, GivenAttribute<'_>)]) -> Vec<u8> {
+/// An encoded node; `op` may have a domain before a colon. Further outputs follow a comma.
+pub(super) fn op(
+    op: &str,
+    inputs: &[&str],
+    output: &str,
+    given: &[(&str, GivenAttribute<'_>)],
+) -> Vec<u8> {
     let (domain, name) = op.split_once(':').unwrap_or(("", op));
     let mut made = node(name, inputs, output);
+    made.output = output.split(',').map(str::to_owned).collect();
     made.domain = Some(domain.to_owned());
     made.name = Some(format!("make_{output}"));
     let mut bytes = made.encode_to_vec();
@@ -43,6 +53,8 @@ fn op(op: &str, inputs: &[&str], output: &str, given: &[(&str, GivenAttribute<'_
             Int(n) => attribute.extend(number(3, *n)),
             Ints(list) => list.iter().for_each(|n| attribute.extend(number(8, *n))),
             Text(text) => attribute.extend(field(4, text.as_bytes())),
+            Body(graph) => attribute.extend(field(6, graph)),
+            Reference(name) => attribute.extend(field(21, name.as_bytes())),
         }
         bytes.extend(field(5, &attribute));
     }
@@ -50,13 +62,15 @@ fn op(op: &str, inputs: &[&str], output: &str, given: &[(&str, GivenAttribute<'_
 }
 
 /// A graph over `x` of FP32 with more inputs of the same kind; its output is `y`.
-struct Made {
+pub(super) struct Made {
     opset: i64,
     inputs: Vec<(&'static str, Vec<i64>)>,
     constants: Vec<TensorProto>,
+    /// Encoded functions.
+    functions: Vec<Vec<u8>>,
 }
 
-fn over(dims: &[i64]) -> Made {
+pub(super) fn over(dims: &[i64]) -> Made {
     Made {
         opset: 21,
         inputs: vec![("x", dims.to_vec())],
@@ -68,10 +82,11 @@ fn over(dims: &[i64]) -> Made {
             matrix("bias", &[3]),
             matrix("scalar", &[]),
         ],
+        functions: Vec::new(),
     }
 }
 
-fn matrix(name: &str, dims: &[i64]) -> TensorProto {
+pub(super) fn matrix(name: &str, dims: &[i64]) -> TensorProto {
     let count = dims.iter().product::<i64>();
     TensorProto {
         dims: dims.to_vec(),
@@ -80,17 +95,22 @@ fn matrix(name: &str, dims: &[i64]) -> TensorProto {
 }
 
 impl Made {
-    fn and(mut self, name: &'static str, dims: &[i64]) -> Self {
+    pub(super) fn function(mut self, encoded: Vec<u8>) -> Self {
+        self.functions.push(encoded);
+        self
+    }
+
+    pub(super) fn and(mut self, name: &'static str, dims: &[i64]) -> Self {
         self.inputs.push((name, dims.to_vec()));
         self
     }
 
-    fn with(mut self, constant: TensorProto) -> Self {
+    pub(super) fn with(mut self, constant: TensorProto) -> Self {
         self.constants.push(constant);
         self
     }
 
-    fn opset(mut self, version: i64) -> Self {
+    pub(super) fn opset(mut self, version: i64) -> Self {
         self.opset = version;
         self
     }
@@ -125,10 +145,13 @@ impl Made {
         }
         .encode_to_vec();
         model.extend(field(7, &graph));
+        for function in &self.functions {
+            model.extend(field(25, function));
+        }
         model
     }
 
-    fn check(&self, nodes: &[Vec<u8>], expected: &str) {
+    pub(super) fn check(&self, nodes: &[Vec<u8>], expected: &str) {
         let said = match analyse(&self.file(nodes)) {
             RowVerdict::Independent => "independent".to_owned(),
             RowVerdict::Dependent(finding) => format!("dependent: {finding}"),

@@ -12,6 +12,8 @@ use std::collections::HashMap;
 
 mod bodies;
 mod merge;
+#[cfg(test)]
+mod tests;
 
 /// The most nodes that are visited. A node in a loop or function is visited more than once;
 /// the rest of a larger graph is unknown.

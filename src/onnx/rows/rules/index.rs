@@ -30,7 +30,7 @@ pub(in crate::onnx::rows) fn slice(call: &NodeCall<'_>) -> Facts {
             if first.axis.is_some() && counts_rows(call, at) {
                 return dependent("it cuts an axis by the number of rows");
             }
-            dims[axis] = call.symbols.fresh();
+            dims[axis] = sliced_length(call, at, dims[axis].as_fixed(), ends.as_deref());
             continue;
         }
         let end = ends.as_ref().and_then(|e| e.get(at));
@@ -41,6 +41,28 @@ pub(in crate::onnx::rows) fn slice(call: &NodeCall<'_>) -> Facts {
         }
     }
     Ok(vec![Fact::of(first.axis, dims)])
+}
+
+/// The length of an axis after part `at` of a slice.
+fn sliced_length(
+    call: &NodeCall<'_>,
+    at: usize,
+    length: Option<i64>,
+    ends: Option<&[Extent]>,
+) -> Extent {
+    let number = |name, input| {
+        let list = call.list(name, input, 10).ok()??;
+        list.get(at).copied()
+    };
+    let known = || {
+        let length = length?;
+        let is_forward = !call.has(4) || number("steps", 4)? == 1;
+        let bound = |n: i64| if n < 0 { n + length } else { n }.clamp(0, length);
+        let end = bound(ends?.get(at)?.as_fixed()?.clamp(-FAR, FAR));
+        let start = bound(number("starts", 1)?.clamp(-FAR, FAR));
+        is_forward.then_some(Extent::fixed((end - start).max(0)))
+    };
+    known().unwrap_or_else(|| call.symbols.fresh())
 }
 
 /// Whether part `at` of a slice starts or ends at the number of rows.
@@ -190,7 +212,7 @@ pub(in crate::onnx::rows) fn texts(call: &NodeCall<'_>) -> Facts {
         .attribute("stopwords")
         .is_some_and(|a| a.listed > 0)
     {
-        return dependent("");
+        return dependent("it drops words, so its length depends on every row");
     }
     like_first(call)
 }

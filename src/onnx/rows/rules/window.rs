@@ -119,27 +119,39 @@ pub(in crate::onnx::rows) fn resize(call: &NodeCall<'_>) -> Facts {
     let first = call.input(0)?;
     call.only_uniform_from(1)?;
     let rank = first.rank()?;
-    if call.node.attribute("axes").is_some() {
-        return unknown("it names axes");
-    }
     if call.node.text("coordinate_transformation_mode") == Some("tf_crop_and_resize") {
         return unknown("it crops");
+    }
+    let policy = call.node.text("keep_aspect_ratio_policy");
+    if policy.is_some_and(|policy| policy != "stretch") {
+        return unknown("it scales all axes alike");
     }
     let scales_at = if call.node.op == "Upsample" || call.opset < 11 {
         1
     } else {
         2
     };
+    let mut axes = Vec::new();
+    for axis in call.ints("axes")?.unwrap_or_default() {
+        axes.push(from_front(*axis, rank)?);
+    }
+    if axes.is_empty() {
+        axes = (0..rank).collect();
+    }
     let list = |at: usize| {
         let fact = call.inputs.get(at).and_then(Option::as_ref);
         fact.and_then(|f| f.numbers.clone())
-            .filter(|n| n.len() == rank)
+            .filter(|n| n.len() == axes.len())
     };
     let (scales, sizes) = (list(scales_at), list(scales_at + 1));
-    let keeps = |axis: usize| match (&scales, &sizes) {
-        (Some(scales), _) => Ok(scales[axis].is_one()),
-        (None, Some(sizes)) => Ok(sizes[axis] == first.dims()?[axis]),
-        (None, None) => unknown("its scales are not known"),
+    let keeps = |axis: usize| {
+        let at = axes.iter().position(|named| *named == axis);
+        match (&scales, &sizes, at) {
+            (None, None, _) => unknown("its scales are not known"),
+            (_, _, None) => Ok(true),
+            (Some(scales), _, Some(at)) => Ok(scales[at].is_one()),
+            (None, Some(sizes), Some(at)) => Ok(sizes[at] == first.dims()?[axis]),
+        }
     };
     if let Some(axis) = first.axis
         && !keeps(axis)?
