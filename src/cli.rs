@@ -2,6 +2,7 @@
 //! result as a table or as JSON. Decides nothing itself.
 
 mod alarms;
+mod batching;
 mod demo;
 mod metrics;
 pub mod monitor;
@@ -75,6 +76,11 @@ enum Command {
     Config {
         #[command(subcommand)]
         verb: ConfigVerb,
+    },
+    /// Show whether requests of a model can be batched.
+    Batching {
+        #[command(subcommand)]
+        verb: batching::BatchingVerb,
     },
     /// Run a model for the first time, in a sandbox started by the server.
     #[command(hide = true)]
@@ -285,6 +291,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Schema { name } => schema::schema(name.as_deref())?,
         Command::Alarms(arguments) => alarms::alarms(&arguments)?,
         Command::Report(arguments) => report::report(&arguments)?,
+        Command::Batching { verb } => batching::batching(&verb)?,
         Command::Metrics { verb } => metrics::metrics(&verb)?,
         Command::Replay(arguments) => return replay::replay(&arguments).map(ExitCode::from),
         Command::Drift(arguments) => monitor::drift(&arguments)?,

@@ -1,28 +1,56 @@
-//! Tests batchability: whether the first axis of a model really is a batch
-//! axis, so that requests may be merged into one run. The same generated rows,
-//! alone and among others, must give the same answers.
+//! Decides batchability: whether the first axis of a model really is a batch
+//! axis, so that requests may be merged into one run. The graph must not show that
+//! rows influence each other, and the same generated rows, alone and among others, must
+//! give the same answers. Where the graph proves nothing, rows of very different
+//! values are tried.
 //!
 //! Runs untested models, which may crash:
 //! `first_run` calls it inside a sandbox.
 
 #[cfg(test)]
 mod tests;
+mod values;
+
+pub(crate) use values::KnownValues;
 
 use crate::core::error::{Error, Result};
-use crate::core::hash::SplitMix;
-use crate::core::model::{Dim, Signature, TensorSpec};
+use crate::core::model::{Signature, TensorSpec};
 use crate::core::tensor::batch::{Stack, split};
-use crate::core::tensor::compare::agree;
-use crate::core::tensor::{DType, Strings, Tensor, View};
+use crate::core::tensor::compare::{agree, agree_at_scale};
+use crate::core::tensor::{Tensor, View};
 use crate::onnx::golden::Golden;
+use crate::onnx::rows::RowVerdict;
 use crate::onnx::runtime::Session;
-use half::{bf16, f16};
 use std::time::{Duration, Instant};
+use values::{ValueRange, sample_tensor};
 
 /// Sizes tried for dynamic axes other than the first, until the model runs.
 const SIZES: [usize; 5] = [4, 1, 16, 64, 224];
 /// Rows of the test.
 const ROWS: usize = 7;
+/// Tests of a model whose graph proves nothing, each with other values.
+const ROUNDS: usize = 6;
+/// Sizes of numbers, one for each row, where the graph proves nothing.
+const SCALES: [f32; ROWS] = [1.0, 1e-6, 1e3, 1e-2, 1e6, 1e-4, 30.0];
+/// Integers below these are tried, until the model accepts them: up to the largest vocabularies.
+const INTEGERS: [u64; 8] = [250_000, 120_000, 50_000, 30_000, 1_000, 100, 10, 3];
+/// The most known rows that are tried.
+const KNOWN_ROWS_MAX: usize = 32;
+
+/// What is known of the values that a model is asked, beside its signature.
+#[derive(Default)]
+pub(crate) struct KnownInputs {
+    /// Rows that the model answers, such as golden rows: each is one tensor for each input.
+    pub rows: Vec<Vec<Tensor>>,
+    /// For each input, what is known of each element of a row; empty if nothing is.
+    pub values: Vec<Vec<Option<KnownValues>>>,
+}
+
+impl KnownInputs {
+    fn of(&self, input: usize) -> &[Option<KnownValues>] {
+        self.values.get(input).map_or(&[], Vec::as_slice)
+    }
+}
 
 /// Generated inputs of a model, row by row.
 pub(crate) struct SampleInputs {
@@ -50,12 +78,12 @@ impl SampleInputs {
 
     /// Runs once on `rows` generated rows.
     pub(crate) fn run(&self, session: &mut dyn Session, rows: usize) -> Result<Vec<Tensor>> {
-        run(session, &self.inputs(rows, 1)?)
+        run(session, &self.inputs(rows, ValueRange::small(1))?)
     }
 
     /// Times one run on `rows` generated rows, without generating them.
     pub(crate) fn time(&self, session: &mut dyn Session, rows: usize) -> Result<Duration> {
-        let inputs = self.inputs(rows, 1)?;
+        let inputs = self.inputs(rows, ValueRange::small(1))?;
         let start = Instant::now();
         run(session, &inputs)?;
         Ok(start.elapsed())
@@ -64,7 +92,7 @@ impl SampleInputs {
     /// Creates golden rows from the answers of the model; `None` if a second run gives
     /// other answers, or if they are too large.
     pub(crate) fn golden(&self, session: &mut dyn Session, rows: usize) -> Result<Option<Golden>> {
-        let inputs = self.inputs(rows, 1)?;
+        let inputs = self.inputs(rows, ValueRange::small(1))?;
         let (once, again) = (run(session, &inputs)?, run(session, &inputs)?);
         let same = once.len() == again.len() && once.iter().zip(&again).all(|(a, b)| agree(a, b));
         Ok(if same {
@@ -74,15 +102,25 @@ impl SampleInputs {
         })
     }
 
-    fn inputs(&self, rows: usize, seed: u64) -> Result<Vec<Tensor>> {
+    fn inputs(&self, rows: usize, values: ValueRange<'_>) -> Result<Vec<Tensor>> {
+        self.inputs_like(rows, values, &KnownInputs::default())
+    }
+
+    /// … with the values that are known.
+    fn inputs_like(
+        &self,
+        rows: usize,
+        values: ValueRange<'_>,
+        known: &KnownInputs,
+    ) -> Result<Vec<Tensor>> {
         let made = self.signature.inputs.iter().enumerate();
         made.map(|(i, spec)| {
-            sample_tensor(
-                spec,
-                rows,
-                self.size,
-                seed.wrapping_mul(31).wrapping_add(i as u64),
-            )
+            let values = ValueRange {
+                seed: values.seed.wrapping_mul(31).wrapping_add(i as u64),
+                known: known.of(i),
+                ..values
+            };
+            sample_tensor(spec, rows, self.size, values)
         })
         .collect()
     }
@@ -93,73 +131,165 @@ fn run(session: &mut dyn Session, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
     session.run(&views)
 }
 
-/// Tests whether requests may be merged into one run; the error says why not.
-pub(crate) fn check(
-    signature: &Signature,
-    sample: &SampleInputs,
-    session: &mut dyn Session,
-) -> Result<()> {
-    if !signature.has_dynamic_first_axis() {
+/// What a model is checked with.
+pub(crate) struct BatchSubject<'b> {
+    pub signature: &'b Signature,
+    /// What the graph proves.
+    pub verdict: &'b RowVerdict,
+    pub sample: &'b SampleInputs,
+    pub known: &'b KnownInputs,
+}
+
+/// Decides whether requests may be merged into one run; the error says why not.
+pub(crate) fn check(subject: &BatchSubject<'_>, session: &mut dyn Session) -> Result<()> {
+    if !subject.signature.has_dynamic_first_axis() {
         return Err(Error::invalid(
             "not every input and output has a dynamic first axis",
         ));
     }
 
-    let rows: Vec<Vec<Tensor>> = (0..ROWS)
-        .map(|row| sample.inputs(1, row as u64 + 2))
-        .collect::<Result<_>>()?;
-    let alone = run_alone(sample, session, &rows)?;
-
-    let forward: Vec<usize> = (0..ROWS).collect();
-    let backward: Vec<usize> = (1..ROWS).rev().collect();
-    for order in [forward, backward] {
-        let outputs = run_together(session, &rows, &order)?;
-        compare(signature, &outputs, &order, &alone)?;
+    match subject.verdict {
+        RowVerdict::Dependent(finding) => Err(Error::invalid(format!(
+            "the rows of a batch influence each other: {finding}"
+        ))),
+        RowVerdict::Independent => subject.check_small(session, agree),
+        RowVerdict::Unknown(finding) => subject.check_values(session).map_err(|error| {
+            Error::invalid(format!(
+                "{}; the graph proves nothing: {finding}",
+                error.message
+            ))
+        }),
     }
-
-    Ok(())
 }
 
-/// Runs each row in a batch of its own.
-fn run_alone(
-    sample: &SampleInputs,
-    session: &mut dyn Session,
-    rows: &[Vec<Tensor>],
-) -> Result<Vec<Vec<Tensor>>> {
-    let mut alone = Vec::with_capacity(ROWS);
-    for row in rows {
-        let outputs = run(session, row)?;
-        for (output, spec) in outputs.iter().zip(&sample.signature.outputs) {
-            if output.rows() != Some(1) {
-                return Err(not_by_row(spec));
-            }
-        }
-        alone.push(outputs);
+/// Compares an answer in a batch with the answer of the row alone.
+type Agree = fn(&Tensor, &Tensor) -> bool;
+
+impl BatchSubject<'_> {
+    /// Tests rows of small values.
+    fn check_small(&self, session: &mut dyn Session, agree: Agree) -> Result<()> {
+        let rows: Vec<Vec<Tensor>> = (0..ROWS)
+            .map(|row| self.sample.inputs(1, ValueRange::small(row as u64 + 2)))
+            .collect::<Result<_>>()?;
+        let alone = self.run_alone(session, &rows)?;
+        self.check_together(session, &rows, &alone, agree)
     }
 
-    Ok(alone)
-}
-
-/// Compares the answers of a batch with the answers of its rows alone.
-fn compare(
-    signature: &Signature,
-    outputs: &[Tensor],
-    order: &[usize],
-    alone: &[Vec<Tensor>],
-) -> Result<()> {
-    for (at, (output, spec)) in outputs.iter().zip(&signature.outputs).enumerate() {
-        let parts = split(output, &vec![1; order.len()]).map_err(|_| not_by_row(spec))?;
-        for (part, row) in parts.iter().zip(order) {
-            if !agree(part, &alone[*row][at]) {
-                return Err(Error::invalid(format!(
-                    "output '{}' of a row depends on the other rows of the batch",
-                    spec.name
-                )));
-            }
-        }
+    /// Tests everything that is tried where the graph proves nothing.
+    fn check_values(&self, session: &mut dyn Session) -> Result<()> {
+        self.check_small(session, agree_at_scale)?;
+        self.check_known_rows(session)?;
+        (0..ROUNDS).try_for_each(|round| self.check_wide(session, round))
     }
 
-    Ok(())
+    /// Tests rows that the model is known to answer, those of one shape together.
+    fn check_known_rows(&self, session: &mut dyn Session) -> Result<()> {
+        let shapes = |row: &[Tensor]| -> Vec<Vec<usize>> {
+            row.iter().map(|tensor| tensor.shape().to_vec()).collect()
+        };
+        let mut rest: Vec<&Vec<Tensor>> = self.known.rows.iter().take(KNOWN_ROWS_MAX).collect();
+        while let Some(first) = rest.first() {
+            let shape = shapes(first);
+            let (alike, others): (Vec<_>, Vec<_>) =
+                rest.iter().partition(|row| shapes(row) == shape);
+            let rows: Vec<Vec<Tensor>> = alike.into_iter().cloned().collect();
+            let alone = self.run_alone(session, &rows)?;
+            self.check_together(session, &rows, &alone, agree_at_scale)?;
+            rest = others;
+        }
+
+        Ok(())
+    }
+
+    /// Tests rows of very different values, as large as the model accepts. Every second round takes
+    /// the values that are known.
+    fn check_wide(&self, session: &mut dyn Session, round: usize) -> Result<()> {
+        let nothing = KnownInputs::default();
+        let known = if round % 2 == 1 { self.known } else { &nothing };
+        let mut refused = Error::invalid("the model refuses generated inputs");
+        for integers in INTEGERS {
+            let values = |row: usize| ValueRange {
+                seed: (100 + round * ROWS + row) as u64,
+                scale: SCALES[(row + round) % ROWS],
+                integers,
+                is_ragged: round < ROUNDS / 2,
+                known: &[],
+            };
+            let rows: Vec<Vec<Tensor>> = (0..ROWS)
+                .map(|row| self.sample.inputs_like(1, values(row), known))
+                .collect::<Result<_>>()?;
+            match self.run_alone(session, &rows) {
+                Ok(alone) => return self.check_together(session, &rows, &alone, agree_at_scale),
+                Err(error) => refused = error,
+            }
+        }
+
+        Err(refused.context("the model refuses generated inputs"))
+    }
+
+    /// Compares batches of rows, forwards and backwards, with the rows alone.
+    fn check_together(
+        &self,
+        session: &mut dyn Session,
+        rows: &[Vec<Tensor>],
+        alone: &[Vec<Tensor>],
+        agree: Agree,
+    ) -> Result<()> {
+        let forward: Vec<usize> = (0..rows.len()).collect();
+        let backward: Vec<usize> = (1..rows.len()).rev().collect();
+        for order in [forward, backward] {
+            if order.is_empty() {
+                continue;
+            }
+            let outputs = run_together(session, rows, &order)?;
+            self.compare(&outputs, &order, alone, agree)?;
+        }
+
+        Ok(())
+    }
+
+    /// Runs each row in a batch of its own.
+    fn run_alone(
+        &self,
+        session: &mut dyn Session,
+        rows: &[Vec<Tensor>],
+    ) -> Result<Vec<Vec<Tensor>>> {
+        let mut alone = Vec::with_capacity(rows.len());
+        for row in rows {
+            let outputs = run(session, row)?;
+            for (output, spec) in outputs.iter().zip(&self.signature.outputs) {
+                if output.rows() != Some(1) {
+                    return Err(not_by_row(spec));
+                }
+            }
+            alone.push(outputs);
+        }
+
+        Ok(alone)
+    }
+
+    /// Compares the answers of a batch with the answers of its rows alone.
+    fn compare(
+        &self,
+        outputs: &[Tensor],
+        order: &[usize],
+        alone: &[Vec<Tensor>],
+        agree: Agree,
+    ) -> Result<()> {
+        for (at, (output, spec)) in outputs.iter().zip(&self.signature.outputs).enumerate() {
+            let parts = split(output, &vec![1; order.len()]).map_err(|_| not_by_row(spec))?;
+            for (part, row) in parts.iter().zip(order) {
+                if !agree(part, &alone[*row][at]) {
+                    return Err(Error::invalid(format!(
+                        "output '{}' of a row depends on the other rows of the batch",
+                        spec.name
+                    )));
+                }
+            }
+        }
+
+        Ok(())
+    }
 }
 
 fn not_by_row(spec: &TensorSpec) -> Error {
@@ -181,65 +311,4 @@ fn run_together(
     }
     let views: Vec<View<'_>> = stacks.iter().map(Stack::view).collect();
     session.run(&views)
-}
-
-fn sample_tensor(spec: &TensorSpec, rows: usize, size: usize, seed: u64) -> Result<Tensor> {
-    let dims = spec.shape.as_deref().unwrap_or(&[Dim::Dynamic]);
-    let shape: Vec<usize> = dims
-        .iter()
-        .enumerate()
-        .map(|(axis, dim)| match dim {
-            Dim::Fixed(n) => *n,
-            Dim::Dynamic if axis == 0 => rows,
-            Dim::Dynamic => size,
-        })
-        .collect();
-    let count = crate::core::tensor::elements(&shape).filter(|n| *n <= 1 << 26);
-
-    let count = count.ok_or_else(|| {
-        Error::precondition(format!(
-            "input '{}' is too large for generated inputs; fix its dynamic axes",
-            spec.name
-        ))
-    })?;
-
-    // The same inputs in every run: golden rows and verdicts must not change.
-    let mut random = SplitMix(seed);
-
-    let bytes = match spec.dtype {
-        DType::String => {
-            let words =
-                (0..count).map(|_| ["low", "high", "other"][small_integer(&mut random) as usize]);
-            return Tensor::strings(shape, Strings::from_parts(words)?);
-        }
-        DType::Bool => fill(count, || [(small_integer(&mut random) % 2) as u8]),
-        DType::U8 | DType::I8 => fill(count, || [small_integer(&mut random) as u8]),
-        DType::U16 | DType::I16 => {
-            fill(count, || (small_integer(&mut random) as u16).to_le_bytes())
-        }
-        DType::U32 | DType::I32 => {
-            fill(count, || (small_integer(&mut random) as u32).to_le_bytes())
-        }
-        DType::U64 | DType::I64 => fill(count, || small_integer(&mut random).to_le_bytes()),
-        DType::F16 => fill(count, || f16::from_f32(unit(&mut random)).to_le_bytes()),
-        DType::BF16 => fill(count, || bf16::from_f32(unit(&mut random)).to_le_bytes()),
-        DType::F32 => fill(count, || unit(&mut random).to_le_bytes()),
-        DType::F64 => fill(count, || f64::from(unit(&mut random)).to_le_bytes()),
-    };
-
-    Tensor::fixed(spec.dtype, shape, bytes.into())
-}
-
-fn fill<const N: usize>(count: usize, mut element: impl FnMut() -> [u8; N]) -> Vec<u8> {
-    (0..count).flat_map(|_| element()).collect()
-}
-
-/// A small non-negative integer: a valid index for most models.
-fn small_integer(random: &mut SplitMix) -> u64 {
-    random.next_u64() % 3
-}
-
-/// A number in [−1, 1).
-fn unit(random: &mut SplitMix) -> f32 {
-    (random.next_u64() >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
 }

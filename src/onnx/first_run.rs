@@ -28,6 +28,8 @@ pub(crate) use child::run;
 pub(crate) const SUBCOMMAND: &str = "probe-model";
 /// The most bytes of a verdict that are read.
 const VERDICT_BYTES_MAX: u64 = 1 << 20;
+/// Changes when batchability is decided in another way, so that old verdicts are not used.
+const VERDICT_RULES: u32 = 3;
 /// Rows of the largest batch that a companion model is tried with.
 const COMPANION_ROWS: usize = 64;
 /// Address space that ONNX Runtime and this program need for themselves …
@@ -186,7 +188,7 @@ impl Prober {
         };
 
         let all = format!(
-            "{} {} {:?} {stamp:?} {:?} {} {} {cpu_model} {golden}",
+            "{} {} {VERDICT_RULES} {:?} {stamp:?} {:?} {} {} {cpu_model} {golden}",
             subject.digest,
             env!("CARGO_PKG_VERSION"),
             self.library,

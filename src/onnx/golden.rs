@@ -9,6 +9,7 @@ use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::Signature;
 use crate::core::request::INPUTS_MAX;
+use crate::core::tensor::batch::split;
 use crate::core::tensor::compare::{Tolerance, difference};
 use crate::core::tensor::json::document::Json;
 use crate::core::tensor::json::{ElementRules, Elements, write_elements, write_json};
@@ -119,6 +120,15 @@ impl Golden {
         Ok(())
     }
 
+    /// The rows of all cases that fit the signature, one by one.
+    pub(crate) fn rows(&self, signature: &Signature) -> Vec<Vec<Tensor>> {
+        let inputs = self
+            .cases
+            .iter()
+            .filter_map(|case| signature.check(case.inputs.clone()).ok());
+        inputs.flat_map(|inputs| single_rows(&inputs.required)).collect()
+    }
+
     fn check_case(
         &self,
         case: &Case,
@@ -147,6 +157,19 @@ impl Golden {
 
         Ok(())
     }
+}
+
+/// Cuts tensors that have as many rows into single rows; none if they have not.
+fn single_rows(inputs: &[Tensor]) -> Vec<Vec<Tensor>> {
+    let Some(rows) = inputs.first().and_then(Tensor::rows) else {
+        return Vec::new();
+    };
+    let parts = inputs.iter().map(|tensor| split(tensor, &vec![1; rows]));
+    let Ok(parts) = parts.collect::<Result<Vec<Vec<Tensor>>>>() else {
+        return Vec::new();
+    };
+    let row = |at: usize| parts.iter().map(|tensor| tensor[at].clone()).collect();
+    (0..rows).map(row).collect()
 }
 
 fn parse(bytes: &[u8]) -> Result<Golden> {

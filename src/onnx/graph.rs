@@ -4,8 +4,9 @@
 
 mod declared;
 mod end;
+pub(in crate::onnx) mod fields;
 mod outline;
-mod parts;
+pub(in crate::onnx) mod parts;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@
 mod actual;
 mod declared;
 mod drain;
+mod known;
 mod load;
 mod note;
 pub(crate) mod plan;

@@ -22,10 +22,18 @@ use tokio::sync::oneshot;
 /// Whether requests are merged into batches, and if not why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Batching {
-    /// The test at load showed that rows do not influence each other.
+    /// Rows do not influence each other, as the graph proves or the test at load showed.
     Joined,
+    /// The configuration wants it, although this speaks against it.
+    Forced(String),
     /// Each request runs alone, for this reason.
     Alone(String),
+}
+
+impl Batching {
+    pub(crate) fn is_joined(&self) -> bool {
+        !matches!(self, Self::Alone(_))
+    }
 }
 
 /// The parts of a servable.

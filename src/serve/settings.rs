@@ -24,7 +24,9 @@ overridable! {
     /// Settings of models: defaults for all models in `[models.defaults]`, which `[model.NAME]`
     /// overrides for one model.
     Model, ModelOverrides {
-        /// Dynamic batching: `auto` (merge requests if the graph allows it) or `off`.
+        /// Dynamic batching: `auto` (merge requests if the rows of a batch do not influence each
+        /// other), `on` (merge them although that is not shown; a batch may then change answers) or
+        /// `off`.
         batching: Batching = Batching::Auto;
         /// Most rows in one batch. A request with more rows is refused. It does not apply to
         /// models whose requests cannot be merged: each request then runs alone, with any number
@@ -149,8 +151,10 @@ choice! {
 choice! {
     /// Whether requests are merged into one run.
     Batching {
-        /// If the graph allows it.
+        /// If the graph or a test shows that rows do not influence each other.
         Auto = "auto",
+        /// Whatever the graph and the test say.
+        On = "on",
         /// Never.
         Off = "off",
     }

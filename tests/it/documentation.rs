@@ -64,6 +64,7 @@ pages! {
     tensorflow_serving_rest_runs = "docs/serving/tensorflow-serving-rest.md";
     tensorflow_serving_grpc_runs = "docs/serving/tensorflow-serving-grpc.md";
     batching_runs = "docs/batching.md";
+    operators_run = "docs/operators.md";
     configuring_runs = "docs/configuring.md";
     configuration_runs = "docs/configuration.md";
     registry_runs = "docs/registry.md";

@@ -67,6 +67,9 @@ mod capture;
 /// Ground-truth labels, and measured performance.
 mod labels;
 
+/// Batching, and the rows of different callers.
+mod rows;
+
 /// Serving from a model directory.
 mod directory;
 

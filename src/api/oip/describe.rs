@@ -56,6 +56,7 @@ fn tensor_metadata(spec: &TensorSpec) -> p::model_metadata_response::TensorMetad
 fn properties(servable: &Servable, table: &RouteTable) -> HashMap<String, String> {
     let batching = match servable.batching() {
         Batching::Joined => "joined".to_owned(),
+        Batching::Forced(doubt) => format!("joined by the configuration, although {doubt}"),
         Batching::Alone(reason) => format!("alone: {reason}"),
     };
     let routes = table.models.get(&servable.name);
@@ -121,7 +122,7 @@ fn tensors_json(tensors: &[p::model_metadata_response::TensorMetadata]) -> Vec<V
 pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
     // The limit of rows and the shapes stay when a recheck ends batching.
     let batched = servable.options.batched;
-    let is_joined = servable.batching() == Batching::Joined;
+    let is_joined = servable.batching().is_joined();
     let Signature {
         inputs, outputs, ..
     } = &servable.signature;

@@ -54,6 +54,7 @@ fn show_servable(shown: &mut Value, servable: &Servable) {
     shown["lanes"] = servable.lanes.into();
     shown["batching"] = match servable.batching() {
         Batching::Joined => json!({"joined": true}),
+        Batching::Forced(doubt) => json!({"joined": true, "forced": true, "reason": doubt}),
         Batching::Alone(reason) => json!({"joined": false, "reason": reason}),
     };
     shown["batch_rows_max"] = servable.options.batch_rows_max.into();

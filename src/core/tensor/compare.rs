@@ -52,6 +52,38 @@ pub(crate) fn agree(a: &Tensor, b: &Tensor) -> bool {
     difference(a, b, Tolerance::for_datatype(a.dtype())).is_none()
 }
 
+/// As [`agree`], with a tolerance that is a share of the largest number of the two answers. Another
+/// order of summation changes a sum by a share of its largest terms, and an absolute tolerance
+/// would hide answers that are small as a whole.
+pub(crate) fn agree_at_scale(a: &Tensor, b: &Tensor) -> bool {
+    let largest = largest_number(a).max(largest_number(b));
+    let tolerance = Tolerance {
+        relative: 0.0,
+        absolute: Tolerance::for_datatype(a.dtype()).relative * largest,
+    };
+    difference(a, b, tolerance).is_none()
+}
+
+/// The largest finite absolute value of floating-point numbers; 0 for other datatypes.
+fn largest_number(tensor: &Tensor) -> f64 {
+    let Data::Fixed(bytes) = tensor.data() else {
+        return 0.0;
+    };
+    match tensor.dtype() {
+        DType::F32 => largest(bytes, f32::from_le_bytes),
+        DType::F64 => largest(bytes, f64::from_le_bytes),
+        DType::F16 => largest(bytes, f16::from_le_bytes),
+        DType::BF16 => largest(bytes, bf16::from_le_bytes),
+        _ => 0.0,
+    }
+}
+
+fn largest<const N: usize, T: Into<f64>>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> f64 {
+    let numbers = bytes.as_chunks::<N>().0.iter();
+    let numbers = numbers.map(|bytes| read(*bytes).into().abs());
+    numbers.filter(|n| n.is_finite()).fold(0.0, f64::max)
+}
+
 /// Describes the first difference of two answers; `None` if they agree.
 pub fn difference(a: &Tensor, b: &Tensor, tolerance: Tolerance) -> Option<String> {
     if a.dtype() != b.dtype() || a.shape() != b.shape() {

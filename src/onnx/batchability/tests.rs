@@ -1,17 +1,34 @@
 //! Which models are batchable: those whose rows do not influence each other.
 
 use super::*;
+use crate::core::tensor::DType;
 use crate::onnx::graph::Graph;
+use crate::onnx::rows::RowFinding;
 use crate::onnx::runtime::onnx::tests::{declare, model, open};
 use crate::proto::onnx::{GraphProto, NodeProto, ValueInfoProto};
-use crate::testing::graphs::{node, whole};
+use crate::testing::graphs::{floats, node, whole};
 
 /// Probes a graph over `x`; compares the result with what is expected.
 fn expect(nodes: Vec<NodeProto>, input: ValueInfoProto, output: ValueInfoProto, expected: &str) {
+    expect_with(nodes, input, output, &KnownInputs::default(), expected);
+}
+
+/// … with values that are known.
+fn expect_with(
+    nodes: Vec<NodeProto>,
+    input: ValueInfoProto,
+    output: ValueInfoProto,
+    known: &KnownInputs,
+    expected: &str,
+) {
     let initializer = vec![
         whole("first", &[0]),
         whole("pair", &[-1, 2]),
         whole("zero", &[0]),
+        floats("one", &[1.0]),
+        floats("tiny", &[1e-9]),
+        floats("huge", &[5e7]),
+        floats("table", &[0.5; 20]),
     ];
 
     let graph = GraphProto {
@@ -28,8 +45,20 @@ fn expect(nodes: Vec<NodeProto>, input: ValueInfoProto, output: ValueInfoProto, 
         .signature;
     let mut session = open(&source);
     let sample = SampleInputs::find(&signature, session.as_mut()).expect("runs on generated rows");
-    let said = check(&signature, &sample, session.as_mut())
-        .map_or_else(|e| e.message, |()| "batchable".to_owned());
+    // Without a proof, generated rows decide.
+    let verdict = RowVerdict::Unknown(RowFinding {
+        node: String::new(),
+        operator: String::new(),
+        reason: String::new(),
+    });
+    let subject = BatchSubject {
+        signature: &signature,
+        verdict: &verdict,
+        sample: &sample,
+        known,
+    };
+    let said =
+        check(&subject, session.as_mut()).map_or_else(|e| e.message, |()| "batchable".to_owned());
     assert!(
         said.contains(expected),
         "{said:?} does not say {expected:?}"
@@ -114,5 +143,79 @@ fn a_model_with_a_fixed_or_absent_batch_axis_is_not_batchable() {
         x(&[-1, 3]),
         y(&[1, 3]),
         "has a dynamic first axis",
+    );
+}
+
+/// Divides by the largest number of the run, once it is over the constant `limit`.
+fn divided(limit: &str) -> Vec<NodeProto> {
+    vec![
+        node("ReduceMax", &["x"], "m"),
+        node("Max", &["m", limit], "d"),
+        node("Div", &["x", "d"], "y"),
+    ]
+}
+
+#[test]
+fn numbers_of_very_different_sizes_are_tried() {
+    let mixes = "depends on the other rows of the batch";
+    expect(divided("one"), x(&[-1, 3]), y(&[-1, 3]), mixes);
+    expect(divided("tiny"), x(&[-1, 3]), y(&[-1, 3]), mixes);
+    // Answers that are small as a whole differ by a share of themselves.
+    let mut small = divided("tiny");
+    small.pop();
+    small.push(node("Div", &["x", "d"], "scaled"));
+    small.push(node("Mul", &["scaled", "tiny"], "y"));
+    expect(small, x(&[-1, 3]), y(&[-1, 3]), mixes);
+}
+
+#[test]
+fn known_rows_and_ranges_are_tried() {
+    let dims = [-1, 1];
+    expect(divided("huge"), x(&dims), y(&dims), "batchable");
+
+    let mixes = "depends on the other rows of the batch";
+    let row = |number: f32| {
+        let bytes = number.to_le_bytes().to_vec();
+        vec![Tensor::fixed(DType::F32, vec![1, 1], bytes.into()).expect("a number")]
+    };
+    let golden = KnownInputs {
+        rows: vec![row(1e8), row(3.0)],
+        values: Vec::new(),
+    };
+    expect_with(divided("huge"), x(&dims), y(&dims), &golden, mixes);
+
+    let range = KnownValues::Numbers {
+        low: 0.0,
+        high: 1e9,
+    };
+    let ranges = KnownInputs {
+        rows: Vec::new(),
+        values: vec![vec![Some(range)]],
+    };
+    expect_with(divided("huge"), x(&dims), y(&dims), &ranges, mixes);
+}
+
+#[test]
+fn integers_within_the_vocabulary_are_tried() {
+    let looked_up = vec![node("Gather", &["table", "x"], "y")];
+    expect(
+        looked_up,
+        declare("x", DType::I64, &[-1, -1]),
+        y(&[-1, -1]),
+        "batchable",
+    );
+}
+
+#[test]
+fn texts_of_different_lengths_are_tried() {
+    let cut = NodeProto {
+        output: vec!["y".to_owned(), "n".to_owned()],
+        ..node("StringSplit", &["x"], "y")
+    };
+    expect(
+        vec![cut],
+        declare("x", DType::String, &[-1]),
+        declare("y", DType::String, &[-1, -1]),
+        "depends on the other rows of the batch; the graph proves nothing",
     );
 }

@@ -3,10 +3,10 @@
 
 use super::{FirstRunMeasures, FirstRunOrder, FirstRunVerdict, Passed};
 use crate::core::error::{Error, Kind, Result};
-use crate::core::model::Signature;
-use crate::onnx::batchability::{self, SampleInputs};
+use crate::onnx::batchability::{self, BatchSubject, KnownInputs, SampleInputs};
 use crate::onnx::golden::Golden;
 use crate::onnx::graph::Graph;
+use crate::onnx::rows;
 use crate::onnx::runtime::onnx::OnnxRuntime;
 use crate::onnx::runtime::{Engine, Session, SessionSource};
 use crate::sandbox::limits::OwnLimits;
@@ -56,6 +56,7 @@ fn read_part(input: &mut impl Read, length: u64) -> Result<Vec<u8>> {
 
 fn probe(order: &FirstRunOrder, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
     let signature = Graph::read(bytes.clone())?.signature;
+    let verdict = rows::analyse(&bytes);
     let engine = OnnxRuntime::load(&order.library)?;
     let source = SessionSource {
         bytes,
@@ -81,7 +82,17 @@ fn probe(order: &FirstRunOrder, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
     };
 
     match SampleInputs::find(&signature, session.as_mut()) {
-        Ok(sample) => measure(order, &signature, &sample, session.as_mut(), &mut passed)?,
+        Ok(sample) => {
+            let subject = BatchSubject {
+                signature: &signature,
+                verdict: &verdict,
+                sample: &sample,
+                known: &KnownInputs::default(),
+            };
+            let checked = batchability::check(&subject, session.as_mut());
+            passed.measured.batchable = checked.is_ok();
+            measure(order, &sample, session.as_mut(), &mut passed)?;
+        }
         // Small generated inputs may be invalid for a model, but no model may use all
         // memory.
         Err(error) if error.kind == Kind::ResourceExhausted => return Err(error),
@@ -92,16 +103,14 @@ fn probe(order: &FirstRunOrder, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
     Ok(passed)
 }
 
-/// Tests batchability, times runs and creates golden rows, on generated inputs.
+/// Times runs and creates golden rows, on generated inputs.
 fn measure(
     order: &FirstRunOrder,
-    signature: &Signature,
     sample: &SampleInputs,
     session: &mut dyn Session,
     passed: &mut Passed,
 ) -> Result<()> {
     let measured = &mut passed.measured;
-    measured.batchable = batchability::check(signature, sample, session).is_ok();
     measured.one_row_us = Some(run_us(sample, session, 1)?);
 
     let rows = if measured.batchable { order.rows } else { 1 };

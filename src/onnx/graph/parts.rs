@@ -144,7 +144,7 @@ impl PartCount {
     }
 }
 
-pub(super) fn varint(rest: &mut &[u8]) -> Result<u64> {
+pub(in crate::onnx) fn varint(rest: &mut &[u8]) -> Result<u64> {
     let mut value = 0;
     for (i, byte) in rest.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * i);

@@ -1,17 +1,19 @@
 //! Loads a version: opens its sessions, finds out whether requests may be merged, checks golden
 //! rows and warms up. Blocks; runs on the manager's thread, never on one that serves requests.
 
-use super::{ManagerParts, Settings};
+use super::{ManagerParts, Settings, known};
 use crate::core::error::{Error, Result};
 use crate::core::model::task::{Task, TaskKind};
 use crate::core::model::{Dim, ModelName, Signature, Version};
+use crate::core::tensor::Tensor;
 use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::observer::Observer;
 use crate::observe::drift::watch;
 use crate::observe::quality::companion::{Companion, Wiring};
-use crate::onnx::batchability::{self, SampleInputs};
+use crate::onnx::batchability::{self, BatchSubject, KnownInputs, SampleInputs};
 use crate::onnx::first_run::{FirstRunSubject, GoldenRows};
 use crate::onnx::golden::Golden;
+use crate::onnx::rows::{self, RowVerdict};
 use crate::onnx::runtime::warnings::RuntimeWarnings;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::registry::directory::Loaded;
@@ -38,10 +40,7 @@ pub(super) fn subject<'l>(
         bytes: &loaded.bytes,
         external_dir: loaded.external_dir.as_deref(),
         options,
-        rows: largest_batch(
-            settings,
-            settings.model.batching == settings::Batching::Auto,
-        ),
+        rows: largest_batch(settings, settings.model.batching != settings::Batching::Off),
         // Golden rows are checked in the sessions that serve.
         golden: GoldenRows::Skip,
     }
@@ -73,6 +72,8 @@ impl Loading<'_> {
         // A baseline or companion that belongs to another model refuses the version before any
         // session is opened.
         let observer = self.watch(&loaded, &signature)?;
+        let verdict = rows::analyse(&loaded.bytes);
+        let known = known::inputs(&loaded, &signature);
         let options = SessionOptions {
             warnings: RuntimeWarnings::about(self.name, self.version),
             ..self.settings.model.session_options()
@@ -85,7 +86,12 @@ impl Loading<'_> {
         };
         let mut first = self.parts.engine.open(&source, &options)?;
 
-        let (batching, sample) = self.probe(&signature, first.as_mut());
+        let subject = Unprobed {
+            signature: &signature,
+            verdict: &verdict,
+            known: &known,
+        };
+        let (batching, sample) = self.probe(&subject, first.as_mut());
         let mut sessions = vec![first];
         while sessions.len() < self.settings.model.lanes {
             sessions.push(self.parts.engine.open(&source, &options)?);
@@ -94,7 +100,7 @@ impl Loading<'_> {
             check_golden(golden, &signature, &mut sessions)?;
         }
 
-        let batched = batching == Batching::Joined;
+        let batched = batching.is_joined();
         let rows_max = largest_batch(self.settings, batched);
         let warm = match &sample {
             Some(sample) => warm(sample, &mut sessions, rows_max)?,
@@ -104,14 +110,7 @@ impl Loading<'_> {
             },
         };
 
-        if let Batching::Alone(reason) = &batching {
-            tracing::info!(
-                model = self.name.as_str(),
-                version = self.version.number(),
-                reason,
-                "served without batching"
-            );
-        }
+        self.say(&batching);
 
         // A request that runs alone may have any number of rows that fits into a message.
         let is_limited = batched || all_fixed(&signature);
@@ -195,26 +194,85 @@ impl Loading<'_> {
     /// it was found out.
     fn probe(
         &self,
-        signature: &Signature,
+        subject: &Unprobed<'_>,
         session: &mut dyn Session,
     ) -> (Batching, Option<SampleInputs>) {
-        let sample = match SampleInputs::find(signature, session) {
+        let wished = self.settings.model.batching;
+        let sample = match SampleInputs::find(subject.signature, session) {
             Ok(sample) => sample,
             Err(error) => {
                 let reason = format!("the model refuses generated inputs: {error}");
-                return (Batching::Alone(reason), None);
+                let batching = match wished {
+                    settings::Batching::On if subject.signature.has_dynamic_first_axis() => {
+                        Batching::Forced(reason)
+                    }
+                    _ => Batching::Alone(reason),
+                };
+                return (batching, None);
             }
         };
 
-        if self.settings.model.batching == settings::Batching::Off {
+        if wished == settings::Batching::Off {
             let reason = "batching is off in the configuration".to_owned();
-            return (Batching::Alone(reason), None);
+            return (Batching::Alone(reason), Some(sample));
         }
 
-        let batchable = batchability::check(signature, &sample, session);
-        let batching = batchable.map_or_else(|e| Batching::Alone(e.message), |()| Batching::Joined);
+        let asked = BatchSubject {
+            signature: subject.signature,
+            verdict: subject.verdict,
+            sample: &sample,
+            known: subject.known,
+        };
+        let batching = match batchability::check(&asked, session) {
+            Ok(()) => Batching::Joined,
+            Err(error) if wished == settings::Batching::Auto => Batching::Alone(error.message),
+            Err(error) if can_be_split(subject.signature, &sample, session) => {
+                Batching::Forced(error.message)
+            }
+            Err(error) => Batching::Alone(format!(
+                "batching is on in the configuration, but {}",
+                error.message
+            )),
+        };
         (batching, Some(sample))
     }
+
+    /// Logs what an operator may not expect.
+    fn say(&self, batching: &Batching) {
+        let (model, version) = (self.name.as_str(), self.version.number());
+        let is_wished = self.settings.model.batching == settings::Batching::On;
+        match batching {
+            Batching::Joined => {}
+            Batching::Forced(reason) => tracing::warn!(
+                model,
+                version,
+                reason,
+                "batching is on in the configuration although rows of different requests may influence each other"
+            ),
+            Batching::Alone(reason) if is_wished => tracing::warn!(
+                model,
+                version,
+                reason,
+                "served without batching although it is on in the configuration"
+            ),
+            Batching::Alone(reason) => {
+                tracing::info!(model, version, reason, "served without batching");
+            }
+        }
+    }
+}
+
+/// A model that was not tested yet.
+struct Unprobed<'u> {
+    signature: &'u Signature,
+    verdict: &'u RowVerdict,
+    known: &'u KnownInputs,
+}
+
+/// Whether the answer to two rows has two rows, so that it can be split.
+fn can_be_split(signature: &Signature, sample: &SampleInputs, session: &mut dyn Session) -> bool {
+    let has_both = |outputs: Vec<Tensor>| outputs.iter().all(|output| output.rows() == Some(2));
+    signature.has_dynamic_first_axis() && sample.run(session, 2).is_ok_and(has_both)
 }
 
 /// Checks the golden rows: all of them in the first session, and one in each other session of the
