@@ -133,6 +133,8 @@ impl Router {
                 reflect_v1alpha().call(request).await
             }
             _ if is_grpc(&request) => {
+                // What is left of its body is known once it is dropped.
+                drop(request);
                 Ok(tonic::Status::unimplemented("no such service").into_http())
             }
             // On the heap, or the task of each gRPC request would be as large as this one's,
