@@ -1,7 +1,7 @@
 //! Which data a tensor refuses, and that stacking and splitting undo each other.
 
 use super::batch::{Stack, split};
-use super::compare::{Tolerance, agree, difference};
+use super::compare::{Tolerance, agree, agree_at_scale, difference};
 use super::*;
 use proptest::prelude::*;
 
@@ -193,4 +193,19 @@ fn strings_are_equal_wherever_they_are_in_their_buffers() {
     assert!(
         !agree(&parts[1], &words(&["bd"])) && !agree(&words(&["ab", "c"]), &words(&["a", "bc"]))
     );
+}
+
+#[test]
+fn a_tolerance_at_scale_is_a_share_of_the_largest_number() {
+    let row = |numbers: [f32; 2]| {
+        let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
+        Tensor::fixed(DType::F32, vec![1, 2], bytes.into()).unwrap()
+    };
+    // What is small beside the other number of its row may differ …
+    assert!(agree_at_scale(&row([1e6, 1.0]), &row([1e6, 50.0])));
+    // … and an answer that is small as a whole may not.
+    assert!(!agree_at_scale(&row([1e-7, 2e-7]), &row([1e-7, 3e-7])));
+    assert!(agree(&row([1e-7, 2e-7]), &row([1e-7, 3e-7])));
+    assert!(agree_at_scale(&row([1e-7, 2e-7]), &row([1.00005e-7, 2e-7])));
+    assert!(agree_at_scale(&row([0.0, f32::NAN]), &row([0.0, f32::NAN])));
 }

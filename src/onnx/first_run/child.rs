@@ -67,8 +67,11 @@ fn probe(order: &FirstRunOrder, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
     let mut session = engine.open(&source, &order.options)?;
     let load_ms = start.elapsed().as_secs_f64() * 1e3;
 
+    let mut known = KnownInputs::default();
     if !golden.is_empty() {
-        Golden::read(golden)?.check(&signature, session.as_mut(), usize::MAX)?;
+        let golden = Golden::read(golden)?;
+        golden.check(&signature, session.as_mut(), usize::MAX)?;
+        known.rows = golden.rows(&signature);
     }
     let mut passed = Passed {
         measured: FirstRunMeasures {
@@ -87,7 +90,7 @@ fn probe(order: &FirstRunOrder, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
                 signature: &signature,
                 verdict: &verdict,
                 sample: &sample,
-                known: &KnownInputs::default(),
+                known: &known,
             };
             let checked = batchability::check(&subject, session.as_mut());
             passed.measured.batchable = checked.is_ok();

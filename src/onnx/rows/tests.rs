@@ -14,9 +14,10 @@ pub(super) enum GivenAttribute<'a> {
     Body(&'a [u8]),
     /// An attribute of the call of a function.
     Reference(&'a str),
+    Texts(&'a [&'a str]),
 }
 
-pub(super) use GivenAttribute::{Body, Int, Ints, Reference, Text};
+pub(super) use GivenAttribute::{Body, Int, Ints, Reference, Text, Texts};
 
 /// Encodes a field with a length.
 pub(super) fn field(tag: u64, body: &[u8]) -> Vec<u8> {
@@ -54,6 +55,11 @@ pub(super) fn op(
             Ints(list) => list.iter().for_each(|n| attribute.extend(number(8, *n))),
             Text(text) => attribute.extend(field(4, text.as_bytes())),
             Body(graph) => attribute.extend(field(6, graph)),
+            Texts(list) => {
+                for text in *list {
+                    attribute.extend(field(9, text.as_bytes()));
+                }
+            }
             Reference(name) => attribute.extend(field(21, name.as_bytes())),
         }
         bytes.extend(field(5, &attribute));
@@ -255,7 +261,7 @@ fn whole_tensor_scaling_text_padding_and_randomness_mix_rows() {
     made.check(&[op("NonZero", &["x"], "y", &[])], "dependent");
     made.check(
         &[op("RandomNormalLike", &["x"], "y", &[])],
-        "other values at each run",
+        "dependent: operator RandomNormalLike",
     );
     let largest = [
         op("ReduceMax", &["x"], "m", &[]),

@@ -116,6 +116,7 @@ fn single(call: &NodeCall<'_>) -> Option<Vec<Extent>> {
         "Identity" | "Squeeze" | "Unsqueeze" | "Reshape" | "Flatten" => list(0),
         "Cast" if !KEEP.contains(&call.node.int("to")?) => None,
         "Cast" | "Floor" | "Ceil" => rounded(call, &list(0)?),
+        "Neg" => list(0)?.iter().map(Extent::negative).collect(),
         "Concat" => {
             let is_vector = |f: &Fact| f.dims.as_ref().is_some_and(|d| d.len() == 1);
             let all: Option<Vec<Vec<Extent>>> = call

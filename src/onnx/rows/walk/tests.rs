@@ -55,6 +55,25 @@ fn both_branches_are_followed_unless_one_is_certain() {
         "dependent: operator Softmax of node 'make_t'",
     );
     made.check(&[chosen("never")], "independent");
+    let turned = body(&[op("Transpose", &["x"], "t", &[])], &[], &["t"]);
+    let either = op(
+        "If",
+        &["unknown"],
+        "y",
+        &[("then_branch", Body(&turned)), ("else_branch", Body(&kept))],
+    );
+    made.check(&[either], "its branches differ in their batch axis");
+    let constant = body(&[op("Identity", &["w"], "t", &[])], &[], &["t"]);
+    let either = op(
+        "If",
+        &["unknown"],
+        "y",
+        &[
+            ("then_branch", Body(&constant)),
+            ("else_branch", Body(&kept)),
+        ],
+    );
+    made.check(&[either], "its branches differ in their batch axis");
     let by_rows = [op("ReduceMax", &["x", "one"], "m", &[]), chosen("m")];
     made.check(&by_rows, "its condition depends on the rows");
 }
@@ -80,6 +99,21 @@ fn a_loop_is_followed_until_its_state_stays_the_same() {
     ];
     let mixes = "dependent: operator Softmax of node 'make_s'";
     made.check(&loops(&swapped, "three", ["x", "x"]), mixes);
+    // The rows of the state are on another axis after each pass.
+    let turned = [
+        op("Transpose", &["a"], "c", &[]),
+        op("Identity", &["b"], "d", &[]),
+    ];
+    let loops_turned = |state| {
+        let body = body(&turned, &["i", "go", "a", "b"], &["go", "c", "d"]);
+        [op(
+            "Loop",
+            &["three", "", "x", state],
+            "y,u",
+            &[("body", Body(&body))],
+        )]
+    };
+    made.check(&loops_turned("x"), "unknown");
     let counted = [
         vec![op("ReduceMax", &["x", "one"], "m", &[])],
         loops(&kept, "m", ["x", "x"]).to_vec(),
