@@ -126,7 +126,9 @@ impl Golden {
             .cases
             .iter()
             .filter_map(|case| signature.check(case.inputs.clone()).ok());
-        inputs.flat_map(|inputs| single_rows(&inputs.required)).collect()
+        inputs
+            .flat_map(|inputs| single_rows(&inputs.required))
+            .collect()
     }
 
     fn check_case(
