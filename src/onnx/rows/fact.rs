@@ -149,6 +149,11 @@ impl Extent {
         self.factor >= 0 && self.is_whole()
     }
 
+    /// Whether nothing but the number of rows is unknown in it.
+    pub(super) fn is_certain(&self) -> bool {
+        self.symbols.is_empty()
+    }
+
     /// Whether it is certainly a whole number.
     pub(super) fn is_whole(&self) -> bool {
         self.symbols.iter().all(|symbol| !symbol.is_any)

@@ -376,6 +376,19 @@ fn axes_are_counted_after_they_move() {
 }
 
 #[test]
+fn a_shape_of_another_number_of_elements_is_not_proven() {
+    let shaped = [
+        op("Shape", &["x"], "s", &[]),
+        op("Gather", &["s", "zero"], "n", &[]),
+        op("Concat", &["n", "two"], "to", &[("axis", Int(0))]),
+        op("Reshape", &["x", "to"], "y", &[]),
+    ];
+    let made = |width| over(&[-1, width]).with(whole("two", &[2]));
+    made(2).check(&shaped, "independent");
+    made(4).check(&shaped, "its result has another number of elements");
+}
+
+#[test]
 fn elements_of_other_rows_are_not_taken() {
     let made = over(&[-1, 4])
         .and("z", &[-1, 4])
