@@ -22,7 +22,8 @@ pub(crate) struct Metered {
     /// Taken when the body is dropped.
     inner: Option<Incoming>,
     ended: bool,
-    unread: UnreadSlot,
+    /// None unless somebody asked for the unread rest.
+    unread: Option<UnreadSlot>,
     charge: Arc<Charge>,
     deadline: Instant,
     /// Set when the body first has to be waited for.
@@ -35,7 +36,7 @@ impl Metered {
         Self {
             ended: inner.is_end_stream(),
             inner: Some(inner),
-            unread: UnreadSlot::default(),
+            unread: None,
             charge,
             deadline,
             timer: None,
@@ -43,15 +44,15 @@ impl Metered {
     }
 
     /// The slot that holds what is unread once this body is dropped.
-    pub(crate) fn unread(&self) -> UnreadSlot {
-        Arc::clone(&self.unread)
+    pub(crate) fn unread(&mut self) -> UnreadSlot {
+        Arc::clone(self.unread.get_or_insert_default())
     }
 }
 
 impl Drop for Metered {
     fn drop(&mut self) {
-        if !self.ended {
-            *self.unread.lock() = self.inner.take();
+        if let Some(slot) = self.unread.take().filter(|_| !self.ended) {
+            *slot.lock() = self.inner.take();
         }
     }
 }

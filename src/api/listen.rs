@@ -6,7 +6,7 @@
 mod tests;
 
 use super::serve::Router;
-use super::stop::Stop;
+use super::stop::{RequestCounter, Stop};
 use super::{Front, connection};
 use crate::core::error::{Error, Result};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
@@ -154,6 +154,7 @@ pub(crate) fn start(
             front: Arc::clone(front),
             router: Arc::clone(router),
             stop: stop.clone(),
+            requests: stop.requests.counter(),
         };
         let (bound, is_bound) = std::sync::mpsc::channel();
         let report = EndReport(end.clone());
@@ -196,6 +197,7 @@ struct IoThread {
     front: Arc<Front>,
     router: Arc<Router>,
     stop: Stop,
+    requests: RequestCounter,
 }
 
 type Bound = Sender<Result<()>>;
@@ -321,7 +323,7 @@ impl IoThread {
     /// Serves a connection. The stop waits for it.
     fn serve(&self, stream: TcpStream, open: OpenConnection) {
         let router = Arc::clone(&self.router);
-        let requests = self.stop.requests.clone();
+        let requests = self.requests.clone();
         let answer = move |request| {
             let router = Arc::clone(&router);
             let counted = requests.enter();

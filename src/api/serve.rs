@@ -108,8 +108,8 @@ impl Router {
 
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(Arrived(arrived));
-        let body = Metered::new(body, Arc::clone(&charge), until);
-        let unread = UnreadBody::of(&parts, &body);
+        let mut body = Metered::new(body, Arc::clone(&charge), until);
+        let unread = UnreadBody::of(&parts, &mut body);
         let request = Request::from_parts(parts, body);
         let servers = match request.headers().get("grpc-encoding") {
             Some(encoding) if encoding == "gzip" => &self.gzip,

@@ -1,5 +1,6 @@
 //! How connections are ended when the server stops.
 
+use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio_util::sync::CancellationToken;
@@ -20,23 +21,39 @@ pub(crate) struct Stop {
     pub requests: InFlight,
 }
 
-/// Counts requests that are being answered.
+/// Counts requests that are being answered. Each I/O thread has a counter of its own, so that they do
+/// not write to the same memory.
 #[derive(Clone, Default)]
-pub(crate) struct InFlight(Arc<AtomicUsize>);
+pub(crate) struct InFlight(Arc<Mutex<Vec<RequestCounter>>>);
+
+/// The counter of one I/O thread.
+#[derive(Clone, Default)]
+pub(crate) struct RequestCounter(Arc<AtomicUsize>);
 
 /// One request, counted until it is dropped.
-pub(crate) struct CountedRequest(InFlight);
+pub(crate) struct CountedRequest(RequestCounter);
 
 impl InFlight {
-    /// Counts a request from now on.
-    pub(crate) fn enter(&self) -> CountedRequest {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        CountedRequest(self.clone())
+    /// Returns a new counter.
+    pub(crate) fn counter(&self) -> RequestCounter {
+        let counter = RequestCounter::default();
+        self.0.lock().push(counter.clone());
+        counter
     }
 
     /// Returns how many are being answered.
     pub(crate) fn count(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        let counters = self.0.lock();
+        let of = |counter: &RequestCounter| counter.0.load(Ordering::Relaxed);
+        counters.iter().map(of).sum()
+    }
+}
+
+impl RequestCounter {
+    /// Counts a request from now on.
+    pub(crate) fn enter(&self) -> CountedRequest {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        CountedRequest(self.clone())
     }
 }
 

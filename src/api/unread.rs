@@ -23,7 +23,7 @@ pub(crate) struct UnreadBody {
 
 impl UnreadBody {
     /// Watches the body of a request.
-    pub(crate) fn of(request: &request::Parts, body: &Metered) -> Self {
+    pub(crate) fn of(request: &request::Parts, body: &mut Metered) -> Self {
         let is_http1 = request.version <= Version::HTTP_11;
         Self {
             slot: (is_http1 && !body.is_end_stream()).then(|| body.unread()),
