@@ -18,6 +18,16 @@ const PEACE_EVERY: usize = 25;
 
 #[test]
 fn nothing_that_is_done_to_a_model_directory_costs_a_request() {
+    walk("refuse");
+}
+
+#[test]
+fn new_bytes_under_old_numbers_cost_no_request() {
+    walk("swap");
+}
+
+/// Walks with this setting of `models.in_place`.
+fn walk(in_place: &str) {
     let seed = std::env::var("ORTUS_TEST_SEED").map_or(1, |seed| seed.parse().expect("a number"));
     let operations: usize = if is_long() { 2_000 } else { 100 };
     let mut repository = Repository::new(seed);
@@ -29,6 +39,8 @@ fn nothing_that_is_done_to_a_model_directory_costs_a_request() {
         "models.poll=20ms",
         "--set",
         "models.settle=20ms",
+        "--set",
+        &format!("models.in_place={in_place:?}"),
     ]);
 
     let tally = Arc::<Tally>::default();
@@ -52,7 +64,7 @@ fn nothing_that_is_done_to_a_model_directory_costs_a_request() {
     let answers = tally.answers();
     let allowed = tally.allowed();
     println!(
-        "{operations} operations, {answers} answers, 0 lost, 0 wrong; {allowed} refused while no good version was left"
+        "{in_place}, seed {seed}: {operations} operations, {answers} answers, 0 lost, 0 wrong; {allowed} refused while no good version was left"
     );
     for (name, times) in performed {
         println!("{times:6} {name}");
