@@ -12,16 +12,11 @@ use crate::core::tensor::DType;
 use crate::onnx::runtime::library;
 use crate::onnx::runtime::onnx::OnnxRuntime;
 use crate::storage::layout::Records;
-use std::path::PathBuf;
 
-/// The library of this machine, downloaded where it is not there yet.
-pub fn library() -> PathBuf {
-    library::locate(None, false, &|_| {}).expect("an ONNX Runtime")
-}
-
-/// Loads the library of this machine.
+/// Loads the library of this machine, which is downloaded where it is not there yet.
 pub fn engine() -> OnnxRuntime {
-    OnnxRuntime::load(&library()).expect("loads")
+    let library = library::locate(None, false, &|_| {}).expect("an ONNX Runtime");
+    OnnxRuntime::load(&library).expect("loads")
 }
 
 /// Runs `work` to its end on a runtime of its own.

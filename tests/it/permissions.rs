@@ -1,60 +1,25 @@
-//! A model directory that a server may list but not search. The rights of files do not bind
-//! root, so the server runs as another user.
+//! A model directory that a server may list but not search.
 
-use crate::support::optional::{or_not_run, run};
-use crate::support::{Directory, Server, eventually, ortus_program};
-use ortus::testing::{graphs, library};
+use crate::support::{Directory, Server, eventually};
+use ortus::testing::graphs;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
-/// The user that has no rights of its own.
-const NOBODY: &str = "65534";
-
-/// A command that runs `ortus` without the rights of root, or why there is none. Puts copies of what
-/// that user could not reach into `folder`.
-fn ortus_without_root(folder: &Path) -> Result<Command, String> {
-    if !rustix::process::geteuid().is_root() {
-        return Ok(crate::support::ortus());
-    }
-
-    let as_nobody = |program: &Path| {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--"]);
-        command.arg(program);
-        command
-    };
-    run(&mut as_nobody(Path::new("true")))?;
-    let copied = |from: &Path, name: &str| {
-        let to = folder.join(name);
-        fs::hard_link(from, &to)
-            .or_else(|_| fs::copy(from, &to).map(drop))
-            .map_err(|e| format!("copy {name}: {e}"))?;
-        Ok::<_, String>(to)
-    };
-    let program = copied(&ortus_program(), "ortus")?;
-    let library = copied(&library(), "libonnxruntime.so")?;
-    run(as_nobody(&program).arg("--version"))?;
-    let mut command = as_nobody(&program);
-    command
-        .env("ORT_DISABLE_TELEMETRY", "1")
-        .env("ORT_DYLIB_PATH", library)
-        .env("HOME", folder)
-        .env("XDG_CACHE_HOME", folder.join("cache"));
-    Ok(command)
-}
-
-/// Folders that anybody may use, with two models that answer 2 and 2 to a row of ones.
-fn open_directory() -> Directory {
+/// A directory with two models that answer 2 and 2 to a row of ones.
+fn two_models() -> Directory {
     let directory = Directory::empty();
     for model in ["models/m", "models/n"] {
         directory.put(model, 1, &graphs::scaled(10));
     }
-    for folder in ["", "models", "models/m", "models/m/1", "models/n"] {
-        allow(&directory.path().join(folder), 0o777);
-    }
     directory
+}
+
+/// A server that keeps to the permissions of files.
+fn serve(models: &Path) -> Server {
+    let models = models.to_str().expect("text");
+    let polling = ["--set", "models.poll=50ms", "--set", "models.settle=50ms"];
+    Server::start_without_privilege(&[&["--models", models][..], &polling].concat())
 }
 
 fn allow(path: &Path, mode: u32) {
@@ -83,15 +48,9 @@ fn state(server: &Server) -> (String, String) {
 /// Takes the right to search away from `paths`, checks that everything serves and that the reason
 /// says so, gives it back, and checks that a new version is loaded without a reload.
 fn check_lost(paths: &[&str]) {
-    let directory = open_directory();
-    let Some(command) = or_not_run(
-        "a user without the rights of root",
-        ortus_without_root(directory.path()),
-    ) else {
-        return;
-    };
+    let directory = two_models();
     let models = directory.path().join("models");
-    let server = Server::start_command(command, &models);
+    let server = serve(&models);
     check_served(&server, "m");
 
     let in_trouble = || {
@@ -107,7 +66,6 @@ fn check_lost(paths: &[&str]) {
     if !paths.contains(&"") {
         // A model that comes now is served after further looks.
         directory.put("models/later", 1, &graphs::scaled(10));
-        allow(&models.join("later"), 0o755);
         eventually("further looks", || {
             server.get("/v2/models/later/ready").status == 200
         });
@@ -128,7 +86,6 @@ fn check_lost(paths: &[&str]) {
     }
     eventually("all is well", || in_trouble() == 0.0);
     directory.put("models/m", 2, &graphs::scaled(10));
-    allow(&models.join("m/2"), 0o755);
     eventually("version 2", || {
         server.get("/v2/models/m").json()["versions"] == serde_json::json!(["2"])
     });
@@ -164,16 +121,10 @@ fn rights_taken_from_the_whole_tree_keep_what_serves() {
 
 #[test]
 fn a_model_that_may_not_be_searched_at_the_start_is_listed_and_served_later() {
-    let directory = open_directory();
-    let Some(command) = or_not_run(
-        "a user without the rights of root",
-        ortus_without_root(directory.path()),
-    ) else {
-        return;
-    };
+    let directory = two_models();
     let models = directory.path().join("models");
     allow(&models.join("m"), 0o644);
-    let server = Server::start_command(command, &models);
+    let server = serve(&models);
     check_served(&server, "n");
     let (state_of_m, reason) = state(&server);
     assert_eq!(state_of_m, "UNAVAILABLE");

@@ -18,7 +18,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
@@ -171,13 +170,6 @@ impl Server {
         Self::start_from(&all)
     }
 
-    /// Starts a server by a command of its own, which may run it as another user.
-    pub(crate) fn start_command(command: Command, models: &Path) -> Self {
-        let mut all = vec!["--models", models.to_str().expect("a path in UTF-8")];
-        all.extend(["--set", "models.poll=50ms", "--set", "models.settle=50ms"]);
-        Self::spawn(command, &all)
-    }
-
     /// Starts a server whose arguments name the source of its models.
     pub(crate) fn start_from(arguments: &[&str]) -> Self {
         Self::spawn(ortus(), arguments)
@@ -197,8 +189,6 @@ impl Server {
 
     fn spawn(mut command: Command, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        // Another user than that of the tests writes here, too.
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("changed");
         let file = folder.path().join("ports.json");
         let mut child = command
             .arg("serve")
