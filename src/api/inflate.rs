@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::core::error::{Error, Result, short};
+use crate::core::error::{Error, Kind, Result, short};
 use bytes::Bytes;
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
@@ -45,7 +45,9 @@ pub(crate) fn encoding(headers: &HeaderMap) -> Result<Encoding> {
             _ => return Err(unsupported(&lower)),
         };
         if found != Encoding::Identity {
-            return Err(unsupported("more than one encoding"));
+            return Err(Error::unsupported_encoding(format!(
+                "content-encoding names more than one encoding; send one of {ENCODINGS}"
+            )));
         }
         found = next;
     }
@@ -80,7 +82,14 @@ pub(crate) async fn decoded(
         Encoding::Gzip => inflated.read_members(&body).await?,
         Encoding::Deflate => {
             let mut decoder = ZlibDecoder::new(&*body);
-            inflated.read(&mut decoder).await?;
+            let read = inflated.read(&mut decoder).await;
+            read.map_err(|error| match error.kind {
+                Kind::InvalidArgument => {
+                    Error::invalid("the body is not in the zlib format, which deflate stands for")
+                        .with_source(error)
+                }
+                _ => error,
+            })?;
             refuse_rest("deflate stream", decoder.get_ref())?;
         }
     }

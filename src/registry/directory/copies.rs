@@ -52,11 +52,7 @@ impl Copies {
         let copies = Self { root };
         for lock in copies.abandoned() {
             let folder = lock.folder();
-            let removed = match fs::remove_dir_all(&folder) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-                removed => removed,
-            };
-            if let Err(error) = removed.and_then(|()| fs::remove_file(&lock.path)) {
+            if let Err(error) = remove(&folder, &lock.path) {
                 tracing::warn!(%error, folder = %folder.display(), "an unused private copy cannot be deleted");
             }
         }
@@ -254,9 +250,18 @@ fn not_copied(error: io::Error) -> Error {
 
 impl Drop for PrivateFolder {
     fn drop(&mut self) {
-        let removed = fs::remove_dir_all(&self.path);
-        if let Err(error) = removed.and_then(|()| fs::remove_file(&self.lock.path)) {
+        if let Err(error) = remove(&self.path, &self.lock.path) {
             tracing::warn!(%error, "a private copy cannot be deleted; it is when a server starts");
         }
     }
+}
+
+/// Deletes a copy and then its lock, as far as somebody else has not deleted them.
+fn remove(folder: &Path, lock: &Path) -> io::Result<()> {
+    let missing_is_fine = |removed: io::Result<()>| match removed {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    };
+    missing_is_fine(fs::remove_dir_all(folder))?;
+    missing_is_fine(fs::remove_file(lock))
 }

@@ -1,6 +1,6 @@
 //! Bytes that a server refused because they came under the number of a version with other bytes. They
-//! are remembered in a file, one for each model directory, so that a restart does not serve them
-//! silently. A file that cannot be used costs a warning and the memory, never a model.
+//! are remembered in a file, one for each name of a model directory, so that a restart does not serve
+//! them silently. A file that cannot be used costs a warning and the memory, never a model.
 
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
@@ -21,9 +21,10 @@ const FORMAT: u32 = 1;
 #[derive(Default)]
 pub(crate) struct Refusals {
     /// Where they are remembered; none if no folder is known.
-    file: Option<PathBuf>,
-    /// The directory, for whoever reads the file.
-    directory: String,
+    folder: Option<PathBuf>,
+    /// The directory as the server was told, without its links followed: a link may be flipped to
+    /// other models.
+    directory: PathBuf,
     /// The oldest first.
     all: Vec<RefusedBytes>,
     is_warned: bool,
@@ -61,13 +62,9 @@ impl Refusals {
     /// Reads what was refused in a model directory before. `folder` holds the files of all model
     /// directories.
     pub(crate) fn open(folder: Option<&Path>, directory: &Path) -> Self {
-        // Links are not followed, because a link is flipped to other models.
-        let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-        let directory = directory.to_string_lossy().into_owned();
-        let name = format!("{}.json", &Digest::of(directory.as_bytes()).hex()[..16]);
         let mut refusals = Self {
-            file: folder.map(|folder| folder.join(name)),
-            directory,
+            folder: folder.map(Path::to_owned),
+            directory: std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned()),
             ..Self::default()
         };
 
@@ -131,60 +128,92 @@ impl Refusals {
         }
     }
 
-    fn read(&self) -> Result<Vec<RefusedBytes>> {
-        let Some(path) = &self.file else {
-            return Ok(self.all.clone());
-        };
-        let unusable = |why: &str| {
-            Error::precondition(format!(
-                "the state file in models.state {why}; delete it, or set another folder"
-            ))
-        };
-        let file = match fs::File::open(path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(e) => return Err(unusable("cannot be read").with_source(e)),
-        };
-
-        let mut bytes = Vec::new();
-        file.take(FILE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|e| unusable("cannot be read").with_source(e))?;
-        if bytes.len() as u64 > FILE_BYTES_MAX {
-            return Err(unusable(&format!("is over {FILE_BYTES_MAX} bytes")));
-        }
-        let stored: RefusalFile =
-            serde_json::from_slice(&bytes).map_err(|e| unusable("is malformed").with_source(e))?;
-        if stored.format != FORMAT {
-            return Err(unusable(&format!("is not of format {FORMAT}")));
-        }
-        Ok(stored.refused)
+    /// The names of the directory: the one that the server was told, and the one that links lead to,
+    /// by which the next server may be told it.
+    fn names(&self) -> Vec<PathBuf> {
+        let mut names = vec![self.directory.clone()];
+        let real = fs::canonicalize(&self.directory);
+        names.extend(real.ok().filter(|real| *real != self.directory));
+        names
     }
 
-    /// Replaces the file as a whole.
+    /// Reads what is remembered under each name of the directory.
+    fn read(&self) -> Result<Vec<RefusedBytes>> {
+        let Some(folder) = &self.folder else {
+            return Ok(self.all.clone());
+        };
+        let mut all = Vec::new();
+        for name in self.names() {
+            for refused in read_file(&file_of(folder, &name))? {
+                if !all.contains(&refused) {
+                    all.push(refused);
+                }
+            }
+        }
+        Ok(all)
+    }
+
     fn write(&self, refused: &[RefusedBytes]) -> Result<()> {
-        let Some(path) = &self.file else {
+        let Some(folder) = &self.folder else {
             return Err(Error::precondition(
                 "neither XDG_STATE_HOME nor HOME is set; set models.state",
             ));
         };
-        let stored = RefusalFile {
-            format: FORMAT,
-            directory: self.directory.clone(),
-            refused: refused.to_vec(),
-        };
-
-        let write = || -> io::Result<()> {
-            let folder = path.parent().unwrap_or(path);
-            fs::create_dir_all(folder)?;
-            let mut staged = tempfile::NamedTempFile::new_in(folder)?;
-            staged.write_all(&serde_json::to_vec_pretty(&stored)?)?;
-            staged.as_file().sync_all()?;
-            staged.persist(path).map_err(|e| e.error)?;
-            Ok(())
-        };
-        write().map_err(|e| {
-            Error::unavailable("the state file in models.state cannot be written").with_source(e)
-        })
+        for name in self.names() {
+            let stored = RefusalFile {
+                format: FORMAT,
+                directory: name.to_string_lossy().into_owned(),
+                refused: refused.to_vec(),
+            };
+            write_file(&file_of(folder, &name), &stored).map_err(|e| {
+                Error::unavailable("the state file in models.state cannot be written")
+                    .with_source(e)
+            })?;
+        }
+        Ok(())
     }
+}
+
+fn file_of(folder: &Path, directory: &Path) -> PathBuf {
+    let digest = Digest::of(directory.to_string_lossy().as_bytes()).hex();
+    folder.join(format!("{}.json", &digest[..16]))
+}
+
+/// Reads a file; nothing was refused if there is none.
+fn read_file(path: &Path) -> Result<Vec<RefusedBytes>> {
+    let unusable = |why: &str| {
+        Error::precondition(format!(
+            "the state file in models.state {why}; delete it, or set another folder"
+        ))
+    };
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(unusable("cannot be read").with_source(e)),
+    };
+
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| unusable("cannot be read").with_source(e))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(unusable(&format!("is over {FILE_BYTES_MAX} bytes")));
+    }
+    let stored: RefusalFile =
+        serde_json::from_slice(&bytes).map_err(|e| unusable("is malformed").with_source(e))?;
+    if stored.format != FORMAT {
+        return Err(unusable(&format!("is not of format {FORMAT}")));
+    }
+    Ok(stored.refused)
+}
+
+/// Replaces a file as a whole.
+fn write_file(path: &Path, stored: &RefusalFile) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder)?;
+    let mut staged = tempfile::NamedTempFile::new_in(folder)?;
+    staged.write_all(&serde_json::to_vec_pretty(stored)?)?;
+    staged.as_file().sync_all()?;
+    staged.persist(path).map_err(|e| e.error)?;
+    Ok(())
 }

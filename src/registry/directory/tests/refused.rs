@@ -44,6 +44,32 @@ fn refused_bytes_are_remembered_by_directory_until_they_are_accepted() {
 }
 
 #[test]
+fn refused_bytes_are_known_by_every_name_of_the_directory() {
+    let (state, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let at = |name: &str| place.path().join(name);
+    let knows = |directory: &str, bytes: Digest| {
+        let refusals = Refusals::open(Some(state.path()), &at(directory));
+        refusals.contains(&name("m"), version(1), bytes)
+    };
+    for folder in ["one", "two"] {
+        fs::create_dir(at(folder)).unwrap();
+    }
+    std::os::unix::fs::symlink("one", at("link")).unwrap();
+    let (first, second) = (Digest::of(b"1"), Digest::of(b"2"));
+
+    Refusals::open(Some(state.path()), &at("link")).add(&name("m"), version(1), first);
+    assert!(knows("link", first) && knows("one", first) && knows("two/../one", first));
+    assert!(!knows("two", first));
+    Refusals::open(Some(state.path()), &at("one")).add(&name("m"), version(1), second);
+    assert!(knows("link", second));
+
+    // A link that leads to other models now is the same directory to those who configured it.
+    fs::remove_file(at("link")).unwrap();
+    std::os::unix::fs::symlink("two", at("link")).unwrap();
+    assert!(knows("link", first));
+}
+
+#[test]
 fn servers_of_one_directory_add_to_what_the_other_has_stored() {
     let state = tempfile::tempdir().unwrap();
     let open = || Refusals::open(Some(state.path()), Path::new("models"));
