@@ -56,6 +56,7 @@ fn an_optional_input_is_listed_by_every_surface_over_http() {
         signature["inputs"]["k"]["tensor_shape"]["dim"][0]["size"],
         "1"
     );
+    assert!(!server.log().contains("WARN"), "{}", server.log());
 }
 
 #[test]

@@ -36,7 +36,7 @@ impl RuntimeWarnings {
 
     /// Logs a warning, unless its cause was logged before.
     pub(crate) fn note(&self, said: &str) {
-        let Some(subject) = &self.0 else {
+        let Some(subject) = self.0.as_ref().filter(|_| !is_meant(said)) else {
             tracing::debug!(said, "ONNX Runtime");
             return;
         };
@@ -58,6 +58,11 @@ impl PartialEq for RuntimeWarnings {
     fn eq(&self, _: &Self) -> bool {
         true
     }
+}
+
+/// Tells whether a warning is about what Ortus means to have: inputs with defaults are optional.
+fn is_meant(said: &str) -> bool {
+    said.contains("appears in graph inputs")
 }
 
 /// Remembers a cause: the text without its numbers, which differ from run to run.

@@ -18,3 +18,10 @@ fn the_causes_of_a_version_are_limited() {
     let new = (0..CAUSES_MAX + 10).filter(|i| is_new(&mut logged, &"x".repeat(*i)));
     assert_eq!(new.count(), CAUSES_MAX);
 }
+
+#[test]
+fn optional_inputs_are_no_cause_for_a_warning() {
+    let said =
+        "Initializer k appears in graph inputs and will not be treated as constant value/weight.";
+    assert!(is_meant(said) && !is_meant("Expected {1} does not match {3} for output label"));
+}
