@@ -38,8 +38,8 @@ const MEMORY_BASE: u64 = 4 << 30;
 const MEMORY_FACTOR: u64 = 8;
 /// Folders below the folder of external data that are measured.
 const EXTERNAL_DEPTH_MAX: u32 = 8;
-/// Environment variables that GPU libraries need.
-const ENVIRONMENT_KEPT: [&str; 2] = ["LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES"];
+/// Environment variables that GPU libraries need, and where operators for text find locales.
+const ENVIRONMENT_KEPT: [&str; 3] = ["LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "LOCPATH"];
 
 /// Makes first runs and remembers which models passed.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Faulty models and clients: a row that fails, a run that does not end, an answer that
 //! is never read. Other requests are unharmed.
 
+use crate::support::optional::{or_not_run, python, run};
 use crate::support::{Directory, Server, eventually};
 use ortus::proto::inference as oip;
 use ortus::testing::graphs;
@@ -8,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tonic::{Code, Status};
 
@@ -434,4 +436,51 @@ fn a_client_that_never_reads_is_cut_and_holds_bounded_memory() {
         "{before} grew to {after}"
     );
     canary(&server);
+}
+
+/// Writes a model that turns texts to upper case by the rules of a locale.
+const UPPER: &str = r#"
+import sys
+from onnx import TensorProto, helper, save
+text = lambda name: helper.make_tensor_value_info(name, TensorProto.STRING, ["N"])
+node = helper.make_node("StringNormalizer", ["x"], ["y"], case_change_action="UPPER", locale=sys.argv[2])
+graph = helper.make_graph([node], "g", [text("x")], [text("y")])
+save(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]), sys.argv[1])
+"#;
+
+#[test]
+fn a_text_model_finds_its_locale_where_locpath_says_also_in_the_sandbox() {
+    let locales = tempfile::tempdir().expect("a temporary folder");
+    // No system has a locale of this name.
+    let name = "ortus_TEST.UTF-8";
+    let copied = run(Command::new("cp")
+        .args(["-r", "/usr/lib/locale/C.utf8"])
+        .arg(locales.path().join(name)));
+    let made = copied.and_then(|_| python("test-monitor", "monitor/requirements.txt"));
+    let Some(python) = or_not_run("a locale and ONNX in Python", made) else {
+        return;
+    };
+
+    let directory = Directory::empty();
+    let folder = directory.path().join("m/1");
+    fs::create_dir_all(&folder).expect("made");
+    let mut write = Command::new(python);
+    write.args(["-c", UPPER]).arg(folder.join("model.onnx"));
+    run(write.arg(name)).expect("written");
+
+    let refusing = Server::start(directory.path());
+    assert!(
+        refusing.log().contains("construct locale"),
+        "{}",
+        refusing.log()
+    );
+    let server = Server::start_with_variable(("LOCPATH", locales.path()), directory.path());
+    let body = br#"{"inputs":[{"name":"x","datatype":"BYTES","shape":[1],"data":["word"]}]}"#;
+    let answer = server.post("/v2/models/m/infer", body);
+    assert_eq!(
+        answer.json()["outputs"][0]["data"][0],
+        "WORD",
+        "{}",
+        answer.text()
+    );
 }

@@ -187,6 +187,13 @@ impl Server {
         Self::spawn(command, arguments)
     }
 
+    /// Starts a server with a variable in its environment.
+    pub(crate) fn start_with_variable(variable: (&str, &Path), models: &Path) -> Self {
+        let mut command = ortus();
+        command.env(variable.0, variable.1);
+        Self::spawn(command, &["--models", models.to_str().expect("text")])
+    }
+
     fn spawn(mut command: Command, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("ports.json");
