@@ -52,9 +52,11 @@ impl fmt::Display for RowFinding {
     }
 }
 
-/// Analyses a model file, without running it.
+/// Analyses a model file, without running it. An analysis that fails proves nothing.
 pub(crate) fn analyse(file: &[u8]) -> RowVerdict {
-    decoded(file).unwrap_or_else(|error| {
+    let caught = std::panic::catch_unwind(|| decoded(file));
+    let verdict = caught.unwrap_or_else(|_| Err(Error::internal("the analysis failed")));
+    verdict.unwrap_or_else(|error| {
         RowVerdict::Unknown(RowFinding {
             node: String::new(),
             operator: String::new(),
@@ -80,7 +82,7 @@ fn decoded(file: &[u8]) -> Result<RowVerdict> {
         Err(finding) => return Ok(RowVerdict::Dependent(finding)),
     };
 
-    let mut is_proven = true;
+    let mut is_proven = !model.graph.outputs.is_empty();
     for (name, fact) in model.graph.outputs.iter().zip(outputs) {
         match fact {
             Some(fact) if !has_one_row_each(&fact) => {

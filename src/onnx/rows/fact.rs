@@ -94,7 +94,7 @@ impl Extent {
 
     /// The quotient, if it is exact.
     pub(super) fn divided(&self, other: &Self) -> Option<Self> {
-        if other.factor == 0 || self.factor % other.factor != 0 {
+        if self.factor.checked_rem(other.factor)? != 0 {
             return None;
         }
         let mut symbols = self.symbols.clone();
@@ -103,7 +103,7 @@ impl Extent {
             symbols.remove(at);
         }
         Some(Self {
-            factor: self.factor / other.factor,
+            factor: self.factor.checked_div(other.factor)?,
             rows: self.rows.checked_sub(other.rows)?,
             symbols,
         })

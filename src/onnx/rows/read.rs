@@ -107,10 +107,16 @@ pub(super) fn model(file: &[u8]) -> Result<ModelView<'_>> {
         opsets: Vec::new(),
         functions: Vec::new(),
     };
+    let mut has_graph = false;
     for field in (Fields { rest: file }) {
         match field? {
-            (7, WireField::Body(body)) => model.graph = graph(body)?,
-            (8, WireField::Body(body)) => model.opsets.push(opset(body)?),
+            (7, WireField::Body(body)) if !has_graph => {
+                model.graph = graph(body)?;
+                has_graph = true;
+            }
+            // A reader of the format would merge them.
+            (7, _) => return Err(Error::invalid("the file has more than one graph")),
+            (8, WireField::Body(body)) => add(&mut model.opsets, opset(body)?)?,
             (25, WireField::Body(body)) => model.functions.push(function(body)?),
             _ => {}
         }
@@ -145,13 +151,24 @@ fn function(message: &[u8]) -> Result<FunctionView<'_>> {
             (4, WireField::Body(body)) => function.inputs.push(text(body)?),
             (5, WireField::Body(body)) => function.outputs.push(text(body)?),
             (7, WireField::Body(body)) => function.nodes.push(node(body)?),
-            (9, WireField::Body(body)) => function.opsets.push(opset(body)?),
+            (9, WireField::Body(body)) => add(&mut function.opsets, opset(body)?)?,
             (11, WireField::Body(body)) => function.defaults.push(attribute(body)?),
             _ => {}
         }
     }
 
     Ok(function)
+}
+
+/// Adds an operator set, of which each domain has one.
+fn add<'f>(opsets: &mut Opsets<'f>, new: (&'f str, i64)) -> Result<()> {
+    if opsets.iter().any(|(domain, _)| *domain == new.0) {
+        return Err(Error::invalid(
+            "the file imports two operator sets of one domain",
+        ));
+    }
+    opsets.push(new);
+    Ok(())
 }
 
 fn opset(message: &[u8]) -> Result<(&str, i64)> {

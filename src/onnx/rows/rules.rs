@@ -208,6 +208,19 @@ pub(super) fn batch_first_of_rank(call: &NodeCall<'_>, rank_min: usize) -> Facts
 }
 
 /// One output with the elements of input 0; input 1 only names a type.
+/// ONNX numbers of the unsigned integers.
+const UNSIGNED: [i64; 4] = [2, 4, 12, 13];
+
+/// Values out of range of an unsigned integer become one number in the middle of a tensor and another
+/// at its end, as some elements are computed several at a time.
+pub(super) fn cast(call: &NodeCall<'_>) -> Facts {
+    let is_unsigned = call.node.int("to").is_some_and(|to| UNSIGNED.contains(&to));
+    if is_unsigned && call.input(0)?.axis.is_some() {
+        return unknown("values out of range of an unsigned integer depend on their place");
+    }
+    like_first(call)
+}
+
 pub(super) fn cast_like(call: &NodeCall<'_>) -> Facts {
     let first = call.input(0)?;
     Ok(vec![Fact::of(first.axis, first.dims()?.to_vec())])

@@ -2,8 +2,8 @@
 //! operator that is not listed is unknown.
 
 use super::rules::{
-    Facts, NodeCall, attention, cast_like, elementwise, index, layout, like_first, matrix, numbers,
-    range, reduce, window,
+    Facts, NodeCall, attention, cast, cast_like, elementwise, index, layout, like_first, matrix,
+    numbers, range, reduce, window,
 };
 use Treatment::{Branches, Loop, Mixes, Random, Rule, Scan, Uncovered};
 use std::collections::HashMap;
@@ -76,13 +76,19 @@ const fn group(
 pub(super) const TABLE: &[OperatorGroup] = &[
     group(
         "",
-        "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast Ceil Celu Clip Cos \
+        "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Ceil Celu Clip Cos \
          Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity IsInf IsNaN \
          LeakyRelu Log Mish Neg Not Reciprocal RegexFullMatch Relu Round Selu \
          Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh \
          ThresholdedRelu",
         Rule(like_first),
         "computes each element from the same element",
+    ),
+    group(
+        "",
+        "Cast",
+        Rule(cast),
+        "computes each element from the same element; out of range, unsigned integers depend on the place",
     ),
     group(
         "",

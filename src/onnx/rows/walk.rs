@@ -99,6 +99,12 @@ impl<'m> Walk<'m> {
         self.unknown.into_inner()
     }
 
+    /// The operator set of a domain that the model imports.
+    fn opset_of_model(&self, domain: &str) -> Option<i64> {
+        let found = self.model.opsets.iter().find(|(name, _)| *name == domain);
+        found.map(|(_, version)| *version)
+    }
+
     /// Follows the rows to the outputs of the model; the error is a node that mixes them.
     pub(super) fn run(&self) -> Result<Vec<Known>, RowFinding> {
         let graph = &self.model.graph;

@@ -126,7 +126,9 @@ pub(in crate::onnx::rows) fn flatten(call: &NodeCall<'_>) -> Facts {
 pub(in crate::onnx::rows) fn squeeze(call: &NodeCall<'_>) -> Facts {
     let first = call.input(0)?;
     let dims = first.dims()?;
-    let Some(axes) = call.list("axes", 1, 13)? else {
+    // An empty list stands for every axis of length 1, as no list does.
+    let named = call.list("axes", 1, 13)?.filter(|axes| !axes.is_empty());
+    let Some(axes) = named else {
         if first.axis.is_some() {
             return dependent("it removes the batch axis of a single row");
         }

@@ -183,9 +183,15 @@ pub(in crate::onnx::rows) fn einsum(call: &NodeCall<'_>) -> Facts {
     if terms.split(',').any(repeated) || repeated(result) {
         return dependent("it takes a diagonal over the batch axis");
     }
+    // A length of 1 is repeated to that of another term with the same letter.
     let length = |name: char| {
-        let found = lengths.iter().find(|(n, _)| *n == name);
-        found.map_or_else(|| call.symbols.fresh(), |(_, dim)| dim.clone())
+        let all = lengths.iter().filter(|(n, _)| *n == name);
+        let mut all = all.map(|(_, dim)| dim).filter(|dim| !dim.is_one());
+        match all.next() {
+            None => Extent::fixed(1),
+            Some(dim) if all.all(|other| other == dim) => dim.clone(),
+            Some(_) => call.symbols.fresh(),
+        }
     };
     Ok(vec![Fact::of(
         Some(axis),

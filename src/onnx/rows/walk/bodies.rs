@@ -232,6 +232,14 @@ impl<'m> Walk<'m> {
                 "a function of the model has the name of an operator",
             ));
         }
+        // ONNX Runtime computes the body by the operator sets of the model.
+        let is_same =
+            |(domain, version): &(&str, i64)| self.opset_of_model(domain) == Some(*version);
+        if !function.opsets.iter().all(is_same) {
+            return Ok(unknown(
+                "the function uses another operator set than the model",
+            ));
+        }
         let mut facts: HashMap<&'f str, Known> = HashMap::new();
         for (at, name) in function.inputs.iter().enumerate() {
             facts.insert(name, inputs.get(at).cloned().flatten());
