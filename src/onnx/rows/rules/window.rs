@@ -131,13 +131,6 @@ pub(in crate::onnx::rows) fn resize(call: &NodeCall<'_>) -> Facts {
     } else {
         2
     };
-    // Other modes of ONNX Runtime compute tensors of these ranks over all axes, with a weight of 0
-    // for a neighbour, which NaN and infinity survive.
-    let is_nearest = call.node.text("mode").is_none_or(|mode| mode == "nearest");
-    let is_apart = matches!(rank, 4 | 5) && first.axis == Some(0);
-    if first.axis.is_some() && !is_nearest && !is_apart {
-        return unknown("it interpolates over the batch axis too");
-    }
     let mut axes = Vec::new();
     for axis in call.ints("axes")?.unwrap_or_default() {
         axes.push(from_front(*axis, rank)?);
@@ -164,6 +157,13 @@ pub(in crate::onnx::rows) fn resize(call: &NodeCall<'_>) -> Facts {
         && !keeps(axis)?
     {
         return dependent("it resizes the batch axis");
+    }
+    // Other modes of ONNX Runtime compute tensors of these ranks over all axes, with a weight of 0
+    // for a neighbour, which NaN and infinity survive.
+    let is_nearest = call.node.text("mode").is_none_or(|mode| mode == "nearest");
+    let is_apart = matches!(rank, 4 | 5) && first.axis == Some(0);
+    if first.axis.is_some() && !is_nearest && !is_apart {
+        return unknown("it interpolates over the batch axis too");
     }
     let counts = |n: &Extent| n.has_rows();
     let others = sizes.iter().flatten().filter(|n| counts(n)).count();
