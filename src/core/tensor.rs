@@ -365,6 +365,19 @@ impl Tensor {
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
+    /// Floating-point elements as FP64; `None` for other datatypes.
+    pub(crate) fn floats(&self) -> Option<Vec<f64>> {
+        let Data::Fixed(bytes) = &self.data else {
+            return None;
+        };
+        Some(match self.dtype {
+            DType::F16 => read_all(bytes, |b| half::f16::from_le_bytes(b).into()),
+            DType::BF16 => read_all(bytes, |b| half::bf16::from_le_bytes(b).into()),
+            DType::F32 => read_all(bytes, |b| f32::from_le_bytes(b).into()),
+            DType::F64 => read_all(bytes, f64::from_le_bytes),
+            _ => return None,
+        })
+    }
     /// The elements.
     pub fn data(&self) -> &Data {
         &self.data

@@ -206,7 +206,7 @@ impl BatchSubject<'_> {
     fn check_wide(&self, session: &mut dyn Session, round: usize) -> Result<()> {
         let nothing = KnownInputs::default();
         let known = if round % 2 == 1 { self.known } else { &nothing };
-        let mut refused = Error::invalid("the model refuses generated inputs");
+        let mut refused = Error::invalid("no integers were tried");
         for integers in INTEGERS {
             let values = |row: usize| ValueRange {
                 seed: (100 + round * ROWS + row) as u64,

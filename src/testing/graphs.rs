@@ -114,6 +114,28 @@ pub fn scaled(ir_version: i64) -> Vec<u8> {
     model_of(ir_version, 8, graph)
 }
 
+/// Answers x times `factor`. ONNX Runtime multiplies so many matrices of this width when it opens the
+/// model, which takes long if they are large.
+pub fn slow_to_open(factor: f32, width: i64, products: usize) -> Vec<u8> {
+    let mut nodes = vec![node("ConstantOfShape", &["shape"], "p0")];
+    nodes.extend((0..products).map(|i| {
+        let (before, after) = (format!("p{i}"), format!("p{}", i + 1));
+        node("MatMul", &[&before, "p0"], &after)
+    }));
+    let last = format!("p{products}");
+    nodes.push(node("ReduceMax", &[&last], "zero"));
+    nodes.push(node("Mul", &["x", "factor"], "product"));
+    nodes.push(node("Add", &["product", "zero"], "y"));
+
+    model(o::GraphProto {
+        node: nodes,
+        initializer: vec![whole("shape", &[width, width]), floats("factor", &[factor])],
+        input: vec![declare("x", FLOAT, &[-1, 1])],
+        output: vec![declare("y", FLOAT, &[-1, 1])],
+        ..o::GraphProto::default()
+    })
+}
+
 /// Looks rows up in a table of ten numbers: an index of 10 or more fails.
 pub fn lookup() -> Vec<u8> {
     gather((0_u8..10).map(|i| f32::from(i).exp2().recip()))
@@ -128,7 +150,11 @@ pub fn marked(mark: f32, table: usize) -> Vec<u8> {
 /// beside the model.
 pub fn marked_outside(mark: f32, table: usize, file: &str) -> OutsideModel {
     let values: Vec<f32> = marked_table(mark, table).collect();
-    let mut table = floats("table", &values);
+    outside(floats("table", &values), file)
+}
+
+/// A model that looks rows up in `table`, which is external data in `file`.
+pub fn outside(mut table: o::TensorProto, file: &str) -> OutsideModel {
     let data = table.raw_data.take().expect("set").to_vec();
     table.data_location = Some(1);
     table.external_data = vec![o::StringStringEntryProto {
@@ -158,11 +184,13 @@ fn gather(table: impl Iterator<Item = f32>) -> Vec<u8> {
 }
 
 fn gather_from(table: o::TensorProto) -> Vec<u8> {
+    let mut rows = table.dims.clone();
+    rows[0] = -1;
     model(o::GraphProto {
         node: vec![node("Gather", &["table", "x"], "y")],
         initializer: vec![table],
         input: vec![declare("x", INT64, &[-1])],
-        output: vec![declare("y", FLOAT, &[-1])],
+        output: vec![declare("y", FLOAT, &rows)],
         ..o::GraphProto::default()
     })
 }

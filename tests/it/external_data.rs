@@ -2,6 +2,8 @@
 //! answers nor the process.
 
 use crate::support::{Directory, Server, eventually};
+use ortus::proto::onnx::TensorProto;
+use ortus::testing::graphs::{self, OutsideModel};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,77 +11,27 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 const ROWS: usize = 1 << 14;
 const COLUMNS: usize = 8;
 
-/// A field of a protobuf message that holds bytes, a text or a message.
-fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
-    [&[number << 3 | 2][..], &varint(bytes.len()), bytes].concat()
-}
-
-/// A field that holds a number.
-fn number(number: u8, value: usize) -> Vec<u8> {
-    [&[number << 3][..], &varint(value)].concat()
-}
-
-fn varint(mut value: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while value >= 0x80 {
-        bytes.push(value.to_le_bytes()[0] | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value.to_le_bytes()[0]);
-    bytes
-}
-
-/// A named tensor with an element type and its dimensions.
-fn value(name: &str, element: usize, dims: &[Vec<u8>]) -> Vec<u8> {
-    let dims: Vec<u8> = dims.iter().flat_map(|dim| field(1, dim)).collect();
-    let tensor = [number(1, element), field(2, &dims)].concat();
-    [field(1, name.as_bytes()), field(2, &field(1, &tensor))].concat()
-}
-
 /// Looks up rows of a table, which is external data: ONNX Runtime maps its file.
-fn table_model() -> Vec<u8> {
-    let (float, int64) = (1, 7);
-    let location = [field(1, b"location"), field(2, b"w.bin")].concat();
-    let table = [
-        number(1, ROWS),
-        number(1, COLUMNS),
-        number(2, float),
-        field(8, b"w"),
-        field(13, &location),
-        number(14, 1),
-    ]
-    .concat();
-    let node = [
-        field(1, b"w"),
-        field(1, b"ids"),
-        field(2, b"e"),
-        field(4, b"Gather"),
-    ]
-    .concat();
-
-    let rows = field(2, b"N");
-    let graph = [
-        field(1, &node),
-        field(2, b"g"),
-        field(5, &table),
-        field(11, &value("ids", int64, std::slice::from_ref(&rows))),
-        field(12, &value("e", float, &[rows, number(1, COLUMNS)])),
-    ]
-    .concat();
-    let opset = [field(1, b""), number(2, 17)].concat();
-    [number(1, 8), field(7, &graph), field(8, &opset)].concat()
+fn table() -> OutsideModel {
+    let values = (0..u16::MAX).cycle().take(ROWS * COLUMNS);
+    let values: Vec<f32> = values.map(f32::from).collect();
+    let table = TensorProto {
+        dims: vec![ROWS as i64, COLUMNS as i64],
+        ..graphs::floats("table", &values)
+    };
+    graphs::outside(table, "w.bin")
 }
 
-fn weights() -> Vec<u8> {
-    let values = (0..u16::MAX).cycle().take(ROWS * COLUMNS);
-    values.flat_map(|v| f32::from(v).to_le_bytes()).collect()
+fn put(directory: &Directory, version: u64) {
+    let OutsideModel { model, data } = table();
+    directory.put_with("m", version, &model, &[("w.bin", &data)]);
 }
 
 /// Asks for the most rows of a batch, from all over the table, so that many pages are read.
 fn answer(server: &Server) -> serde_json::Value {
     let ids: Vec<usize> = (0..ROWS).step_by(256).collect();
     let body = serde_json::json!({
-        "inputs": [{"name": "ids", "datatype": "INT64", "shape": [ids.len()], "data": ids}]
+        "inputs": [{"name": "x", "datatype": "INT64", "shape": [ids.len()], "data": ids}]
     });
     let answer = server.post("/v2/models/m/infer", body.to_string().as_bytes());
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -102,7 +54,7 @@ fn serve(directory: &Directory, cache: &Path) -> Server {
 fn nothing_that_happens_to_the_file_of_external_data_changes_what_serves() {
     let directory = Directory::empty();
     let cache = tempfile::tempdir().expect("a temporary folder");
-    directory.put_with("m", 1, &table_model(), &[("w.bin", &weights())]);
+    put(&directory, 1);
     let mut server = serve(&directory, cache.path());
     let before = answer(&server);
     assert_eq!(before[COLUMNS].as_f64(), Some(2048.0));
@@ -145,8 +97,8 @@ fn nothing_that_happens_to_the_file_of_external_data_changes_what_serves() {
     assert!(server.is_running());
 
     // The copy goes with its version.
-    fs::write(&file, weights()).expect("written");
-    directory.put_with("m", 2, &table_model(), &[("w.bin", &weights())]);
+    fs::write(&file, table().data).expect("written");
+    put(&directory, 2);
     let versions = || server.get("/v2/models/m").json()["versions"].clone();
     eventually("version 2", || versions() == serde_json::json!(["2"]));
     eventually("one copy", || copies(cache.path()) == 1);
@@ -157,7 +109,7 @@ fn nothing_that_happens_to_the_file_of_external_data_changes_what_serves() {
 fn servers_share_the_folder_of_copies_and_the_next_one_deletes_what_a_killed_one_left() {
     let directory = Directory::empty();
     let cache = tempfile::tempdir().expect("a temporary folder");
-    directory.put_with("m", 1, &table_model(), &[("w.bin", &weights())]);
+    put(&directory, 1);
     let one = serve(&directory, cache.path());
     let killed = serve(&directory, cache.path());
     assert_eq!(copies(cache.path()), 2);
@@ -178,14 +130,14 @@ fn a_version_whose_copy_cannot_be_made_is_refused_and_the_old_one_serves() {
     let directory = Directory::empty();
     let cache = tempfile::tempdir().expect("a temporary folder");
     let place = cache.path().join("copies");
-    directory.put_with("m", 1, &table_model(), &[("w.bin", &weights())]);
+    put(&directory, 1);
     let server = serve(&directory, &place);
     let before = answer(&server);
 
     // No folder can be made where the place has become a file.
     fs::rename(&place, cache.path().join("aside")).expect("renamed");
     fs::write(&place, "").expect("written");
-    directory.put_with("m", 2, &table_model(), &[("w.bin", &weights())]);
+    put(&directory, 2);
     eventually("the reason", || {
         let index = server.post("/v2/repository/index", b"").text();
         index.contains("cannot be made in models.weights_cache")

@@ -2,37 +2,15 @@
 //! until then, in every control mode.
 
 use crate::support::{Directory, Server, eventually, settings};
-use ortus::proto::onnx as o;
 use ortus::testing::graphs;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Answers x times `factor`. ONNX Runtime computes products of matrices of `width` when it opens
-/// the model, which takes seconds if the width is large.
+/// Answers x times `factor`.
 fn times(factor: f32, width: i64) -> Vec<u8> {
-    const PRODUCTS: usize = 12;
-    let mut nodes = vec![graphs::node("ConstantOfShape", &["shape"], "p0")];
-    nodes.extend((0..PRODUCTS).map(|i| {
-        let (before, after) = (format!("p{i}"), format!("p{}", i + 1));
-        graphs::node("MatMul", &[&before, "p0"], &after)
-    }));
-    let last = format!("p{PRODUCTS}");
-    nodes.push(graphs::node("ReduceMax", &[&last], "zero"));
-    nodes.push(graphs::node("Mul", &["x", "factor"], "product"));
-    nodes.push(graphs::node("Add", &["product", "zero"], "y"));
-
-    graphs::model(o::GraphProto {
-        node: nodes,
-        initializer: vec![
-            graphs::whole("shape", &[width, width]),
-            graphs::floats("factor", &[factor]),
-        ],
-        input: vec![graphs::declare("x", graphs::FLOAT, &[-1, 1])],
-        output: vec![graphs::declare("y", graphs::FLOAT, &[-1, 1])],
-        ..o::GraphProto::default()
-    })
+    graphs::slow_to_open(factor, width, 12)
 }
 
 /// A version that is opened at once.

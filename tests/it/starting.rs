@@ -2,7 +2,6 @@
 
 use crate::support::samples::raw_request;
 use crate::support::{Answer, Directory, Server, eventually, http, ortus, raw};
-use ortus::proto::onnx as o;
 use ortus::testing::graphs;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -79,24 +78,7 @@ fn a_failure_after_the_models_were_loaded_exits_1_with_one_message() {
 
 /// A model whose session takes minutes to open: ONNX Runtime computes its products then.
 fn slow_to_load() -> Vec<u8> {
-    const WIDTH: i64 = 6000;
-    const PRODUCTS: usize = 40;
-    let mut nodes = vec![graphs::node("ConstantOfShape", &["shape"], "p0")];
-    nodes.extend((0..PRODUCTS).map(|i| {
-        let (before, after) = (format!("p{i}"), format!("p{}", i + 1));
-        graphs::node("MatMul", &[&before, "p0"], &after)
-    }));
-    let last = format!("p{PRODUCTS}");
-    nodes.push(graphs::node("ReduceMax", &[&last], "largest"));
-    nodes.push(graphs::node("Add", &["x", "largest"], "y"));
-
-    graphs::model(o::GraphProto {
-        node: nodes,
-        initializer: vec![graphs::whole("shape", &[WIDTH, WIDTH])],
-        input: vec![graphs::declare("x", 1, &[-1, 1])],
-        output: vec![graphs::declare("y", 1, &[-1, 1])],
-        ..Default::default()
-    })
+    graphs::slow_to_open(1.0, 6000, 40)
 }
 
 /// A server that is loading a model which takes minutes.

@@ -56,7 +56,8 @@ pub(crate) fn agree(a: &Tensor, b: &Tensor) -> bool {
 /// order of summation changes a sum by a share of its largest terms, and an absolute tolerance
 /// would hide answers that are small as a whole.
 pub(crate) fn agree_at_scale(a: &Tensor, b: &Tensor) -> bool {
-    let largest = largest_number(a).max(largest_number(b));
+    let of = |tensor: &Tensor| tensor.floats().map_or(0.0, |floats| largest(&floats));
+    let largest = of(a).max(of(b));
     let tolerance = Tolerance {
         relative: 0.0,
         absolute: Tolerance::for_datatype(a.dtype()).relative * largest,
@@ -64,24 +65,10 @@ pub(crate) fn agree_at_scale(a: &Tensor, b: &Tensor) -> bool {
     difference(a, b, tolerance).is_none()
 }
 
-/// The largest finite absolute value of floating-point numbers; 0 for other datatypes.
-fn largest_number(tensor: &Tensor) -> f64 {
-    let Data::Fixed(bytes) = tensor.data() else {
-        return 0.0;
-    };
-    match tensor.dtype() {
-        DType::F32 => largest(bytes, f32::from_le_bytes),
-        DType::F64 => largest(bytes, f64::from_le_bytes),
-        DType::F16 => largest(bytes, f16::from_le_bytes),
-        DType::BF16 => largest(bytes, bf16::from_le_bytes),
-        _ => 0.0,
-    }
-}
-
-fn largest<const N: usize, T: Into<f64>>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> f64 {
-    let numbers = bytes.as_chunks::<N>().0.iter();
-    let numbers = numbers.map(|bytes| read(*bytes).into().abs());
-    numbers.filter(|n| n.is_finite()).fold(0.0, f64::max)
+/// The largest finite number, without its sign; 0 if there is none.
+pub(crate) fn largest(numbers: &[f64]) -> f64 {
+    let finite = numbers.iter().filter(|n| n.is_finite());
+    finite.fold(0.0, |largest, n| n.abs().max(largest))
 }
 
 /// Describes the first difference of two answers; `None` if they agree.

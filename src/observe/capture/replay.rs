@@ -9,11 +9,10 @@ use super::sweep::hour;
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
 use crate::core::tensor::compare::{Tolerance, difference};
-use crate::core::tensor::{DType, Data, Tensor};
+use crate::core::tensor::{DType, Data, Tensor, read_all};
 use crate::storage::layout::Records;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
-use half::{bf16, f16};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -191,42 +190,8 @@ fn numbers(tensor: &Tensor) -> Vec<f64> {
         return Vec::new();
     };
     match tensor.dtype() {
-        DType::F32 => bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|b| f32::from_le_bytes(*b).into())
-            .collect(),
-        DType::F64 => bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|b| f64::from_le_bytes(*b))
-            .collect(),
-        DType::F16 => bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|b| f16::from_le_bytes(*b).into())
-            .collect(),
-        DType::BF16 => bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|b| bf16::from_le_bytes(*b).into())
-            .collect(),
-        DType::I64 => bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|b| i64::from_le_bytes(*b) as f64)
-            .collect(),
-        DType::I32 => bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|b| i32::from_le_bytes(*b).into())
-            .collect(),
-        _ => Vec::new(),
+        DType::I64 => read_all(bytes, |b| i64::from_le_bytes(b) as f64),
+        DType::I32 => read_all(bytes, |b| i32::from_le_bytes(b).into()),
+        _ => tensor.floats().unwrap_or_default(),
     }
 }

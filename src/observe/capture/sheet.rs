@@ -34,18 +34,10 @@ pub struct Spread {
     pub datatype: String,
     /// Whether it is an input that a request may leave out. It is stored whole, and its cells are
     /// empty where it was left out.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
     /// How the tensor lies in columns.
     pub form: ColumnForm,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde passes a reference"
-)]
-fn is_false(flag: &bool) -> bool {
-    !flag
 }
 
 /// How a tensor lies in columns.

@@ -16,7 +16,7 @@ use half::{bf16, f16};
 use ort::environment::Environment;
 use ort::logging::{LogLevel, LoggerFunction};
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel};
-use ort::session::{RunOptions, Session as OrtSession, SessionInputValue};
+use ort::session::{RunOptions, Session as OrtSession, SessionInputValue, SessionOutputs};
 use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -166,7 +166,7 @@ impl Session for OnnxSession {
             .session
             .run_with_options(values.as_slice(), &self.run_options)
             .map_err(|e| failure(&e, on_cpu))?;
-        outputs.values().map(|value| from_value(&value)).collect()
+        tensors(&outputs)
     }
 
     fn run_with(
@@ -198,7 +198,7 @@ impl Session for OnnxSession {
             .session
             .run_with_options(values, &self.run_options)
             .map_err(|e| failure(&e, on_cpu))?;
-        outputs.values().map(|value| from_value(&value)).collect()
+        tensors(&outputs)
     }
 
     fn provider(&self) -> &'static str {
@@ -285,6 +285,11 @@ fn aligned<'s>(bytes: &[u8], scratch: &'s mut Vec<u128>) -> &'s [u8] {
     let copy: &mut [u8] = bytemuck::cast_slice_mut(scratch);
     copy[..bytes.len()].copy_from_slice(bytes);
     copy
+}
+
+/// Copies the outputs of a run.
+fn tensors(outputs: &SessionOutputs<'_>) -> Result<Vec<Tensor>> {
+    outputs.values().map(|value| from_value(&value)).collect()
 }
 
 fn from_value(value: &DynValue) -> Result<Tensor> {

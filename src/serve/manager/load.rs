@@ -73,7 +73,11 @@ impl Loading<'_> {
         // session is opened.
         let observer = self.watch(&loaded, &signature)?;
         let verdict = rows::analyse(&loaded.bytes);
-        let known = known::inputs(&loaded, &signature);
+        // Read only where the test of rows needs them.
+        let known = match &verdict {
+            RowVerdict::Unknown(_) => known::inputs(&loaded, &signature),
+            RowVerdict::Independent | RowVerdict::Dependent(_) => KnownInputs::default(),
+        };
         let options = SessionOptions {
             warnings: RuntimeWarnings::about(self.name, self.version),
             ..self.settings.model.session_options()

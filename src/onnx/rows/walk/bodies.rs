@@ -70,14 +70,10 @@ impl<'m> Walk<'m> {
             return Ok(unknown("it has no body"));
         };
         for (name, fact) in node.inputs.iter().zip(inputs).take(2) {
-            match fact {
-                Some(fact) => {
-                    if let Err(doubt) = ends_alike(fact) {
-                        return Ok(Err(doubt));
-                    }
-                }
-                None if name.is_empty() => {}
-                None => return Ok(unknown("how often it runs is not known")),
+            if !name.is_empty()
+                && let Err(doubt) = ends_alike(fact)
+            {
+                return Ok(Err(doubt));
             }
         }
 
@@ -93,15 +89,10 @@ impl<'m> Walk<'m> {
             Ok(outputs) => outputs,
             Err(doubt) => return Ok(Err(doubt)),
         };
-        if let Some(goes_on) = outputs.ends.first() {
-            match goes_on {
-                Some(fact) => {
-                    if let Err(doubt) = ends_alike(fact) {
-                        return Ok(Err(doubt));
-                    }
-                }
-                None => return Ok(unknown("how often it runs is not known")),
-            }
+        if let Some(goes_on) = outputs.ends.first()
+            && let Err(doubt) = ends_alike(goes_on)
+        {
+            return Ok(Err(doubt));
         }
         let collected = outputs
             .collected
@@ -293,7 +284,10 @@ fn axes_of(node: &NodeView<'_>, name: &str) -> Option<Vec<i64>> {
 }
 
 /// Refuses a number of passes that depends on the rows.
-fn ends_alike(fact: &Fact) -> Result<(), Doubt> {
+fn ends_alike(known: &Known) -> Result<(), Doubt> {
+    let Some(fact) = known else {
+        return unknown("how often it runs is not known");
+    };
     if fact.axis.is_some() {
         return dependent("how often it runs depends on the rows");
     }

@@ -7,9 +7,8 @@
 //! batch differed by at most 8.5e-7 of its largest value, by 1.8e-5 where a single value was near 0,
 //! and by up to the whole of a small value beside larger ones.
 
-use crate::core::tensor::compare::Tolerance;
-use crate::core::tensor::{DType, Data, Tensor, read_all};
-use half::{bf16, f16};
+use crate::core::tensor::compare::{Tolerance, largest};
+use crate::core::tensor::{DType, Data, Tensor};
 
 /// Share of a row's largest value up to which the size of a batch may change an answer, for
 /// instance if a model computes in half precision inside.
@@ -107,7 +106,7 @@ fn in_output(
     }
 
     let per_row = a.shape().iter().skip(1).product::<usize>().max(1);
-    match (numbers(a), numbers(b)) {
+    match (a.floats(), b.floats()) {
         (Some(x), Some(y)) => {
             let rows = x.chunks(per_row).zip(y.chunks(per_row)).enumerate();
             let find = |(row, (x, y))| {
@@ -178,36 +177,16 @@ fn apart(x: f64, y: f64) -> f64 {
     }
 }
 
-/// Returns the largest finite value of a row, without its sign.
-fn largest(row: &[f64]) -> f64 {
-    let finite = row.iter().filter(|x| x.is_finite());
-    finite.fold(0.0, |largest, x| x.abs().max(largest))
-}
-
 /// Returns the median of the rows' largest values; 0 if the output is not in floating point.
 fn typical(output: &Tensor) -> f64 {
     let per_row = output.shape().iter().skip(1).product::<usize>().max(1);
-    let numbers = numbers(output).unwrap_or_default();
+    let numbers = output.floats().unwrap_or_default();
     let mut sizes: Vec<f64> = numbers.chunks(per_row).map(largest).collect();
     sizes.sort_by(f64::total_cmp);
     sizes
         .get(sizes.len().saturating_sub(1) / 2)
         .copied()
         .unwrap_or(0.0)
-}
-
-/// Reads floating-point elements; `None` for other datatypes.
-fn numbers(tensor: &Tensor) -> Option<Vec<f64>> {
-    let Data::Fixed(bytes) = tensor.data() else {
-        return None;
-    };
-    Some(match tensor.dtype() {
-        DType::F16 => read_all(bytes, |b| f64::from(f16::from_le_bytes(b))),
-        DType::BF16 => read_all(bytes, |b| f64::from(bf16::from_le_bytes(b))),
-        DType::F32 => read_all(bytes, |b| f64::from(f32::from_le_bytes(b))),
-        DType::F64 => read_all(bytes, f64::from_le_bytes),
-        _ => return None,
-    })
 }
 
 /// Finds the first element that is not the same.

@@ -49,6 +49,13 @@ impl Rechecked {
         Self { batcher, runs, end }
     }
 
+    /// One whose runs each wait for a token, on a lane.
+    fn start_gated() -> (Self, std::sync::mpsc::Sender<()>) {
+        let (token, tokens) = std::sync::mpsc::channel();
+        let gate = Script::Gate(Arc::new(Mutex::new(tokens)));
+        (Self::start(gate, false), token)
+    }
+
     /// Submits two requests that run in one batch if requests are merged, in place.
     async fn ask_two(&self, one: f32, two: f32) -> [f32; 2] {
         let (one, two) = tokio::join!(
@@ -151,8 +158,7 @@ async fn rounding_that_depends_on_the_number_of_rows_is_no_disagreement() {
 
 #[tokio::test]
 async fn a_lane_rechecks_after_the_requests_that_wait() {
-    let (token, tokens) = std::sync::mpsc::channel();
-    let rechecked = Rechecked::start(Script::Gate(Arc::new(Mutex::new(tokens))), false);
+    let (rechecked, token) = Rechecked::start_gated();
     let batcher = &rechecked.batcher;
     let first = batcher.submit(submission(&[0.0], LONG));
     let rest = async {
@@ -190,8 +196,7 @@ async fn a_lane_rechecks_after_the_requests_that_wait() {
 
 #[tokio::test]
 async fn a_sample_that_no_lane_was_idle_for_runs_before_the_requests_that_wait() {
-    let (token, tokens) = std::sync::mpsc::channel();
-    let rechecked = Rechecked::start(Script::Gate(Arc::new(Mutex::new(tokens))), false);
+    let (rechecked, token) = Rechecked::start_gated();
     let batcher = &rechecked.batcher;
     let first = batcher.submit(submission(&[0.0], LONG));
     let rest = async {
@@ -214,8 +219,7 @@ async fn a_sample_that_no_lane_was_idle_for_runs_before_the_requests_that_wait()
 
 #[tokio::test]
 async fn cancelled_requests_are_not_run_again() {
-    let (token, tokens) = std::sync::mpsc::channel();
-    let rechecked = Rechecked::start(Script::Gate(Arc::new(Mutex::new(tokens))), false);
+    let (rechecked, token) = Rechecked::start_gated();
     let batcher = &rechecked.batcher;
     let first = batcher.submit(submission(&[0.0], LONG));
     let rest = async {
@@ -262,8 +266,7 @@ async fn a_recheck_that_passes_its_limit_is_terminated_like_any_run() {
 
 #[tokio::test]
 async fn a_lane_that_hangs_in_a_recheck_is_replaced_like_any() {
-    let (token, tokens) = std::sync::mpsc::channel();
-    let rechecked = Rechecked::start(Script::Gate(Arc::new(Mutex::new(tokens))), false);
+    let (rechecked, token) = Rechecked::start_gated();
     let batcher = &rechecked.batcher;
     rechecked.put(two_rows(Instant::now()));
     batcher.shared.wake.notify_one();
