@@ -22,7 +22,7 @@ use crate::onnx::golden::Golden;
 use crate::onnx::rows::RowVerdict;
 use crate::onnx::runtime::Session;
 use std::time::{Duration, Instant};
-use values::{ValueRange, sample_tensor};
+use values::{ValueRange, filled, sample_tensor};
 
 /// Sizes tried for dynamic axes other than the first, until the model runs.
 const SIZES: [usize; 5] = [4, 1, 16, 64, 224];
@@ -32,6 +32,17 @@ const ROWS: usize = 7;
 const ROUNDS: usize = 6;
 /// Sizes of numbers, one for each row, where the graph proves nothing.
 const SCALES: [f32; ROWS] = [1.0, 1e-6, 1e3, 1e-2, 1e6, 1e-4, 30.0];
+/// What replaces the numbers of a row where the graph proves nothing: no numbers, and numbers beyond
+/// those of integers. None: an ordinary row, which must not change beside them.
+const EXTREMES: [Option<f64>; ROWS] = [
+    None,
+    Some(f64::NAN),
+    Some(5e9),
+    None,
+    Some(f64::INFINITY),
+    Some(-5e9),
+    None,
+];
 /// Integers below these are tried, until the model accepts them: up to the largest vocabularies.
 const INTEGERS: [u64; 8] = [250_000, 120_000, 50_000, 30_000, 1_000, 100, 10, 3];
 /// The most known rows that are tried.
@@ -179,6 +190,7 @@ impl BatchSubject<'_> {
     fn check_values(&self, session: &mut dyn Session) -> Result<()> {
         self.check_small(session, agree_at_scale)?;
         self.check_known_rows(session)?;
+        self.check_extremes(session)?;
         (0..ROUNDS).try_for_each(|round| self.check_wide(session, round))
     }
 
@@ -227,7 +239,30 @@ impl BatchSubject<'_> {
         Err(refused.context("the model refuses generated inputs"))
     }
 
-    /// Compares batches of rows, forwards and backwards, with the rows alone.
+    /// Tests ordinary rows beside NaN, infinity and very large numbers, which a model may refuse.
+    fn check_extremes(&self, session: &mut dyn Session) -> Result<()> {
+        let mut rows = Vec::with_capacity(ROWS);
+        for (seed, extreme) in (2..).zip(EXTREMES) {
+            let ordinary = self.sample.inputs(1, ValueRange::small(seed))?;
+            rows.push(match extreme {
+                Some(number) => filled(ordinary, number)?,
+                None => ordinary,
+            });
+        }
+        let Ok(mut alone) = self.run_alone(session, &rows) else {
+            return Ok(());
+        };
+        for (outputs, extreme) in alone.iter_mut().zip(EXTREMES) {
+            // What a model makes of them may depend on their place.
+            if extreme.is_some_and(|number| !number.is_finite()) {
+                outputs.clear();
+            }
+        }
+        self.check_together(session, &rows, &alone, agree_at_scale)
+    }
+
+    /// Compares batches of rows, forwards and backwards, with the rows alone. A row without an
+    /// answer alone is not compared.
     fn check_together(
         &self,
         session: &mut dyn Session,
@@ -279,7 +314,7 @@ impl BatchSubject<'_> {
         for (at, (output, spec)) in outputs.iter().zip(&self.signature.outputs).enumerate() {
             let parts = split(output, &vec![1; order.len()]).map_err(|_| not_by_row(spec))?;
             for (part, row) in parts.iter().zip(order) {
-                if !agree(part, &alone[*row][at]) {
+                if alone[*row].get(at).is_some_and(|alone| !agree(part, alone)) {
                     return Err(Error::invalid(format!(
                         "output '{}' of a row depends on the other rows of the batch",
                         spec.name

@@ -15,6 +15,7 @@ mod walk;
 use crate::core::error::{Error, Result, short};
 use fact::{Extent, Fact};
 use std::fmt;
+use std::panic::UnwindSafe;
 
 /// What the graph proves about rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +55,12 @@ impl fmt::Display for RowFinding {
 
 /// Analyses a model file, without running it. An analysis that fails proves nothing.
 pub(crate) fn analyse(file: &[u8]) -> RowVerdict {
-    let caught = std::panic::catch_unwind(|| decoded(file));
+    guarded(|| decoded(file))
+}
+
+/// The verdict of an analysis; unknown if it panics.
+fn guarded(analysis: impl FnOnce() -> Result<RowVerdict> + UnwindSafe) -> RowVerdict {
+    let caught = std::panic::catch_unwind(analysis);
     let verdict = caught.unwrap_or_else(|_| Err(Error::internal("the analysis failed")));
     verdict.unwrap_or_else(|error| {
         RowVerdict::Unknown(RowFinding {

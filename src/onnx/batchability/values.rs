@@ -88,6 +88,22 @@ pub(super) fn sample_tensor(
     Tensor::fixed(spec.dtype, shape, bytes.into())
 }
 
+/// The same tensors with one number in every place of floating point.
+pub(super) fn filled(tensors: Vec<Tensor>, number: f64) -> Result<Vec<Tensor>> {
+    let fill = |tensor: Tensor| {
+        if !is_float(tensor.dtype()) {
+            return Ok(tensor);
+        }
+        let count = crate::core::tensor::elements(tensor.shape()).unwrap_or(0);
+        let mut bytes = Vec::new();
+        for _ in 0..count {
+            write_number(&mut bytes, tensor.dtype(), number);
+        }
+        Tensor::fixed(tensor.dtype(), tensor.shape().to_vec(), bytes.into())
+    };
+    tensors.into_iter().map(fill).collect()
+}
+
 /// The bytes of generated numbers.
 fn numbers(dtype: DType, count: usize, random: &mut SplitMix, values: ValueRange<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();

@@ -2,6 +2,7 @@
 //! the whole into memory. Knows no field of ONNX.
 
 use super::parts::{take, varint};
+use super::truncated;
 use crate::core::error::Result;
 
 /// The bodies of one field of a message.
@@ -32,10 +33,11 @@ impl<'m> Fields<'m> {
             0 => WireField::Number(varint(&mut self.rest)?),
             1 => take(&mut self.rest, 8).map(|_| WireField::Fixed)?,
             5 => take(&mut self.rest, 4).map(|_| WireField::Fixed)?,
-            _ => {
+            2 => {
                 let length = varint(&mut self.rest)?;
                 WireField::Body(take(&mut self.rest, length)?)
             }
+            _ => return Err(truncated()),
         };
 
         Ok((key >> 3, field))

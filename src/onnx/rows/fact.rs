@@ -76,6 +76,11 @@ impl Extent {
         self.rows == 1 && self.factor > 0
     }
 
+    /// Whether its factor is at most this, without its sign.
+    pub(super) fn is_within(&self, max: u64) -> bool {
+        self.factor.unsigned_abs() <= max
+    }
+
     pub(super) fn times(&self, other: &Self) -> Option<Self> {
         let factor = self.factor.checked_mul(other.factor)?;
         if factor == 0 {
@@ -281,7 +286,11 @@ impl Fact {
 /// Counts an axis from the front.
 pub(super) fn from_front(axis: i64, rank: usize) -> Result<usize, Doubt> {
     let length = rank as i64;
-    let at = if axis < 0 { axis + length } else { axis };
+    let at = if axis < 0 {
+        axis.saturating_add(length)
+    } else {
+        axis
+    };
     match usize::try_from(at) {
         Ok(at) if at < rank => Ok(at),
         _ => unknown("an axis is out of range"),

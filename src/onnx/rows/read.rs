@@ -2,8 +2,26 @@
 //! attributes, shapes, and small constants. Long lists are left out.
 
 use crate::core::error::{Error, Result};
-use crate::onnx::graph::fields::{Fields, WireField, bodies};
+use crate::onnx::graph::fields::{Fields, WireField};
 use crate::onnx::graph::parts::varint;
+use std::collections::HashSet;
+use std::rc::Rc;
+
+/// The fields that a message may have more than once.
+mod lists {
+    pub(super) const MODEL: &[u64] = &[8, 14, 20, 25, 26];
+    pub(super) const GRAPH: &[u64] = &[1, 5, 11, 12, 13, 14, 15, 16];
+    pub(super) const FUNCTION: &[u64] = &[4, 5, 6, 7, 9, 11, 12, 14];
+    pub(super) const NODE: &[u64] = &[1, 2, 5, 9, 10];
+    pub(super) const ATTRIBUTE: &[u64] = &[7, 8, 9, 10, 11, 15, 23];
+    pub(super) const TENSOR: &[u64] = &[1, 4, 5, 6, 7, 10, 11, 13, 16];
+    pub(super) const VALUE: &[u64] = &[4];
+    pub(super) const SHAPE: &[u64] = &[1];
+    pub(super) const NONE: &[u64] = &[];
+}
+
+#[cfg(test)]
+mod tests;
 
 /// The most elements of a constant, or of a list of an attribute, that are read.
 const NUMBERS_MAX: usize = 32;
@@ -66,8 +84,8 @@ pub(super) struct AttributeView<'f> {
     /// The attribute of the call that it stands for, in a function.
     pub reference: Option<&'f str>,
     pub tensor: Option<TensorView<'f>>,
-    /// An encoded subgraph.
-    pub graph: Option<&'f [u8]>,
+    /// A subgraph.
+    pub graph: Option<Rc<GraphView<'f>>>,
 }
 
 /// A constant. An element that is not a whole number is none.
@@ -101,21 +119,34 @@ pub(super) struct FunctionView<'f> {
     pub defaults: Vec<AttributeView<'f>>,
 }
 
+/// The fields of a message. A field that is given twice, and not in `lists`, is refused: a reader of
+/// the format would merge the two, or take one of them.
+fn fields<'f>(
+    message: &'f [u8],
+    lists: &'static [u64],
+) -> impl Iterator<Item = Result<(u64, WireField<'f>)>> {
+    let mut seen = 0_u64;
+    Fields { rest: message }.map(move |field| {
+        let (tag, field) = field?;
+        // The format has no higher field.
+        let bit = if tag < 64 { 1 << tag } else { 0 };
+        if seen & bit != 0 && !lists.contains(&tag) {
+            return Err(Error::invalid("the file gives a field twice"));
+        }
+        seen |= bit;
+        Ok((tag, field))
+    })
+}
+
 pub(super) fn model(file: &[u8]) -> Result<ModelView<'_>> {
     let mut model = ModelView {
         graph: GraphView::default(),
         opsets: Vec::new(),
         functions: Vec::new(),
     };
-    let mut has_graph = false;
-    for field in (Fields { rest: file }) {
+    for field in fields(file, lists::MODEL) {
         match field? {
-            (7, WireField::Body(body)) if !has_graph => {
-                model.graph = graph(body)?;
-                has_graph = true;
-            }
-            // A reader of the format would merge them.
-            (7, _) => return Err(Error::invalid("the file has more than one graph")),
+            (7, WireField::Body(body)) => model.graph = graph(body)?,
             (8, WireField::Body(body)) => add(&mut model.opsets, opset(body)?)?,
             (25, WireField::Body(body)) => model.functions.push(function(body)?),
             _ => {}
@@ -125,14 +156,14 @@ pub(super) fn model(file: &[u8]) -> Result<ModelView<'_>> {
     Ok(model)
 }
 
-pub(super) fn graph(message: &[u8]) -> Result<GraphView<'_>> {
+fn graph(message: &[u8]) -> Result<GraphView<'_>> {
     let mut graph = GraphView::default();
-    for field in (Fields { rest: message }) {
+    for field in fields(message, lists::GRAPH) {
         match field? {
             (1, WireField::Body(body)) => graph.nodes.push(node(body)?),
             (5, WireField::Body(body)) => graph.initializers.push(tensor(body)?),
-            (11, WireField::Body(body)) => graph.inputs.push(input(body)?),
-            (12, WireField::Body(body)) => graph.outputs.push(name_of(body, 1)?),
+            (11, WireField::Body(body)) => graph.inputs.push(value(body)?),
+            (12, WireField::Body(body)) => graph.outputs.push(value(body)?.name),
             _ => {}
         }
     }
@@ -141,17 +172,15 @@ pub(super) fn graph(message: &[u8]) -> Result<GraphView<'_>> {
 }
 
 fn function(message: &[u8]) -> Result<FunctionView<'_>> {
-    let mut function = FunctionView {
-        domain: domain_of(message, 10)?,
-        ..FunctionView::default()
-    };
-    for field in (Fields { rest: message }) {
+    let mut function = FunctionView::default();
+    for field in fields(message, lists::FUNCTION) {
         match field? {
             (1, WireField::Body(body)) => function.name = text(body)?,
             (4, WireField::Body(body)) => function.inputs.push(text(body)?),
             (5, WireField::Body(body)) => function.outputs.push(text(body)?),
             (7, WireField::Body(body)) => function.nodes.push(node(body)?),
             (9, WireField::Body(body)) => add(&mut function.opsets, opset(body)?)?,
+            (10, WireField::Body(body)) => function.domain = domain(body)?,
             (11, WireField::Body(body)) => function.defaults.push(attribute(body)?),
             _ => {}
         }
@@ -160,38 +189,37 @@ fn function(message: &[u8]) -> Result<FunctionView<'_>> {
     Ok(function)
 }
 
-/// Adds an operator set, of which each domain has one.
+/// Adds an operator set. A file may import it twice, but in one version.
 fn add<'f>(opsets: &mut Opsets<'f>, new: (&'f str, i64)) -> Result<()> {
-    if opsets.iter().any(|(domain, _)| *domain == new.0) {
-        return Err(Error::invalid(
-            "the file imports two operator sets of one domain",
-        ));
+    match opsets.iter().find(|(domain, _)| *domain == new.0) {
+        None => opsets.push(new),
+        Some((_, version)) if *version == new.1 => {}
+        Some(_) => {
+            return Err(Error::invalid(
+                "the file imports two versions of an operator set",
+            ));
+        }
     }
-    opsets.push(new);
     Ok(())
 }
 
 fn opset(message: &[u8]) -> Result<(&str, i64)> {
-    let mut version = 0;
-    for field in (Fields { rest: message }) {
-        if let (2, WireField::Number(n)) = field? {
-            version = n.cast_signed();
+    let (mut name, mut version) = ("", 0);
+    for field in fields(message, lists::NONE) {
+        match field? {
+            (1, WireField::Body(body)) => name = domain(body)?,
+            (2, WireField::Number(n)) => version = n.cast_signed(),
+            _ => {}
         }
     }
 
-    Ok((domain_of(message, 1)?, version))
+    Ok((name, version))
 }
 
 /// `ai.onnx` is the long name of the default domain.
-fn domain_of(message: &[u8], tag: u64) -> Result<&str> {
-    let name = name_of(message, tag)?;
+fn domain(name: &[u8]) -> Result<&str> {
+    let name = text(name)?;
     Ok(if name == "ai.onnx" { "" } else { name })
-}
-
-fn name_of(message: &[u8], tag: u64) -> Result<&str> {
-    bodies(message, tag)
-        .last()
-        .map_or(Ok(""), |body| text(body?))
 }
 
 fn text(bytes: &[u8]) -> Result<&str> {
@@ -200,30 +228,34 @@ fn text(bytes: &[u8]) -> Result<&str> {
 
 fn node(message: &[u8]) -> Result<NodeView<'_>> {
     let mut node = NodeView::default();
-    for field in (Fields { rest: message }) {
+    for field in fields(message, lists::NODE) {
         match field? {
             (1, WireField::Body(body)) => node.inputs.push(text(body)?),
             (2, WireField::Body(body)) => node.outputs.push(text(body)?),
             (3, WireField::Body(body)) => node.name = text(body)?,
             (4, WireField::Body(body)) => node.op = text(body)?,
             (5, WireField::Body(body)) => node.attributes.push(attribute(body)?),
+            (7, WireField::Body(body)) => node.domain = domain(body)?,
             _ => {}
         }
     }
-    node.domain = domain_of(message, 7)?;
+    let mut names = HashSet::new();
+    if !node.attributes.iter().all(|given| names.insert(given.name)) {
+        return Err(Error::invalid("a node gives an attribute twice"));
+    }
 
     Ok(node)
 }
 
 fn attribute(message: &[u8]) -> Result<AttributeView<'_>> {
     let mut attribute = AttributeView::default();
-    for field in (Fields { rest: message }) {
+    for field in fields(message, lists::ATTRIBUTE) {
         match field? {
             (1, WireField::Body(body)) => attribute.name = text(body)?,
             (3, WireField::Number(n)) => attribute.int = Some(n.cast_signed()),
             (4, WireField::Body(body)) => attribute.text = str::from_utf8(body).ok(),
             (5, WireField::Body(body)) => attribute.tensor = Some(tensor(body)?),
-            (6, WireField::Body(body)) => attribute.graph = Some(body),
+            (6, WireField::Body(body)) => attribute.graph = Some(Rc::new(graph(body)?)),
             (21, WireField::Body(body)) => attribute.reference = Some(text(body)?),
             (8, WireField::Number(n)) => {
                 attribute.listed += 1;
@@ -262,9 +294,8 @@ fn whole_numbers(mut packed: &[u8]) -> Result<Option<Vec<i64>>> {
 
 fn tensor(message: &[u8]) -> Result<TensorView<'_>> {
     let mut tensor = TensorView::default();
-    let (mut kind, mut raw) = (0, None);
-    let mut listed = Vec::new();
-    for field in (Fields { rest: message }) {
+    let (mut kind, mut raw, mut is_elsewhere) = (0, None, false);
+    for field in fields(message, lists::TENSOR) {
         match field? {
             (1, WireField::Number(n)) => tensor.dims.push(n.cast_signed()),
             (1, WireField::Body(packed)) => match whole_numbers(packed)? {
@@ -272,29 +303,23 @@ fn tensor(message: &[u8]) -> Result<TensorView<'_>> {
                 None => return Err(Error::invalid("a constant has too many axes")),
             },
             (2, WireField::Number(n)) => kind = n,
-            (4, WireField::Body(packed)) => raw = Some(packed),
-            (5 | 7, WireField::Number(n)) if listed.len() <= NUMBERS_MAX => {
-                listed.push(n.cast_signed());
-            }
-            (5 | 7, WireField::Body(packed)) => {
-                listed = whole_numbers(packed)?.unwrap_or_default();
-            }
             (8, WireField::Body(body)) => tensor.name = text(body)?,
             (9, WireField::Body(body)) => raw = Some(body),
+            (14, WireField::Number(location)) => is_elsewhere = location != 0,
             _ => {}
         }
     }
+    let count = tensor.dims.iter().try_fold(1_i64, |n, d| n.checked_mul(*d));
+    let count = count.and_then(|n| usize::try_from(n).ok());
+    let Some(count) = count.filter(|n| *n <= NUMBERS_MAX && !is_elsewhere) else {
+        return Ok(tensor);
+    };
 
     let numbers = match raw {
         Some(raw) => elements(kind, raw),
-        None if matches!(kind, INT32 | INT64 | BOOL) => {
-            Some(listed.into_iter().map(Some).collect())
-        }
-        None => None,
+        None => listed(message, kind)?,
     };
-    let count = tensor.dims.iter().try_fold(1_i64, |n, d| n.checked_mul(*d));
-    // Data that is elsewhere, or too long, was not read.
-    tensor.numbers = numbers.filter(|n| i64::try_from(n.len()).ok() == count);
+    tensor.numbers = numbers.filter(|n| n.len() == count);
     Ok(tensor)
 }
 
@@ -316,41 +341,121 @@ fn elements(kind: u64, raw: &[u8]) -> Option<Vec<Option<i64>>> {
         return None;
     }
 
-    let whole = |float: f32| (float.fract() == 0.0 && float.abs() < 1e9).then_some(float as i64);
     let element = |bytes: &[u8]| match (kind, bytes) {
         (FLOAT, &[a, b, c, d]) => whole(f32::from_le_bytes([a, b, c, d])),
         (INT32, &[a, b, c, d]) => Some(i32::from_le_bytes([a, b, c, d]).into()),
-        (_, &[a]) => Some(a.into()),
+        (_, &[a]) => truth(a.into()),
         (_, bytes) => bytes.try_into().ok().map(i64::from_le_bytes),
     };
     Some(raw.chunks_exact(width).map(element).collect())
 }
 
-fn input(message: &[u8]) -> Result<InputView<'_>> {
-    Ok(InputView {
-        name: name_of(message, 1)?,
-        dims: shape(message)?,
-    })
+/// The elements of a tensor without raw data, if they are numbers and few.
+fn listed(message: &[u8], kind: u64) -> Result<Option<Vec<Option<i64>>>> {
+    let from = match kind {
+        FLOAT => 4,
+        INT32 | BOOL => 5,
+        INT64 => 7,
+        _ => return Ok(None),
+    };
+    let element = |n: u64| match kind {
+        INT64 => Some(n.cast_signed()),
+        // The format takes the lower half.
+        INT32 => Some((n as i32).into()),
+        _ => truth((n as i32).into()),
+    };
+
+    let mut numbers = Vec::new();
+    for field in (Fields { rest: message }) {
+        match field? {
+            (tag, _) if tag != from => {}
+            (_, WireField::Number(n)) if kind != FLOAT => numbers.push(element(n)),
+            (_, WireField::Body(packed)) if kind == FLOAT => {
+                numbers.extend(elements(FLOAT, packed).unwrap_or_default());
+            }
+            (_, WireField::Body(packed)) => {
+                let more = whole_numbers(packed)?.unwrap_or_default();
+                numbers.extend(more.into_iter().map(|n| element(n.cast_unsigned())));
+            }
+            _ => return Ok(None),
+        }
+        if numbers.len() > NUMBERS_MAX {
+            return Ok(None);
+        }
+    }
+    Ok(Some(numbers))
 }
 
-/// The declared shape: `ValueInfoProto.type.tensor_type.shape.dim`.
-fn shape(message: &[u8]) -> Result<Option<Vec<Option<i64>>>> {
-    let mut rest = message;
-    for tag in [2, 1, 2] {
-        match bodies(rest, tag).last() {
-            Some(body) => rest = body?,
-            None => return Ok(None),
+fn whole(float: f32) -> Option<i64> {
+    (float.fract() == 0.0 && float.abs() < 1e9).then_some(float as i64)
+}
+
+/// A truth value, which is 0 or 1.
+fn truth(number: i64) -> Option<i64> {
+    matches!(number, 0 | 1).then_some(number)
+}
+
+/// A declared input or output.
+fn value(message: &[u8]) -> Result<InputView<'_>> {
+    let mut value = InputView {
+        name: "",
+        dims: None,
+    };
+    for field in fields(message, lists::VALUE) {
+        match field? {
+            (1, WireField::Body(body)) => value.name = text(body)?,
+            (2, WireField::Body(body)) => value.dims = shape(body)?,
+            _ => {}
         }
     }
 
-    let length = |dim: Result<&[u8]>| {
-        let mut fixed = None;
-        for field in (Fields { rest: dim? }) {
-            if let (1, WireField::Number(n)) = field? {
-                fixed = Some(n.cast_signed()).filter(|n| *n >= 0);
-            }
+    Ok(value)
+}
+
+/// The shape of a tensor's type: `TypeProto.tensor_type.shape.dim`.
+fn shape(kind: &[u8]) -> Result<Option<Vec<Option<i64>>>> {
+    let mut tensor = None;
+    for field in fields(kind, lists::NONE) {
+        match field? {
+            (1, WireField::Body(body)) => tensor = Some(body),
+            // A name for what the axes mean.
+            (6, _) => {}
+            // It is of another kind, too.
+            _ => return Ok(None),
         }
-        Ok(fixed)
+    }
+    let Some(tensor) = tensor else {
+        return Ok(None);
     };
-    bodies(rest, 1).map(length).collect::<Result<_>>().map(Some)
+    let mut shape = None;
+    for field in fields(tensor, lists::NONE) {
+        if let (2, WireField::Body(body)) = field? {
+            shape = Some(body);
+        }
+    }
+    let Some(shape) = shape else {
+        return Ok(None);
+    };
+
+    let mut lengths = Vec::new();
+    for field in fields(shape, lists::SHAPE) {
+        if let (1, WireField::Body(dim)) = field? {
+            lengths.push(length(dim)?);
+        }
+    }
+    Ok(Some(lengths))
+}
+
+/// The length of an axis, if it is fixed. One with a name as well is not.
+fn length(dim: &[u8]) -> Result<Option<i64>> {
+    let (mut fixed, mut is_named) = (None, false);
+    for field in fields(dim, lists::NONE) {
+        match field? {
+            (1, WireField::Number(n)) => fixed = Some(n.cast_signed()),
+            (2, _) => is_named = true,
+            _ => {}
+        }
+    }
+
+    Ok(fixed.filter(|n| *n >= 0 && !is_named))
 }

@@ -207,22 +207,27 @@ pub(super) fn batch_first_of_rank(call: &NodeCall<'_>, rank_min: usize) -> Facts
     Ok(vec![Fact::of(first.axis, out)])
 }
 
-/// One output with the elements of input 0; input 1 only names a type.
-/// ONNX numbers of the unsigned integers.
+/// Numbers of `TensorProto.DataType` of the unsigned integers.
 const UNSIGNED: [i64; 4] = [2, 4, 12, 13];
 
 /// Values out of range of an unsigned integer become one number in the middle of a tensor and another
 /// at its end, as some elements are computed several at a time.
+const BY_PLACE: &str = "values out of range of an unsigned integer depend on their place";
+
 pub(super) fn cast(call: &NodeCall<'_>) -> Facts {
     let is_unsigned = call.node.int("to").is_some_and(|to| UNSIGNED.contains(&to));
     if is_unsigned && call.input(0)?.axis.is_some() {
-        return unknown("values out of range of an unsigned integer depend on their place");
+        return unknown(BY_PLACE);
     }
     like_first(call)
 }
 
+/// One output with the elements of input 0; input 1 only names a type, which is not known here.
 pub(super) fn cast_like(call: &NodeCall<'_>) -> Facts {
     let first = call.input(0)?;
+    if first.axis.is_some() {
+        return unknown(BY_PLACE);
+    }
     Ok(vec![Fact::of(first.axis, first.dims()?.to_vec())])
 }
 

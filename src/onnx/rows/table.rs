@@ -94,7 +94,7 @@ pub(super) const TABLE: &[OperatorGroup] = &[
         "",
         "CastLike",
         Rule(cast_like),
-        "computes each element from the same element",
+        "values out of range of an unsigned integer depend on their place; which type it gives is not followed",
     ),
     group(
         "",

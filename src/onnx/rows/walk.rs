@@ -15,9 +15,9 @@ mod merge;
 #[cfg(test)]
 mod tests;
 
-/// The most nodes that are visited. A node in a loop or function is visited more than once;
-/// the rest of a larger graph is unknown.
-const VISITS_MAX: u32 = 250_000;
+/// The most parts that are visited: nodes with their inputs, outputs and attributes, and constants. A
+/// part of a loop or function is visited more than once; the rest of a larger graph is unknown.
+const VISITS_MAX: usize = 2_000_000;
 /// The most axes of a tensor.
 const AXES_MAX: usize = 64;
 /// The deepest nesting of subgraphs and functions.
@@ -70,7 +70,7 @@ pub(super) struct Walk<'m> {
     /// None: more than one function has the name.
     functions: HashMap<(&'m str, &'m str), Option<&'m FunctionView<'m>>>,
     symbols: Symbols,
-    visits: Cell<u32>,
+    visits: Cell<usize>,
     /// The first node whose effect is unknown.
     unknown: RefCell<Option<RowFinding>>,
 }
@@ -147,6 +147,7 @@ impl<'m> Walk<'m> {
     where
         'm: 'f,
     {
+        self.visit(graph.initializers.len() + graph.inputs.len() + graph.outputs.len());
         // An initializer outweighs an input of the same name, which is its default.
         for tensor in &graph.initializers {
             let fact = constant(tensor, &self.symbols);
@@ -196,6 +197,10 @@ impl<'m> Walk<'m> {
         }
     }
 
+    fn visit(&self, parts: usize) {
+        self.visits.set(self.visits.get().saturating_add(parts));
+    }
+
     fn doubt(&self, node: &NodeView<'_>, reason: String) {
         let mut first = self.unknown.borrow_mut();
         first.get_or_insert_with(|| finding(node, reason));
@@ -206,7 +211,7 @@ impl<'m> Walk<'m> {
     where
         'm: 'f,
     {
-        self.visits.set(self.visits.get().saturating_add(1));
+        self.visit(1 + node.inputs.len() + node.outputs.len() + node.attributes.len());
         if self.visits.get() > VISITS_MAX || scope.depth > DEPTH_MAX {
             return Ok(unknown("the graph is too large to be followed"));
         }

@@ -55,11 +55,11 @@ fn sliced_length(
         list.get(at).copied()
     };
     let known = || {
-        let length = length?;
+        let length = length.filter(|n| *n >= 0)?;
         let is_forward = !call.has(4) || number("steps", 4)? == 1;
-        let bound = |n: i64| if n < 0 { n + length } else { n }.clamp(0, length);
-        let end = bound(ends?.get(at)?.as_fixed()?.clamp(-FAR, FAR));
-        let start = bound(number("starts", 1)?.clamp(-FAR, FAR));
+        let bound = |n: i64| if n < 0 { n.saturating_add(length) } else { n }.clamp(0, length);
+        let end = bound(ends?.get(at)?.as_fixed()?);
+        let start = bound(number("starts", 1)?);
         is_forward.then_some(Extent::fixed((end - start).max(0)))
     };
     known().unwrap_or_else(|| call.symbols.fresh())
@@ -175,23 +175,20 @@ pub(in crate::onnx::rows) fn gather_nd(call: &NodeCall<'_>) -> Facts {
     let Some(taken) = taken.as_fixed().and_then(|n| usize::try_from(n).ok()) else {
         return unknown("the length of its indices is not known");
     };
-    if shared + taken > own.len() {
+    let Some(kept) = shared.checked_add(taken).filter(|n| *n <= own.len()) else {
         return unknown("its indices do not fit the shape");
-    }
+    };
 
     let batch = match (values.axis, places.axis) {
         (None, None) => None,
         (None, Some(axis)) if shared == 0 && axis < outer.len() => Some(axis),
         (Some(a), Some(b)) if a == b && a < shared && own[a] == index[b] => Some(a),
-        (Some(a), _) if a >= shared && a < shared + taken => {
+        (Some(a), _) if (shared..kept).contains(&a) => {
             return dependent("it takes elements of other rows");
         }
         _ => return unknown("only some of its inputs have a batch axis"),
     };
-    Ok(vec![Fact::of(
-        batch,
-        [outer, &own[shared + taken..]].concat(),
-    )])
+    Ok(vec![Fact::of(batch, [outer, &own[kept..]].concat())])
 }
 
 pub(in crate::onnx::rows) fn one_hot(call: &NodeCall<'_>) -> Facts {

@@ -10,12 +10,14 @@ use crate::onnx::rows::read::TensorView;
 const KEEP: [i64; 4] = [1, 6, 7, 11];
 /// The most numbers of one tensor that are followed.
 const FOLLOWED_MAX: usize = 64;
+/// The largest number that is computed with: every type of [`KEEP`] has all whole numbers up to it.
+const EXACT_MAX: u64 = 1 << 24;
 
 /// Shape: the lengths of its input's axes.
 pub(in crate::onnx::rows) fn shape(call: &NodeCall<'_>) -> Facts {
     let dims = call.input(0)?.dims()?;
     let rank = dims.len() as i64;
-    let bound = |n: i64| if n < 0 { n + rank } else { n }.clamp(0, rank) as usize;
+    let bound = |n: i64| if n < 0 { n.saturating_add(rank) } else { n }.clamp(0, rank) as usize;
     let from = bound(call.node.int("start").unwrap_or(0));
     let to = bound(call.node.int("end").unwrap_or(rank)).max(from);
     Ok(vec![vector(dims[from..to].to_vec())])
@@ -95,10 +97,13 @@ pub(in crate::onnx::rows) fn computed(
     } else {
         vec![single(call)]
     };
-    let is_short = |list: &Vec<Extent>| list.len() <= FOLLOWED_MAX;
+    let computes = ["Add", "Sub", "Mul", "Div", "ReduceProd", "Cast"].contains(&call.node.op);
+    let is_followed = |list: &Vec<Extent>| {
+        list.len() <= FOLLOWED_MAX && (!computes || list.iter().all(|n| n.is_within(EXACT_MAX)))
+    };
     lists
         .into_iter()
-        .map(|list| list.filter(is_short))
+        .map(|list| list.filter(is_followed))
         .collect()
 }
 
@@ -209,7 +214,7 @@ fn parts(call: &NodeCall<'_>, facts: &[Fact]) -> Vec<Option<Vec<Extent>>> {
         let [length] = fact.dims.as_deref()? else {
             return None;
         };
-        let end = at + usize::try_from(length.as_fixed()?).ok()?;
+        let end = usize::try_from(length.as_fixed()?).ok()?.checked_add(at)?;
         let list = numbers.as_ref()?.get(at..end)?.to_vec();
         at = end;
         Some(list)

@@ -1,5 +1,7 @@
 //! Verdicts on operators of each family of rules.
 
+mod values;
+
 use crate::onnx::rows::tests::{Int, Ints, Text, Texts, matrix, op, over};
 use crate::testing::graphs::{floats, whole};
 

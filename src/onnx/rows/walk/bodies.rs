@@ -3,8 +3,9 @@
 use super::{Known, Outcome, Scope, Walk};
 use crate::onnx::rows::RowFinding;
 use crate::onnx::rows::fact::{Doubt, Extent, Fact, dependent, from_front, unknown};
-use crate::onnx::rows::read::{self, AttributeView, FunctionView, GraphView, NodeView};
+use crate::onnx::rows::read::{AttributeView, FunctionView, GraphView, NodeView};
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Passes through the body of a loop until what is known of its state stays the same.
 const PASSES_MAX: usize = 8;
@@ -254,7 +255,7 @@ impl<'m> Walk<'m> {
 
 /// A pass through the body of a loop.
 struct BodyPass<'f> {
-    graph: GraphView<'f>,
+    graph: Rc<GraphView<'f>>,
     /// Inputs before the state.
     fixed: Vec<Known>,
     /// Inputs after the state.
@@ -271,9 +272,8 @@ struct BodyOutputs {
 }
 
 /// A subgraph of a node.
-fn body<'f>(node: &NodeView<'f>, name: &str) -> Option<GraphView<'f>> {
-    let body = node.attribute(name).and_then(|a| a.graph)?;
-    read::graph(body).ok()
+fn body<'f>(node: &NodeView<'f>, name: &str) -> Option<Rc<GraphView<'f>>> {
+    node.attribute(name).and_then(|a| a.graph.clone())
 }
 
 fn axes_of(node: &NodeView<'_>, name: &str) -> Option<Vec<i64>> {

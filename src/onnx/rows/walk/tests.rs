@@ -1,6 +1,6 @@
 //! Bodies of loops and branches, functions, and what could pass for something else.
 
-use crate::onnx::rows::tests::{Body, Int, Ints, Reference, field, matrix, op, over};
+use crate::onnx::rows::tests::{Body, Int, Ints, Reference, field, matrix, number, op, over};
 use crate::testing::graphs::whole;
 
 /// An encoded graph of nodes, with the names of its inputs and outputs.
@@ -17,8 +17,13 @@ fn body(nodes: &[Vec<u8>], inputs: &[&str], outputs: &[&str]) -> Vec<u8> {
     graph
 }
 
-/// An encoded function `acme:Own` of `a` with the attribute `along`.
+/// An encoded function `acme:Own` of `a` with the attribute `along`, by the operator set of the model.
 fn function(nodes: &[Vec<u8>]) -> Vec<u8> {
+    function_by(21, nodes)
+}
+
+/// The same by an operator set of its own.
+fn function_by(opset: i64, nodes: &[Vec<u8>]) -> Vec<u8> {
     let mut encoded = field(1, b"Own");
     for (tag, text) in [(4, "a"), (5, "b"), (10, "acme")] {
         encoded.extend(field(tag, text.as_bytes()));
@@ -26,8 +31,8 @@ fn function(nodes: &[Vec<u8>]) -> Vec<u8> {
     for node in nodes {
         encoded.extend(field(7, node));
     }
-    // Operator set 21 of the default domain.
-    encoded.extend(field(9, &[0x0a, 0, 0x10, 21]));
+    let default = [field(1, b""), number(2, opset)];
+    encoded.extend(field(9, &default.concat()));
     encoded
 }
 
@@ -171,4 +176,35 @@ fn long_lists_of_axes_are_not_cut() {
         &[op("Unsqueeze", &["x"], "y", &[("axes", Ints(&axes))])],
         "a list is too long",
     );
+}
+
+#[test]
+fn a_function_by_another_operator_set_than_the_model_is_not_proven() {
+    // Softmax takes all axes from the second on as one, up to operator set 12.
+    let soft = [op("Softmax", &["a"], "b", &[])];
+    let call = [op("acme:Own", &["x"], "y", &[])];
+    let made = |opset| over(&[-1, 8]).function(function_by(opset, &soft));
+    made(21).check(&call, "independent");
+    made(11).check(&call, "the function uses another operator set");
+}
+
+#[test]
+fn loops_in_loops_are_followed_up_to_a_limit() {
+    // The numbers of the state change in each pass, so every level passes through the next again.
+    let add = |to: &str| op("Add", &["s", "one"], to, &[]);
+    let ends = ["go", "t"];
+    let mut inside = body(&[add("t")], &["i", "go", "s"], &ends);
+    for _ in 0..20 {
+        let again = [
+            add("u"),
+            op("Loop", &["three", "", "u"], "t", &[("body", Body(&inside))]),
+        ];
+        inside = body(&again, &["i", "go", "s"], &ends);
+        let constant = |at: usize| field(5, &field(8, format!("k{at}").as_bytes()));
+        inside.extend((0..100).flat_map(constant));
+    }
+    let given = [("body", Body(&inside))];
+    let nodes = [op("Loop", &["three", "", "zero"], "y", &given)];
+    let made = over(&[-1, 8]).with(whole("three", &[3]));
+    made.check(&nodes, "the graph is too large to be followed");
 }
