@@ -43,6 +43,11 @@ impl Metered {
         }
     }
 
+    /// The time by which it must be complete.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
     /// The slot that holds what is unread once this body is dropped.
     pub(crate) fn unread(&mut self) -> UnreadSlot {
         Arc::clone(self.unread.get_or_insert_default())

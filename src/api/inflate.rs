@@ -10,6 +10,7 @@ use bytes::Bytes;
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
 use std::io::Read;
+use std::time::Instant;
 
 /// The encodings that a request may use, as `Accept-Encoding` names them.
 pub(crate) const ENCODINGS: &str = "gzip, deflate, identity";
@@ -62,18 +63,24 @@ fn unsupported(coding: &str) -> Error {
     ))
 }
 
-/// Decompresses a body of at most `max` bytes after decompression. Each byte is charged
-/// before it is kept. Lets other tasks run between steps, and stops when it is dropped.
+/// What decompression may use.
+pub(crate) struct InflateLimits<'c> {
+    /// Bytes after decompression.
+    pub max: usize,
+    pub until: Instant,
+    pub charge: &'c ChargeBytes<'c>,
+}
+
+/// Decompresses a body. Each byte is charged before it is kept. Lets other tasks run between steps, and
+/// stops when it is dropped.
 pub(crate) async fn decoded(
     headers: &HeaderMap,
     body: Bytes,
-    max: usize,
-    charge: &ChargeBytes<'_>,
+    limits: InflateLimits<'_>,
 ) -> Result<Bytes> {
     let mut inflated = Inflated {
         bytes: Vec::new(),
-        max,
-        charge,
+        limits,
         since_turn: 0,
     };
 
@@ -100,8 +107,7 @@ pub(crate) async fn decoded(
 /// What was decompressed so far.
 struct Inflated<'c> {
     bytes: Vec<u8>,
-    max: usize,
-    charge: &'c ChargeBytes<'c>,
+    limits: InflateLimits<'c>,
     /// Bytes since other tasks could last run.
     since_turn: usize,
 }
@@ -122,7 +128,7 @@ impl Inflated<'_> {
                 return refuse_rest("last gzip member", rest);
             }
             // A body may hold millions of empty members.
-            self.count_towards_turn(STEP_BYTES / 16).await;
+            self.count_towards_turn(STEP_BYTES / 16).await?;
         }
     }
 
@@ -134,24 +140,30 @@ impl Inflated<'_> {
                 return Ok(());
             }
 
-            if count > self.max - self.bytes.len() {
+            if count > self.limits.max - self.bytes.len() {
                 return Err(Error::too_large(format!(
                     "the body decompresses beyond the limit of {} bytes; send less in one request",
-                    self.max
+                    self.limits.max
                 )));
             }
-            (self.charge)(count)?;
+            (self.limits.charge)(count)?;
             self.bytes.extend_from_slice(&buffer[..count]);
-            self.count_towards_turn(count).await;
+            self.count_towards_turn(count).await?;
         }
     }
 
-    async fn count_towards_turn(&mut self, bytes: usize) {
+    async fn count_towards_turn(&mut self, bytes: usize) -> Result<()> {
         self.since_turn += bytes;
-        if self.since_turn >= STEP_BYTES {
-            self.since_turn = 0;
-            tokio::task::yield_now().await;
+        if self.since_turn < STEP_BYTES {
+            return Ok(());
         }
+
+        self.since_turn = 0;
+        tokio::task::yield_now().await;
+        if Instant::now() > self.limits.until {
+            return Err(Error::late("the body was not decompressed in time"));
+        }
+        Ok(())
     }
 }
 

@@ -175,9 +175,10 @@ impl Predictor {
         let inputs = servable.signature.check(request.inputs)?;
         let input_bytes = inputs.tensors().map(|t| t.bytes() as u64).sum();
         servable.metrics.input_bytes.inc_by(input_bytes);
+        // The model's own deadline does not count how long the client sends.
         let deadline = request
             .deadline
-            .unwrap_or_else(|| Deadline::after(request.arrived, servable.deadline));
+            .unwrap_or_else(|| Deadline::after(Instant::now(), servable.deadline));
 
         let shadow = self.shadow(servable, &inputs);
         let prediction_id = self.mint.mint();

@@ -46,8 +46,9 @@ overridable! {
         /// again alone, and if its answer differs, batching of the version ends. `0s` turns
         /// rechecks off.
         batch_recheck: Duration = SECOND, in Duration::ZERO..=HOUR;
-        /// Deadline of a request that sends none. If it is not set, it is derived from the model's
-        /// measured speed. A request that cannot meet its deadline is refused without a run.
+        /// Deadline of a request that sends none, counted from the end of its body. If it is not set,
+        /// it is derived from the model's measured speed. A request that cannot meet its deadline is
+        /// refused without a run.
         deadline: Option<Duration> = None, in Some(MILLISECOND)..=Some(HOUR);
         /// Whether ONNX Runtime's threads spin while they wait. Spinning lowers latency and uses
         /// more CPU.

@@ -7,6 +7,7 @@ use flate2::write::{GzEncoder, ZlibEncoder};
 use http::HeaderValue;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 fn headers(codings: &[&'static str]) -> HeaderMap {
     let name = header::CONTENT_ENCODING;
@@ -30,8 +31,16 @@ fn deflate(content: &[u8]) -> Vec<u8> {
 
 const MAX: usize = 1 << 20;
 
+fn limits<'c>(charge: &'c ChargeBytes<'c>) -> InflateLimits<'c> {
+    InflateLimits {
+        max: MAX,
+        until: Instant::now() + Duration::from_secs(3_600),
+        charge,
+    }
+}
+
 async fn read(codings: &[&'static str], body: Vec<u8>) -> Result<Bytes> {
-    decoded(&headers(codings), body.into(), MAX, &|_| Ok(())).await
+    decoded(&headers(codings), body.into(), limits(&|_| Ok(()))).await
 }
 
 /// Checks the kind of a refusal, and that its message has `part`.
@@ -126,7 +135,28 @@ async fn bytes_are_charged_while_they_come_and_a_full_budget_ends_the_work() {
     };
 
     let body = gzip(&vec![0; MAX]);
-    let answer = decoded(&headers(&["gzip"]), body.into(), MAX, &charge).await;
+    let answer = decoded(&headers(&["gzip"]), body.into(), limits(&charge)).await;
     assert_eq!(answer.expect_err("full").kind, Kind::ResourceExhausted);
     assert!(charged.load(Ordering::Relaxed) < MAX / 2);
+}
+
+#[tokio::test]
+async fn decompression_ends_at_the_deadline() {
+    let passed = || InflateLimits {
+        until: Instant::now(),
+        ..limits(&|_| Ok(()))
+    };
+    let body = gzip(&vec![0; MAX]);
+    let answer = decoded(&headers(&["gzip"]), body.into(), passed()).await;
+    assert_eq!(
+        answer.map_err(|error| error.kind),
+        Err(Kind::DeadlineExceeded)
+    );
+    // Millions of empty members take as long.
+    let members = gzip(&[]).repeat(20_000);
+    let answer = decoded(&headers(&["gzip"]), members.into(), passed()).await;
+    assert_eq!(
+        answer.map_err(|error| error.kind),
+        Err(Kind::DeadlineExceeded)
+    );
 }

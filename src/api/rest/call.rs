@@ -2,7 +2,7 @@
 
 use crate::api::body::{self, Metered};
 use crate::api::inbound::Inbound;
-use crate::api::inflate;
+use crate::api::inflate::{self, InflateLimits};
 use crate::api::{Charge, Front};
 use crate::core::error::Result;
 use crate::core::request::Protocol;
@@ -33,8 +33,13 @@ impl<'c> Call<'c> {
     pub(crate) async fn body(&self, body: Metered) -> Result<Bytes> {
         // Refused before the body is read, which no reading would make readable.
         inflate::encoding(self.headers)?;
+        let until = body.deadline();
         let bytes = body::collect(body, self.front.limits.message_bytes_max).await?;
-        let max = self.front.limits.decompressed_bytes_max;
-        inflate::decoded(self.headers, bytes, max, &|count| self.charge.add(count)).await
+        let limits = InflateLimits {
+            max: self.front.limits.decompressed_bytes_max,
+            until,
+            charge: &|count| self.charge.add(count),
+        };
+        inflate::decoded(self.headers, bytes, limits).await
     }
 }

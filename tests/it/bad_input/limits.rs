@@ -1,6 +1,6 @@
 //! Limits of sizes, connections and memory, tested below, at and above each.
 
-use super::{INFER, canary};
+use super::{GOOD, INFER, canary};
 use crate::support::{Directory, Server, eventually, http, settings};
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -193,4 +193,28 @@ fn a_bad_request_repeated_does_not_grow_the_process() {
         );
     }
     canary(&server);
+}
+
+#[test]
+fn the_deadline_of_the_model_does_not_count_a_slow_upload() {
+    let directory = Directory::with(&["diabetes"]);
+    let deadline = settings(&["models.defaults.deadline=2s"]);
+    let server = Server::start_with(directory.path(), &deadline);
+    let body = format!(r#"{{"inputs":[{{"name":"x",{GOOD}}}]}}"#);
+    let (first, rest) = body.split_at(20);
+    let mut stream = TcpStream::connect(&server.http).expect("the server accepts");
+    let length = body.len();
+    let head = format!(
+        "POST {INFER} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{first}"
+    );
+    stream.write_all(head.as_bytes()).expect("sent");
+
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(2_500) {
+        canary(&server);
+    }
+    stream.write_all(rest.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
