@@ -30,7 +30,7 @@ pub(super) struct Actual {
     /// The `config.pbtxt` with which it was loaded or refused.
     pub declared: Option<ModelConfig>,
     /// Why its `config.pbtxt` is not applied yet.
-    pub waiting: Option<&'static str>,
+    pub waiting: Option<String>,
     /// When a refused version is tried again, and how often it was, if the cause may be temporary.
     pub retry: Option<Retry>,
 }
@@ -83,17 +83,17 @@ impl Actual {
 
     /// Returns what an operator should know of a loaded version.
     pub(super) fn notice(&self) -> Option<String> {
-        let waiting = || self.waiting.map(str::to_owned);
+        let waiting = || self.waiting.clone();
         let unbatched = || {
             let reason = self.servable.as_ref()?.unbatched()?;
             Some(format!("unbatched: {reason}"))
         };
         let revision = || Some(self.revision.as_ref()?.refused.as_ref()?.reason.clone());
         self.problem()
-            .or_else(unbatched)
             .or_else(|| self.warning.clone())
             .or_else(revision)
             .or_else(waiting)
+            .or_else(unbatched)
     }
 
     /// Returns why the files that are there now do not serve, if they were refused.

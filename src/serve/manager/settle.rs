@@ -22,7 +22,7 @@ impl Loop {
         let mut settings = (self.parts.settings)(name, entry.and_then(|e| e.config.as_ref()));
         let pointers = entry.and_then(|e| e.pointers.as_ref());
         self.try_again(name, pointers);
-        self.note_declared(name, &settings.declared);
+        self.note_declared(name, &settings.declared, entry);
         self.point(name, pointers, &mut settings);
         let problem = entry.and_then(|e| e.problem.clone());
         loop {

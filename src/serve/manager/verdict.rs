@@ -4,7 +4,6 @@ use super::actual::Actual;
 use super::{Loop, ServingState};
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
-use crate::registry::catalog::Unserved;
 
 impl Loop {
     /// Tells whether a model serves what lies in the directory, and if not why.
@@ -38,15 +37,9 @@ impl Loop {
         let unserved = self.unserved.load();
         let found = unserved.iter().find(|u| u.model == name.as_str());
         match found {
-            Some(Unserved {
-                version, reason, ..
-            }) if version.is_empty() => {
-                Error::precondition(format!("model '{name}' is not served: {reason}"))
-            }
-            Some(Unserved {
-                version, reason, ..
-            }) => Error::precondition(format!(
-                "model '{name}' is not served: '{version}': {reason}"
+            Some(unserved) => Error::precondition(format!(
+                "model '{name}' is not served: {}",
+                unserved.explanation()
             )),
             None => Error::not_found(format!("model '{name}' is not in the model directory")),
         }
