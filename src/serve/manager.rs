@@ -413,7 +413,14 @@ impl Loop {
             self.settle(&name, entry);
         }
 
-        self.models.retain(|_, versions| !versions.is_empty());
+        let load_failures = &self.parts.metrics.load_failures;
+        self.models.retain(|name, versions| {
+            if versions.is_empty() {
+                // It is absent where no version was refused.
+                let _ = load_failures.remove_label_values(&[name.as_str()]);
+            }
+            !versions.is_empty()
+        });
         self.report(&catalog);
         let servables = self
             .models

@@ -161,3 +161,18 @@ fn refusals_keep_the_words_of_onnx_runtime() {
         "{reason}"
     );
 }
+
+#[test]
+fn settings_of_triton_without_effect_are_accepted_and_named_once_in_the_log() {
+    let directory = Directory::empty();
+    directory.put("m", 1, &copies("Identity", &[-1]));
+    let config = "\u{feff}output { name: \"y\" data_type: TYPE_FP32 dims: [ -0x1 ] \
+                  label_filename: \"labels.txt\" }\nresponse_cache { enable: true }";
+    fs::write(directory.path().join("m/config.pbtxt"), config).expect("written");
+    let server = Server::start_with(directory.path(), &settings(&["log.level=\"ortus=info\""]));
+    assert_eq!(index(&server, "m"), ("READY".into(), String::new()));
+    let log = server.log();
+    for notice in ["no class labels", "answers are not cached"] {
+        assert_eq!(log.matches(notice).count(), 1, "{notice}: {log}");
+    }
+}

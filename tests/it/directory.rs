@@ -97,6 +97,21 @@ fn a_broken_version_changes_nothing_that_serves_and_a_good_one_follows() {
 }
 
 #[test]
+fn a_deleted_model_is_called_so_before_it_is_unloaded() {
+    let directory = Directory::with(&["wine", "digits"]);
+    let server = Server::start(directory.path());
+    fs::remove_dir_all(directory.path().join("wine")).expect("removed");
+    eventually("no model", || server.get("/v2/models/wine").status == 404);
+    let log = server.log();
+    let told = log.lines().filter(|l| l.contains("its folder is gone"));
+    let told: Vec<&str> = told.collect();
+    assert!(
+        matches!(&told[..], [one] if one.contains("wine") && one.contains("no other version")),
+        "{log}"
+    );
+}
+
+#[test]
 fn a_start_with_only_a_misnamed_model_is_not_ready_and_says_why() {
     let directory = Directory::empty();
     let folder = directory.path().join("only");

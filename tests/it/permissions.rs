@@ -134,3 +134,28 @@ fn a_model_that_may_not_be_searched_at_the_start_is_listed_and_served_later() {
     eventually("m serves", || state(&server).0 == "READY");
     check_served(&server, "m");
 }
+
+#[test]
+fn a_refusal_that_retries_repeat_is_logged_once_and_its_series_ends_with_the_model() {
+    let directory = Directory::empty();
+    for model in ["m", "locked"] {
+        directory.put(model, 1, &graphs::scaled(10));
+    }
+    allow(&directory.path().join("locked/1/model.onnx"), 0o000);
+    let server = serve(directory.path());
+
+    let failures = || server.metric("ortus_model_load_failures_total{model=\"locked\"}");
+    eventually("two attempts", || failures().is_some_and(|n| n >= 2.0));
+    let log = server.log();
+    let told: Vec<&str> = log
+        .lines()
+        .filter(|l| l.contains("version refused"))
+        .collect();
+    assert!(
+        matches!(&told[..], [one] if one.contains("read 'model.onnx'") && one.matches("denied").count() == 1),
+        "{log}"
+    );
+
+    fs::remove_dir_all(directory.path().join("locked")).expect("removed");
+    eventually("the series ends", || failures().is_none());
+}

@@ -33,6 +33,8 @@ pub(super) struct Actual {
     pub waiting: Option<String>,
     /// When a refused version is tried again, and how often it was, if the cause may be temporary.
     pub retry: Option<Retry>,
+    /// The refusal that was logged last.
+    pub told: Option<String>,
 }
 
 /// A version that was loaded, before it is published.
@@ -59,6 +61,7 @@ impl Actual {
             declared: None,
             waiting: None,
             retry: None,
+            told: None,
         }
     }
 
@@ -127,6 +130,7 @@ impl Actual {
         self.warning = None;
         self.state = ServingState::Ready;
         self.retry = None;
+        self.told = None;
         before
     }
 

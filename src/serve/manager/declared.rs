@@ -3,7 +3,7 @@
 
 use super::actual::Actual;
 use super::{Loop, ServingState};
-use crate::core::model::ModelName;
+use crate::core::model::{ModelName, Version};
 use crate::registry::catalog::{FolderSight, ModelEntry, VersionEntry};
 use crate::registry::pbtxt::ModelConfig;
 
@@ -36,6 +36,19 @@ impl Loop {
                 tracing::warn!(model, version, warning, "change not applied");
             }
         }
+    }
+}
+
+/// Logs what a `config.pbtxt` asks for and is not done, where that changes no answer.
+pub(super) fn say_notices(name: &ModelName, version: Version, declared: &ModelConfig) {
+    let (model, version) = (name.as_str(), version.number());
+    for notice in &declared.notices {
+        tracing::info!(
+            model,
+            version,
+            notice,
+            "accepted in config.pbtxt without effect"
+        );
     }
 }
 

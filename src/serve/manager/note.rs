@@ -11,7 +11,9 @@ use crate::core::model::{ModelName, Version};
 use crate::registry::catalog::{FolderSight, ModelEntry, VersionEntry};
 use crate::registry::directory::VersionDigests;
 
-const FOLDER_GONE: &str = "its folder is gone; the loaded version keeps serving until another version of the model is ready";
+const FOLDER_GONE: &str = "its folder is gone, or the model file in it; the loaded version keeps serving until another version of the model is ready";
+
+const MODEL_GONE: &str = "its folder is gone, or the model file in it, and the model has no other version; the loaded version keeps serving until a second look does not see it either";
 
 impl Loop {
     /// Notes which versions of a model the source has.
@@ -32,14 +34,17 @@ impl Loop {
             stays
         });
 
+        let is_seen = |found: &VersionEntry| found.sight != FolderSight::Missing;
+        let has_other = entry.is_some_and(|e| e.versions.values().any(is_seen));
+        let gone = if has_other { FOLDER_GONE } else { MODEL_GONE };
         for (version, actual) in versions.iter_mut() {
             match found(version) {
                 // After an unload call the folder is of no interest.
                 None if !is_wanted => {}
                 None => {
-                    if actual.warn(FOLDER_GONE) {
+                    if actual.warn(gone) {
                         let version = version.number();
-                        tracing::warn!(model = name.as_str(), version, warning = FOLDER_GONE);
+                        tracing::warn!(model = name.as_str(), version, warning = gone);
                     }
                 }
                 Some(found) => compare(&mut self.parts, actual, name, *version, found),
@@ -104,12 +109,15 @@ fn compare(
             let before = actual.revision.take();
             let used = now.map(|now| now.used);
             let (revision, is_news) = Revision::judge(before, files, used, parts.in_place);
+            if revision.refused.is_none() {
+                actual.told = None;
+            }
             actual.revision = Some(revision);
             if is_news {
                 tracing::error!(
                     model = name.as_str(),
                     version = version.number(),
-                    warning = CHANGED_IN_PLACE,
+                    reason = CHANGED_IN_PLACE,
                     "version refused"
                 );
                 count_failure(&parts.metrics, name);
