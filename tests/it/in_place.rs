@@ -172,7 +172,9 @@ fn refused_bytes_stay_refused_in_the_next_server_until_they_are_accepted() {
     assert_eq!(server.get("/v2/health/ready").status, 400);
     let told = reason(&server);
     assert!(
-        told.contains("a running server refused these files") && told.contains("models.in_place"),
+        told.contains("a running server refused these files")
+            && told.contains("a new version number, or")
+            && told.contains("models.in_place = \"swap\""),
         "{told}"
     );
     assert!(answer(&server).is_err());

@@ -16,7 +16,7 @@ use std::time::Instant;
 pub(super) const CHANGED_IN_PLACE: &str = "its files changed after it was loaded; the loaded version keeps serving; put new files under a new version, or set models.in_place = \"swap\"";
 
 /// Why bytes are not loaded that an earlier server refused.
-pub(super) const REFUSED_BEFORE: &str = "a running server refused these files, because they came under the number of a version with other bytes; put them under a new version, or accept them by a start with models.in_place = \"swap\"";
+pub(super) const REFUSED_BEFORE: &str = "a running server refused these files, because they came under the number of a version with other bytes; give these bytes a new version number, or start the server once with models.in_place = \"swap\" to accept them";
 
 /// Files of a loaded version with other bytes than were loaded.
 #[derive(Clone, Debug, PartialEq)]
