@@ -16,6 +16,7 @@ mod retry;
 mod revision;
 mod settle;
 mod source;
+mod unread;
 mod verdict;
 
 use crate::core::error::{Error, Result};
@@ -409,7 +410,7 @@ impl Loop {
             .collect();
         for name in names {
             let entry = catalog.models.get(&name).filter(|_| self.is_wanted(&name));
-            self.note_entry(&name, entry);
+            self.note_entry(&name, entry, moment.instant);
             self.settle(&name, entry);
         }
 

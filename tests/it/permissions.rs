@@ -159,3 +159,36 @@ fn a_refusal_that_retries_repeat_is_logged_once_and_its_series_ends_with_the_mod
     fs::remove_dir_all(directory.path().join("locked")).expect("removed");
     eventually("the series ends", || failures().is_none());
 }
+
+#[test]
+fn a_file_that_may_not_be_read_any_more_is_shown_and_told_once() {
+    let directory = two_models();
+    let models = directory.path().join("models");
+    let file = models.join("m/1/model.onnx");
+    let server = serve(&models);
+    allow(&file, 0o000);
+    eventually("a reason", || !state(&server).1.is_empty());
+    directory.put("models/later", 1, &graphs::scaled(10));
+    eventually("further looks", || {
+        server.get("/v2/models/later/ready").status == 200
+    });
+    let (state_of_m, reason) = state(&server);
+    assert_eq!(state_of_m, "READY");
+    assert!(
+        reason.contains("its files cannot be read: read 'model.onnx': Permission denied"),
+        "{reason}"
+    );
+    check_served(&server, "m");
+    let told = || {
+        server
+            .log()
+            .matches("of a loaded version in trouble")
+            .count()
+    };
+    assert_eq!(told(), 1, "{}", server.log());
+
+    allow(&file, 0o644);
+    eventually("no reason", || state(&server).1.is_empty());
+    assert_eq!(told(), 1, "{}", server.log());
+    check_served(&server, "m");
+}

@@ -6,6 +6,7 @@ mod tests;
 use super::report::ServingState;
 use super::retry::{Retry, retry_of};
 use super::revision::Revision;
+use super::unread::UnreadFiles;
 use crate::core::error::Error;
 use crate::registry::catalog::Fingerprint;
 use crate::registry::directory::VersionDigests;
@@ -21,6 +22,8 @@ pub(super) struct Actual {
     pub revision: Option<Revision>,
     /// Whether its files changed since it was loaded and may still be written.
     pub is_changing: bool,
+    /// Its files, if they cannot be read to compare them with the loaded ones.
+    pub unread: Option<UnreadFiles>,
     /// Digests of the files that the servable was made of.
     pub digests: Option<VersionDigests>,
     pub servable: Option<Arc<Servable>>,
@@ -53,6 +56,7 @@ impl Actual {
             files,
             revision: None,
             is_changing: false,
+            unread: None,
             digests: None,
             servable: None,
             drained: None,
@@ -86,6 +90,7 @@ impl Actual {
 
     /// Returns what an operator should know of a loaded version.
     pub(super) fn notice(&self) -> Option<String> {
+        let unread = || Some(self.unread.as_ref()?.reason.clone());
         let waiting = || self.waiting.clone();
         let unbatched = || {
             let reason = self.servable.as_ref()?.unbatched()?;
@@ -94,6 +99,7 @@ impl Actual {
         let revision = || Some(self.revision.as_ref()?.refused.as_ref()?.reason.clone());
         self.problem()
             .or_else(|| self.warning.clone())
+            .or_else(unread)
             .or_else(revision)
             .or_else(waiting)
             .or_else(unbatched)
@@ -126,6 +132,7 @@ impl Actual {
         self.files = made.files;
         self.digests = Some(made.digests);
         self.revision = None;
+        self.unread = None;
         self.declare(&made.declared);
         self.warning = None;
         self.state = ServingState::Ready;

@@ -22,13 +22,16 @@ impl Loop {
             });
         let serves = |actual: &Actual| actual.state == ServingState::Ready && !actual.is_changing;
         let serving = versions.values().any(serves);
+        let unread = versions.iter().find_map(|(version, actual)| {
+            let reason = &actual.unread.as_ref()?.reason;
+            Some(format!("load {name}:{version}: {reason}"))
+        });
+        let unsettled = || format!("the files of '{name}' are still being written; retry");
 
         match failed {
             Some(error) => Err(error),
             None if serving => Ok(()),
-            None => Err(Error::unavailable(format!(
-                "the files of '{name}' are still being written; retry"
-            ))),
+            None => Err(Error::unavailable(unread.unwrap_or_else(unsettled))),
         }
     }
 
