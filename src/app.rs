@@ -225,6 +225,11 @@ impl App {
         (ready, refused.collect())
     }
 
+    /// Returns how many folders and files of the model directory are not served.
+    pub(crate) fn count_unserved(&self) -> usize {
+        self.front.manager.unserved().len()
+    }
+
     /// Stops in order: not ready, new connections refused, finish, close by force,
     /// drop the models. A load in progress is abandoned. Fails with what did not finish in time.
     ///

@@ -430,8 +430,12 @@ fn print_start(app: &App) {
     let (serving, refused) = app.count_serving_and_refused();
     let ports = app.ports;
     let readiness = if app.is_ready() { "ready" } else { "not ready" };
+    let unserved = match app.count_unserved() {
+        0 => String::new(),
+        count => format!(", {count} not served"),
+    };
     line(&format!(
-        "{readiness}: {serving} versions serve, {} refused; http {} grpc {} ops {} operator {}",
+        "{readiness}: {serving} versions serve, {} refused{unserved}; http {} grpc {} ops {} operator {}",
         refused.len(),
         ports.http,
         ports.grpc,

@@ -336,13 +336,33 @@ impl Signature {
     /// Returns whether every required input and every output has a dynamic first axis:
     /// necessary for batching, not sufficient.
     pub fn has_dynamic_first_axis(&self) -> bool {
-        !self.inputs.is_empty()
-            && !self.outputs.is_empty()
-            && self
-                .inputs
-                .iter()
-                .chain(&self.outputs)
-                .all(TensorSpec::has_dynamic_first_axis)
+        self.why_unsplit().is_none()
+    }
+
+    /// Returns why requests cannot be merged along the first axis, with the first tensor that is in
+    /// the way; none if every tensor has a dynamic first axis.
+    pub(crate) fn why_unsplit(&self) -> Option<String> {
+        let inputs = self.inputs.iter().map(|spec| ("input", spec));
+        let outputs = self.outputs.iter().map(|spec| ("output", spec));
+        let fixed = inputs
+            .chain(outputs)
+            .find(|(_, spec)| !spec.has_dynamic_first_axis());
+
+        let reason = match fixed {
+            Some((role, spec)) => {
+                let shape = match spec.shape {
+                    Some(_) => format!("has the shape {:?}", spec.shape_to_wire()),
+                    None => "has no known shape".to_owned(),
+                };
+                format!("{role} '{}' {shape}", short(&spec.name))
+            }
+            None if self.inputs.is_empty() => "there is no required input".to_owned(),
+            None if self.outputs.is_empty() => "there is no output".to_owned(),
+            None => return None,
+        };
+        Some(format!(
+            "not every input and output has a dynamic first axis: {reason}"
+        ))
     }
 
     fn takes(&self) -> String {

@@ -153,10 +153,8 @@ pub(crate) struct BatchSubject<'b> {
 
 /// Decides whether requests may be merged into one run; the error says why not.
 pub(crate) fn check(subject: &BatchSubject<'_>, session: &mut dyn Session) -> Result<()> {
-    if !subject.signature.has_dynamic_first_axis() {
-        return Err(Error::invalid(
-            "not every input and output has a dynamic first axis",
-        ));
+    if let Some(reason) = subject.signature.why_unsplit() {
+        return Err(Error::invalid(reason));
     }
 
     match subject.verdict {

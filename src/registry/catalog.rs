@@ -27,6 +27,16 @@ pub(crate) struct Unserved {
     pub reason: String,
 }
 
+impl Unserved {
+    /// Says why it is not served, with the name of the version if it concerns one.
+    pub(crate) fn explanation(&self) -> String {
+        match self.version.as_str() {
+            "" => self.reason.clone(),
+            version => format!("'{version}': {}", self.reason),
+        }
+    }
+}
+
 /// One model. It has no versions while its folder has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ModelEntry {

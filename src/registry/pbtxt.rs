@@ -21,6 +21,13 @@ pub(crate) const CONFIG_BYTES_MAX: u64 = syntax::TEXT_BYTES_MAX as u64;
 /// The most instances of a model.
 pub(crate) const LANES_MAX: usize = 1_024;
 
+/// What some editors write at the start of a UTF-8 file.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+const NO_LABELS: &str =
+    "label_filename: answers have no class labels; requests for a classification are refused";
+const NO_CACHE: &str = "response_cache: answers are not cached";
+
 /// The settings of a `config.pbtxt`. A field that is absent is `None`, false or
 /// empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +54,8 @@ pub(crate) struct ModelConfig {
     pub inputs: Vec<ConfigTensor>,
     /// `output`, for comparison with the graph.
     pub outputs: Vec<ConfigTensor>,
+    /// What is accepted although this server has nothing like it, for the log.
+    pub notices: Vec<&'static str>,
 }
 
 /// A tensor as a `config.pbtxt` declares it.
@@ -70,6 +79,7 @@ impl ModelConfig {
     pub(crate) fn read(name: &ModelName, text: &str) -> Result<Self> {
         let read = || {
             let mut config = Self::default();
+            let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
             let fields = syntax::parse(text)?;
             for field in once(
                 &fields,
@@ -110,7 +120,14 @@ impl ModelConfig {
                 self.batch_rows_max = (rows > 0).then_some(rows);
             }
             "input" => append(&mut self.inputs, field)?,
-            "output" => append(&mut self.outputs, field)?,
+            "output" => {
+                append(&mut self.outputs, field)?;
+                let mut members = field.messages(&["dims"])?.into_iter().flatten();
+                let has_labels = members.any(|member| member.name == "label_filename");
+                if has_labels && !self.notices.contains(&NO_LABELS) {
+                    self.notices.push(NO_LABELS);
+                }
+            }
             "dynamic_batching" => self.take_batching(field)?,
             "instance_group" => {
                 field
@@ -126,7 +143,12 @@ impl ModelConfig {
                 }
             }
             "model_transaction_policy" => only_off(field, "decoupled")?,
-            "response_cache" => only_off(field, "enable")?,
+            // A cache changes no answer.
+            "response_cache" => {
+                if section::is_on(field, "enable")? {
+                    self.notices.push(NO_CACHE);
+                }
+            }
             // Settings of speed, and notes for other tools: they change no answer.
             "optimization" | "parameters" | "metric_tags" => {}
             _ => return unsupported(field),
@@ -247,14 +269,17 @@ fn append(tensors: &mut Vec<ConfigTensor>, field: &NamedField) -> Result<()> {
 
 fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
     let (mut name, mut dtype, mut dims) = (None, None, Vec::new());
-    let mut optional = false;
+    let (mut optional, mut reshaped) = (false, None);
     let line = message.first().map_or(whole.line, |field| field.line);
     for field in message {
         match field.name.as_str() {
             "name" => name = Some(field.text()?.to_owned()).filter(|n| !n.is_empty()),
             "data_type" => dtype = Some(data_type(field)?),
             "dims" => dims.extend(field.numbers::<i64>()?),
-            "format" if field.word()? == "FORMAT_NONE" => {}
+            // Which axis is which changes nothing for an ONNX model.
+            "format" if is_format(field.word()?) => {}
+            "label_filename" if whole.name == "output" => drop(field.text()?),
+            "reshape" => reshaped = Some((field, shape_of(field)?)),
             "optional" => optional = field.flag()?,
             "is_shape_tensor" | "allow_ragged_batch" => field.only_false()?,
             _ => return unsupported(field),
@@ -267,6 +292,15 @@ fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
         }
     }
 
+    if let Some((field, _)) = reshaped.filter(|(_, shape)| *shape != dims) {
+        return refuse(
+            field,
+            "gives the tensor another shape than dims, and this server serves the shape of the graph; \
+             remove reshape and write the dims of the graph, such as dims: [ ] for one value for each \
+             row, or leave the output out",
+        );
+    }
+
     match (name, dtype) {
         (Some(name), Some(dtype)) => Ok(ConfigTensor {
             name,
@@ -277,6 +311,22 @@ fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
         }),
         _ => refuse(whole, "must have a name and a data_type"),
     }
+}
+
+fn is_format(word: &str) -> bool {
+    matches!(word, "FORMAT_NONE" | "FORMAT_NCHW" | "FORMAT_NHWC")
+}
+
+/// Reads the shape of a `reshape`.
+fn shape_of(reshape: &NamedField) -> Result<Vec<i64>> {
+    let mut shape = Vec::new();
+    for field in reshape.messages(&["shape"])?.into_iter().flatten() {
+        match field.name.as_str() {
+            "shape" => shape.extend(field.numbers::<i64>()?),
+            _ => return unsupported(field),
+        }
+    }
+    Ok(shape)
 }
 
 fn data_type(field: &NamedField) -> Result<DType> {

@@ -16,6 +16,7 @@ mod retry;
 mod revision;
 mod settle;
 mod source;
+mod unread;
 mod verdict;
 
 use crate::core::error::{Error, Result};
@@ -300,7 +301,12 @@ impl Loop {
         if has_read {
             self.publish_readiness();
         }
-        if !self.parts.predictor.is_ready() {
+        let is_ready = self.parts.predictor.is_ready();
+        if !is_ready && self.readiness.lacks_all() {
+            tracing::error!(
+                "not ready: nothing in the model directory is served; see the warnings before this line, or set models.strict_readiness = false"
+            );
+        } else if !is_ready {
             let models = self.readiness.awaited();
             tracing::error!(
                 models,
@@ -324,11 +330,16 @@ impl Loop {
             .map(|(name, versions)| (name.clone(), condition(versions)))
             .collect();
         let was_ready = self.parts.predictor.is_ready();
-        let is_ready = self.readiness.judge(&conditions);
+        let has_unserved = !self.unserved.load().is_empty();
+        let is_first = self.readiness.is_first();
+        let is_ready = self.readiness.judge(&conditions, has_unserved);
         self.parts.predictor.set_ready(is_ready);
 
         if was_ready && !is_ready {
             tracing::error!("not ready: no model serves, and files were refused");
+        }
+        if !was_ready && is_ready && !is_first {
+            tracing::warn!("ready: what held the server back is mended");
         }
     }
 
@@ -399,11 +410,18 @@ impl Loop {
             .collect();
         for name in names {
             let entry = catalog.models.get(&name).filter(|_| self.is_wanted(&name));
-            self.note_entry(&name, entry);
+            self.note_entry(&name, entry, moment.instant);
             self.settle(&name, entry);
         }
 
-        self.models.retain(|_, versions| !versions.is_empty());
+        let load_failures = &self.parts.metrics.load_failures;
+        self.models.retain(|name, versions| {
+            if versions.is_empty() {
+                // It is absent where no version was refused.
+                let _ = load_failures.remove_label_values(&[name.as_str()]);
+            }
+            !versions.is_empty()
+        });
         self.report(&catalog);
         let servables = self
             .models

@@ -49,13 +49,21 @@ pub(crate) struct RouteTable {
     pub models: HashMap<ModelName, ModelRoutes>,
     /// The last registry entry that the table reflects; none for a directory.
     pub entry: Option<u64>,
+    /// Why a name in a model directory is no model that serves.
+    pub unserved: Arc<HashMap<String, String>>,
 }
 
 impl RouteTable {
     /// Finds the servable of a target.
     pub(crate) fn resolve(&self, target: &Target) -> Result<Arc<Servable>> {
         let name = &target.model;
-        let unknown = || Error::not_found(format!("model '{name}' does not exist on this server"));
+        let unknown = || {
+            let why = match self.unserved.get(name.as_str()) {
+                Some(why) => format!("is not served: {why}"),
+                None => "does not exist on this server".to_owned(),
+            };
+            Error::not_found(format!("model '{name}' {why}"))
+        };
         let model = self.models.get(name).ok_or_else(unknown)?;
 
         let version = match &target.selector {

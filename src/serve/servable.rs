@@ -36,6 +36,9 @@ impl Batching {
     }
 }
 
+/// Why requests run alone where the configuration says so.
+pub(crate) const BATCHING_OFF: &str = "batching is off in the configuration";
+
 /// The parts of a servable.
 pub(crate) struct ServableParts {
     pub name: ModelName,
@@ -159,9 +162,17 @@ impl Servable {
         }
     }
 
-    /// Returns why requests are no longer merged, if they were at first.
-    pub(crate) fn unbatched(&self) -> Option<&'static str> {
-        self.batcher.unbatched()
+    /// Returns why requests are not merged, unless that is plain from the configuration or from the
+    /// shapes of the signature.
+    pub(crate) fn unbatched(&self) -> Option<String> {
+        let is_plain = |reason: &String| {
+            let fixed = self.signature.why_unsplit();
+            reason == BATCHING_OFF || fixed.as_ref() == Some(reason)
+        };
+        match self.batching() {
+            Batching::Alone(reason) => Some(reason).filter(|reason| !is_plain(reason)),
+            _ => None,
+        }
     }
 
     /// Tells whether a batch runs now.

@@ -87,6 +87,41 @@ fn an_edited_config_waits_and_says_so_once() {
 }
 
 #[test]
+fn an_edit_that_would_be_refused_is_reported_once_while_the_model_serves() {
+    let directory = Directory::empty();
+    directory.put("edited", 1, &copies("Identity", &[-1]));
+    let server = Server::start(directory.path());
+    let config = directory.path().join("edited/config.pbtxt");
+
+    let edits = [
+        ("garbage {", "line 1: expected '}'"),
+        (
+            "\nsequence_batching { }",
+            "line 2: field 'sequence_batching'",
+        ),
+        (
+            "input { name: \"x\" data_type: TYPE_INT32 }",
+            "line 1: input 'x' is INT32 here",
+        ),
+    ];
+    for (text, problem) in edits {
+        fs::write(&config, text).expect("written");
+        eventually("the index says what is wrong", || {
+            let (state, reason) = index(&server, "edited");
+            state == "READY" && reason.contains(problem) && reason.contains("would be refused")
+        });
+        let log = server.log();
+        let told = log.lines().filter(|line| line.contains(problem));
+        assert_eq!(told.count(), 1, "{log}");
+    }
+
+    fs::remove_file(&config).expect("removed");
+    eventually("nothing waits", || {
+        index(&server, "edited") == ("READY".into(), String::new())
+    });
+}
+
+#[test]
 fn warnings_of_onnx_runtime_are_logged_once_with_the_name_of_the_model() {
     let directory = Directory::empty();
     directory.put("warned", 1, &copies("Identity", &[1]));
@@ -125,4 +160,19 @@ fn refusals_keep_the_words_of_onnx_runtime() {
         reason.contains("No Op registered for NoSuchOperator"),
         "{reason}"
     );
+}
+
+#[test]
+fn settings_of_triton_without_effect_are_accepted_and_named_once_in_the_log() {
+    let directory = Directory::empty();
+    directory.put("m", 1, &copies("Identity", &[-1]));
+    let config = "\u{feff}output { name: \"y\" data_type: TYPE_FP32 dims: [ -0x1 ] \
+                  label_filename: \"labels.txt\" }\nresponse_cache { enable: true }";
+    fs::write(directory.path().join("m/config.pbtxt"), config).expect("written");
+    let server = Server::start_with(directory.path(), &settings(&["log.level=\"ortus=info\""]));
+    assert_eq!(index(&server, "m"), ("READY".into(), String::new()));
+    let log = server.log();
+    for notice in ["no class labels", "answers are not cached"] {
+        assert_eq!(log.matches(notice).count(), 1, "{notice}: {log}");
+    }
 }

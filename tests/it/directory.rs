@@ -97,6 +97,56 @@ fn a_broken_version_changes_nothing_that_serves_and_a_good_one_follows() {
 }
 
 #[test]
+fn a_deleted_model_is_called_so_before_it_is_unloaded() {
+    let directory = Directory::with(&["wine", "digits"]);
+    let server = Server::start(directory.path());
+    fs::remove_dir_all(directory.path().join("wine")).expect("removed");
+    eventually("no model", || server.get("/v2/models/wine").status == 404);
+    let log = server.log();
+    let told = log.lines().filter(|l| l.contains("its folder is gone"));
+    let told: Vec<&str> = told.collect();
+    assert!(
+        matches!(&told[..], [one] if one.contains("wine") && one.contains("no other version")),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_start_with_only_a_misnamed_model_is_not_ready_and_says_why() {
+    let directory = Directory::empty();
+    let folder = directory.path().join("only");
+    fs::create_dir_all(folder.join("v1")).expect("created");
+    fs::write(folder.join("v1/model.onnx"), model_file("wine", "1")).expect("written");
+    let server = Server::start(directory.path());
+    assert_eq!(server.get("/v2/health/ready").status, 400);
+    let start_line = &server.start_line;
+    assert!(
+        start_line.starts_with("not ready: 0 versions serve, 0 refused, 1 not served;"),
+        "{start_line}"
+    );
+    let answer = server.post("/v2/models/only/infer", b"{}");
+    assert_eq!(answer.status, 404, "{}", answer.text());
+    assert!(
+        answer.text().contains("rename it to 1"),
+        "{}",
+        answer.text()
+    );
+    let log = server.log();
+    assert!(
+        log.contains("not ready: nothing in the model directory"),
+        "{log}"
+    );
+
+    fs::rename(folder.join("v1"), folder.join("1")).expect("renamed");
+    eventually("ready", || server.get("/v2/health/ready").status == 200);
+    eventually("the log says so", || {
+        server
+            .log()
+            .contains("ready: what held the server back is mended")
+    });
+}
+
+#[test]
 fn files_that_change_in_place_are_refused_and_the_loaded_version_still_serves() {
     let directory = Directory::empty();
     directory.put("m", 1, &model_file("wine", "1"));

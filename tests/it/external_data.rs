@@ -95,6 +95,10 @@ fn nothing_that_happens_to_the_file_of_external_data_changes_what_serves() {
         is_over.store(true, Ordering::Release);
     });
     assert!(server.is_running());
+    eventually("the reason names the file that is gone", || {
+        let index = server.post("/v2/repository/index", b"").text();
+        index.contains("external data 'w.bin' is missing; the loaded bytes keep serving")
+    });
 
     // The copy goes with its version.
     fs::write(&file, table().data).expect("written");

@@ -145,6 +145,12 @@ fn a_newcomer_that_is_refused_leaves_the_old_bytes_serving_with_one_reason() {
         server.log()
     );
 
+    // Other bytes are refused with words of their own, even if these are the same.
+    fs::write(&file, "no model either").expect("written");
+    eventually("a second line", || {
+        server.log().matches("version refused").count() == 2
+    });
+
     fs::write(&file, answering(3.0)).expect("written");
     eventually("good bytes", || answers(&server, 3.0));
     assert_eq!(reason(&server), "");
@@ -166,7 +172,9 @@ fn refused_bytes_stay_refused_in_the_next_server_until_they_are_accepted() {
     assert_eq!(server.get("/v2/health/ready").status, 400);
     let told = reason(&server);
     assert!(
-        told.contains("a running server refused these files") && told.contains("models.in_place"),
+        told.contains("a running server refused these files")
+            && told.contains("a new version number, or")
+            && told.contains("models.in_place = \"swap\""),
         "{told}"
     );
     assert!(answer(&server).is_err());

@@ -134,3 +134,61 @@ fn a_model_that_may_not_be_searched_at_the_start_is_listed_and_served_later() {
     eventually("m serves", || state(&server).0 == "READY");
     check_served(&server, "m");
 }
+
+#[test]
+fn a_refusal_that_retries_repeat_is_logged_once_and_its_series_ends_with_the_model() {
+    let directory = Directory::empty();
+    for model in ["m", "locked"] {
+        directory.put(model, 1, &graphs::scaled(10));
+    }
+    allow(&directory.path().join("locked/1/model.onnx"), 0o000);
+    let server = serve(directory.path());
+
+    let failures = || server.metric("ortus_model_load_failures_total{model=\"locked\"}");
+    eventually("two attempts", || failures().is_some_and(|n| n >= 2.0));
+    let log = server.log();
+    let told: Vec<&str> = log
+        .lines()
+        .filter(|l| l.contains("version refused"))
+        .collect();
+    assert!(
+        matches!(&told[..], [one] if one.contains("read 'model.onnx'") && one.matches("denied").count() == 1),
+        "{log}"
+    );
+
+    fs::remove_dir_all(directory.path().join("locked")).expect("removed");
+    eventually("the series ends", || failures().is_none());
+}
+
+#[test]
+fn a_file_that_may_not_be_read_any_more_is_shown_and_told_once() {
+    let directory = two_models();
+    let models = directory.path().join("models");
+    let file = models.join("m/1/model.onnx");
+    let server = serve(&models);
+    allow(&file, 0o000);
+    eventually("a reason", || !state(&server).1.is_empty());
+    directory.put("models/later", 1, &graphs::scaled(10));
+    eventually("further looks", || {
+        server.get("/v2/models/later/ready").status == 200
+    });
+    let (state_of_m, reason) = state(&server);
+    assert_eq!(state_of_m, "READY");
+    assert!(
+        reason.contains("its files cannot be read: read 'model.onnx': Permission denied"),
+        "{reason}"
+    );
+    check_served(&server, "m");
+    let told = || {
+        server
+            .log()
+            .matches("of a loaded version in trouble")
+            .count()
+    };
+    assert_eq!(told(), 1, "{}", server.log());
+
+    allow(&file, 0o644);
+    eventually("no reason", || state(&server).1.is_empty());
+    assert_eq!(told(), 1, "{}", server.log());
+    check_served(&server, "m");
+}

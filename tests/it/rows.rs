@@ -109,6 +109,18 @@ fn property(server: &Server, model: &str) -> String {
     said.unwrap_or_default().to_owned()
 }
 
+/// What `ortus models` shows as the reason of a model.
+fn shown_reason(server: &Server, model: &str) -> String {
+    let mut command = ortus();
+    let shown = command.args(["models", "--json", "--server", &server.http]);
+    let shown = shown.output().expect("run").stdout;
+    let listed: Value = serde_json::from_slice(&shown).expect("JSON");
+    let lines = listed.as_array().expect("a list");
+    let line = lines.iter().find(|line| line["name"] == model);
+    let said = line.and_then(|line| line["reason"].as_str());
+    said.unwrap_or_default().to_owned()
+}
+
 /// A request with one row.
 fn request(datatype: &str, shape: &[usize], data: &Value) -> Vec<u8> {
     let input =
@@ -179,6 +191,8 @@ fn requests_whose_rows_would_influence_each_other_run_alone_and_the_operator_is_
         let said = listed[model]["reason"].as_str().unwrap_or_default();
         assert!(said.starts_with(&why), "{model}: {said}");
         assert!(server.log().contains(&why), "{model}: {}", server.log());
+        let said = shown_reason(&server, model);
+        assert!(said.starts_with(&format!("unbatched: {why}")), "{said}");
     }
 
     let number = |caller: usize| if caller == 0 { 500.0 } else { 0.5 };
@@ -196,6 +210,19 @@ fn requests_whose_rows_would_influence_each_other_run_alone_and_the_operator_is_
     check_alone_and_together(&server, "quantized", &rows(8));
     check_alone_and_together(&server, "limited", &rows(2));
     check_alone_and_together(&server, "split", &texts.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_model_whose_batching_is_turned_off_by_the_operator_needs_no_reason() {
+    let directory = Directory::empty();
+    directory.put("limited", 1, &limited());
+    let off = settings(&["model.limited.batching=\"off\""]);
+    let server = Server::start_with(directory.path(), &off);
+    assert_eq!(
+        property(&server, "limited"),
+        "alone: batching is off in the configuration"
+    );
+    assert_eq!(shown_reason(&server, "limited"), "");
 }
 
 #[test]

@@ -154,6 +154,8 @@ pub(crate) struct Server {
     pub grpc: String,
     pub ops: String,
     pub operator: String,
+    /// What it printed when it had loaded or refused its models.
+    pub start_line: String,
     folder: TempDir,
 }
 
@@ -242,6 +244,7 @@ impl Server {
             grpc,
             ops,
             operator,
+            start_line: line,
             folder,
         }
     }

@@ -129,21 +129,21 @@ fn a_model_with_a_fixed_or_absent_batch_axis_is_not_batchable() {
         vec![node("Relu", &["x"], "y")],
         x(&[2, 3]),
         y(&[2, 3]),
-        "has a dynamic first axis",
+        "has a dynamic first axis: input 'x' has the shape [2, 3]",
     );
 
     expect(
         vec![node("Relu", &["x"], "y")],
         x(&[]),
         y(&[]),
-        "has a dynamic first axis",
+        "has a dynamic first axis: input 'x' has the shape []",
     );
 
     expect(
         vec![node("ReduceMean", &["x", "first"], "y")],
         x(&[-1, 3]),
         y(&[1, 3]),
-        "has a dynamic first axis",
+        "has a dynamic first axis: output 'y' has the shape [1, 3]",
     );
 }
 

@@ -188,7 +188,16 @@ impl Look {
         let is_visible = |n: &OsString| !n.as_encoded_bytes().starts_with(b".");
         let says_nothing = self.catalog.unserved.len() == found;
         if entry.versions.is_empty() && says_nothing && names.iter().any(is_visible) {
-            let why = format!("it has no version folder; put the model at {name}/1/{MODEL_FILE}");
+            let empty = names
+                .iter()
+                .find_map(|n| Version::parse(&n.to_string_lossy()).ok());
+            let file = model_file(entry);
+            let why = match empty {
+                Some(version) => {
+                    format!("its version folder is empty; put the model at {name}/{version}/{file}")
+                }
+                None => format!("it has no version folder; put the model at {name}/1/{file}"),
+            };
             self.not_served(Unlisted::model(OsStr::new(name.as_str())), Some(why));
         }
     }
@@ -266,11 +275,7 @@ fn version_at(
     };
     walk::searchable(&inside)?;
     let files = walk::fingerprint(root, &inside)?;
-    let model_file = model
-        .config
-        .as_ref()
-        .and_then(|c| c.model_filename.as_deref())
-        .unwrap_or(MODEL_FILE);
+    let model_file = model_file(model);
 
     if files.0.is_empty() {
         return match last.filter(|l| !l.files.0.is_empty()) {
@@ -290,6 +295,13 @@ fn version_at(
         sight: FolderSight::Seen,
         manifest: None,
     }))
+}
+
+/// The name of the model file in each version of a model.
+fn model_file(model: &ModelEntry) -> &str {
+    let config = model.config.as_ref();
+    let named = config.and_then(|config| config.model_filename.as_deref());
+    named.unwrap_or(MODEL_FILE)
 }
 
 /// Returns the catalogue with every version unreadable for this reason.

@@ -167,7 +167,9 @@ pub(super) fn whole(path: &Path, bytes_max: u64) -> Result<Bytes> {
         Ok(bytes)
     };
 
-    let bytes = read().map_err(|e| walk::failed("read a file", e))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let what = || format!("read '{}'", short(&name));
+    let bytes = read().map_err(|e| walk::failed(&what(), e))?;
     if bytes.len() as u64 > bytes_max {
         return Err(Error::invalid(format!(
             "the file is over {bytes_max} bytes"

@@ -124,6 +124,13 @@ pub(super) fn of_version(files: &Fingerprint, model_file: &str) -> String {
         return format!("'{model_file}' is a folder; it must be the model file");
     }
     let other = names().find(|file| is_model_file(file));
+    let is_inside = |file: &&Path| file.components().count() > 1;
+    if let Some(inside) = other.filter(is_inside) {
+        return format!(
+            "it has no '{model_file}' but '{}'; move that file into the version folder itself, as '{model_file}'",
+            shown(inside.as_os_str())
+        );
+    }
     match other.and_then(Path::file_name) {
         Some(other) => format!(
             "it has no '{model_file}' but '{}'; rename the file, or set default_model_filename in config.pbtxt",

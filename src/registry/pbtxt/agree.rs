@@ -45,6 +45,7 @@ impl ModelConfig {
     fn without_place(&self) -> Self {
         let mut config = self.clone();
         config.version_policy = None;
+        config.notices.clear();
         for tensor in config.inputs.iter_mut().chain(&mut config.outputs) {
             tensor.line = 0;
         }
@@ -126,8 +127,16 @@ impl ModelConfig {
             Some(_) => " behind the batch axis of max_batch_size",
             None => "",
         };
+        let is_one_a_row = self.batch_rows_max.is_some()
+            && listed.dims == [1]
+            && matches!(spec.shape.as_deref(), Some([Dim::Dynamic]));
+        let fix = if is_one_a_row {
+            "; write dims: [ ], which is one value for each row, or leave the tensor out"
+        } else {
+            ""
+        };
         Err(Error::invalid(format!(
-            "{role} '{name}' has dims {:?} here{batch}, and {} in the graph",
+            "{role} '{name}' has dims {:?} here{batch}, and {} in the graph{fix}",
             listed.dims,
             shape(spec)
         )))

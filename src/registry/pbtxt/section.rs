@@ -38,6 +38,39 @@ pub(super) fn once<'a>(fields: &'a [NamedField], repeatable: &[&str]) -> Result<
     Ok(fields)
 }
 
+/// Reads a message whose only setting is a switch.
+pub(super) fn is_on(whole: &NamedField, switch: &str) -> Result<bool> {
+    let mut is_on = false;
+    for field in whole.message()? {
+        if field.name != switch {
+            return unsupported(field);
+        }
+        is_on = field.flag()?;
+    }
+    Ok(is_on)
+}
+
+/// Writes an integer in decimal that is hexadecimal, such as `0x8`, or octal, such as `010`.
+fn decimal(number: &str) -> Option<String> {
+    let (sign, digits) = match number.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", number),
+    };
+    let hexadecimal = digits
+        .strip_prefix("0x")
+        .or_else(|| digits.strip_prefix("0X"));
+    let (digits, radix) = match (hexadecimal, digits.strip_prefix('0')) {
+        (Some(digits), _) => (digits, 16),
+        (None, Some(digits)) if !digits.is_empty() => (digits, 8),
+        _ => return Some(number.to_owned()),
+    };
+
+    let is_plain = digits.starts_with(|c: char| c.is_ascii_hexdigit());
+    let value = u64::from_str_radix(digits, radix).ok();
+    let value = value.filter(|_| is_plain)?;
+    Some(format!("{sign}{value}"))
+}
+
 /// An integer type whose range an error can name.
 pub(super) trait BoundedInteger: std::str::FromStr {
     /// Describes the accepted values.
@@ -97,10 +130,14 @@ impl NamedField {
 
     fn as_number<N: BoundedInteger>(&self, value: &FieldValue) -> Result<N> {
         match value {
-            FieldValue::Num(number) => number.parse().or_else(|_| {
-                let accepted = N::range();
-                refuse(self, format!("must be {accepted}, got {}", short(number)))
-            }),
+            FieldValue::Num(number) => {
+                let value = decimal(number).and_then(|decimal| decimal.parse().ok());
+                let refused = || {
+                    let accepted = N::range();
+                    refuse(self, format!("must be {accepted}, got {}", short(number)))
+                };
+                value.map_or_else(refused, Ok)
+            }
             _ => refuse(self, format!("must be {}", N::range())),
         }
     }

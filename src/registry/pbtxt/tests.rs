@@ -65,9 +65,60 @@ fn a_full_config_pbtxt_is_read() {
             tensor(5, "y", DType::String, &[3, 4]),
             tensor(6, "z", DType::BF16, &[]),
         ],
+        notices: Vec::new(),
     };
 
     assert_eq!(config, expected);
+}
+
+#[test]
+fn fields_of_triton_that_change_no_answer_are_accepted() {
+    let tensor = |fields: &str| format!("{{ name: \"x\" data_type: TYPE_FP32 {fields} }}");
+    for format in ["FORMAT_NCHW", "FORMAT_NHWC"] {
+        let format = tensor(&format!("dims: [3, 8, 8] format: {format}"));
+        accept(&format!("input {format}"));
+    }
+    let same = tensor("dims: [1] reshape { shape: [1] }");
+    assert_eq!(accept(&format!("output {same}")).outputs[0].dims, [1]);
+
+    let labels = tensor("label_filename: \"labels.txt\"");
+    let twice = format!("output [{labels}, {}]", labels.replace("\"x\"", "\"y\""));
+    assert_eq!(accept(&twice).notices, [NO_LABELS]);
+    refuse(
+        &format!("input {labels}"),
+        "'label_filename' is not supported",
+    );
+    assert_eq!(
+        accept("response_cache { enable: true }").notices,
+        [NO_CACHE]
+    );
+    assert!(
+        accept("response_cache { enable: false }")
+            .notices
+            .is_empty()
+    );
+    refuse("response_cache { size: 1 }", "'size' is not supported");
+}
+
+#[test]
+fn a_reshape_that_gives_answers_another_shape_is_refused_with_the_fix() {
+    let fields = "name: \"y\" data_type: TYPE_INT64 dims: [ 1 ] reshape { shape: [ ] }";
+    refuse(&format!("output {{ {fields} }}"), "dims: [ ] for one value");
+}
+
+#[test]
+fn integers_in_other_bases_and_a_byte_order_mark_are_read() {
+    let rows = |text: &str| accept(text).batch_rows_max;
+    assert_eq!(rows("max_batch_size: 0x1F"), Some(31));
+    assert_eq!(rows("max_batch_size: 010"), Some(8));
+    assert_eq!(rows("\u{feff}max_batch_size: 4"), Some(4));
+    assert_eq!(
+        accept("input { name: \"x\" data_type: TYPE_FP32 dims: [-0x1, 0] }").inputs[0].dims,
+        [-1, 0]
+    );
+    for wrong in ["08", "0x", "0x+1", "0xg", "1x"] {
+        refuse(&format!("max_batch_size: {wrong}"), "must be an integer");
+    }
 }
 
 #[test]
@@ -128,7 +179,6 @@ fn a_setting_that_would_change_answers_is_refused_by_field_and_line() {
             "model_operations",
         ),
         ("model_transaction_policy { decoupled: true }", "decoupled"),
-        ("response_cache { enable: true }", "enable"),
         (
             "cc_model_filenames { key: \"7.0\" value: \"x\" }",
             "cc_model_filenames",
@@ -143,20 +193,12 @@ fn a_setting_that_would_change_answers_is_refused_by_field_and_line() {
             "preserve_ordering",
         ),
         (
-            "input { name: \"x\" data_type: TYPE_FP32 reshape { shape: [ ] } }",
-            "reshape",
-        ),
-        (
             "input { name: \"x\" data_type: TYPE_FP32 is_shape_tensor: true }",
             "is_shape_tensor",
         ),
         (
             "input { name: \"x\" data_type: TYPE_FP32 allow_ragged_batch: true }",
             "allow_ragged_batch",
-        ),
-        (
-            "input { name: \"x\" data_type: TYPE_FP32 format: FORMAT_NCHW }",
-            "format",
         ),
         ("instance_group { rate_limiter { } }", "rate_limiter"),
         ("instance_group { passive: true }", "passive"),

@@ -6,6 +6,7 @@ mod tests;
 use super::report::ServingState;
 use super::retry::{Retry, retry_of};
 use super::revision::Revision;
+use super::unread::UnreadFiles;
 use crate::core::error::Error;
 use crate::registry::catalog::Fingerprint;
 use crate::registry::directory::VersionDigests;
@@ -21,6 +22,8 @@ pub(super) struct Actual {
     pub revision: Option<Revision>,
     /// Whether its files changed since it was loaded and may still be written.
     pub is_changing: bool,
+    /// Its files, if they cannot be read to compare them with the loaded ones.
+    pub unread: Option<UnreadFiles>,
     /// Digests of the files that the servable was made of.
     pub digests: Option<VersionDigests>,
     pub servable: Option<Arc<Servable>>,
@@ -30,9 +33,11 @@ pub(super) struct Actual {
     /// The `config.pbtxt` with which it was loaded or refused.
     pub declared: Option<ModelConfig>,
     /// Why its `config.pbtxt` is not applied yet.
-    pub waiting: Option<&'static str>,
+    pub waiting: Option<String>,
     /// When a refused version is tried again, and how often it was, if the cause may be temporary.
     pub retry: Option<Retry>,
+    /// The refusal that was logged last.
+    pub told: Option<String>,
 }
 
 /// A version that was loaded, before it is published.
@@ -51,6 +56,7 @@ impl Actual {
             files,
             revision: None,
             is_changing: false,
+            unread: None,
             digests: None,
             servable: None,
             drained: None,
@@ -59,6 +65,7 @@ impl Actual {
             declared: None,
             waiting: None,
             retry: None,
+            told: None,
         }
     }
 
@@ -83,17 +90,19 @@ impl Actual {
 
     /// Returns what an operator should know of a loaded version.
     pub(super) fn notice(&self) -> Option<String> {
-        let waiting = || self.waiting.map(str::to_owned);
+        let unread = || Some(self.unread.as_ref()?.reason.clone());
+        let waiting = || self.waiting.clone();
         let unbatched = || {
             let reason = self.servable.as_ref()?.unbatched()?;
             Some(format!("unbatched: {reason}"))
         };
         let revision = || Some(self.revision.as_ref()?.refused.as_ref()?.reason.clone());
         self.problem()
-            .or_else(unbatched)
             .or_else(|| self.warning.clone())
+            .or_else(unread)
             .or_else(revision)
             .or_else(waiting)
+            .or_else(unbatched)
     }
 
     /// Returns why the files that are there now do not serve, if they were refused.
@@ -123,10 +132,12 @@ impl Actual {
         self.files = made.files;
         self.digests = Some(made.digests);
         self.revision = None;
+        self.unread = None;
         self.declare(&made.declared);
         self.warning = None;
         self.state = ServingState::Ready;
         self.retry = None;
+        self.told = None;
         before
     }
 

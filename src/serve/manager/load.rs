@@ -19,7 +19,7 @@ use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::registry::directory::Loaded;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{BatchOptions, Reopen, cost::Cost};
-use crate::serve::servable::{self, Batching, Drained, Servable};
+use crate::serve::servable::{self, BATCHING_OFF, Batching, Drained, Servable};
 use crate::serve::settings;
 use std::sync::Arc;
 use std::time::Duration;
@@ -217,8 +217,7 @@ impl Loading<'_> {
         };
 
         if wished == settings::Batching::Off {
-            let reason = "batching is off in the configuration".to_owned();
-            return (Batching::Alone(reason), Some(sample));
+            return (Batching::Alone(BATCHING_OFF.to_owned()), Some(sample));
         }
 
         let asked = BatchSubject {

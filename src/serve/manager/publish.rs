@@ -31,6 +31,7 @@ impl Loop {
                 .filter(|a| matches!(a.state, ServingState::Failed(_)))
             {
                 actual.state = ServingState::Settling;
+                actual.told = None;
             }
         }
     }

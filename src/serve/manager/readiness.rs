@@ -37,6 +37,9 @@ pub(super) struct Readiness {
     awaited: Option<BTreeSet<ModelName>>,
     /// The models that were there at the start or have served: those that clients count on.
     known: BTreeSet<ModelName>,
+    /// At the start nothing served and something in the directory was no model, and since then
+    /// neither has changed.
+    lacks_all: bool,
 }
 
 impl Readiness {
@@ -46,11 +49,17 @@ impl Readiness {
             when,
             awaited: None,
             known: BTreeSet::new(),
+            lacks_all: false,
         }
     }
 
     /// Decides after a look at the source. The first call is the end of the start.
-    pub(super) fn judge(&mut self, models: &BTreeMap<ModelName, ModelCondition>) -> bool {
+    /// `has_unserved` tells whether something lies in the directory that is no model.
+    pub(super) fn judge(
+        &mut self,
+        models: &BTreeMap<ModelName, ModelCondition>,
+        has_unserved: bool,
+    ) -> bool {
         let having = |condition| {
             let all = models.iter();
             all.filter(move |(_, c)| **c == condition)
@@ -73,12 +82,25 @@ impl Readiness {
         self.known.extend(having(ModelCondition::Serving).cloned());
 
         let serves = having(ModelCondition::Serving).next().is_some();
+        self.lacks_all = (is_first || self.lacks_all) && has_unserved && !serves;
         let is_refused = having(ModelCondition::Refused).any(|name| self.known.contains(name));
         match self.when {
             ReadyWhen::Always => true,
-            ReadyWhen::EachServes => awaited.is_empty() && (serves || !is_refused),
+            ReadyWhen::EachServes => {
+                awaited.is_empty() && !self.lacks_all && (serves || !is_refused)
+            }
             ReadyWhen::OneServes => serves || !is_refused,
         }
+    }
+
+    /// Tells whether nothing was decided yet.
+    pub(super) fn is_first(&self) -> bool {
+        self.awaited.is_none()
+    }
+
+    /// Tells whether a server is not ready because nothing in its directory is a model.
+    pub(super) fn lacks_all(&self) -> bool {
+        self.lacks_all
     }
 
     /// Returns the models for which a server waits that is not ready.

@@ -3,7 +3,8 @@
 use super::Loop;
 use super::drain::Draining;
 use crate::core::model::{ModelName, Version};
-use crate::registry::catalog::Catalog;
+use crate::registry::catalog::{Catalog, Unserved};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The state of a version.
@@ -44,8 +45,12 @@ impl Loop {
         }
 
         let entry = self.parts.source.entry();
-        if table.models.len() != before || table.entry != entry {
+        let has_news = **self.unserved.load() != catalog.unserved;
+        if table.models.len() != before || table.entry != entry || has_news {
             table.entry = entry;
+            if has_news {
+                table.unserved = Arc::new(reasons(&catalog.unserved));
+            }
             self.parts.predictor.routes().publish(table);
         }
         let mut lines = self.lines();
@@ -65,7 +70,7 @@ impl Loop {
 
         lines.sort_by(|a, b| (&a.name, a.version).cmp(&(&b.name, b.version)));
         self.status.store(Arc::new(lines));
-        if **self.unserved.load() != catalog.unserved {
+        if has_news {
             self.unserved.store(Arc::new(catalog.unserved.clone()));
         }
     }
@@ -112,4 +117,15 @@ impl Loop {
 
         lines.collect()
     }
+}
+
+/// Returns the first reason of each name in the directory.
+fn reasons(unserved: &[Unserved]) -> HashMap<String, String> {
+    let mut reasons = HashMap::new();
+    for one in unserved {
+        reasons
+            .entry(one.model.clone())
+            .or_insert_with(|| one.explanation());
+    }
+    reasons
 }

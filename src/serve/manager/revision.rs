@@ -13,10 +13,18 @@ use crate::serve::settings::InPlace;
 use std::time::Instant;
 
 /// Why new bytes are not loaded where `models.in_place` is `refuse`.
-pub(super) const CHANGED_IN_PLACE: &str = "its files changed after it was loaded; the loaded version keeps serving; put new files under a new version, or set models.in_place = \"swap\"";
+const CHANGED_IN_PLACE: &str = "its files changed after it was loaded; the loaded version keeps serving; put new files under a new version, or set models.in_place = \"swap\"";
 
 /// Why bytes are not loaded that an earlier server refused.
-pub(super) const REFUSED_BEFORE: &str = "a running server refused these files, because they came under the number of a version with other bytes; put them under a new version, or accept them by a start with models.in_place = \"swap\"";
+pub(super) const REFUSED_BEFORE: &str = "a running server refused these files, because they came under the number of a version with other bytes; give these bytes a new version number, or start the server once with models.in_place = \"swap\" to accept them";
+
+/// Says why files are not compared with the loaded ones: they are no model any more.
+fn unusable(error: &Error) -> String {
+    format!(
+        "its files can no longer be loaded: {}; the loaded bytes keep serving; restore the files, or put new ones under a new version, before the server restarts",
+        error.message
+    )
+}
 
 /// Files of a loaded version with other bytes than were loaded.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,24 +48,32 @@ pub(super) struct RevisionRefusal {
 
 impl Revision {
     /// Judges files whose bytes differ from the loaded ones. `before` is what was known of changed
-    /// files until now. Tells whether the refusal is a new one.
+    /// files until now, and `used` their digest if they have one, or why they are no model. Tells whether the refusal
+    /// is a new one.
     pub(super) fn judge(
         before: Option<Self>,
         files: Fingerprint,
-        used: Option<Digest>,
+        used: std::result::Result<Option<Digest>, &Error>,
         in_place: InPlace,
     ) -> (Self, bool) {
+        let reason = match &used {
+            Ok(_) => CHANGED_IN_PLACE.to_owned(),
+            Err(error) => unusable(error),
+        };
+        let used = used.ok().flatten();
         let is_refused = in_place == InPlace::Refuse;
         // New times of the same bytes are no news. Bytes that were not tried yet, because of a
         // malformed `config.pbtxt`, are.
-        let is_known =
-            |known: &Self| known.used == used && (is_refused || known.declared.is_some());
-        if let Some(known) = before.filter(is_known).filter(|_| used.is_some()) {
+        let is_known = |known: &Self| match &known.refused {
+            Some(refused) if is_refused => known.used == used && refused.reason == reason,
+            _ => known.used == used && used.is_some() && known.declared.is_some(),
+        };
+        if let Some(known) = before.filter(is_known) {
             return (Self { files, ..known }, false);
         }
 
-        let refused = is_refused.then(|| RevisionRefusal {
-            reason: CHANGED_IN_PLACE.to_owned(),
+        let refused = is_refused.then_some(RevisionRefusal {
+            reason,
             retry: None,
         });
         (

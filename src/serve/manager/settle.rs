@@ -1,6 +1,7 @@
 //! Loads and unloads the versions of one model until the plan has nothing left to do.
 
 use super::actual::{Actual, Made};
+use super::declared;
 use super::drain::Draining;
 use super::load;
 use super::plan::{self, Action, KnownVersion};
@@ -22,7 +23,7 @@ impl Loop {
         let mut settings = (self.parts.settings)(name, entry.and_then(|e| e.config.as_ref()));
         let pointers = entry.and_then(|e| e.pointers.as_ref());
         self.try_again(name, pointers);
-        self.note_declared(name, &settings.declared);
+        self.note_declared(name, &settings.declared, entry);
         self.point(name, pointers, &mut settings);
         let problem = entry.and_then(|e| e.problem.clone());
         loop {
@@ -146,6 +147,7 @@ impl Loop {
         };
         match result {
             Ok(made) => {
+                declared::say_notices(name, version, &made.declared);
                 self.parts.source.accept(name, version, made.digests);
                 if let Some(drained) = actual.put(made) {
                     // The bytes that served under this number until now.
@@ -158,8 +160,9 @@ impl Loop {
                 }
             }
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::error!(model = name.as_str(), version = version.number(), %error, cause, "version refused");
+                let is_news = actual.told.as_ref() != Some(&error.message);
+                actual.told = Some(error.message.clone());
+                log_refusal(name, version, &error, is_news);
                 count_failure(&self.parts.metrics, name);
                 actual.refuse(error, Instant::now());
             }
@@ -257,6 +260,18 @@ fn is_present(found: &VersionEntry, actual: &Actual) -> bool {
         FolderSight::Seen => found.settled || actual.servable.is_some(),
         FolderSight::Unreadable(_) => actual.servable.is_some(),
         FolderSight::Missing => false,
+    }
+}
+
+/// Logs a refusal. One that is repeated by a retry is of interest only for debugging.
+fn log_refusal(name: &ModelName, version: Version, error: &Error, is_news: bool) {
+    let (model, version) = (name.as_str(), version.number());
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    let cause = cause.filter(|cause| !error.message.contains(cause));
+    if is_news {
+        tracing::error!(model, version, %error, cause, "version refused");
+    } else {
+        tracing::debug!(model, version, %error, cause, "version refused again");
     }
 }
 

@@ -4,7 +4,6 @@ use super::actual::Actual;
 use super::{Loop, ServingState};
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
-use crate::registry::catalog::Unserved;
 
 impl Loop {
     /// Tells whether a model serves what lies in the directory, and if not why.
@@ -23,13 +22,16 @@ impl Loop {
             });
         let serves = |actual: &Actual| actual.state == ServingState::Ready && !actual.is_changing;
         let serving = versions.values().any(serves);
+        let unread = versions.iter().find_map(|(version, actual)| {
+            let reason = &actual.unread.as_ref()?.reason;
+            Some(format!("load {name}:{version}: {reason}"))
+        });
+        let unsettled = || format!("the files of '{name}' are still being written; retry");
 
         match failed {
             Some(error) => Err(error),
             None if serving => Ok(()),
-            None => Err(Error::unavailable(format!(
-                "the files of '{name}' are still being written; retry"
-            ))),
+            None => Err(Error::unavailable(unread.unwrap_or_else(unsettled))),
         }
     }
 
@@ -38,15 +40,9 @@ impl Loop {
         let unserved = self.unserved.load();
         let found = unserved.iter().find(|u| u.model == name.as_str());
         match found {
-            Some(Unserved {
-                version, reason, ..
-            }) if version.is_empty() => {
-                Error::precondition(format!("model '{name}' is not served: {reason}"))
-            }
-            Some(Unserved {
-                version, reason, ..
-            }) => Error::precondition(format!(
-                "model '{name}' is not served: '{version}': {reason}"
+            Some(unserved) => Error::precondition(format!(
+                "model '{name}' is not served: {}",
+                unserved.explanation()
             )),
             None => Error::not_found(format!("model '{name}' is not in the model directory")),
         }

@@ -93,6 +93,7 @@ fn what_is_not_served_is_listed_with_its_reason_and_remedy() {
         ("f/1/net.onnx", "but 'net.onnx'"),
         ("g/1/Model.onnx", "but 'Model.onnx'"),
         ("h/1/model.onnx/x", "is a folder"),
+        ("h/1/model/model.onnx", "but 'model/model.onnx'; move"),
         ("i/1/weights.bin", "it has no 'model.onnx'"),
         ("bad name/1/model.onnx", "a model name has"),
         ("k/labels.txt", "it has no version folder"),
@@ -123,6 +124,33 @@ fn what_is_not_served_is_listed_with_its_reason_and_remedy() {
     symlink(bench.path("../elsewhere"), bench.path("m/2")).unwrap();
     let unserved = bench.scan().unserved;
     assert!(unserved.len() == 2 && unserved.iter().all(|u| u.reason.contains("it is a link")));
+}
+
+#[test]
+fn a_version_folder_that_is_empty_is_called_so() {
+    let mut bench = Bench::new();
+    fs::create_dir_all(bench.path("m/3")).unwrap();
+    let unserved = bench.scan().unserved;
+    assert!(
+        matches!(&unserved[..], [one] if one.reason.contains("folder is empty; put the model at m/3/")),
+        "{unserved:?}"
+    );
+
+    let config = "default_model_filename: \"net.onnx\"";
+    fs::write(bench.path("m/config.pbtxt"), config).unwrap();
+    let unserved = bench.scan().unserved;
+    assert!(
+        unserved[0].reason.ends_with(" m/3/net.onnx"),
+        "{unserved:?}"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.path("m/model.onnx")).unwrap();
+    let error = read::whole(&bench.path("m/model.onnx"), 10).unwrap_err();
+    assert!(error.message.starts_with("read 'model.onnx': "), "{error}");
 }
 
 #[test]

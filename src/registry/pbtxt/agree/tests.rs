@@ -105,6 +105,10 @@ fn what_contradicts_the_graph_is_refused_with_its_line_and_both_sides() {
         "line 2: input 'zz' is not in the graph, which has x, t",
     );
     refuse(
+        "max_batch_size: 8 output { name: \"y\" data_type: TYPE_INT64 dims: [1] }",
+        "line 1: output 'y' has dims [1] here behind the batch axis of max_batch_size, and [-1] in the graph; write dims: [ ], which is one value for each row, or leave the tensor out",
+    );
+    refuse(
         "output { name: \"x\" data_type: TYPE_FP32 }",
         "line 1: output 'x' is not in the graph, which has y",
     );

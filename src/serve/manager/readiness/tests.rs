@@ -3,7 +3,7 @@
 use super::ReadyWhen::{Always, EachServes, OneServes};
 use super::*;
 
-/// Each look is a list such as `a+ b- c?`: serving, refused, neither. `expected` has one letter for
+/// Each look is a list such as `a+ b- c? !`: serving, refused, neither, something that is no model. `expected` has one letter for
 /// each look: `r` for ready, `n` for not ready.
 #[track_caller]
 fn check(when: ReadyWhen, looks: &[&str], expected: &str) {
@@ -11,7 +11,8 @@ fn check(when: ReadyWhen, looks: &[&str], expected: &str) {
     let seen: String = looks
         .iter()
         .map(|look| {
-            if readiness.judge(&models(look)) {
+            let has_unserved = look.contains('!');
+            if readiness.judge(&models(look), has_unserved) {
                 'r'
             } else {
                 'n'
@@ -31,7 +32,8 @@ fn models(look: &str) -> BTreeMap<ModelName, ModelCondition> {
         };
         (ModelName::parse(name).expect("a name"), condition)
     };
-    look.split_whitespace().map(one).collect()
+    let words = look.split_whitespace().filter(|word| *word != "!");
+    words.map(one).collect()
 }
 
 #[test]
@@ -72,4 +74,14 @@ fn one_model_that_serves_is_enough_without_strict_readiness() {
 #[test]
 fn a_server_whose_clients_load_the_models_is_ready() {
     check(Always, &["", "a-", "a+"], "rrr");
+}
+
+#[test]
+fn a_start_at_which_nothing_in_the_directory_is_a_model_is_not_ready() {
+    check(EachServes, &["!", "! a?", "a+ !", "!"], "nnrr");
+    check(EachServes, &["!", ""], "nr");
+    check(EachServes, &["a+ !", "!"], "rr");
+    check(EachServes, &["", "!"], "rr");
+    check(OneServes, &["!"], "r");
+    check(Always, &["!"], "r");
 }

@@ -15,7 +15,11 @@ fn files(changed_ns: i128) -> Fingerprint {
 }
 
 fn judge(before: Option<Revision>, at: i128, bytes: &str, in_place: InPlace) -> (Revision, bool) {
-    let used = (bytes != "broken").then(|| Digest::of(bytes.as_bytes()));
+    let broken = Error::precondition("external data 'w.bin' is missing");
+    let used = match bytes {
+        "broken" => Err(&broken),
+        bytes => Ok(Some(Digest::of(bytes.as_bytes()))),
+    };
     Revision::judge(before, files(at), used, in_place)
 }
 
@@ -68,4 +72,18 @@ fn files_that_are_no_model_are_judged_each_time_they_change() {
     broken.refuse(&Error::invalid("not an ONNX model"), now);
     let (again, _) = judge(Some(broken), 2, "broken", InPlace::Swap);
     assert!(again.is_due(now));
+}
+
+#[test]
+fn a_file_that_is_gone_is_named_and_told_once() {
+    let (gone, is_new) = judge(None, 1, "broken", InPlace::Refuse);
+    let reason = &gone.refused.as_ref().unwrap().reason;
+    assert!(
+        is_new
+            && reason.contains("external data 'w.bin' is missing; the loaded bytes keep serving")
+    );
+    let (again, is_new) = judge(Some(gone), 2, "broken", InPlace::Refuse);
+    assert!(!is_new && again.files == files(2));
+    let (other, is_new) = judge(Some(again), 3, "b", InPlace::Refuse);
+    assert!(is_new && other.refused.unwrap().reason == CHANGED_IN_PLACE);
 }
