@@ -36,6 +36,7 @@ use crate::observe::metrics::Metrics;
 use crate::serve::manager::Manager;
 use crate::serve::predict::Predictor;
 use limits::Limits;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use stop::Stop;
@@ -46,6 +47,8 @@ pub(crate) struct Front {
     pub manager: Manager,
     pub metrics: Arc<Metrics>,
     pub limits: Limits,
+    /// Where the HTTP listener is bound.
+    pub http: SocketAddr,
     /// The effective configuration as JSON, for the operator listener.
     pub config: String,
     /// The address and namespace of the registry that this server follows.

@@ -156,6 +156,7 @@ impl App {
             manager,
             metrics,
             limits: config.limits.clone(),
+            http: bound.data.http,
             config: serde_json::to_string(config)
                 .map_err(|e| Error::internal("print the configuration").with_source(e))?,
             registry: followed(config),

@@ -265,6 +265,31 @@ fn a_second_signal_exits_at_once() {
 }
 
 #[test]
+fn a_command_that_asks_the_ops_listener_says_where_models_are_served() {
+    let directory = Directory::with(&["digits"]);
+    let server = Server::start(directory.path());
+    let sample = models_folder().join("digits/sample.json");
+    let sample = sample.to_str().expect("a path in UTF-8");
+    for arguments in [
+        vec!["models", "--server", &server.ops],
+        vec![
+            "predict",
+            "digits",
+            "--file",
+            sample,
+            "--server",
+            &server.ops,
+        ],
+    ] {
+        let (code, _, error) = run(&arguments);
+        assert_eq!(code, 1, "{error}");
+        let serving = format!("models are served at {}", server.http);
+        assert!(error.contains("the ops listener"), "{error}");
+        assert!(error.contains(&serving), "{error}");
+    }
+}
+
+#[test]
 fn the_demo_succeeds() {
     let (code, out, err) = run(&["demo", "--exit"]);
     assert_eq!(code, 0, "{out}{err}");
