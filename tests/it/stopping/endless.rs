@@ -205,7 +205,7 @@ fn a_call_that_waits_for_a_load_is_answered_when_the_load_is_abandoned() {
 #[tokio::test]
 async fn a_client_of_http2_that_reads_only_while_it_waits_does_not_hold_the_stop() {
     let directory = Directory::with(&["digits"]);
-    let mut server = Server::start_with(directory.path(), &["--set", "server.drain=1h"]);
+    let mut server = Server::start(directory.path());
     let mut client = server.grpc().await;
     client
         .model_infer(raw_request("digits"))
