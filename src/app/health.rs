@@ -50,6 +50,8 @@ async fn report(reporter: HealthReporter, mut ready: watch::Receiver<bool>) {
 async fn end_watches(mut reporter: HealthReporter, stop: Stop) {
     stop.gently.cancelled().await;
     for service in SERVICES {
+        // Perhaps `report` has not said it yet.
+        reporter.set_service_status(service, NotServing).await;
         reporter.clear_service_status(service).await;
         reporter.set_service_status(service, NotServing).await;
     }
