@@ -29,14 +29,17 @@ pub(crate) mod tfs;
 mod unread;
 
 use crate::core::error::{Error, Result};
+use crate::core::model::ModelName;
 use crate::observe::drift::observer::Monitor;
 use crate::observe::labels::Feedback;
 use crate::observe::metrics::Metrics;
 use crate::serve::manager::Manager;
 use crate::serve::predict::Predictor;
 use limits::Limits;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use stop::Stop;
 
 /// What every protocol and listener shares.
 pub(crate) struct Front {
@@ -44,6 +47,8 @@ pub(crate) struct Front {
     pub manager: Manager,
     pub metrics: Arc<Metrics>,
     pub limits: Limits,
+    /// Where the HTTP listener is bound.
+    pub http: SocketAddr,
     /// The effective configuration as JSON, for the operator listener.
     pub config: String,
     /// The address and namespace of the registry that this server follows.
@@ -54,6 +59,20 @@ pub(crate) struct Front {
     pub labels: Option<Arc<Feedback>>,
     /// The bytes of requests in flight.
     pub in_flight: Budget,
+    /// What the stop tells requests.
+    pub stop: Stop,
+}
+
+impl Front {
+    /// Loads a model, as [`Manager::load`] does. A stopping server abandons the load.
+    pub(crate) async fn load(&self, name: ModelName) -> Result<()> {
+        tokio::select! {
+            loaded = self.manager.load(name) => loaded,
+            () = self.stop.gently.cancelled() => Err(Error::unavailable(
+                "the server is stopping and loads no models; send the request to another server",
+            )),
+        }
+    }
 }
 
 /// Bytes of requests being read or served, with a ceiling.

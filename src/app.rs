@@ -5,7 +5,7 @@ pub(crate) mod end;
 pub mod engine;
 mod health;
 mod settings;
-mod signals;
+pub(crate) mod signals;
 mod source;
 pub(crate) mod watching;
 
@@ -30,6 +30,7 @@ use signals::Signals;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use watching::Watching;
 
@@ -74,6 +75,8 @@ pub(crate) struct App {
 struct Drain {
     delay: Duration,
     connections: DrainConnections,
+    /// How long bodies may take that are still arriving.
+    bodies: Duration,
     requests: Duration,
 }
 
@@ -82,6 +85,8 @@ impl Drain {
         Self {
             delay: config.server.drain_delay,
             connections: config.server.drain_connections,
+            // What a body leaves of the time is for the answer.
+            bodies: config.server.drain_bodies.min(config.server.drain / 2),
             requests: config.server.drain,
         }
     }
@@ -94,6 +99,8 @@ const MONITOR_DELAY: Duration = Duration::from_millis(100);
 const MANAGER_BUSY: Duration = Duration::from_millis(500);
 /// How long lanes may take to end once nothing uses them.
 const LANES_END: Duration = Duration::from_secs(10);
+/// How long clients that were refused may take to read the refusal and close.
+const REFUSED_END: Duration = Duration::from_secs(1);
 /// How long I/O threads may take to end once their connections are closed.
 const IO_THREADS_END: Duration = Duration::from_secs(2);
 
@@ -102,9 +109,8 @@ impl App {
     /// when a signal asks for the stop before. `say` receives messages for people.
     ///
     /// After an error, models may be loading: end the process with [`end::end_process`].
-    pub(crate) fn start(config: &Config, say: &dyn Fn(&str)) -> Result<Self> {
-        let stop = Stop::default();
-        let signals = Signals::install(&stop)?;
+    pub(crate) fn start(config: &Config, signals: Signals, say: &dyn Fn(&str)) -> Result<Self> {
+        let stop = signals.stop();
         let addresses = Arc::default();
         let source = source::open(config, &addresses)?;
         let library = engine::locate(config, say)?;
@@ -150,12 +156,14 @@ impl App {
             manager,
             metrics,
             limits: config.limits.clone(),
+            http: bound.data.http,
             config: serde_json::to_string(config)
                 .map_err(|e| Error::internal("print the configuration").with_source(e))?,
             registry: followed(config),
             monitor,
             labels: feedback,
             in_flight: Budget::default(),
+            stop: stop.clone(),
         });
 
         signals.start_listening();
@@ -191,7 +199,7 @@ impl App {
         })
     }
 
-    /// Blocks until SIGTERM or SIGINT. A second one ends the process at once.
+    /// Blocks until a signal asks for the stop. A second one ends the process at once.
     pub(crate) fn wait_for_signal(&self) {
         self.background.block_on(self.signals.asked());
     }
@@ -239,15 +247,18 @@ impl App {
         self.announce_stop();
         self.stop.refuse.cancel();
         self.stop.gently.cancel();
-        self.stop.connections.close();
-        let connections = self.stop.connections.clone();
-        let gone = self.background.block_on(async {
-            tokio::time::timeout(self.drain.requests, connections.wait()).await
-        });
-        let cut = if gone.is_err() { connections.len() } else { 0 };
+        self.finish_connections();
+        let left = self.stop.connections.len();
+        self.close_refused();
 
         self.stop.now.cancel();
         let hung = self.listening.join(Instant::now() + IO_THREADS_END);
+        // A thread that hangs has not counted.
+        let cut = if hung.is_empty() {
+            self.stop.cut.load(Ordering::Relaxed)
+        } else {
+            left
+        };
         let running = running(&self.front);
         if let Some(capture) = self.capture {
             // The monitor still passes the last predictions to the capture.
@@ -281,6 +292,40 @@ impl App {
 }
 
 impl App {
+    /// Waits until the connections that were open before the stop have ended, at most as long as
+    /// the drain may take.
+    fn finish_connections(&self) {
+        let connections = &self.stop.connections;
+        connections.close();
+        let Drain {
+            bodies, requests, ..
+        } = self.drain;
+
+        self.background.block_on(async {
+            if tokio::time::timeout(bodies, connections.wait())
+                .await
+                .is_ok()
+            {
+                return;
+            }
+            self.stop.bodies.cancel();
+            // What is left then is closed by force.
+            let rest = requests.saturating_sub(bodies);
+            let _ = tokio::time::timeout(rest, connections.wait()).await;
+        });
+    }
+
+    /// Accepts no more connections, and gives clients that were refused time to read why.
+    fn close_refused(&self) {
+        self.stop.closing.cancel();
+        self.stop.refused.close();
+        let refused = self.stop.refused.wait();
+        // The others were refused: nothing of them is lost.
+        let _ = self
+            .background
+            .block_on(async { tokio::time::timeout(REFUSED_END, refused).await });
+    }
+
     /// Reports that the server is not ready, and gives load balancers time to notice. Whoever was
     /// never told that the server is ready needs no time.
     fn announce_stop(&self) {
@@ -290,15 +335,17 @@ impl App {
         } else {
             Duration::ZERO
         };
+        // Whoever sees that the server is not ready sees the rest, too.
+        self.stop.begun.cancel();
+        if self.drain.connections == DrainConnections::Refuse {
+            self.stop.refuse.cancel();
+        }
         self.front.predictor.begin_stop();
         tracing::info!(
             delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX),
             "stopping; a second signal ends the process at once"
         );
 
-        if self.drain.connections == DrainConnections::Refuse {
-            self.stop.refuse.cancel();
-        }
         std::thread::sleep(delay);
     }
 }
@@ -366,7 +413,7 @@ fn listen(
     stop: &Stop,
     background: &tokio::runtime::Runtime,
 ) -> Result<Listening> {
-    let health = health::start(front.predictor.follow_ready(), background);
+    let health = health::start(front.predictor.follow_ready(), stop, background);
     let router = Arc::new(Router::new(Arc::clone(front), health));
     bound.ops.start(front, background, ops::answer);
     bound.operator.start(front, background, operator::answer);

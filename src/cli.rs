@@ -16,6 +16,7 @@ mod schema;
 
 use crate::app::App;
 use crate::app::end::end_process;
+use crate::app::signals::Signals;
 use crate::config::{Config, reference};
 use crate::core::error::{Error, Result};
 use crate::observe::logging;
@@ -35,7 +36,7 @@ struct Ortus {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve models from a directory or a registry until SIGTERM or Ctrl-C.
+    /// Serve models from a directory or a registry until SIGTERM, SIGHUP or Ctrl-C.
     Serve(Serve),
     /// Run a guided tour with the example models.
     Demo(Demo),
@@ -370,6 +371,8 @@ fn load(common: &CommonArguments, mut flags: Vec<(String, toml::Value)>) -> Resu
 }
 
 fn serve(arguments: &Serve) -> Result<ExitCode> {
+    // Before anything that takes time: a signal must not kill the process.
+    let signals = Signals::install()?;
     let mut flags = Vec::new();
     let mut put =
         |key: &str, value: Option<String>| flags.extend(value.map(|v| (key.to_owned(), text(v))));
@@ -406,7 +409,7 @@ fn serve(arguments: &Serve) -> Result<ExitCode> {
 
     let config = load(&arguments.common, flags)?;
     logging::start(&config.log.level, config.log.format)?;
-    let app = App::start(&config, &note)?;
+    let app = App::start(&config, signals, &note)?;
     let ports = app.ports;
     tracing::info!(library = %app.library.display(), "ONNX Runtime loaded");
     if let Some(file) = &config.server.ports_file {

@@ -138,9 +138,24 @@ pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> Error {
     }
     let reason = match serde_json::from_slice::<ErrorBody>(body) {
         Ok(body) => body.error,
-        Err(_) => "no reason given".to_owned(),
+        Err(_) => plain_reason(body),
     };
     Error::precondition(format!("the server answered {}: {reason}", status.as_u16()))
+}
+
+/// The most characters of a reason that is not in JSON.
+const REASON_CHARS_MAX: usize = 300;
+
+/// Reads the reason of a refusal in plain text, as the ops listener gives it.
+fn plain_reason(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let line = text.lines().next().unwrap_or_default().trim();
+    if line.is_empty() || line.starts_with('<') {
+        return "no reason given; is this the HTTP address of an Ortus server?".to_owned();
+    }
+
+    let printable = line.chars().filter(|c| !c.is_control());
+    printable.take(REASON_CHARS_MAX).collect()
 }
 
 /// Opens a gRPC channel to `ADDR:PORT`.

@@ -81,6 +81,10 @@ section! {
         /// (503 or UNAVAILABLE, so that clients try another server) or `serve`. Afterwards they
         /// are refused until the server has finished its requests.
         drain_connections: DrainConnections = DrainConnections::Refuse;
+        /// How long a stopping server waits after `drain_delay` for bodies of requests that are
+        /// still arriving; at most half of `drain`. Beyond it, such a request is refused with 503
+        /// or UNAVAILABLE, so that the client sends it to another server.
+        drain_bodies: Duration = Duration::from_secs(5), in Duration::ZERO..=HOUR;
         /// How long accepted requests may take after the server stops. Requests that are
         /// unfinished by then are cut off.
         drain: Duration = Duration::from_secs(25), in Duration::ZERO..=HOUR;

@@ -1,5 +1,5 @@
 //! The body of a request while it arrives: charges its bytes to the budget, ends
-//! it at a deadline, and collects it. Does not decompress or decode it.
+//! it at a deadline or when the server stops, and collects it. Does not decompress or decode it.
 
 use super::Charge;
 use crate::core::error::{Error, Result};
@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
-use tokio::time::Sleep;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 /// Where the unread rest of a body goes when its reader drops it.
@@ -25,21 +25,43 @@ pub(crate) struct Metered {
     /// None unless somebody asked for the unread rest.
     unread: Option<UnreadSlot>,
     charge: Arc<Charge>,
-    deadline: Instant,
+    until: BodyDeadline,
     /// Set when the body first has to be waited for.
-    timer: Option<Pin<Box<Sleep>>>,
+    overdue: Option<Pin<Box<dyn Future<Output = Error> + Send>>>,
+}
+
+/// When a body is waited for no longer.
+#[derive(Clone)]
+pub(crate) struct BodyDeadline {
+    pub at: Instant,
+    /// The stop of the server, which may come first.
+    pub stop: CancellationToken,
+}
+
+impl BodyDeadline {
+    /// Waits for it. Returns why the request is refused.
+    async fn overdue(self) -> Error {
+        tokio::select! {
+            () = tokio::time::sleep_until(self.at.into()) => {
+                Error::late("the request body did not arrive in time")
+            }
+            () = self.stop.cancelled() => Error::unavailable(
+                "the request body did not arrive before the server stopped; send the request again",
+            ),
+        }
+    }
 }
 
 impl Metered {
-    /// Wraps a body that must be complete by `deadline`.
-    pub(crate) fn new(inner: Incoming, charge: Arc<Charge>, deadline: Instant) -> Self {
+    /// Wraps a body that must be complete by then.
+    pub(crate) fn new(inner: Incoming, charge: Arc<Charge>, until: BodyDeadline) -> Self {
         Self {
             ended: inner.is_end_stream(),
             inner: Some(inner),
             unread: None,
             charge,
-            deadline,
-            timer: None,
+            until,
+            overdue: None,
         }
     }
 
@@ -91,15 +113,14 @@ impl Body for Metered {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                let deadline = this.deadline;
-                let timer = this
-                    .timer
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-                timer.as_mut().poll(cx).map(|()| {
-                    Some(Err(
-                        Error::late("the request body did not arrive in time").into()
-                    ))
-                })
+                let until = &this.until;
+                let overdue = this
+                    .overdue
+                    .get_or_insert_with(|| Box::pin(until.clone().overdue()));
+                overdue
+                    .as_mut()
+                    .poll(cx)
+                    .map(|error| Some(Err(error.into())))
             }
         }
     }
@@ -159,6 +180,7 @@ fn from_status(status: Status) -> Error {
     match status.code() {
         tonic::Code::ResourceExhausted => Error::overloaded(message),
         tonic::Code::DeadlineExceeded => Error::late(message),
+        tonic::Code::Unavailable => Error::unavailable(message),
         _ => Error::invalid(message),
     }
 }

@@ -28,6 +28,14 @@ use tonic::body::Body;
 /// The longest that a client which still sends keeps a stopping server waiting.
 const LINGER_AT_STOP: Duration = Duration::from_secs(2);
 
+/// How long an open connection over HTTP/1 without a request is kept once the delay of the stop is
+/// over. A request that its client sends meanwhile is answered.
+const IDLE_AT_STOP: Duration = Duration::from_secs(1);
+
+/// How long a client over HTTP/2 without a request may leave `GOAWAY` unanswered when the server
+/// stops. Some clients read only while they wait for an answer.
+const SILENT_AT_STOP: Duration = Duration::from_secs(5);
+
 /// What a connection is doing.
 #[derive(Default)]
 struct Activity {
@@ -37,6 +45,8 @@ struct Activity {
     begun: AtomicU32,
     /// Reads that brought bytes.
     reads: AtomicU32,
+    /// Whether the last write had to wait for the client.
+    blocked: AtomicBool,
     /// Whether the first bytes were those of HTTP/2.
     is_h2: AtomicBool,
     /// Whether an answer announced the close, with a body possibly unread.
@@ -114,32 +124,64 @@ enum Ended {
     Unread,
 }
 
+type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
+
+impl Ended {
+    /// `stopping` tells whether the server was.
+    fn of(ended: &Result<(), ConnectionError>, seen: &Activity, stopping: bool) -> Self {
+        if let Err(error) = ended {
+            tracing::debug!(%error, "connection ended");
+            return Self::Unread;
+        }
+
+        // A client of HTTP/2 may have sent more before it reads GOAWAY. Unread bytes would reset
+        // the connection, and the client would lose answers that it has not read.
+        let said_goaway = stopping && seen.is_h2.load(Ordering::Relaxed);
+        match said_goaway || seen.announced.load(Ordering::Relaxed) {
+            true => Self::Unread,
+            false => Self::Read,
+        }
+    }
+}
+
 /// Drives a connection to its end, and drops it, which frees the socket.
 async fn drive<C>(connection: C, seen: &Activity, limits: &Limits, stop: &Stop) -> Ended
 where
-    C: GracefulConnection<Error = Box<dyn std::error::Error + Send + Sync>>,
+    C: GracefulConnection<Error = ConnectionError>,
 {
     let mut connection = std::pin::pin!(connection);
     let mut gently = std::pin::pin!(stop.gently.cancelled());
     let mut now = std::pin::pin!(stop.now.cancelled());
     let mut clocks = Clocks::start(limits, Instant::now());
     let mut look = std::pin::pin!(tokio::time::sleep(clocks.period));
-    let mut ending = false;
+    let mut grace = std::pin::pin!(tokio::time::sleep(IDLE_AT_STOP));
+    let (mut ending, mut stopping, mut asked) = (false, false, None::<Sight>);
     loop {
         tokio::select! {
             biased;
             ended = connection.as_mut() => {
-                let announced = seen.announced.load(Ordering::Relaxed);
-                let Err(error) = ended else {
-                    return if announced { Ended::Unread } else { Ended::Read };
-                };
-                tracing::debug!(%error, "connection ended");
-                return Ended::Unread;
+                return Ended::of(&ended, seen, stopping);
             }
-            () = now.as_mut() => return Ended::Read,
-            () = gently.as_mut(), if !ending => {
+            () = now.as_mut() => {
+                if !ends_at_once(connection.as_mut()).await && Sight::of(seen).may_owe() {
+                    stop.cut.fetch_add(1, Ordering::Relaxed);
+                }
+                return Ended::Read;
+            }
+            () = gently.as_mut(), if !stopping => {
+                stopping = true;
+                let wait = Sight::of(seen).wait_for_request();
+                grace.as_mut().reset((Instant::now() + wait).into());
+            }
+            () = grace.as_mut(), if stopping => {
+                let sight = Sight::of(seen);
+                if asked.is_some_and(|asked| sight.is_silent_since(&asked)) {
+                    return Ended::Read;
+                }
                 ending = true;
                 connection.as_mut().graceful_shutdown();
+                asked = Some(sight);
+                grace.as_mut().reset((Instant::now() + SILENT_AT_STOP).into());
             }
             () = look.as_mut() => {
                 match clocks.check_idle(&Sight::of(seen), Instant::now()) {
@@ -156,11 +198,18 @@ where
     }
 }
 
+/// Asks a connection to end, and tells whether nothing holds it back.
+async fn ends_at_once<C: GracefulConnection>(mut connection: Pin<&mut C>) -> bool {
+    connection.as_mut().graceful_shutdown();
+    std::future::poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx).is_ready())).await
+}
+
 /// The activity of a connection at one moment.
 struct Sight {
     active: bool,
     begun: u32,
     reads: u32,
+    blocked: bool,
     is_h2: bool,
 }
 
@@ -170,8 +219,32 @@ impl Sight {
             active: activity.active.load(Ordering::Relaxed) > 0,
             begun: activity.begun.load(Ordering::Relaxed),
             reads: activity.reads.load(Ordering::Relaxed),
+            blocked: activity.blocked.load(Ordering::Relaxed),
             is_h2: activity.is_h2.load(Ordering::Relaxed),
         }
+    }
+
+    /// Tells whether a client over HTTP/2 that was asked to end its connection at an earlier moment
+    /// has neither a request nor an answer to read, and has sent nothing since.
+    fn is_silent_since(&self, asked: &Self) -> bool {
+        self.is_h2 && !self.active && !self.blocked && self.reads == asked.reads
+    }
+
+    /// How long a connection that is open when the server stops waits for a request. HTTP/2 tells
+    /// its client first which requests are still answered; HTTP/1 cannot.
+    fn wait_for_request(&self) -> Duration {
+        match self.is_h2 {
+            true => Duration::ZERO,
+            false => IDLE_AT_STOP,
+        }
+    }
+
+    /// Tells whether the client of a connection that does not end when it is asked to may wait for
+    /// an answer, or for the rest of one. Without a request, only headers or the client's part in
+    /// the end of HTTP/2 are missing. With requests, HTTP/2 does not tell whether the client has
+    /// read its answers.
+    fn may_owe(&self) -> bool {
+        self.begun > 0
     }
 }
 
@@ -271,6 +344,10 @@ impl CountedSocket {
     fn stream(&mut self) -> Pin<&mut TcpStream> {
         Pin::new(self.stream.as_mut().expect("taken by the drop alone"))
     }
+
+    fn note_blocked(&self, is_blocked: bool) {
+        self.activity.blocked.store(is_blocked, Ordering::Relaxed);
+    }
 }
 
 impl Drop for CountedSocket {
@@ -304,7 +381,9 @@ impl AsyncWrite for CountedSocket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write(cx, bytes)
+        let polled = self.stream().poll_write(cx, bytes);
+        self.note_blocked(polled.is_pending());
+        polled
     }
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream().poll_flush(cx)
@@ -317,7 +396,9 @@ impl AsyncWrite for CountedSocket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write_vectored(cx, slices)
+        let polled = self.stream().poll_write_vectored(cx, slices);
+        self.note_blocked(polled.is_pending());
+        polled
     }
     fn is_write_vectored(&self) -> bool {
         self.stream

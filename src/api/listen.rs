@@ -7,8 +7,10 @@ mod tests;
 
 use super::serve::Router;
 use super::stop::{RequestCounter, Stop};
-use super::{Front, connection};
+use super::{Front, connection, unread};
 use crate::core::error::{Error, Result};
+use http::{Request, Version};
+use hyper::body::Incoming;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +19,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// The most connections that wait to be accepted, for each listener.
+const BACKLOG: u32 = 1024;
 
 /// The running threads.
 pub(crate) struct Listening {
@@ -75,13 +81,19 @@ pub(crate) struct DataAddresses {
 
 /// What the other threads know of one thread.
 struct Peer {
-    inbox: UnboundedSender<StdStream>,
+    inbox: UnboundedSender<HandedOver>,
     connections: AtomicUsize,
+}
+
+/// An accepted connection on its way to another thread. The stop waits for it.
+struct HandedOver {
+    stream: StdStream,
+    awaited: TaskTrackerToken,
 }
 
 impl Peer {
     /// Also returns the connections that other threads hand over.
-    fn new() -> (Self, UnboundedReceiver<StdStream>) {
+    fn new() -> (Self, UnboundedReceiver<HandedOver>) {
         let (inbox, handed_over) = unbounded_channel();
         let peer = Self {
             inbox,
@@ -206,7 +218,7 @@ impl IoThread {
     fn main(
         self,
         listeners: ListenerPair,
-        handed_over: UnboundedReceiver<StdStream>,
+        handed_over: UnboundedReceiver<HandedOver>,
         bound: &Bound,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -233,14 +245,52 @@ impl IoThread {
             let _ = bound.send(Ok(()));
             // While the server finishes what is open, new connections are still answered.
             tokio::select! {
-                () = self.accept(&http) => {}
-                () = self.accept(&grpc) => {}
+                () = self.accept_until_closing(http, grpc) => {}
                 () = self.serve_handed_over(handed_over) => {}
                 () = self.stop.now.cancelled() => {}
             }
-            drop((http, grpc));
-            tokio::task::yield_now().await;
+            self.let_connections_end().await;
         });
+    }
+
+    /// Gives each connection of this thread a turn, so that it sees [`Stop::now`], too.
+    async fn let_connections_end(&self) {
+        for _ in 0..=self.load(self.index) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Accepts connections, and closes the listeners once the server is closing. Never returns.
+    async fn accept_until_closing(&self, http: TcpListener, grpc: TcpListener) {
+        let awaited = self.stop.refused.token();
+        tokio::select! {
+            () = self.accept(&http) => {}
+            () = self.accept(&grpc) => {}
+            () = self.stop.closing.cancelled() => {}
+        }
+        self.close(http);
+        self.close(grpc);
+        drop(awaited);
+
+        std::future::pending::<()>().await;
+    }
+
+    /// Takes the connections that wait to be accepted, which would be reset otherwise, and closes
+    /// the listener.
+    fn close(&self, listener: TcpListener) {
+        let Ok(listener) = listener.into_std() else {
+            return;
+        };
+        for _ in 0..BACKLOG {
+            let Ok((stream, _)) = listener.accept() else {
+                return;
+            };
+            let registered = stream.set_nonblocking(true);
+            match registered.and_then(|()| TcpStream::from_std(stream)) {
+                Ok(stream) => self.place(stream),
+                Err(error) => tracing::warn!(%error, "a connection cannot be accepted"),
+            }
+        }
     }
 
     async fn accept(&self, listener: &TcpListener) {
@@ -272,8 +322,9 @@ impl IoThread {
             if let Ok(stream) = stream.into_std() {
                 let peer = &self.peers[least];
                 peer.connections.fetch_add(1, Ordering::Relaxed);
+                let awaited = self.stop.refused.token();
                 // A thread that has stopped drops the connection with its inbox.
-                let _ = peer.inbox.send(stream);
+                let _ = peer.inbox.send(HandedOver { stream, awaited });
             }
         } else {
             let own = &self.peers[self.index];
@@ -287,8 +338,8 @@ impl IoThread {
         self.peers[at].connections.load(Ordering::Relaxed)
     }
 
-    async fn serve_handed_over(&self, mut handed_over: UnboundedReceiver<StdStream>) {
-        while let Some(stream) = handed_over.recv().await {
+    async fn serve_handed_over(&self, mut handed_over: UnboundedReceiver<HandedOver>) {
+        while let Some(HandedOver { stream, awaited }) = handed_over.recv().await {
             match TcpStream::from_std(stream) {
                 Ok(stream) => self.open(stream),
                 Err(error) => {
@@ -298,6 +349,7 @@ impl IoThread {
                     tracing::warn!(%error, "a connection cannot be handed over");
                 }
             }
+            drop(awaited);
         }
 
         std::future::pending::<()>().await;
@@ -324,11 +376,17 @@ impl IoThread {
     fn serve(&self, stream: TcpStream, open: OpenConnection) {
         let router = Arc::clone(&self.router);
         let requests = self.requests.clone();
-        let answer = move |request| {
+        let begun = self.stop.begun.clone();
+        let answer = move |request: Request<Incoming>| {
             let router = Arc::clone(&router);
+            let begun = begun.clone();
             let counted = requests.enter();
             async move {
-                let answer = router.answer(request).await;
+                let is_http1 = request.version() < Version::HTTP_2;
+                let mut answer = router.answer(request).await;
+                if is_http1 && begun.is_cancelled() {
+                    unread::announce_close(&mut answer);
+                }
                 drop(counted);
                 answer
             }
@@ -350,14 +408,15 @@ impl IoThread {
             let router = Arc::clone(&router);
             async move { router.answer_while_stopping(request).await }
         };
-        // It ends after its answer, and not before.
+        // It ends after its answer, and not before the server closes.
         let stop = Stop {
+            gently: self.stop.closing.clone(),
             now: self.stop.now.clone(),
             ..Stop::default()
         };
 
         let connection = connection::serve(stream, answer, self.front.limits.clone(), stop);
-        tokio::spawn(async move {
+        self.stop.refused.spawn(async move {
             connection.await;
             drop(open);
         });
@@ -404,5 +463,5 @@ fn share(address: SocketAddr) -> std::io::Result<StdListener> {
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(true)?;
     socket.bind(address)?;
-    socket.listen(1024)?.into_std()
+    socket.listen(BACKLOG)?.into_std()
 }

@@ -13,15 +13,12 @@ pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Res
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let ready = front.predictor.is_ready();
     let (status, body): (StatusCode, Bytes) = match request.uri().path() {
-        _ if !reads => (StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into()),
+        _ if !reads => (StatusCode::METHOD_NOT_ALLOWED, elsewhere(&front)),
         "/metrics" => (StatusCode::OK, front.metrics.render().into()),
         "/livez" => (StatusCode::OK, "live\n".into()),
         "/readyz" if ready => (StatusCode::OK, "ready\n".into()),
         "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".into()),
-        _ => (
-            StatusCode::NOT_FOUND,
-            "try /metrics, /livez or /readyz\n".into(),
-        ),
+        _ => (StatusCode::NOT_FOUND, elsewhere(&front)),
     };
 
     let mut response = Response::new(Body::new(Full::new(body)));
@@ -29,4 +26,13 @@ pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Res
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, text);
     response
+}
+
+/// What a client may ask here, and where it finds the rest.
+fn elsewhere(front: &Front) -> Bytes {
+    let serving = front.http;
+    let text = format!(
+        "this is the ops listener, which answers GET for /metrics, /livez and /readyz; models are served at {serving}\n"
+    );
+    text.into()
 }

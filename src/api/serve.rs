@@ -1,7 +1,7 @@
 //! From a request's path to the protocol that answers it. One instance per I/O
 //! thread, so that nothing is shared between cores but the front.
 
-use super::body::Metered;
+use super::body::{BodyDeadline, Metered};
 use super::headers::deadline;
 use super::inbound::Arrived;
 use super::labels::LabelService;
@@ -99,7 +99,7 @@ impl Router {
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         let arrived = Instant::now();
         let charge = Charge::new(&self.front);
-        let until = match deadline(request.headers(), arrived) {
+        let at = match deadline(request.headers(), arrived) {
             Ok(Some(deadline)) => deadline.0.min(arrived + self.front.limits.read_timeout),
             // A malformed timeout is refused by the protocol's handler, in the form
             // of its errors.
@@ -108,7 +108,8 @@ impl Router {
 
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(Arrived(arrived));
-        let mut body = Metered::new(body, Arc::clone(&charge), until);
+        let stop = self.front.stop.bodies.clone();
+        let mut body = Metered::new(body, Arc::clone(&charge), BodyDeadline { at, stop });
         let unread = UnreadBody::of(&parts, &mut body);
         let request = Request::from_parts(parts, body);
         let servers = match request.headers().get("grpc-encoding") {
@@ -144,7 +145,7 @@ impl Router {
 
         drop(charge);
         let mut answer = answer.unwrap_or_else(|never: Infallible| match never {});
-        unread.settle(&mut answer, &self.front.limits).await;
+        unread.settle(&mut answer, &self.front).await;
         answer
     }
 

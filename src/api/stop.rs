@@ -9,14 +9,24 @@ use tokio_util::task::TaskTracker;
 /// The signals that end connections, and the connections they are for.
 #[derive(Clone, Default)]
 pub(crate) struct Stop {
+    /// The stop has begun: each answer over HTTP/1 announces the close of its connection.
+    pub begun: CancellationToken,
     /// Refuse the requests of connections that are opened from now on.
     pub refuse: CancellationToken,
     /// Finish what is open.
     pub gently: CancellationToken,
+    /// Refuse requests whose body is still arriving.
+    pub bodies: CancellationToken,
+    /// Accept no connections, and finish those that were refused.
+    pub closing: CancellationToken,
     /// Close what is still open.
     pub now: CancellationToken,
     /// Every connection that was opened before [`Stop::refuse`].
     pub connections: TaskTracker,
+    /// Every connection that was opened after it, and whatever may still open one.
+    pub refused: TaskTracker,
+    /// How many connections [`Stop::now`] closed that may have been owed an answer.
+    pub cut: Arc<AtomicUsize>,
     /// Their requests that are being answered.
     pub requests: InFlight,
 }

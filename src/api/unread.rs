@@ -3,6 +3,7 @@
 //! the answer. So a short body is read and dropped; for a longer one the answer
 //! announces the close, and the connection lingers (RFC 9112, 9.6). Owns no limits.
 
+use super::Front;
 use super::body::{Metered, UnreadSlot};
 use super::limits::Limits;
 use http::{HeaderValue, Response, Version, header, request};
@@ -33,16 +34,19 @@ impl UnreadBody {
 
     /// Reads and drops what is left, or announces the close in the answer. To be
     /// called after the handler has dropped the body.
-    pub(crate) async fn settle<B>(self, answer: &mut Response<B>, limits: &Limits) {
+    pub(crate) async fn settle<B>(self, answer: &mut Response<B>, front: &Front) {
         let Some(rest) = self.slot.and_then(|slot| slot.lock().take()) else {
             return;
         };
 
         // To read the body would ask the client to send it.
-        let is_read = !self.expects_continue && is_read_within(rest, limits).await;
+        let is_read = !self.expects_continue
+            && tokio::select! {
+                is_read = is_read_within(rest, &front.limits) => is_read,
+                () = front.stop.bodies.cancelled() => false,
+            };
         if !is_read {
-            let close = HeaderValue::from_static("close");
-            answer.headers_mut().insert(header::CONNECTION, close);
+            announce_close(answer);
         }
     }
 }
@@ -72,6 +76,12 @@ async fn read_up_to(mut rest: Incoming, max: usize) -> bool {
     }
 
     true
+}
+
+/// Announces in an answer over HTTP/1 that the connection is closed after it.
+pub(super) fn announce_close<B>(answer: &mut Response<B>) {
+    let close = HeaderValue::from_static("close");
+    answer.headers_mut().insert(header::CONNECTION, close);
 }
 
 /// Tells whether an answer announces that the connection is closed after it.

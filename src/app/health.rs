@@ -1,5 +1,6 @@
 //! The gRPC health service: reports that the server is ready, or that it is not.
 
+use crate::api::stop::Stop;
 use tokio::sync::watch;
 use tonic_health::ServingStatus::{NotServing, Serving};
 use tonic_health::pb::health_server::HealthServer;
@@ -15,11 +16,13 @@ const SERVICES: [&str; 3] = [
 /// Starts to follow readiness, and returns the service that answers health checks.
 pub(super) fn start(
     ready: watch::Receiver<bool>,
+    stop: &Stop,
     background: &tokio::runtime::Runtime,
 ) -> HealthServer<HealthService> {
     let reporter = HealthReporter::new();
     let service = HealthService::from_health_reporter(reporter.clone());
-    background.spawn(report(reporter, ready));
+    background.spawn(report(reporter.clone(), ready));
+    background.spawn(end_watches(reporter, stop.clone()));
 
     HealthServer::new(service)
 }
@@ -39,5 +42,17 @@ async fn report(reporter: HealthReporter, mut ready: watch::Receiver<bool>) {
         if ready.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Ends the answers of `Watch` when the server stops. They have no end, so the stop would wait for
+/// their clients.
+async fn end_watches(mut reporter: HealthReporter, stop: Stop) {
+    stop.gently.cancelled().await;
+    for service in SERVICES {
+        // Perhaps `report` has not said it yet.
+        reporter.set_service_status(service, NotServing).await;
+        reporter.clear_service_status(service).await;
+        reporter.set_service_status(service, NotServing).await;
     }
 }

@@ -1,5 +1,6 @@
-//! SIGTERM and SIGINT: the first asks the server to stop, a second one ends the process at once.
-//! They are followed on a thread of their own, so that they act in every phase.
+//! SIGTERM, SIGINT and SIGHUP: the first asks the server to stop, a second one ends the process at
+//! once. They are followed on a thread of their own, so that they act in every phase. SIGHUP stays
+//! ignored where whoever started the server ignores it, as nohup does.
 
 use super::end::end_process;
 use crate::api::stop::{InFlight, Stop};
@@ -11,7 +12,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// The signals that stop the server, caught from the start on.
-pub(super) struct Signals {
+pub(crate) struct Signals {
+    stop: Stop,
     asked: CancellationToken,
     is_listening: Arc<AtomicBool>,
 }
@@ -26,15 +28,18 @@ struct SignalThread {
 impl Signals {
     /// Catches the signals from now on. Until [`Signals::start_listening`], the first one ends the
     /// process with code 0, because no request can be lost.
-    pub(super) fn install(stop: &Stop) -> Result<Self> {
+    pub(crate) fn install() -> Result<Self> {
+        let stop = Stop::default();
+        let requests = stop.requests.clone();
         let signals = Self {
+            stop,
             asked: CancellationToken::new(),
             is_listening: Arc::default(),
         };
         let thread = SignalThread {
             asked: signals.asked.clone(),
             is_listening: Arc::clone(&signals.is_listening),
-            requests: stop.requests.clone(),
+            requests,
         };
 
         let (installed, is_installed) = channel();
@@ -47,6 +52,11 @@ impl Signals {
             .map_err(|_| Error::internal("the signal thread ended at its start"))??;
 
         Ok(signals)
+    }
+
+    /// Returns the stop, whose requests a second signal counts.
+    pub(super) fn stop(&self) -> Stop {
+        self.stop.clone()
     }
 
     /// From now on a signal only asks for the stop: requests may be in flight.
@@ -111,6 +121,8 @@ impl SignalThread {
 struct CaughtSignals {
     term: Signal,
     int: Signal,
+    /// None where it is ignored.
+    hup: Option<Signal>,
 }
 
 impl CaughtSignals {
@@ -121,10 +133,38 @@ impl CaughtSignals {
         Ok(Self {
             term: catch(SignalKind::terminate())?,
             int: catch(SignalKind::interrupt())?,
+            hup: match is_ignored(libc::SIGHUP) {
+                true => None,
+                false => Some(catch(SignalKind::hangup())?),
+            },
         })
     }
 
     async fn next(&mut self) {
-        tokio::select! { _ = self.term.recv() => {}, _ = self.int.recv() => {} }
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+            () = hangup(&mut self.hup) => {}
+        }
+    }
+}
+
+/// Waits for SIGHUP, where it is not ignored.
+async fn hangup(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells whether the process was started with a signal ignored.
+fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: a `sigaction` of zeros is valid. The call only writes the present action to it.
+    unsafe {
+        let mut present: libc::sigaction = std::mem::zeroed();
+        let is_known = libc::sigaction(signal, std::ptr::null(), &raw mut present) == 0;
+        is_known && present.sa_sigaction == libc::SIG_IGN
     }
 }

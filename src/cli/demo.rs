@@ -5,6 +5,7 @@
 use super::print::{TextTable, line, note};
 use super::{Demo, block_on, text};
 use crate::api::oip::json as oip_json;
+use crate::app::signals::Signals;
 use crate::app::{App, Ports};
 use crate::client;
 use crate::config::Config;
@@ -37,6 +38,7 @@ const TOLERANCE: Tolerance = Tolerance {
 
 /// Runs the tour.
 pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
+    let signals = Signals::install()?;
     logging::start("ortus=warn,warn", LogFormat::Text)?;
     let from = models_folder(arguments.models.as_deref())?;
     let examples = examples(&from)?;
@@ -53,7 +55,7 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
 
     let config = configuration(arguments, copy.path())?;
     let start = Instant::now();
-    let app = App::start(&config, &note)?;
+    let app = App::start(&config, signals, &note)?;
     if app.is_asked_to_stop() {
         app.stop()?;
         return Ok(ExitCode::SUCCESS);

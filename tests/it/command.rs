@@ -1,7 +1,8 @@
 //! The command line: what it prints, where, and its exit codes.
 
 use crate::support::optional;
-use crate::support::{Directory, Server, model_file, models_folder, ortus};
+use crate::support::{Directory, Server, model_file, models_folder, ortus, raw, settings};
+use ortus::testing::graphs;
 use std::process::Output;
 
 fn run(arguments: &[&str]) -> (i32, String, String) {
@@ -201,13 +202,10 @@ fn sigterm_finishes_and_exits_0() {
 }
 
 /// A server that is stopping while a client has sent half a request.
-fn stopping_with_a_half_sent_request(drain: &str) -> (Server, std::net::TcpStream, Directory) {
+fn stopping_with_a_half_sent_request() -> (Server, std::net::TcpStream, Directory) {
     use std::io::Write;
     let directory = Directory::of_all_models();
-    let server = Server::start_with(
-        directory.path(),
-        &["--set", &format!("server.drain={drain}")],
-    );
+    let server = Server::start_with(directory.path(), &["--set", "server.drain=1h"]);
     let mut half = std::net::TcpStream::connect(&server.http).expect("the server accepts");
     half.write_all(
         b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{",
@@ -224,14 +222,34 @@ fn stopping_with_a_half_sent_request(drain: &str) -> (Server, std::net::TcpStrea
 
 #[test]
 fn requests_beyond_the_drain_are_closed_by_force_and_the_exit_code_is_1() {
-    let (mut server, half, _directory) = stopping_with_a_half_sent_request("200ms");
+    let directory = Directory::empty();
+    directory.put("counting", 1, &graphs::counting());
+    let limits = ["server.drain=100ms", "model.counting.deadline=5s"];
+    let mut server = Server::start_with(directory.path(), &settings(&limits));
+    // Counting so far takes years.
+    let body =
+        br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[1125899906842624]}]}"#;
+    let address = server.http.clone();
+    let client = std::thread::spawn(move || {
+        let length = body.len();
+        let head = format!(
+            "POST /v2/models/counting/infer HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
+        );
+        raw(&address, &[head.as_bytes(), body].concat()).is_none()
+    });
+    crate::support::eventually("the request in flight", || {
+        server.metric("ortus_requests_in_flight{model=\"counting\",version=\"1\"}") == Some(1.0)
+    });
+
+    server.terminate();
     assert_eq!(server.wait(), Some(1));
-    drop(half);
+    assert!(client.join().expect("ended"), "no answer");
+    assert!(server.log().contains("1 connections outlived the drain"));
 }
 
 #[test]
 fn a_second_signal_exits_at_once() {
-    let (mut server, half, _directory) = stopping_with_a_half_sent_request("1h");
+    let (mut server, half, _directory) = stopping_with_a_half_sent_request();
     crate::support::eventually("no longer ready", || {
         crate::support::http(&server.ops, "GET", "/readyz", &[], b"").status == 503
     });
@@ -244,6 +262,31 @@ fn a_second_signal_exits_at_once() {
         !is_running
     });
     drop(half);
+}
+
+#[test]
+fn a_command_that_asks_the_ops_listener_says_where_models_are_served() {
+    let directory = Directory::with(&["digits"]);
+    let server = Server::start(directory.path());
+    let sample = models_folder().join("digits/sample.json");
+    let sample = sample.to_str().expect("a path in UTF-8");
+    for arguments in [
+        vec!["models", "--server", &server.ops],
+        vec![
+            "predict",
+            "digits",
+            "--file",
+            sample,
+            "--server",
+            &server.ops,
+        ],
+    ] {
+        let (code, _, error) = run(&arguments);
+        assert_eq!(code, 1, "{error}");
+        let serving = format!("models are served at {}", server.http);
+        assert!(error.contains("the ops listener"), "{error}");
+        assert!(error.contains(&serving), "{error}");
+    }
 }
 
 #[test]

@@ -40,8 +40,11 @@ mod faults;
 /// Requests of batches that run again alone.
 mod rechecks;
 
-/// Ports, signals and the drain.
+/// Ports, and signals in every phase of the start.
 mod starting;
+
+/// Signals, the drain, and the exit code.
+mod stopping;
 
 /// Readiness on every surface.
 mod readiness;

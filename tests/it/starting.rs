@@ -1,14 +1,13 @@
-//! How a server starts and stops: ports, signals in every phase, and the drain.
+//! How a server starts: ports, and signals in every phase of the start.
 
-use crate::support::samples::raw_request;
-use crate::support::{Answer, Directory, Server, eventually, http, ortus, raw};
+use crate::support::{Directory, Server, command_of, eventually, http, ortus, ortus_program};
 use ortus::testing::graphs;
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::process::{Pid, Signal, kill_process};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Output};
-use tonic::Code;
+use std::process::{Child, Command, Output, Stdio};
 
 /// Runs `serve` until it ends by itself. `listeners` override port 0.
 fn serve(models: &Path, listeners: &[(&str, &str)], further: &[&str]) -> Output {
@@ -77,7 +76,7 @@ fn a_failure_after_the_models_were_loaded_exits_1_with_one_message() {
 }
 
 /// A model whose session takes minutes to open: ONNX Runtime computes its products then.
-fn slow_to_load() -> Vec<u8> {
+pub(crate) fn slow_to_load() -> Vec<u8> {
     graphs::slow_to_open(1.0, 6000, 40)
 }
 
@@ -131,7 +130,7 @@ impl Drop for Starting {
 }
 
 /// The name and the state of each version.
-fn states(address: &str) -> Vec<(String, String)> {
+pub(crate) fn states(address: &str) -> Vec<(String, String)> {
     let index = http(address, "POST", "/v2/repository/index", &[], b"").json();
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let all = index.as_array().expect("a list").iter();
@@ -144,6 +143,7 @@ fn a_signal_during_the_first_load_ends_the_server_with_code_0() {
     for (signal, probe) in [
         (Signal::TERM, "models.probe=true"),
         (Signal::INT, "models.probe=false"),
+        (Signal::HUP, "models.probe=false"),
     ] {
         let mut starting = Starting::with(&["--set", probe]);
         starting.send(signal);
@@ -168,149 +168,106 @@ fn sigterm_while_a_swap_loads_ends_the_server_with_code_0() {
     }
 }
 
-const INFER: &str = "/v2/models/digits/infer";
-
-/// A request that lets the server decide whether the connection stays open.
-fn request(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
-    let length = body.len();
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
-    [head.as_bytes(), body].concat()
+/// A server that is reading its configuration, which is the first thing it does: the file is a
+/// pipe, to which nothing was written yet.
+struct Configuring {
+    child: Child,
+    configuration: std::fs::File,
+    folder: Directory,
 }
 
-fn sample() -> Vec<u8> {
-    std::fs::read(crate::support::models_folder().join("digits/sample.json")).expect("a sample")
-}
+impl Configuring {
+    fn start() -> Self {
+        Self::start_by(ortus())
+    }
 
-/// Sends a request on a new connection and reads until the server closes it.
-fn ask_anew(server: &Server, method: &str, path: &str) -> Answer {
-    let body = if method == "POST" {
-        sample()
-    } else {
-        Vec::new()
-    };
-    raw(&server.http, &request(method, path, &body)).expect("an answer")
-}
+    fn start_by(mut command: Command) -> Self {
+        let folder = Directory::empty();
+        let pipe = folder.path().join("ortus.toml");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+        let child = command
+            .args(["serve", "--config"])
+            .arg(&pipe)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the server starts");
 
-/// Sends a request on an open connection; returns the line of the status.
-fn ask_again(connection: &mut BufReader<TcpStream>) -> String {
-    let bytes = request("POST", INFER, &sample());
-    connection.get_mut().write_all(&bytes).expect("written");
-    let (mut status, mut line, mut length) = (String::new(), String::new(), 0);
-    connection.read_line(&mut status).expect("a status");
-    while connection.read_line(&mut line).is_ok_and(|n| n > 2) {
-        if let Some(value) = line.to_lowercase().strip_prefix("content-length: ") {
-            length = value.trim().parse().expect("a length");
+        // Without a reader it cannot be opened.
+        let mut writer = None;
+        eventually("the look at the configuration", || {
+            writer = open(&pipe, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).ok();
+            writer.is_some()
+        });
+        Self {
+            child,
+            configuration: writer.expect("just opened").into(),
+            folder,
         }
-        line.clear();
     }
 
-    let mut body = vec![0; length];
-    connection.read_exact(&mut body).expect("a body");
-    status
-}
-
-/// A server with one model that stops.
-fn stopping(further: &[&str]) -> (Server, Directory, BufReader<TcpStream>) {
-    let directory = Directory::with(&["digits"]);
-    let server = Server::start_with(directory.path(), further);
-    let open = TcpStream::connect(&server.http).expect("the server accepts");
-    let mut open = BufReader::new(open);
-    assert!(ask_again(&mut open).contains(" 200 "));
-
-    server.terminate();
-    eventually("not ready", || {
-        http(&server.ops, "GET", "/readyz", &[], b"").status == 503
-    });
-    (server, directory, open)
-}
-
-#[tokio::test]
-async fn new_connections_of_a_stopping_server_are_told_to_go_elsewhere() {
-    let (mut server, _directory, mut open) = stopping(&["--set", "server.drain_delay=10m"]);
-
-    let refused = ask_anew(&server, "POST", INFER);
-    assert_eq!(refused.status, 503, "{}", refused.text());
-    assert_eq!(refused.header("retry-after"), Some("1"));
-    assert_eq!(refused.header("connection"), Some("close"));
-    assert!(refused.text().contains("stopping"), "{}", refused.text());
-    for (path, status) in [
-        ("/v2/health/live", 200),
-        ("/v2/health/ready", 400),
-        ("/v2/models/digits/ready", 400),
-        ("/v1/models/digits", 503),
-    ] {
-        assert_eq!(ask_anew(&server, "GET", path).status, status, "{path}");
+    fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a child not yet waited for");
     }
-    assert_eq!(http(&server.ops, "GET", "/livez", &[], b"").status, 200);
 
-    let mut client = server.grpc().await;
-    let refused = client.model_infer(raw_request("digits")).await;
-    assert_eq!(refused.expect_err("stopping").code(), Code::Unavailable);
-    let live = client.server_live(ortus::proto::inference::ServerLiveRequest {});
-    assert!(live.await.expect("answered").into_inner().live);
+    /// Lets the start go on, with no model. The server writes its ports to the file `ports`.
+    fn configure(&mut self) {
+        let folder = self.folder.path().display();
+        let listeners = ["http", "grpc", "ops", "operator"].map(|l| format!("{l} = '127.0.0.1:0'"));
+        let text = format!(
+            "log.level = 'off'\nmodels.directory = '{folder}'\n[server]\n{}\n\
+             ports_file = '{folder}/ports'\ndrain_delay = '0s'\n",
+            listeners.join("\n")
+        );
+        let written = self.configuration.write_all(text.as_bytes());
+        written.expect("the pipe has room");
+        self.configuration = std::fs::File::open("/dev/null").expect("opened");
+    }
+}
 
-    // The connection that was open before is served.
-    assert!(ask_again(&mut open).contains(" 200 "));
-
-    // No request is in flight: the second signal loses nothing.
-    server.terminate();
-    assert_eq!(server.wait(), Some(0));
+impl Drop for Configuring {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[test]
-fn a_stopping_server_reads_no_body_and_lets_the_client_read_the_refusal() {
-    let (mut server, _directory, _open) = stopping(&["--set", "server.drain_delay=10m"]);
-    for length in [1_000, 1 << 20, 20 << 20] {
-        let mut stream = TcpStream::connect(&server.http).expect("accepted");
-        let bytes = request("POST", INFER, &vec![b' '; length]);
-        stream.write_all(&bytes).expect("the server lingers");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 503 "), "{length}: {answer}");
+fn a_signal_at_the_first_moment_ends_the_server_with_code_0() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let mut server = Configuring::start();
+        server.send(signal);
+        let status = server.child.wait().expect("waited for");
+        assert_eq!(status.code(), Some(0), "{signal:?} {status:?}");
     }
-
-    // A client that waits for the status first is not asked for its body.
-    let mut patient = TcpStream::connect(&server.http).expect("accepted");
-    let head = "POST /v2/models/digits/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n";
-    patient.write_all(head.as_bytes()).expect("written");
-    let mut answer = String::new();
-    patient.read_to_string(&mut answer).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    server.terminate();
-    assert_eq!(server.wait(), Some(0));
 }
 
 #[test]
-fn new_connections_of_a_stopping_server_are_served_where_that_is_set() {
-    let arguments = ["server.drain_delay=10m", "server.drain_connections=serve"];
-    let (mut server, _directory, _open) = stopping(&crate::support::settings(&arguments));
-    let mut open = BufReader::new(TcpStream::connect(&server.http).expect("accepted"));
-    assert!(ask_again(&mut open).contains(" 200 "));
-    server.terminate();
-    assert_eq!(server.wait(), Some(0));
+fn a_signal_at_any_moment_of_the_start_ends_the_server_with_code_0() {
+    for round in 0..36 {
+        let mut server = Configuring::start();
+        server.configure();
+        // Each round lets the start get further.
+        for _ in 0..1_u32 << (round / 2) {
+            assert!(server.child.try_wait().expect("looked at").is_none());
+        }
+        server.send(Signal::TERM);
+        let status = server.child.wait().expect("waited for");
+        assert_eq!(status.code(), Some(0), "round {round}: {status:?}");
+    }
 }
 
 #[test]
-fn a_request_in_flight_finishes_while_new_ones_are_refused() {
-    let directory = Directory::with(&["digits"]);
-    let mut server = Server::start(directory.path());
-    let bytes = request("POST", INFER, &sample());
-    let (first, rest) = bytes.split_at(bytes.len() / 2);
-    let mut half = TcpStream::connect(&server.http).expect("accepted");
-    half.write_all(first).expect("written");
-    eventually("the request in flight", || {
-        server
-            .metric("ortus_bytes_in_flight")
-            .is_some_and(|bytes| bytes > 0.0)
-    });
+fn a_server_started_by_nohup_outlives_its_terminal() {
+    let mut nohup = command_of("nohup".into());
+    nohup.arg(ortus_program());
+    let mut server = Configuring::start_by(nohup);
+    server.send(Signal::HUP);
 
-    server.terminate();
-    eventually("new requests are refused", || {
-        ask_anew(&server, "POST", INFER).status == 503
-    });
-    half.write_all(rest).expect("written");
-    let mut answer = String::new();
-    half.read_to_string(&mut answer).expect("an answer");
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    assert_eq!(server.wait(), Some(0));
+    server.configure();
+    let ports = server.folder.path().join("ports");
+    eventually("the end of the start", || ports.exists());
+    server.send(Signal::TERM);
+    let status = server.child.wait().expect("waited for");
+    assert_eq!(status.code(), Some(0), "{status:?}");
 }

@@ -280,8 +280,11 @@ impl Server {
 
     /// Sends SIGTERM, as an operator who stops the server would.
     pub(crate) fn terminate(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM)
-            .expect("a child not yet waited for");
+        self.send(Signal::TERM);
+    }
+
+    pub(crate) fn send(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a child not yet waited for");
     }
 
     /// The child processes that still run.

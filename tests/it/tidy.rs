@@ -82,6 +82,7 @@ const FENCES: &[Fence] = &[
         word: "unsafe ",
         allowed: &[
             "src/app/end.rs",
+            "src/app/signals.rs",
             "src/onnx/runtime/onnx.rs",
             "src/sandbox/limits.rs",
             "src/bin/",

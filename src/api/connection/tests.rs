@@ -28,6 +28,7 @@ fn check(sights: &[(bool, u32, u32)], is_h2: bool, expected: &[IdleVerdict]) {
                     active: *active,
                     begun: *begun,
                     reads: *reads,
+                    blocked: false,
                     is_h2,
                 },
                 at(i),
@@ -80,4 +81,25 @@ fn slow_headers_close_an_http_1_connection_and_not_an_http_2_one() {
         true,
         &[Stay, Stay, Stay, Leave],
     );
+}
+
+#[test]
+fn a_silent_client_of_http_2_is_one_that_waits_for_nothing() {
+    let sight = |active, reads, blocked, is_h2| Sight {
+        active,
+        begun: 1,
+        reads,
+        blocked,
+        is_h2,
+    };
+    let asked = sight(false, 7, false, true);
+    for (now, is_silent) in [
+        (sight(false, 7, false, true), true),
+        (sight(false, 8, false, true), false),
+        (sight(true, 7, false, true), false),
+        (sight(false, 7, true, true), false),
+        (sight(false, 7, false, false), false),
+    ] {
+        assert_eq!(now.is_silent_since(&asked), is_silent);
+    }
 }

@@ -151,7 +151,7 @@ impl GrpcInferenceService for Oip {
         let message = request.into_inner();
         refuse_load_parameters(message.parameters.keys())?;
         let name = model_named(message.repository_name, message.model_name)?;
-        self.0.manager.load(name).await?;
+        self.0.load(name).await?;
         Ok(Response::new(p::RepositoryModelLoadResponse {}))
     }
 

@@ -189,7 +189,7 @@ struct LoadRequest {
 pub(crate) async fn load(front: &Front, name: &str, body: &Bytes) -> Result<Reply> {
     let request: LoadRequest = optional(body)?;
     refuse_load_parameters(request.parameters.keys())?;
-    front.manager.load(ModelName::parse(name)?).await?;
+    front.load(ModelName::parse(name)?).await?;
     Ok(Reply::json(Bytes::new()))
 }
 
