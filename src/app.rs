@@ -10,7 +10,6 @@ mod source;
 pub(crate) mod watching;
 
 use crate::api::listen::{self, DataPorts, Listening};
-use crate::api::serve::Router;
 use crate::api::side::{self, SidePort};
 use crate::api::stop::Stop;
 use crate::api::{Budget, Front, operator, ops};
@@ -336,7 +335,7 @@ impl App {
             Duration::ZERO
         };
         // Whoever sees that the server is not ready sees the rest, too.
-        self.stop.begun.cancel();
+        self.stop.begun.store(true, Ordering::SeqCst);
         if self.drain.connections == DrainConnections::Refuse {
             self.stop.refuse.cancel();
         }
@@ -414,11 +413,10 @@ fn listen(
     background: &tokio::runtime::Runtime,
 ) -> Result<Listening> {
     let health = health::start(front.predictor.follow_ready(), stop, background);
-    let router = Arc::new(Router::new(Arc::clone(front), health));
     bound.ops.start(front, background, ops::answer);
     bound.operator.start(front, background, operator::answer);
 
-    listen::start(bound.data, front, &router, stop)
+    listen::start(bound.data, front, &health, stop)
 }
 
 /// Names the versions that run a batch at this moment.

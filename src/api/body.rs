@@ -35,7 +35,7 @@ pub(crate) struct Metered {
 pub(crate) struct BodyDeadline {
     pub at: Instant,
     /// The stop of the server, which may come first.
-    pub stop: CancellationToken,
+    pub stop: Arc<CancellationToken>,
 }
 
 impl BodyDeadline {
@@ -67,7 +67,7 @@ impl Metered {
 
     /// The time by which it must be complete.
     pub(crate) fn deadline(&self) -> Instant {
-        self.deadline
+        self.until.at
     }
 
     /// The slot that holds what is unread once this body is dropped.

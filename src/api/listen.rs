@@ -7,9 +7,9 @@ mod tests;
 
 use super::serve::Router;
 use super::stop::{RequestCounter, Stop};
-use super::{Front, connection, unread};
+use super::{Front, connection};
 use crate::core::error::{Error, Result};
-use http::{Request, Version};
+use http::Request;
 use hyper::body::Incoming;
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::HealthService;
 
 /// The most connections that wait to be accepted, for each listener.
 const BACKLOG: u32 = 1024;
@@ -149,7 +151,7 @@ pub(crate) fn bind(addresses: DataAddresses, count: usize) -> Result<DataPorts> 
 pub(crate) fn start(
     ports: DataPorts,
     front: &Arc<Front>,
-    router: &Arc<Router>,
+    health: &HealthServer<HealthService>,
     stop: &Stop,
 ) -> Result<Listening> {
     let count = ports.listeners.len();
@@ -164,7 +166,7 @@ pub(crate) fn start(
             index,
             peers: Arc::clone(&peers),
             front: Arc::clone(front),
-            router: Arc::clone(router),
+            router: Arc::new(Router::new(Arc::clone(front), health.clone())),
             stop: stop.clone(),
             requests: stop.requests.counter(),
         };
@@ -376,17 +378,11 @@ impl IoThread {
     fn serve(&self, stream: TcpStream, open: OpenConnection) {
         let router = Arc::clone(&self.router);
         let requests = self.requests.clone();
-        let begun = self.stop.begun.clone();
         let answer = move |request: Request<Incoming>| {
             let router = Arc::clone(&router);
-            let begun = begun.clone();
             let counted = requests.enter();
             async move {
-                let is_http1 = request.version() < Version::HTTP_2;
-                let mut answer = router.answer(request).await;
-                if is_http1 && begun.is_cancelled() {
-                    unread::announce_close(&mut answer);
-                }
+                let answer = router.answer(request).await;
                 drop(counted);
                 answer
             }

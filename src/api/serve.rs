@@ -9,7 +9,7 @@ use super::oip::grpc::Oip;
 use super::rest::reply::Reply;
 use super::rest::route::{Route, route};
 use super::tfs::grpc::Tfs;
-use super::unread::UnreadBody;
+use super::unread::{self, UnreadBody};
 use super::{Charge, Front, rest};
 use crate::core::error::Error;
 use crate::core::request::Protocol;
@@ -17,11 +17,13 @@ use crate::proto::feedback::feedback_server::FeedbackServer;
 use crate::proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer as OipServer;
 use crate::proto::tensorflow::serving::model_service_server::ModelServiceServer;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionServiceServer;
-use http::{HeaderValue, Request, Response, header};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding::Gzip;
 use tonic_health::pb::health_server::HealthServer;
@@ -38,6 +40,8 @@ pub(crate) struct Router {
     /// compressed.
     gzip: Servers,
     health: HealthServer<tonic_health::server::HealthService>,
+    /// When to refuse requests whose body is still arriving. Of this thread, as a token has a lock.
+    bodies: Arc<CancellationToken>,
 }
 
 struct Servers {
@@ -88,6 +92,7 @@ impl Router {
         };
 
         Self {
+            bodies: Arc::new(front.stop.bodies.child_token()),
             front,
             plain,
             gzip,
@@ -108,7 +113,8 @@ impl Router {
 
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(Arrived(arrived));
-        let stop = self.front.stop.bodies.clone();
+        let is_http1 = parts.version < http::Version::HTTP_2;
+        let stop = Arc::clone(&self.bodies);
         let mut body = Metered::new(body, Arc::clone(&charge), BodyDeadline { at, stop });
         let unread = UnreadBody::of(&parts, &mut body);
         let request = Request::from_parts(parts, body);
@@ -146,6 +152,9 @@ impl Router {
         drop(charge);
         let mut answer = answer.unwrap_or_else(|never: Infallible| match never {});
         unread.settle(&mut answer, &self.front).await;
+        if is_http1 && self.front.stop.begun.load(Ordering::Relaxed) {
+            unread::announce_close(&mut answer);
+        }
         answer
     }
 
@@ -161,8 +170,7 @@ impl Router {
         };
 
         if is_http1 {
-            let close = HeaderValue::from_static("close");
-            answer.headers_mut().insert(header::CONNECTION, close);
+            unread::announce_close(&mut answer);
         }
         answer
     }

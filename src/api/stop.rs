@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Clone, Default)]
 pub(crate) struct Stop {
     /// The stop has begun: each answer over HTTP/1 announces the close of its connection.
-    pub begun: CancellationToken,
+    pub begun: Arc<AtomicBool>,
     /// Refuse the requests of connections that are opened from now on.
     pub refuse: CancellationToken,
     /// Finish what is open.

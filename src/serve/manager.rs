@@ -301,7 +301,7 @@ impl Loop {
         if has_read {
             self.publish_readiness();
         }
-        let is_ready = self.parts.predictor.is_ready();
+        let is_ready = self.readiness.is_ready();
         if !is_ready && self.readiness.lacks_all() {
             tracing::error!(
                 "not ready: nothing in the model directory is served; see the warnings before this line, or set models.strict_readiness = false"
@@ -329,7 +329,8 @@ impl Loop {
         let conditions = conditions
             .map(|(name, versions)| (name.clone(), condition(versions)))
             .collect();
-        let was_ready = self.parts.predictor.is_ready();
+        // A server that stops is not ready either, whatever is decided here.
+        let was_ready = self.readiness.is_ready();
         let has_unserved = !self.unserved.load().is_empty();
         let is_first = self.readiness.is_first();
         let is_ready = self.readiness.judge(&conditions, has_unserved);

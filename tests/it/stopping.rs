@@ -217,6 +217,8 @@ fn answers_of_a_stopping_server_announce_the_close() {
         .expect("written");
 
     // The read ends because the server closes the connection, long before the delay is over.
+    open.set_read_timeout(Some(crate::support::TIMEOUT))
+        .expect("set");
     let mut answer = String::new();
     open.read_to_string(&mut answer).expect("an answer");
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");

@@ -351,7 +351,7 @@ impl Answer {
 }
 
 /// The longest wait for an answer or a condition: only against a test that hangs.
-const TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The pause between two looks at a condition. It leaves the processor to the programs
 /// under test; no test relies on its length.

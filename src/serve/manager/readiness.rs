@@ -40,6 +40,8 @@ pub(super) struct Readiness {
     /// At the start nothing served and something in the directory was no model, and since then
     /// neither has changed.
     lacks_all: bool,
+    /// What was decided last.
+    is_ready: bool,
 }
 
 impl Readiness {
@@ -47,6 +49,7 @@ impl Readiness {
     pub(super) fn new(when: ReadyWhen) -> Self {
         Self {
             when,
+            is_ready: false,
             awaited: None,
             known: BTreeSet::new(),
             lacks_all: false,
@@ -84,13 +87,19 @@ impl Readiness {
         let serves = having(ModelCondition::Serving).next().is_some();
         self.lacks_all = (is_first || self.lacks_all) && has_unserved && !serves;
         let is_refused = having(ModelCondition::Refused).any(|name| self.known.contains(name));
-        match self.when {
+        self.is_ready = match self.when {
             ReadyWhen::Always => true,
             ReadyWhen::EachServes => {
                 awaited.is_empty() && !self.lacks_all && (serves || !is_refused)
             }
             ReadyWhen::OneServes => serves || !is_refused,
-        }
+        };
+        self.is_ready
+    }
+
+    /// Returns what was decided last.
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_ready
     }
 
     /// Tells whether nothing was decided yet.
