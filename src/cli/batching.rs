@@ -31,12 +31,7 @@ pub(super) fn batching(verb: &BatchingVerb) -> Result<()> {
     match verb {
         BatchingVerb::Check { files } => {
             for file in files {
-                let said = match verdict(file)? {
-                    RowVerdict::Independent => "independent".to_owned(),
-                    RowVerdict::Dependent(finding) => format!("dependent: {finding}"),
-                    RowVerdict::Unknown(finding) => format!("unknown: {finding}"),
-                };
-                line(&format!("{}: {said}", file.display()));
+                line(&format!("{}: {}", file.display(), said(file)?));
             }
         }
         BatchingVerb::Reference => line(markdown().trim_end()),
@@ -45,12 +40,20 @@ pub(super) fn batching(verb: &BatchingVerb) -> Result<()> {
     Ok(())
 }
 
-fn verdict(file: &Path) -> Result<RowVerdict> {
+/// Says what the graph of a file proves, and whether its declared shapes allow batching at all.
+fn said(file: &Path) -> Result<String> {
     let read = || {
         let bytes = std::fs::read(file)
             .map_err(|e| Error::invalid("the file is unreadable").with_source(e))?;
-        Graph::read(bytes.clone().into())?;
-        Ok(rows::analyse(&bytes))
+        let unsplit = Graph::read(bytes.clone().into())?.signature.why_unsplit();
+        Ok(match (rows::analyse(&bytes), unsplit) {
+            (RowVerdict::Independent, None) => "independent".to_owned(),
+            (RowVerdict::Independent, Some(why)) => {
+                format!("independent: but it is not batched, as {why}")
+            }
+            (RowVerdict::Dependent(finding), _) => format!("dependent: {finding}"),
+            (RowVerdict::Unknown(finding), _) => format!("unknown: {finding}"),
+        })
     };
     read().map_err(|e: Error| e.context(file.display()))
 }

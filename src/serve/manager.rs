@@ -143,6 +143,7 @@ impl Manager {
                     unserved,
                     models: BTreeMap::new(),
                     asked: BTreeSet::new(),
+                    void: BTreeSet::new(),
                     pointing: BTreeMap::new(),
                     wanted: BTreeMap::new(),
                     draining: Vec::new(),
@@ -250,6 +251,8 @@ struct Loop {
     models: BTreeMap<ModelName, BTreeMap<Version, Actual>>,
     /// With explicit control: the models that clients loaded.
     asked: BTreeSet<ModelName>,
+    /// The models whose version policy names no version that is there.
+    void: BTreeSet<ModelName>,
     /// Where the names of registry models point now.
     pointing: BTreeMap<ModelName, Pointing>,
     /// The versions of registry models that were wanted when the source was last read.
@@ -327,7 +330,10 @@ impl Loop {
     fn publish_readiness(&mut self) {
         let conditions = self.models.iter();
         let conditions = conditions
-            .map(|(name, versions)| (name.clone(), condition(versions)))
+            .map(|(name, versions)| {
+                let is_void = self.void.contains(name);
+                (name.clone(), condition(versions, is_void))
+            })
             .collect();
         // A server that stops is not ready either, whatever is decided here.
         let was_ready = self.readiness.is_ready();
@@ -375,9 +381,16 @@ impl Loop {
                         !matches!(actual.state, ServingState::Failed(_))
                             || actual.servable.is_some()
                     });
+                    versions
+                        .values_mut()
+                        .for_each(|actual| actual.reload = true);
                 }
                 self.follow(false);
                 let _ = reply.send(self.verdict(&name));
+                let versions = self.models.get_mut(&name).into_iter();
+                versions
+                    .flat_map(BTreeMap::values_mut)
+                    .for_each(|actual| actual.reload = false);
             }
             ManagerCommand::Read => self.follow(true),
             ManagerCommand::Unload(name, reply) => {
@@ -442,11 +455,11 @@ impl Loop {
 }
 
 /// What the versions of one model do together.
-fn condition(versions: &BTreeMap<Version, Actual>) -> ModelCondition {
+fn condition(versions: &BTreeMap<Version, Actual>, is_void: bool) -> ModelCondition {
     let is_refused = |actual: &Actual| matches!(actual.state, ServingState::Failed(_));
     if versions.values().any(|actual| actual.servable.is_some()) {
         ModelCondition::Serving
-    } else if versions.values().any(is_refused) {
+    } else if is_void || versions.values().any(is_refused) {
         ModelCondition::Refused
     } else {
         ModelCondition::Neither

@@ -176,3 +176,76 @@ fn settings_of_triton_without_effect_are_accepted_and_named_once_in_the_log() {
         assert_eq!(log.matches(notice).count(), 1, "{notice}: {log}");
     }
 }
+
+/// What every test of a version policy writes: it names no version that is there.
+const NOWHERE: &str = "version_policy { specific { versions: [9] } }";
+
+#[test]
+fn a_policy_that_names_no_version_takes_nothing_out_of_service() {
+    let directory = Directory::empty();
+    directory.put("edited", 1, &copies("Identity", &[-1]));
+    let server = Server::start(directory.path());
+    let config = directory.path().join("edited/config.pbtxt");
+    fs::write(&config, NOWHERE).expect("written");
+    eventually("the index says so", || {
+        let (state, reason) = index(&server, "edited");
+        state == "READY" && reason.contains("none of these versions is there; it keeps serving")
+    });
+    let log = server.log();
+    let told = "the version policy names no version that is there";
+    assert_eq!(log.matches(told).count(), 1, "{log}");
+
+    // A start has nothing to serve, and must not look like a success.
+    let server = Server::start(directory.path());
+    assert_eq!(server.get("/v2/health/ready").status, 400);
+    let (state, reason) = index(&server, "edited");
+    assert!(
+        state == "UNAVAILABLE" && reason.contains("none of these versions is there"),
+        "{state} {reason}"
+    );
+    fs::remove_file(&config).expect("removed");
+    eventually("ready", || server.get("/v2/health/ready").status == 200);
+}
+
+#[test]
+fn a_load_call_applies_an_edit_or_says_why_not() {
+    let directory = Directory::empty();
+    directory.put("edited", 1, &copies("Identity", &[-1]));
+    let server = Server::start_with(directory.path(), &["--model-control", "explicit"]);
+    let load = || server.post("/v2/repository/models/edited/load", b"{}");
+    let rows = || server.get("/v2/models/edited/config").json()["max_batch_size"].clone();
+    assert_eq!(load().status, 200);
+    let config = directory.path().join("edited/config.pbtxt");
+    fs::write(&config, "max_batch_size: 4").expect("written");
+    eventually("the edit is applied", || {
+        load().status == 200 && rows() == 4
+    });
+
+    for (text, part) in [
+        ("garbage {", "line 1: expected '}'"),
+        (
+            "input { name: \"x\" data_type: TYPE_INT32 }",
+            "input 'x' is INT32 here",
+        ),
+    ] {
+        fs::write(&config, text).expect("written");
+        eventually("the edit is refused", || {
+            let answer = load();
+            answer.status == 400 && answer.text().contains(part)
+        });
+        assert_eq!(index(&server, "edited").0, "READY");
+        assert_eq!(rows(), 4);
+    }
+
+    assert_eq!(
+        server
+            .post("/v2/repository/models/edited/unload", b"{}")
+            .status,
+        200
+    );
+    fs::write(&config, NOWHERE).expect("written");
+    eventually("the load is refused", || {
+        let answer = load();
+        answer.status == 400 && answer.text().contains("none of these versions is there")
+    });
+}

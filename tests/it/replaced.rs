@@ -130,3 +130,34 @@ fn an_explicit_load_after_a_deletion_loses_no_request() {
         load();
     });
 }
+
+#[test]
+fn a_version_serves_until_its_folder_is_removed_and_not_only_its_model() {
+    let directory = Directory::empty();
+    directory.put("m", 1, &quick(1));
+    let folder = directory.path().join("m/1");
+    fs::write(folder.join("labels.txt"), "one").expect("written");
+    let server = Server::start(directory.path());
+    assert_eq!(ask(&server), 1);
+    let reason = || {
+        let index = server.post("/v2/repository/index", b"{}").json();
+        index[0]["reason"].as_str().unwrap_or_default().to_owned()
+    };
+
+    fs::remove_file(folder.join("model.onnx")).expect("removed");
+    eventually("the index says why", || {
+        reason().contains("it has no 'model.onnx'")
+    });
+    symlink("nowhere/model.onnx", folder.join("model.onnx")).expect("linked");
+    eventually("the index says why", || {
+        reason().contains("is a link to nothing")
+    });
+    assert_eq!(ask(&server), 1);
+    assert!(reason().contains("keeps serving"), "{}", reason());
+
+    fs::remove_dir_all(&folder).expect("removed");
+    eventually("it is out of service", || {
+        server.post("/v2/models/m/infer", b"{}").status >= 500
+            || server.get("/v2/models/m").status == 404
+    });
+}

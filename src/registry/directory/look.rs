@@ -285,7 +285,12 @@ fn version_at(
     }
     let has_model = files.0.iter().any(|s| s.file.as_os_str() == model_file);
     if model.problem.is_none() && !has_model {
-        return Ok(Err(Some(unserved::of_version(&files, model_file))));
+        let why = unserved::of_version(&inside, &files, model_file);
+        // The folder is still there: nobody has removed the version.
+        return match last.filter(|l| !l.files.0.is_empty()) {
+            Some(_) => Err(Error::unavailable(why)),
+            None => Ok(Err(Some(why))),
+        };
     }
 
     Ok(Ok(VersionEntry {

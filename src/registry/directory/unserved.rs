@@ -118,7 +118,16 @@ pub(super) fn of_entry(path: &Path) -> Option<String> {
 }
 
 /// Says why a version's folder without its model is not served.
-pub(super) fn of_version(files: &Fingerprint, model_file: &str) -> String {
+pub(super) fn of_version(folder: &Path, files: &Fingerprint, model_file: &str) -> String {
+    let path = folder.join(model_file);
+    if path.is_symlink() {
+        return match path.exists() {
+            true => format!(
+                "its '{model_file}' is a link that leads out of the model directory; put the file there"
+            ),
+            false => format!("its '{model_file}' is a link to nothing; restore what it leads to"),
+        };
+    }
     let names = || files.0.iter().map(|stamp| stamp.file.as_path());
     if names().any(|file| file.starts_with(model_file)) {
         return format!("'{model_file}' is a folder; it must be the model file");
@@ -142,9 +151,11 @@ pub(super) fn of_version(files: &Fingerprint, model_file: &str) -> String {
 
 /// Says that a link is not followed; none if it is not a link.
 pub(super) fn of_link(path: &Path) -> Option<String> {
-    path.is_symlink().then(|| {
-        "it is a link that leads out of the model directory or to nothing; links are followed inside the directory only".to_owned()
-    })
+    let why = match path.exists() {
+        true => "it is a link that leads out of the model directory; put the folder there",
+        false => "it is a link to nothing; restore what it leads to, or remove it",
+    };
+    path.is_symlink().then(|| why.to_owned())
 }
 
 fn is_hidden(path: &Path) -> bool {

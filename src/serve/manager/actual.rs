@@ -34,6 +34,8 @@ pub(super) struct Actual {
     pub declared: Option<ModelConfig>,
     /// Why its `config.pbtxt` is not applied yet.
     pub waiting: Option<String>,
+    /// Whether a load call asked for the changes of `config.pbtxt`.
+    pub reload: bool,
     /// When a refused version is tried again, and how often it was, if the cause may be temporary.
     pub retry: Option<Retry>,
     /// The refusal that was logged last.
@@ -64,6 +66,7 @@ impl Actual {
             warning: None,
             declared: None,
             waiting: None,
+            reload: false,
             retry: None,
             told: None,
         }
@@ -123,6 +126,7 @@ impl Actual {
     pub(super) fn declare(&mut self, declared: &ModelConfig) {
         self.declared = Some(declared.clone());
         self.waiting = None;
+        self.reload = false;
     }
 
     /// Puts a servable into place. Returns the end of the one that served before, if one did.
@@ -145,8 +149,12 @@ impl Actual {
     /// (an unreachable store, a busy machine, a key that is not trusted yet), they are tried again after
     /// increasing times.
     pub(super) fn refuse(&mut self, error: Error, now: Instant) {
-        if let Some(revision) = self.revision.as_mut().filter(|_| self.servable.is_some()) {
-            revision.refuse(&error, now);
+        if self.servable.is_some() {
+            self.reload = false;
+            match &mut self.revision {
+                Some(revision) => revision.refuse(&error, now),
+                None => self.waiting = Some(error.message),
+            }
             return;
         }
         self.retry = retry_of(error.kind, self.retry, now);

@@ -36,7 +36,8 @@ pub(crate) enum Action {
 
 /// Decides for one model. A version is unloaded only once everything wanted serves. One whose files
 /// are gone serves until another version of the model does. Where no other is there, it is unloaded
-/// once a second look has not seen it either. New bytes of a version that serves come last, since
+/// once a second look has not seen it either. One that a new policy leaves out serves as long as
+/// nothing that the policy asks for does. New bytes of a version that serves come last, since
 /// nobody waits for them.
 pub(crate) fn next(known: &BTreeMap<Version, KnownVersion>, policy: &VersionPolicy) -> Action {
     let wanted = wanted(known, policy);
@@ -48,9 +49,13 @@ pub(crate) fn next(known: &BTreeMap<Version, KnownVersion>, policy: &VersionPoli
         .iter()
         .filter(|(v, k)| k.serving && !wanted.contains(v));
     let has_hope = !hoped_for(known, policy).is_empty();
+    let asks_for_none = matches!(policy, VersionPolicy::Specific(list) if list.is_empty());
     let leaves = |k: &KnownVersion| {
-        let is_gone = !k.listed;
-        !wanted.is_empty() || !(is_gone && (has_hope || k.missing))
+        if !wanted.is_empty() || asks_for_none {
+            return true;
+        }
+        // Nothing takes its place: what the policy asks for is refused, still written, or not there.
+        !k.listed && !has_hope && !k.missing
     };
     if let Some((version, _)) = spare.find(|(_, k)| leaves(k)) {
         return Action::Unload(*version);
@@ -76,6 +81,12 @@ pub(crate) fn expected(
         k.listed && (!k.refused || k.serving)
     }));
     all
+}
+
+/// Tells whether a policy names versions, and the source has none of them although it has others.
+pub(crate) fn is_void(known: &BTreeMap<Version, KnownVersion>, policy: &VersionPolicy) -> bool {
+    let asks = matches!(policy, VersionPolicy::Specific(list) if !list.is_empty());
+    asks && known.values().any(|k| k.listed) && hoped_for(known, policy).is_empty()
 }
 
 /// Returns the versions that may still take the place of one that is gone: those that the policy

@@ -14,7 +14,7 @@ use crate::registry::catalog::{FolderSight, ModelEntry, VersionEntry};
 use crate::registry::pbtxt::ModelConfig;
 use crate::registry::version_policy::VersionPolicy;
 use crate::serve::settings::InPlace;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 impl Loop {
@@ -126,12 +126,10 @@ impl Loop {
         let Some(actual) = versions.and_then(|versions| versions.get_mut(&version)) else {
             return;
         };
-        if let Some(revision) = actual
-            .revision
-            .as_mut()
-            .filter(|_| actual.servable.is_some())
-        {
-            revision.declared = Some(declared.clone());
+        if actual.servable.is_some() {
+            if let Some(revision) = &mut actual.revision {
+                revision.declared = Some(declared.clone());
+            }
             return;
         }
 
@@ -180,8 +178,18 @@ impl Loop {
         let Some(versions) = self.models.get_mut(name) else {
             return;
         };
-        let expected = plan::expected(&known(versions, entry, Instant::now()), policy);
+        let known = known(versions, entry, Instant::now());
+        let expected = plan::expected(&known, policy);
+        let is_void = plan::is_void(&known, policy);
+        note_void(&mut self.void, name, policy, is_void);
+        let why = match is_void {
+            true => format!("not wanted by {policy}, and none of these versions is there"),
+            false => format!("not wanted by {policy}"),
+        };
         for (version, actual) in versions.iter_mut() {
+            if is_void && actual.servable.is_some() {
+                actual.warning = Some(format!("{why}; it keeps serving"));
+            }
             let idle = matches!(
                 actual.state,
                 ServingState::Settling | ServingState::Unloaded
@@ -194,7 +202,7 @@ impl Loop {
                 actual.warning = None;
             } else {
                 actual.state = ServingState::Unloaded;
-                actual.warning = Some(format!("not wanted by {policy}"));
+                actual.warning = Some(why.clone());
             }
         }
     }
@@ -224,6 +232,25 @@ impl Loop {
     }
 }
 
+/// Notes whether a policy names no version that is there, and logs it once.
+fn note_void(
+    void: &mut BTreeSet<ModelName>,
+    name: &ModelName,
+    policy: &VersionPolicy,
+    is_void: bool,
+) {
+    if !is_void {
+        void.remove(name);
+    } else if void.insert(name.clone()) {
+        let (model, policy) = (name.as_str(), policy.to_string());
+        tracing::warn!(
+            model,
+            policy,
+            "the version policy names no version that is there; what is loaded keeps serving"
+        );
+    }
+}
+
 /// Returns what the plan needs to know about each version of a model.
 fn known(
     versions: &BTreeMap<Version, Actual>,
@@ -247,11 +274,12 @@ fn known(
     all
 }
 
-/// Tells whether new bytes of a version that serves are to be loaded now.
+/// Tells whether new bytes, or a new configuration, of a version that serves are to be loaded now.
 fn is_revised(found: &VersionEntry, actual: &Actual, now: Instant) -> bool {
     let revision = actual.revision.as_ref().filter(|r| r.files == found.files);
     let can_load = found.sight == FolderSight::Seen && found.settled && actual.servable.is_some();
-    can_load && revision.is_some_and(|revision| revision.is_due(now))
+    let is_edited = actual.reload && actual.waiting.is_some();
+    can_load && (is_edited || revision.is_some_and(|revision| revision.is_due(now)))
 }
 
 /// Tells whether a version serves or can be loaded. What cannot be looked into is not taken for gone.

@@ -26,12 +26,30 @@ impl Loop {
             let reason = &actual.unread.as_ref()?.reason;
             Some(format!("load {name}:{version}: {reason}"))
         });
+        // An edit that the call was to apply.
+        let unapplied = versions.iter().find_map(|(version, actual)| {
+            let reason = actual.waiting.as_ref()?;
+            Some(Error::precondition(format!(
+                "load {name}:{version}: {reason}"
+            )))
+        });
+        let unwanted = versions.iter().find_map(|(version, actual)| {
+            let is_unwanted = actual.state == ServingState::Unloaded;
+            let reason = actual.warning.as_ref().filter(|_| is_unwanted)?;
+            Some(Error::precondition(format!(
+                "load {name}:{version}: {reason}"
+            )))
+        });
         let unsettled = || format!("the files of '{name}' are still being written; retry");
 
         match failed {
             Some(error) => Err(error),
-            None if serving => Ok(()),
-            None => Err(Error::unavailable(unread.unwrap_or_else(unsettled))),
+            None if serving => unapplied.map_or(Ok(()), Err),
+            None => Err(match (unread, unwanted) {
+                (Some(reason), _) => Error::unavailable(reason),
+                (None, Some(unwanted)) => unwanted,
+                (None, None) => Error::unavailable(unsettled()),
+            }),
         }
     }
 

@@ -138,3 +138,25 @@ fn new_bytes_of_a_version_are_loaded_once_the_versions_are_as_wanted() {
     let specific = VersionPolicy::Specific(vec![version(1)]);
     check("1psn 2p", &specific, Action::Load(version(1)));
 }
+
+#[test]
+fn a_policy_that_nothing_fulfils_unloads_nothing() {
+    let named = |numbers: &[u64]| {
+        VersionPolicy::Specific(numbers.iter().map(|number| version(*number)).collect())
+    };
+    check("1ps", &named(&[9]), Action::Nothing);
+    check("1ps 2pr", &named(&[2]), Action::Nothing);
+    check("1ps 2l", &named(&[2]), Action::Nothing);
+    check("1ps 2p", &named(&[2]), Action::Load(version(2)));
+    check("1ps 2ps", &named(&[2]), Action::Unload(version(1)));
+    check("1ms 2p", &named(&[9]), Action::Nothing);
+    check("1s 2p", &named(&[9]), Action::Unload(version(1)));
+    // Nothing is asked for, as by a registry whose aliases are gone.
+    check("1ps", &named(&[]), Action::Unload(version(1)));
+
+    assert!(is_void(&known("1ps"), &named(&[9])));
+    assert!(!is_void(&known("1ps 9l"), &named(&[9])));
+    assert!(!is_void(&known("1ps"), &named(&[])));
+    assert!(!is_void(&known("1ps"), &VersionPolicy::Latest(1)));
+    assert!(!is_void(&known("1m"), &named(&[9])));
+}
