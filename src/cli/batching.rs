@@ -68,7 +68,8 @@ Requests are [batched](batching.md) if the rows of a batch do not influence each
 the rows of the inputs through the graph, operator by operator, with the shapes that the graph computes.
 `ortus batching check FILE` shows the result. There are three:
 
-- **independent**: every operator keeps the rows apart. The model is batched.
+- **independent**: every operator keeps the rows apart. The model is batched if the first axis of every input and
+  output is dynamic; the check says where it is not.
 - **dependent**: an operator mixes rows, by its kind, its attributes or the shapes of its inputs. The model is not
   batched.
 - **unknown**: an operator is not in the table, or is used in a way that the rules do not cover. A test with

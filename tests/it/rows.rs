@@ -298,6 +298,25 @@ fn verdicts(files: &[PathBuf]) -> Vec<(String, String)> {
     all
 }
 
+#[test]
+fn the_check_names_a_first_axis_that_is_fixed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("fixed.onnx");
+    let model = graphs::model(o::GraphProto {
+        node: vec![graphs::node("Relu", &["x"], "y")],
+        input: vec![declare("x", FLOAT, &[1, 2])],
+        output: vec![declare("y", FLOAT, &[1, 2])],
+        ..o::GraphProto::default()
+    });
+    std::fs::write(&file, model).expect("written");
+    let (verdict, reason) = verdicts(&[file]).remove(0);
+    assert_eq!(verdict, "independent");
+    assert!(
+        reason.contains("input 'x' has the shape [1, 2]"),
+        "{reason}"
+    );
+}
+
 /// Models that are also served: one of each kind of body and doubt.
 const SERVED: [&str; 10] = [
     "sklearn_quantized_label",

@@ -7,7 +7,7 @@ use crate::core::model::{ModelName, Version};
 use crate::registry::catalog::{FolderSight, ModelEntry, VersionEntry};
 use crate::registry::pbtxt::ModelConfig;
 
-const WAITING: &str = "config.pbtxt changed after the version was loaded; the change waits until a new version is loaded or the server restarts";
+const WAITING: &str = "config.pbtxt changed after the version was loaded; the change waits until a new version is loaded, a load call asks for it (explicit control) or the server restarts";
 
 /// What follows the reason why a change of `config.pbtxt` cannot be applied.
 const REFUSED_LATER: &str = "the loaded version keeps serving as it was loaded; a new version, and the model after a restart, would be refused; correct the file";
