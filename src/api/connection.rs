@@ -1,12 +1,14 @@
 //! Serves one connection over HTTP/1 or HTTP/2: the limits of both, and the
 //! timeouts that close it. Owns no listener. Leaves a client that still sends to `unread`.
 
+mod answering;
 #[cfg(test)]
 mod tests;
 
 use super::limits::Limits;
-use super::stop::Stop;
+use super::stop::{RequestCounter, Stop};
 use super::unread;
+use answering::AnswerBody;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -43,6 +45,10 @@ struct Activity {
     active: AtomicU32,
     /// Requests ever begun: their headers are complete.
     begun: AtomicU32,
+    /// Answers of which HTTP has not yet taken the whole body.
+    unsent: AtomicU32,
+    /// Pieces of bodies that HTTP took.
+    pieces: AtomicU32,
     /// Reads that brought bytes.
     reads: AtomicU32,
     /// Whether the last write had to wait for the client.
@@ -64,12 +70,13 @@ impl Drop for Active {
 }
 
 /// Serves until the client closes the connection, a timeout passes, or the server
-/// stops.
+/// stops. `requests` counts the requests whose answer is not sent yet.
 pub(super) async fn serve<F>(
     stream: TcpStream,
     answer: impl Fn(Request<Incoming>) -> F,
     limits: Limits,
     stop: Stop,
+    requests: Option<RequestCounter>,
 ) where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
@@ -84,13 +91,14 @@ pub(super) async fn serve<F>(
         activity.active.fetch_add(1, Ordering::Relaxed);
         activity.begun.fetch_add(1, Ordering::Relaxed);
         let active = Active(Arc::clone(&activity));
+        let counted = requests.as_ref().map(RequestCounter::enter);
         async move {
             let answer = answered.await;
             if unread::announces_close(&answer) {
                 active.0.announced.store(true, Ordering::Relaxed);
             }
-            drop(active);
-            Ok::<_, Infallible>(answer)
+            let activity = Arc::clone(&active.0);
+            Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, activity, counted)))
         }
     });
 
@@ -207,6 +215,9 @@ async fn ends_at_once<C: GracefulConnection>(mut connection: Pin<&mut C>) -> boo
 /// The activity of a connection at one moment.
 struct Sight {
     active: bool,
+    /// Whether the client has not taken all answers.
+    unsent: bool,
+    pieces: u32,
     begun: u32,
     reads: u32,
     blocked: bool,
@@ -217,6 +228,8 @@ impl Sight {
     fn of(activity: &Activity) -> Self {
         Self {
             active: activity.active.load(Ordering::Relaxed) > 0,
+            unsent: activity.unsent.load(Ordering::Relaxed) > 0,
+            pieces: activity.pieces.load(Ordering::Relaxed),
             begun: activity.begun.load(Ordering::Relaxed),
             reads: activity.reads.load(Ordering::Relaxed),
             blocked: activity.blocked.load(Ordering::Relaxed),
@@ -227,7 +240,7 @@ impl Sight {
     /// Tells whether a client over HTTP/2 that was asked to end its connection at an earlier moment
     /// has neither a request nor an answer to read, and has sent nothing since.
     fn is_silent_since(&self, asked: &Self) -> bool {
-        self.is_h2 && !self.active && !self.blocked && self.reads == asked.reads
+        self.is_h2 && !self.active && !self.unsent && !self.blocked && self.reads == asked.reads
     }
 
     /// How long a connection that is open when the server stops waits for a request. HTTP/2 tells
@@ -264,6 +277,8 @@ struct Clocks {
     idle_timeout: Duration,
     header_timeout: Duration,
     begun: u32,
+    /// Pieces of answers that were taken by then.
+    pieces: u32,
     /// Reads when the last request was seen.
     reads: u32,
     quiet_since: Instant,
@@ -279,6 +294,7 @@ impl Clocks {
             idle_timeout,
             header_timeout,
             begun: 0,
+            pieces: 0,
             reads: 0,
             quiet_since: now,
             head_since: None,
@@ -286,7 +302,8 @@ impl Clocks {
     }
 
     fn check_idle(&mut self, sight: &Sight, now: Instant) -> IdleVerdict {
-        if sight.active || sight.begun != self.begun {
+        if sight.active || sight.begun != self.begun || sight.pieces != self.pieces {
+            self.pieces = sight.pieces;
             (self.begun, self.reads, self.quiet_since, self.head_since) =
                 (sight.begun, sight.reads, now, None);
             return IdleVerdict::Stay;

@@ -9,7 +9,7 @@ use crate::core::error::{Error, Kind, Result, short};
 use bytes::Bytes;
 use flate2::bufread::{GzDecoder, ZlibDecoder};
 use http::{HeaderMap, header};
-use std::io::Read;
+use std::io::{BufRead, ErrorKind, Read};
 use std::time::Instant;
 
 /// The encodings that a request may use, as `Accept-Encoding` names them.
@@ -17,6 +17,8 @@ pub(crate) const ENCODINGS: &str = "gzip, deflate, identity";
 
 /// Bytes that are decompressed between two turns of other requests of the thread.
 const STEP_BYTES: usize = 256 << 10;
+/// Compressed bytes that are read between two turns: some forms of them decompress to nothing.
+const STEP_INPUT: usize = 4 << 10;
 /// What the first two bytes of each gzip member are.
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
@@ -88,8 +90,8 @@ pub(crate) async fn decoded(
         Encoding::Identity => return Ok(body),
         Encoding::Gzip => inflated.read_members(&body).await?,
         Encoding::Deflate => {
-            let mut decoder = ZlibDecoder::new(&*body);
-            let read = inflated.read(&mut decoder).await;
+            let mut decoder = ZlibDecoder::new(SteppedInput::new(&body));
+            let read = inflated.read(&mut decoder, ZlibDecoder::get_mut).await;
             read.map_err(|error| match error.kind {
                 Kind::InvalidArgument => {
                     Error::invalid("the body is not in the zlib format, which deflate stands for")
@@ -97,7 +99,7 @@ pub(crate) async fn decoded(
                 }
                 _ => error,
             })?;
-            refuse_rest("deflate stream", decoder.get_ref())?;
+            refuse_rest("deflate stream", decoder.get_ref().rest)?;
         }
     }
 
@@ -117,9 +119,9 @@ impl Inflated<'_> {
     async fn read_members(&mut self, body: &[u8]) -> Result<()> {
         let mut rest = body;
         loop {
-            let mut decoder = GzDecoder::new(rest);
-            self.read(&mut decoder).await?;
-            rest = decoder.into_inner();
+            let mut decoder = GzDecoder::new(SteppedInput::new(rest));
+            self.read(&mut decoder, GzDecoder::get_mut).await?;
+            rest = decoder.into_inner().rest;
 
             if rest.is_empty() {
                 return Ok(());
@@ -132,10 +134,22 @@ impl Inflated<'_> {
         }
     }
 
-    async fn read(&mut self, decoder: &mut impl Read) -> Result<()> {
+    /// `input` returns what the decoder reads from.
+    async fn read<'b, D: Read>(
+        &mut self,
+        decoder: &mut D,
+        input: impl Fn(&mut D) -> &mut SteppedInput<'b>,
+    ) -> Result<()> {
         let mut buffer = vec![0; (16 << 10).min(STEP_BYTES)];
         loop {
-            let count = decoder.read(&mut buffer).map_err(malformed)?;
+            let count = match decoder.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.count_towards_turn(STEP_BYTES).await?;
+                    input(decoder).step = STEP_INPUT;
+                    continue;
+                }
+                count => count.map_err(malformed)?,
+            };
             if count == 0 {
                 return Ok(());
             }
@@ -164,6 +178,44 @@ impl Inflated<'_> {
             return Err(Error::late("the body was not decompressed in time"));
         }
         Ok(())
+    }
+}
+
+/// A compressed body that a decoder reads in steps. After each it is told to try again.
+struct SteppedInput<'b> {
+    rest: &'b [u8],
+    /// Bytes that are left of this step.
+    step: usize,
+}
+
+impl<'b> SteppedInput<'b> {
+    fn new(rest: &'b [u8]) -> Self {
+        Self {
+            rest,
+            step: STEP_INPUT,
+        }
+    }
+}
+
+impl BufRead for SteppedInput<'_> {
+    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
+        if self.step == 0 && !self.rest.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        Ok(&self.rest[..self.step.min(self.rest.len())])
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.rest = &self.rest[count..];
+        self.step -= count;
+    }
+}
+
+impl Read for SteppedInput<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
     }
 }
 

@@ -380,16 +380,11 @@ impl IoThread {
         let requests = self.requests.clone();
         let answer = move |request: Request<Incoming>| {
             let router = Arc::clone(&router);
-            let counted = requests.enter();
-            async move {
-                let answer = router.answer(request).await;
-                drop(counted);
-                answer
-            }
+            async move { router.answer(request).await }
         };
 
-        let connection =
-            connection::serve(stream, answer, self.front.limits.clone(), self.stop.clone());
+        let (limits, stop) = (self.front.limits.clone(), self.stop.clone());
+        let connection = connection::serve(stream, answer, limits, stop, Some(requests));
         self.stop.connections.spawn(async move {
             connection.await;
             drop(open);
@@ -411,7 +406,7 @@ impl IoThread {
             ..Stop::default()
         };
 
-        let connection = connection::serve(stream, answer, self.front.limits.clone(), stop);
+        let connection = connection::serve(stream, answer, self.front.limits.clone(), stop, None);
         self.stop.refused.spawn(async move {
             connection.await;
             drop(open);

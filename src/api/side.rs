@@ -60,6 +60,12 @@ async fn accept<F>(
         let limits = front.limits.clone();
         let front = Arc::clone(&front);
         let answer = move |request| answer(Arc::clone(&front), request);
-        tokio::spawn(connection::serve(stream, answer, limits, Stop::default()));
+        tokio::spawn(connection::serve(
+            stream,
+            answer,
+            limits,
+            Stop::default(),
+            None,
+        ));
     }
 }

@@ -16,12 +16,13 @@ pub(crate) use values::KnownValues;
 use crate::core::error::{Error, Result};
 use crate::core::model::{Signature, TensorSpec};
 use crate::core::tensor::batch::{Stack, split};
-use crate::core::tensor::compare::{agree, agree_at_scale};
+use crate::core::tensor::compare::{agree, agree_at_scale, agree_in_columns};
 use crate::core::tensor::{Tensor, View};
 use crate::onnx::golden::Golden;
 use crate::onnx::rows::RowVerdict;
 use crate::onnx::runtime::Session;
 use std::time::{Duration, Instant};
+use values::ExtremeValue::{self, Float, Integer};
 use values::{ValueRange, filled, sample_tensor};
 
 /// Sizes tried for dynamic axes other than the first, until the model runs.
@@ -32,16 +33,28 @@ const ROWS: usize = 7;
 const ROUNDS: usize = 6;
 /// Sizes of numbers, one for each row, where the graph proves nothing.
 const SCALES: [f32; ROWS] = [1.0, 1e-6, 1e3, 1e-2, 1e6, 1e-4, 30.0];
-/// What replaces the numbers of a row where the graph proves nothing: no numbers, and numbers beyond
-/// those of integers. None: an ordinary row, which must not change beside them.
-const EXTREMES: [Option<f64>; ROWS] = [
-    None,
-    Some(f64::NAN),
-    Some(5e9),
-    None,
-    Some(f64::INFINITY),
-    Some(-5e9),
-    None,
+/// What replaces the numbers of a row where the graph proves nothing: no numbers, numbers beyond
+/// those of integers, and integers that are no place in a vocabulary. None: an ordinary row, which must
+/// not change beside them.
+const EXTREMES: [[Option<ExtremeValue>; ROWS]; 2] = [
+    [
+        None,
+        Some(Float(f64::NAN)),
+        Some(Float(5e9)),
+        None,
+        Some(Float(f64::INFINITY)),
+        Some(Float(-5e9)),
+        None,
+    ],
+    [
+        None,
+        Some(Integer(-1)),
+        Some(Integer(200)),
+        None,
+        Some(Integer(-40_000)),
+        Some(Integer(300_000_001)),
+        None,
+    ],
 ];
 /// Integers below these are tried, until the model accepts them: up to the largest vocabularies.
 const INTEGERS: [u64; 8] = [250_000, 120_000, 50_000, 30_000, 1_000, 100, 10, 3];
@@ -161,7 +174,7 @@ pub(crate) fn check(subject: &BatchSubject<'_>, session: &mut dyn Session) -> Re
         RowVerdict::Dependent(finding) => Err(Error::invalid(format!(
             "the rows of a batch influence each other: {finding}"
         ))),
-        RowVerdict::Independent => subject.check_small(session, agree),
+        RowVerdict::Independent => subject.check_small(session, Comparison::Usual),
         RowVerdict::Unknown(finding) => subject.check_values(session).map_err(|error| {
             Error::invalid(format!(
                 "{}; the graph proves nothing: {finding}",
@@ -171,24 +184,32 @@ pub(crate) fn check(subject: &BatchSubject<'_>, session: &mut dyn Session) -> Re
     }
 }
 
-/// Compares an answer in a batch with the answer of the row alone.
-type Agree = fn(&Tensor, &Tensor) -> bool;
+/// How an answer in a batch is compared with the answer of the row alone.
+#[derive(Clone, Copy, PartialEq)]
+enum Comparison {
+    /// For rows that are proven independent.
+    Usual,
+    /// At the scale of the row, and of each place in it.
+    Strict,
+}
 
 impl BatchSubject<'_> {
     /// Tests rows of small values.
-    fn check_small(&self, session: &mut dyn Session, agree: Agree) -> Result<()> {
+    fn check_small(&self, session: &mut dyn Session, how: Comparison) -> Result<()> {
         let rows: Vec<Vec<Tensor>> = (0..ROWS)
             .map(|row| self.sample.inputs(1, ValueRange::small(row as u64 + 2)))
             .collect::<Result<_>>()?;
         let alone = self.run_alone(session, &rows)?;
-        self.check_together(session, &rows, &alone, agree)
+        self.check_together(session, &rows, &alone, how)
     }
 
     /// Tests everything that is tried where the graph proves nothing.
     fn check_values(&self, session: &mut dyn Session) -> Result<()> {
-        self.check_small(session, agree_at_scale)?;
+        self.check_small(session, Comparison::Strict)?;
         self.check_known_rows(session)?;
-        self.check_extremes(session)?;
+        for extremes in EXTREMES {
+            self.check_extremes(session, extremes)?;
+        }
         (0..ROUNDS).try_for_each(|round| self.check_wide(session, round))
     }
 
@@ -204,7 +225,7 @@ impl BatchSubject<'_> {
                 rest.iter().partition(|row| shapes(row) == shape);
             let rows: Vec<Vec<Tensor>> = alike.into_iter().cloned().collect();
             let alone = self.run_alone(session, &rows)?;
-            self.check_together(session, &rows, &alone, agree_at_scale)?;
+            self.check_together(session, &rows, &alone, Comparison::Strict)?;
             rest = others;
         }
 
@@ -229,7 +250,9 @@ impl BatchSubject<'_> {
                 .map(|row| self.sample.inputs_like(1, values(row), known))
                 .collect::<Result<_>>()?;
             match self.run_alone(session, &rows) {
-                Ok(alone) => return self.check_together(session, &rows, &alone, agree_at_scale),
+                Ok(alone) => {
+                    return self.check_together(session, &rows, &alone, Comparison::Strict);
+                }
                 Err(error) => refused = error,
             }
         }
@@ -237,10 +260,14 @@ impl BatchSubject<'_> {
         Err(refused.context("the model refuses generated inputs"))
     }
 
-    /// Tests ordinary rows beside NaN, infinity and very large numbers, which a model may refuse.
-    fn check_extremes(&self, session: &mut dyn Session) -> Result<()> {
+    /// Tests ordinary rows beside extreme values, which a model may refuse.
+    fn check_extremes(
+        &self,
+        session: &mut dyn Session,
+        extremes: [Option<ExtremeValue>; ROWS],
+    ) -> Result<()> {
         let mut rows = Vec::with_capacity(ROWS);
-        for (seed, extreme) in (2..).zip(EXTREMES) {
+        for (seed, extreme) in (2..).zip(extremes) {
             let ordinary = self.sample.inputs(1, ValueRange::small(seed))?;
             rows.push(match extreme {
                 Some(number) => filled(ordinary, number)?,
@@ -250,13 +277,13 @@ impl BatchSubject<'_> {
         let Ok(mut alone) = self.run_alone(session, &rows) else {
             return Ok(());
         };
-        for (outputs, extreme) in alone.iter_mut().zip(EXTREMES) {
+        for (outputs, extreme) in alone.iter_mut().zip(extremes) {
             // What a model makes of them may depend on their place.
-            if extreme.is_some_and(|number| !number.is_finite()) {
+            if extreme.is_some_and(ExtremeValue::is_no_number) {
                 outputs.clear();
             }
         }
-        self.check_together(session, &rows, &alone, agree_at_scale)
+        self.check_together(session, &rows, &alone, Comparison::Strict)
     }
 
     /// Compares batches of rows, forwards and backwards, with the rows alone. A row without an
@@ -266,7 +293,7 @@ impl BatchSubject<'_> {
         session: &mut dyn Session,
         rows: &[Vec<Tensor>],
         alone: &[Vec<Tensor>],
-        agree: Agree,
+        how: Comparison,
     ) -> Result<()> {
         let forward: Vec<usize> = (0..rows.len()).collect();
         let backward: Vec<usize> = (1..rows.len()).rev().collect();
@@ -275,7 +302,7 @@ impl BatchSubject<'_> {
                 continue;
             }
             let outputs = run_together(session, rows, &order)?;
-            self.compare(&outputs, &order, alone, agree)?;
+            self.compare(&outputs, &order, alone, how)?;
         }
 
         Ok(())
@@ -307,12 +334,20 @@ impl BatchSubject<'_> {
         outputs: &[Tensor],
         order: &[usize],
         alone: &[Vec<Tensor>],
-        agree: Agree,
+        how: Comparison,
     ) -> Result<()> {
         for (at, (output, spec)) in outputs.iter().zip(&self.signature.outputs).enumerate() {
             let parts = split(output, &vec![1; order.len()]).map_err(|_| not_by_row(spec))?;
+            let columns = columns(alone.iter().filter_map(|outputs| outputs.get(at)));
+            let agrees = |part: &Tensor, alone: &Tensor| match how {
+                Comparison::Usual => agree(part, alone),
+                Comparison::Strict => {
+                    agree_at_scale(part, alone) && agree_in_columns(part, alone, &columns)
+                }
+            };
             for (part, row) in parts.iter().zip(order) {
-                if alone[*row].get(at).is_some_and(|alone| !agree(part, alone)) {
+                let alone = alone[*row].get(at);
+                if alone.is_some_and(|alone| !agrees(part, alone)) {
                     return Err(Error::invalid(format!(
                         "output '{}' of a row depends on the other rows of the batch",
                         spec.name
@@ -323,6 +358,21 @@ impl BatchSubject<'_> {
 
         Ok(())
     }
+}
+
+/// The largest finite number at each place of the rows of an output.
+fn columns<'t>(rows: impl Iterator<Item = &'t Tensor>) -> Vec<f64> {
+    let mut columns: Vec<f64> = Vec::new();
+    for row in rows {
+        let numbers = row.floats().unwrap_or_default();
+        columns.resize(columns.len().max(numbers.len()), 0.0);
+        for (column, number) in columns.iter_mut().zip(numbers) {
+            if number.is_finite() {
+                *column = column.max(number.abs());
+            }
+        }
+    }
+    columns
 }
 
 fn not_by_row(spec: &TensorSpec) -> Error {

@@ -13,6 +13,7 @@ fn check(sights: &[(bool, u32, u32)], is_h2: bool, expected: &[IdleVerdict]) {
         idle_timeout,
         header_timeout,
         begun: 0,
+        pieces: 0,
         reads: 0,
         quiet_since: start,
         head_since: None,
@@ -26,6 +27,8 @@ fn check(sights: &[(bool, u32, u32)], is_h2: bool, expected: &[IdleVerdict]) {
             clocks.check_idle(
                 &Sight {
                     active: *active,
+                    unsent: false,
+                    pieces: 0,
                     begun: *begun,
                     reads: *reads,
                     blocked: false,
@@ -87,6 +90,8 @@ fn slow_headers_close_an_http_1_connection_and_not_an_http_2_one() {
 fn a_silent_client_of_http_2_is_one_that_waits_for_nothing() {
     let sight = |active, reads, blocked, is_h2| Sight {
         active,
+        unsent: false,
+        pieces: 1,
         begun: 1,
         reads,
         blocked,
@@ -99,7 +104,43 @@ fn a_silent_client_of_http_2_is_one_that_waits_for_nothing() {
         (sight(true, 7, false, true), false),
         (sight(false, 7, true, true), false),
         (sight(false, 7, false, false), false),
+        (
+            Sight {
+                unsent: true,
+                ..sight(false, 7, false, true)
+            },
+            false,
+        ),
     ] {
         assert_eq!(now.is_silent_since(&asked), is_silent);
     }
+}
+
+#[test]
+fn a_client_that_takes_an_answer_slowly_is_not_idle() {
+    let start = Instant::now();
+    let limits = Limits {
+        idle_timeout: Duration::from_secs(20),
+        header_timeout: Duration::from_secs(10),
+        ..Limits::default()
+    };
+    let mut clocks = Clocks::start(&limits, start);
+    let mut look = |second: u64, pieces| {
+        let sight = Sight {
+            active: false,
+            unsent: true,
+            pieces,
+            begun: 1,
+            reads: 1,
+            blocked: true,
+            is_h2: false,
+        };
+        clocks.check_idle(&sight, start + Duration::from_secs(second))
+    };
+    for second in 0..100 {
+        let pieces = u32::try_from(second / 10).expect("few");
+        assert_eq!(look(second, pieces), IdleVerdict::Stay, "{second} s");
+    }
+    // It took the last piece 20 s ago.
+    assert_eq!(look(110, 9), IdleVerdict::Leave);
 }

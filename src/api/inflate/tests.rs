@@ -160,3 +160,42 @@ async fn decompression_ends_at_the_deadline() {
         Err(Kind::DeadlineExceeded)
     );
 }
+
+#[tokio::test]
+async fn compressed_bytes_that_become_nothing_are_read_in_steps() {
+    // Blocks that hold nothing but their end, with the last bit of the body set in the last one.
+    let header = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+    let empty = [0, 0, 0, 0xff, 0xff];
+    let last = [1, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0];
+    let body = [&header[..], &empty.repeat(200_000), &last].concat();
+    let read = read(&["gzip"], body.clone()).await.expect("complete");
+    assert!(read.is_empty());
+
+    let late = InflateLimits {
+        until: Instant::now(),
+        ..limits(&|_| Ok(()))
+    };
+    let answer = decoded(&headers(&["gzip"]), body.into(), late).await;
+    assert_eq!(
+        answer.map_err(|error| error.kind),
+        Err(Kind::DeadlineExceeded)
+    );
+}
+
+#[tokio::test]
+async fn members_are_found_wherever_a_step_ends() {
+    // Random bytes hardly become shorter, so a member is about as long as its content.
+    let mut random = crate::core::hash::SplitMix(3);
+    for length in [
+        STEP_INPUT - 40,
+        STEP_INPUT - 18,
+        STEP_INPUT - 5,
+        STEP_INPUT + 3,
+        3 * STEP_INPUT,
+    ] {
+        let content: Vec<u8> = (0..length).map(|_| random.next_u64() as u8).collect();
+        let body = gzip(&content).repeat(5);
+        let read = read(&["gzip"], body).await.expect("complete");
+        assert!(read == content.repeat(5), "{length}");
+    }
+}

@@ -65,6 +65,26 @@ pub(crate) fn agree_at_scale(a: &Tensor, b: &Tensor) -> bool {
     difference(a, b, tolerance).is_none()
 }
 
+/// Share of a column's largest number up to which the order of sums may change an answer.
+const COLUMN_SHARE: f64 = 1e-2;
+/// Share of a row's largest number that rounding alone may reach in any column.
+const ROUNDING_SHARE: f64 = 1e-6;
+
+/// Tells whether the numbers of two rows also agree at the scale of each place in a row, which
+/// `columns` has. A small number beside a large one is compared too.
+pub(crate) fn agree_in_columns(a: &Tensor, b: &Tensor, columns: &[f64]) -> bool {
+    let (Some(x), Some(y)) = (a.floats(), b.floats()) else {
+        return true;
+    };
+    let rounding = ROUNDING_SHARE * largest(&x).max(largest(&y));
+    let places = x.iter().zip(&y).zip(columns);
+    let far = |((x, y), column): ((&f64, &f64), &f64)| {
+        x.is_finite() && y.is_finite() && (x - y).abs() > rounding.max(COLUMN_SHARE * column)
+    };
+    // Half precision rounds more than any of this.
+    matches!(a.dtype(), DType::F16 | DType::BF16) || !places.into_iter().any(far)
+}
+
 /// The largest finite number, without its sign; 0 if there is none.
 pub(crate) fn largest(numbers: &[f64]) -> f64 {
     let finite = numbers.iter().filter(|n| n.is_finite());

@@ -28,7 +28,10 @@ fn expect_with(
         floats("one", &[1.0]),
         floats("tiny", &[1e-9]),
         floats("huge", &[5e12]),
-        whole("many", &[50_000_000]),
+        floats("large", &[300_000.0, 0.0]),
+        floats("nothing", &[0.0]),
+        floats("second", &[0.0, 1.0]),
+        whole("many", &[500_000_000]),
         floats("table", &[0.5; 20]),
     ];
 
@@ -183,7 +186,7 @@ fn a_row_that_is_not_finite_must_not_change_the_others() {
     expect(apart, x(&dims), y(&dims), "batchable");
 }
 
-/// Adds the largest number of the run, once it is over 5e7.
+/// Adds the largest number of the run, once it is over 5e8.
 fn shifted() -> Vec<NodeProto> {
     vec![
         node("ReduceMax", &["x"], "m"),
@@ -206,14 +209,14 @@ fn known_rows_and_ranges_are_tried() {
         vec![Tensor::fixed(DType::I64, vec![1, 1], bytes.into()).expect("a number")]
     };
     let golden = KnownInputs {
-        rows: vec![row(100_000_000), row(3)],
+        rows: vec![row(1_000_000_000), row(3)],
         values: Vec::new(),
     };
     expect_with(shifted(), x(), y(), &golden, mixes);
 
     let range = KnownValues::Numbers {
         low: 0.0,
-        high: 1e9,
+        high: 1e12,
     };
     let ranges = KnownInputs {
         rows: Vec::new(),
@@ -245,4 +248,23 @@ fn texts_of_different_lengths_are_tried() {
         declare("y", DType::String, &[-1, -1]),
         "depends on the other rows of the batch; the graph proves nothing",
     );
+}
+
+#[test]
+fn a_small_number_beside_a_large_one_is_compared_too() {
+    // How many rows are positive reaches the second column only, which is far smaller.
+    let made = |of: &str| {
+        vec![
+            node("Greater", &["x", "nothing"], "is_positive"),
+            node("Where", &["is_positive", "one", "nothing"], "positive"),
+            node("ReduceSum", &["positive", "first"], "all"),
+            node("Mul", &[of, "second"], "small"),
+            node("Softsign", &["x"], "t"),
+            node("Add", &["t", "large"], "p"),
+            node("Add", &["p", "small"], "y"),
+        ]
+    };
+    let mixes = "depends on the other rows of the batch";
+    expect(made("all"), x(&[-1, 2]), y(&[-1, 2]), mixes);
+    expect(made("positive"), x(&[-1, 2]), y(&[-1, 2]), "batchable");
 }

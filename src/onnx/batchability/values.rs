@@ -16,6 +16,20 @@ pub(crate) enum KnownValues {
     Words(Vec<String>),
 }
 
+/// A value that is not usual, for all tensors of its kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum ExtremeValue {
+    Float(f64),
+    Integer(i64),
+}
+
+impl ExtremeValue {
+    /// Tells whether the place of such a value in a tensor may change what a model makes of it.
+    pub(super) fn is_no_number(self) -> bool {
+        matches!(self, Self::Float(number) if !number.is_finite())
+    }
+}
+
 /// Which values are generated.
 #[derive(Clone, Copy)]
 pub(super) struct ValueRange<'k> {
@@ -88,12 +102,15 @@ pub(super) fn sample_tensor(
     Tensor::fixed(spec.dtype, shape, bytes.into())
 }
 
-/// The same tensors with one number in every place of floating point.
-pub(super) fn filled(tensors: Vec<Tensor>, number: f64) -> Result<Vec<Tensor>> {
+/// The same tensors with one number in every place of floating point, or of integers.
+pub(super) fn filled(tensors: Vec<Tensor>, number: ExtremeValue) -> Result<Vec<Tensor>> {
     let fill = |tensor: Tensor| {
-        if !is_float(tensor.dtype()) {
-            return Ok(tensor);
-        }
+        let is_text = matches!(tensor.dtype(), DType::String | DType::Bool);
+        let number = match number {
+            ExtremeValue::Float(number) if is_float(tensor.dtype()) => number,
+            ExtremeValue::Integer(number) if !is_text && !is_float(tensor.dtype()) => number as f64,
+            _ => return Ok(tensor),
+        };
         let count = crate::core::tensor::elements(tensor.shape()).unwrap_or(0);
         let mut bytes = Vec::new();
         for _ in 0..count {
@@ -129,7 +146,10 @@ fn numbers(dtype: DType, count: usize, random: &mut SplitMix, values: ValueRange
                 } else {
                     values.integers
                 };
-                let number = random.next_u64() % below.min(1 << (bits - 1));
+                let is_signed = matches!(dtype, DType::I8 | DType::I16 | DType::I32 | DType::I64);
+                let bits_used = if is_signed { bits - 1 } else { bits };
+                let limit = 1_u64.checked_shl(bits_used).unwrap_or(u64::MAX);
+                let number = random.next_u64() % below.min(limit);
                 let width = bits as usize / 8;
                 bytes.extend(&number.to_le_bytes()[..width]);
             }

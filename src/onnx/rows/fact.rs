@@ -22,7 +22,7 @@ pub(super) fn unknown<T>(reason: &str) -> Result<T, Doubt> {
 
 /// A length or a whole number: a factor, times the number of rows or not, times
 /// lengths of other dynamic axes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Extent {
     factor: i64,
     rows: u32,
@@ -31,7 +31,7 @@ pub(super) struct Extent {
 }
 
 /// A number that is the same for all rows, but not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Symbol {
     id: u32,
     /// Whether it may be negative or have a fraction.

@@ -109,6 +109,21 @@ pub(super) fn elementwise(call: &NodeCall<'_>) -> Facts {
     broadcast(&facts, call.symbols).map(|fact| vec![fact])
 }
 
+/// As [`elementwise`], for an operator that computes two single elements in another way than more of
+/// them: a row must have several elements for certain.
+pub(super) fn elementwise_but_single(call: &NodeCall<'_>) -> Facts {
+    let facts = elementwise(call)?;
+    for fact in facts.iter().filter(|fact| fact.axis.is_some()) {
+        let inner = fact.dims()?.iter().enumerate();
+        let mut inner = inner.filter(|(at, _)| fact.axis != Some(*at));
+        let is_several = |dim: &Extent| dim.as_fixed().is_some_and(|n| n > 1);
+        if !inner.any(|(_, dim)| is_several(dim)) {
+            return unknown("a single element may be computed in another way");
+        }
+    }
+    Ok(facts)
+}
+
 /// The result of inputs that are broadcast together.
 pub(super) fn broadcast(facts: &[&Fact], symbols: &Symbols) -> Result<Fact, Doubt> {
     let mut rank = 0;

@@ -2,8 +2,8 @@
 //! operator that is not listed is unknown.
 
 use super::rules::{
-    Facts, NodeCall, attention, cast, cast_like, elementwise, index, layout, like_first, matrix,
-    numbers, range, reduce, window,
+    Facts, NodeCall, attention, cast, cast_like, elementwise, elementwise_but_single, index,
+    layout, like_first, matrix, numbers, range, reduce, window,
 };
 use Treatment::{Branches, Loop, Mixes, Random, Rule, Scan, Uncovered};
 use std::collections::HashMap;
@@ -99,10 +99,16 @@ pub(super) const TABLE: &[OperatorGroup] = &[
     group(
         "",
         "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater \
-         GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or PRelu Pow \
+         GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or PRelu \
          StringConcat Sub Sum Where Xor",
         Rule(elementwise),
         "computes each element from elements at the same place; a constant must not vary along the batch axis",
+    ),
+    group(
+        "",
+        "Pow",
+        Rule(elementwise_but_single),
+        "computes each element from elements at the same place; a single element may be computed in another way",
     ),
     group(
         "",

@@ -58,9 +58,10 @@ impl<'f, 'p> Scope<'f, 'p> {
         }
     }
 
-    fn opset(&self, domain: &str) -> i64 {
+    /// The version of an operator set; none if it is not imported, so that ONNX Runtime chooses.
+    fn opset(&self, domain: &str) -> Option<i64> {
         let found = self.opsets.iter().find(|(name, _)| *name == domain);
-        found.map_or(1, |(_, version)| *version)
+        found.map(|(_, version)| *version)
     }
 }
 
@@ -225,6 +226,9 @@ impl<'m> Walk<'m> {
         let Some(group) = table::find(node.domain, node.op) else {
             return Ok(unknown(""));
         };
+        let Some(opset) = scope.opset(node.domain) else {
+            return Ok(unknown("the file does not import its operator set"));
+        };
 
         let named = node.inputs.iter().zip(&inputs);
         let is_complete = named
@@ -247,7 +251,7 @@ impl<'m> Walk<'m> {
         let call = NodeCall {
             node,
             inputs,
-            opset: scope.opset(node.domain),
+            opset,
             symbols: &self.symbols,
         };
         Ok(applied(&call, group.treatment, is_uniform))

@@ -60,6 +60,11 @@ fn a_field_that_is_given_twice_is_no_proof() {
     let renamed = [relu[0].clone(), field(4, b"Softmax")].concat();
     check(&[graph(&x, &[renamed])], &[21], twice);
 
+    check(
+        &[graph(&x, &relu)],
+        &[],
+        "the file does not import its operator set",
+    );
     let opsets = "the file imports two versions of an operator set";
     check(&[graph(&x, &relu)], &[21, 11], opsets);
     check(&[graph(&x, &relu)], &[21, 21], "independent");

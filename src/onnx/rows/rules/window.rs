@@ -196,6 +196,10 @@ pub(in crate::onnx::rows) fn by_feature(call: &NodeCall<'_>) -> Facts {
     if first.axis.is_some() && (rank != 2 || first.axis != Some(0)) {
         return dependent("without a second axis it takes the whole batch as one row");
     }
+    let is_probit = call.node.text("post_transform") == Some("PROBIT");
+    if first.axis.is_some() && is_probit && call.node.op == "LinearClassifier" {
+        return unknown("ONNX Runtime writes the scores of PROBIT without the space between rows");
+    }
     let batch = first
         .dims()?
         .first()

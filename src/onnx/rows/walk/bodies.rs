@@ -4,7 +4,7 @@ use super::{Known, Outcome, Scope, Walk};
 use crate::onnx::rows::RowFinding;
 use crate::onnx::rows::fact::{Doubt, Extent, Fact, dependent, from_front, unknown};
 use crate::onnx::rows::read::{AttributeView, FunctionView, GraphView, NodeView};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// Passes through the body of a loop until what is known of its state stays the same.
@@ -120,7 +120,8 @@ impl<'m> Walk<'m> {
         let states = usize::try_from(count)
             .ok()
             .and_then(|n| inputs.len().checked_sub(n));
-        let (Some(states), true) = (states, scope.opset("") >= 9) else {
+        let (Some(states), true) = (states, scope.opset("").is_some_and(|version| version >= 9))
+        else {
             return Ok(unknown("its inputs are not known"));
         };
         let axes = (
@@ -176,7 +177,7 @@ impl<'m> Walk<'m> {
     where
         'm: 'f,
     {
-        let mut changed = Vec::new();
+        let mut changed = HashSet::new();
         for _ in 0..PASSES_MAX {
             let given = pass.fixed.iter().chain(&state).chain(&pass.elements);
             let names = pass.graph.inputs.iter().map(|input| input.name);
@@ -219,9 +220,9 @@ impl<'m> Walk<'m> {
         let Some(function) = function else {
             return Ok(unknown("more than one function of the model has its name"));
         };
-        if super::table::find(node.domain, node.op).is_some() {
+        if is_of_onnx_runtime(node.domain) {
             return Ok(unknown(
-                "a function of the model has the name of an operator",
+                "a function of the model may have the name of an operator",
             ));
         }
         // ONNX Runtime computes the body by the operator sets of the model.
@@ -251,6 +252,13 @@ impl<'m> Walk<'m> {
         let outputs = function.outputs.iter().map(|name| inner.find(name));
         Ok(Ok(outputs.collect()))
     }
+}
+
+/// Tells whether ONNX Runtime has operators of this domain, which it runs instead of a function of
+/// the same name.
+fn is_of_onnx_runtime(domain: &str) -> bool {
+    let root = domain.split('.').take(2).collect::<Vec<_>>();
+    domain.is_empty() || matches!(root[..], ["ai", "onnx"] | ["com", "microsoft" | "ms"])
 }
 
 /// A pass through the body of a loop.

@@ -3,6 +3,7 @@
 
 use super::{Known, Walk};
 use crate::onnx::rows::fact::{Extent, Fact};
+use std::collections::HashSet;
 
 impl Walk<'_> {
     /// What holds for both.
@@ -36,7 +37,7 @@ impl Walk<'_> {
         &self,
         before: &Known,
         after: &Known,
-        changed: &mut Vec<Extent>,
+        changed: &mut HashSet<Extent>,
     ) -> Known {
         let (before, after) = (before.as_ref()?, after.as_ref()?);
         let mut after = after.clone();

@@ -17,6 +17,19 @@ fn body(nodes: &[Vec<u8>], inputs: &[&str], outputs: &[&str]) -> Vec<u8> {
     graph
 }
 
+/// An encoded function of `a` with this name, by the operator set of the model.
+fn named(domain: &str, name: &str, nodes: &[Vec<u8>]) -> Vec<u8> {
+    let own = function(nodes);
+    let rest = own
+        .strip_prefix(&*field(1, b"Own"))
+        .expect("the name is first");
+    let domain = [field(1, name.as_bytes()), field(10, domain.as_bytes())];
+    let is_domain = field(10, b"acme");
+    let at = rest.windows(is_domain.len()).position(|w| w == is_domain);
+    let at = at.expect("it has a domain");
+    [&domain.concat(), &rest[..at], &rest[at + is_domain.len()..]].concat()
+}
+
 /// An encoded function `acme:Own` of `a` with the attribute `along`, by the operator set of the model.
 fn function(nodes: &[Vec<u8>]) -> Vec<u8> {
     function_by(21, nodes)
@@ -207,4 +220,48 @@ fn loops_in_loops_are_followed_up_to_a_limit() {
     let nodes = [op("Loop", &["three", "", "zero"], "y", &given)];
     let made = over(&[-1, 8]).with(whole("three", &[3]));
     made.check(&nodes, "the graph is too large to be followed");
+}
+
+#[test]
+fn a_function_in_a_domain_of_onnx_runtime_is_not_proven() {
+    let relu = [op("Relu", &["a"], "b", &[])];
+    for domain in [
+        "com.microsoft",
+        "com.microsoft.nchwc",
+        "ai.onnx.ml",
+        "ai.onnx",
+    ] {
+        let call = [op(&format!("{domain}:GatherND"), &["x"], "y", &[])];
+        let made = over(&[-1, 8]).function(named(domain, "GatherND", &relu));
+        made.check(&call, "unknown: operator GatherND");
+    }
+    let call = [op("acme.ai:GatherND", &["x"], "y", &[])];
+    let made = over(&[-1, 8]).function(named("acme.ai", "GatherND", &relu));
+    made.check(&call, "independent");
+}
+
+#[test]
+fn loops_with_many_states_are_followed_in_little_time() {
+    let names: Vec<String> = (0..1_000).map(|at| format!("s{at}")).collect();
+    let inside: Vec<&str> = ["i", "go"]
+        .into_iter()
+        .chain(names.iter().map(String::as_str))
+        .collect();
+    // Each state takes the place of the one before it, so all of them change their lengths.
+    let after: Vec<&str> = ["go"]
+        .into_iter()
+        .chain(inside[3..].iter().copied())
+        .chain(["s0"])
+        .collect();
+    let body = body(&[], &inside, &after);
+    let mut made = over(&[-1, 8]).with(whole("three", &[3]));
+    let mut given = vec!["three", ""];
+    for (at, name) in names.iter().enumerate() {
+        let mut dims = vec![1; 32];
+        dims[at % 32] = 2;
+        made = made.with(matrix(name, &dims));
+        given.push(name);
+    }
+    let nodes = [op("Loop", &given, "u,y", &[("body", Body(&body))])];
+    made.check(&nodes, "");
 }

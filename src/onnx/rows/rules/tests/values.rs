@@ -118,3 +118,30 @@ fn no_number_ends_the_analysis() {
         }
     }
 }
+
+#[test]
+fn powers_of_single_elements_are_not_proven() {
+    let pow = [op("Pow", &["x", "scalar"], "y", &[])];
+    over(&[-1, 2]).check(&pow, "independent");
+    over(&[-1, -1, 8]).check(&pow, "independent");
+    over(&[-1, 1]).check(&pow, "unknown: operator Pow");
+    over(&[-1]).check(&pow, "unknown: operator Pow");
+    over(&[-1, -1]).check(&pow, "unknown: operator Pow");
+}
+
+#[test]
+fn linear_classifiers_with_probit_are_not_proven() {
+    let by = |transform| {
+        [
+            op(
+                "ai.onnx.ml:LinearClassifier",
+                &["x"],
+                "l,y",
+                &[("post_transform", Text(transform))],
+            ),
+            op("Identity", &["l"], "y", &[]),
+        ]
+    };
+    over(&[-1, 2]).check(&by("PROBIT"), "unknown: operator LinearClassifier");
+    over(&[-1, 2]).check(&by("SOFTMAX"), "independent");
+}
