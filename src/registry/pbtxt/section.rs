@@ -19,7 +19,7 @@ pub(super) fn refuse<T>(field: &NamedField, why: impl std::fmt::Display) -> Resu
 pub(super) fn unsupported<T>(field: &NamedField) -> Result<T> {
     refuse(
         field,
-        "is not one that this server applies, and leaving it out could change what the model answers; check the spelling, or remove it to serve the model without it",
+        "is not supported or misspelt, and leaving it out could change what the model answers; correct it, or remove it to serve the model without it",
     )
 }
 
