@@ -105,10 +105,11 @@ pub(super) fn sample_tensor(
 /// The same tensors with one number in every place of floating point, or of integers.
 pub(super) fn filled(tensors: Vec<Tensor>, number: ExtremeValue) -> Result<Vec<Tensor>> {
     let fill = |tensor: Tensor| {
-        let is_text = matches!(tensor.dtype(), DType::String | DType::Bool);
+        let is_integer =
+            !is_float(tensor.dtype()) && !matches!(tensor.dtype(), DType::String | DType::Bool);
         let number = match number {
             ExtremeValue::Float(number) if is_float(tensor.dtype()) => number,
-            ExtremeValue::Integer(number) if !is_text && !is_float(tensor.dtype()) => number as f64,
+            ExtremeValue::Integer(number) if is_integer => number as f64,
             _ => return Ok(tensor),
         };
         let count = crate::core::tensor::elements(tensor.shape()).unwrap_or(0);

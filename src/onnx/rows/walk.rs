@@ -60,9 +60,14 @@ impl<'f, 'p> Scope<'f, 'p> {
 
     /// The version of an operator set; none if it is not imported, so that ONNX Runtime chooses.
     fn opset(&self, domain: &str) -> Option<i64> {
-        let found = self.opsets.iter().find(|(name, _)| *name == domain);
-        found.map(|(_, version)| *version)
+        imported(self.opsets, domain)
     }
+}
+
+/// The version of an operator set; none if it is not imported.
+fn imported(opsets: &Opsets<'_>, domain: &str) -> Option<i64> {
+    let found = opsets.iter().find(|(name, _)| *name == domain);
+    found.map(|(_, version)| *version)
 }
 
 /// Follows the rows of one model.
@@ -98,12 +103,6 @@ impl<'m> Walk<'m> {
     /// The first node whose effect is not known.
     pub(super) fn unknown(self) -> Option<RowFinding> {
         self.unknown.into_inner()
-    }
-
-    /// The operator set of a domain that the model imports.
-    fn opset_of_model(&self, domain: &str) -> Option<i64> {
-        let found = self.model.opsets.iter().find(|(name, _)| *name == domain);
-        found.map(|(_, version)| *version)
     }
 
     /// Follows the rows to the outputs of the model; the error is a node that mixes them.

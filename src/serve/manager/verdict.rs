@@ -3,7 +3,7 @@
 use super::actual::Actual;
 use super::{Loop, ServingState};
 use crate::core::error::{Error, Result};
-use crate::core::model::ModelName;
+use crate::core::model::{ModelName, Version};
 
 impl Loop {
     /// Tells whether a model serves what lies in the directory, and if not why.
@@ -13,41 +13,32 @@ impl Loop {
             return Err(self.why_absent(name));
         };
 
-        let failed = versions
+        let refused = versions
             .iter()
             .rev()
-            .find_map(|(version, actual)| Some((version, actual.refusal()?)))
-            .map(|(version, reason)| {
-                Error::precondition(format!("load {name}:{version}: {reason}"))
-            });
+            .find_map(|(version, actual)| Some(of_version(name, *version, actual.refusal()?)));
+        // What is said of the first version that has such a reason.
+        let first = |reason: fn(&Actual) -> Option<&String>| {
+            let mut all = versions.iter();
+            all.find_map(|(version, actual)| Some(of_version(name, *version, reason(actual)?)))
+        };
         let serves = |actual: &Actual| actual.state == ServingState::Ready && !actual.is_changing;
         let serving = versions.values().any(serves);
-        let unread = versions.iter().find_map(|(version, actual)| {
-            let reason = &actual.unread.as_ref()?.reason;
-            Some(format!("load {name}:{version}: {reason}"))
-        });
+        let unread = first(|actual| Some(&actual.unread.as_ref()?.reason));
         // An edit that the call was to apply.
-        let unapplied = versions.iter().find_map(|(version, actual)| {
-            let reason = actual.waiting.as_ref()?;
-            Some(Error::precondition(format!(
-                "load {name}:{version}: {reason}"
-            )))
-        });
-        let unwanted = versions.iter().find_map(|(version, actual)| {
+        let unapplied = first(|actual| actual.waiting.as_ref());
+        let unwanted = first(|actual| {
             let is_unwanted = actual.state == ServingState::Unloaded;
-            let reason = actual.warning.as_ref().filter(|_| is_unwanted)?;
-            Some(Error::precondition(format!(
-                "load {name}:{version}: {reason}"
-            )))
+            actual.warning.as_ref().filter(|_| is_unwanted)
         });
         let unsettled = || format!("the files of '{name}' are still being written; retry");
 
-        match failed {
-            Some(error) => Err(error),
-            None if serving => unapplied.map_or(Ok(()), Err),
+        match refused {
+            Some(why) => Err(Error::precondition(why)),
+            None if serving => unapplied.map_or(Ok(()), |why| Err(Error::precondition(why))),
             None => Err(match (unread, unwanted) {
-                (Some(reason), _) => Error::unavailable(reason),
-                (None, Some(unwanted)) => unwanted,
+                (Some(unread), _) => Error::unavailable(unread),
+                (None, Some(unwanted)) => Error::precondition(unwanted),
                 (None, None) => Error::unavailable(unsettled()),
             }),
         }
@@ -65,4 +56,9 @@ impl Loop {
             None => Error::not_found(format!("model '{name}' is not in the model directory")),
         }
     }
+}
+
+/// Says why a version does not serve what a load call asked for.
+fn of_version(name: &ModelName, version: Version, reason: &str) -> String {
+    format!("load {name}:{version}: {reason}")
 }

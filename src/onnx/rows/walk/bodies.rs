@@ -1,6 +1,6 @@
 //! Nodes with bodies: branches, loops, scans, and calls of the model's own functions.
 
-use super::{Known, Outcome, Scope, Walk};
+use super::{Known, Outcome, Scope, Walk, imported};
 use crate::onnx::rows::RowFinding;
 use crate::onnx::rows::fact::{Doubt, Extent, Fact, dependent, from_front, unknown};
 use crate::onnx::rows::read::{AttributeView, FunctionView, GraphView, NodeView};
@@ -226,8 +226,9 @@ impl<'m> Walk<'m> {
             ));
         }
         // ONNX Runtime computes the body by the operator sets of the model.
-        let is_same =
-            |(domain, version): &(&str, i64)| self.opset_of_model(domain) == Some(*version);
+        let is_same = |(domain, version): &(&str, i64)| {
+            imported(&self.model.opsets, domain) == Some(*version)
+        };
         if !function.opsets.iter().all(is_same) {
             return Ok(unknown(
                 "the function uses another operator set than the model",

@@ -17,28 +17,15 @@ fn body(nodes: &[Vec<u8>], inputs: &[&str], outputs: &[&str]) -> Vec<u8> {
     graph
 }
 
-/// An encoded function of `a` with this name, by the operator set of the model.
-fn named(domain: &str, name: &str, nodes: &[Vec<u8>]) -> Vec<u8> {
-    let own = function(nodes);
-    let rest = own
-        .strip_prefix(&*field(1, b"Own"))
-        .expect("the name is first");
-    let domain = [field(1, name.as_bytes()), field(10, domain.as_bytes())];
-    let is_domain = field(10, b"acme");
-    let at = rest.windows(is_domain.len()).position(|w| w == is_domain);
-    let at = at.expect("it has a domain");
-    [&domain.concat(), &rest[..at], &rest[at + is_domain.len()..]].concat()
-}
-
 /// An encoded function `acme:Own` of `a` with the attribute `along`, by the operator set of the model.
 fn function(nodes: &[Vec<u8>]) -> Vec<u8> {
-    function_by(21, nodes)
+    function_by(21, "acme", "Own", nodes)
 }
 
-/// The same by an operator set of its own.
-fn function_by(opset: i64, nodes: &[Vec<u8>]) -> Vec<u8> {
-    let mut encoded = field(1, b"Own");
-    for (tag, text) in [(4, "a"), (5, "b"), (10, "acme")] {
+/// The same by an operator set of its own, and with another name.
+fn function_by(opset: i64, domain: &str, name: &str, nodes: &[Vec<u8>]) -> Vec<u8> {
+    let mut encoded = field(1, name.as_bytes());
+    for (tag, text) in [(4, "a"), (5, "b"), (10, domain)] {
         encoded.extend(field(tag, text.as_bytes()));
     }
     for node in nodes {
@@ -196,7 +183,7 @@ fn a_function_by_another_operator_set_than_the_model_is_not_proven() {
     // Softmax takes all axes from the second on as one, up to operator set 12.
     let soft = [op("Softmax", &["a"], "b", &[])];
     let call = [op("acme:Own", &["x"], "y", &[])];
-    let made = |opset| over(&[-1, 8]).function(function_by(opset, &soft));
+    let made = |opset| over(&[-1, 8]).function(function_by(opset, "acme", "Own", &soft));
     made(21).check(&call, "independent");
     made(11).check(&call, "the function uses another operator set");
 }
@@ -232,11 +219,11 @@ fn a_function_in_a_domain_of_onnx_runtime_is_not_proven() {
         "ai.onnx",
     ] {
         let call = [op(&format!("{domain}:GatherND"), &["x"], "y", &[])];
-        let made = over(&[-1, 8]).function(named(domain, "GatherND", &relu));
+        let made = over(&[-1, 8]).function(function_by(21, domain, "GatherND", &relu));
         made.check(&call, "unknown: operator GatherND");
     }
     let call = [op("acme.ai:GatherND", &["x"], "y", &[])];
-    let made = over(&[-1, 8]).function(named("acme.ai", "GatherND", &relu));
+    let made = over(&[-1, 8]).function(function_by(21, "acme.ai", "GatherND", &relu));
     made.check(&call, "independent");
 }
 
