@@ -90,6 +90,7 @@ struct Peer {
 /// An accepted connection on its way to another thread. The stop waits for it.
 struct HandedOver {
     stream: StdStream,
+    open: OpenConnection,
     awaited: TaskTrackerToken,
 }
 
@@ -255,9 +256,10 @@ impl IoThread {
         });
     }
 
-    /// Gives each connection of this thread a turn, so that it sees [`Stop::now`], too.
+    /// Lets each connection of this thread see [`Stop::now`], too, and say what it owed. It may be
+    /// woken later than this thread was.
     async fn let_connections_end(&self) {
-        for _ in 0..=self.load(self.index) {
+        while self.load(self.index) > 0 {
             tokio::task::yield_now().await;
         }
     }
@@ -322,16 +324,27 @@ impl IoThread {
             .unwrap_or(self.index);
         if self.load(least) < self.load(self.index) {
             if let Ok(stream) = stream.into_std() {
-                let peer = &self.peers[least];
-                peer.connections.fetch_add(1, Ordering::Relaxed);
-                let awaited = self.stop.refused.token();
+                let handed_over = HandedOver {
+                    stream,
+                    open: self.count_connection(least),
+                    awaited: self.stop.refused.token(),
+                };
                 // A thread that has stopped drops the connection with its inbox.
-                let _ = peer.inbox.send(HandedOver { stream, awaited });
+                let _ = self.peers[least].inbox.send(handed_over);
             }
         } else {
-            let own = &self.peers[self.index];
-            own.connections.fetch_add(1, Ordering::Relaxed);
-            self.open(stream);
+            self.open(stream, self.count_connection(self.index));
+        }
+    }
+
+    /// Counts a connection of the thread `at`.
+    fn count_connection(&self, at: usize) -> OpenConnection {
+        self.peers[at].connections.fetch_add(1, Ordering::Relaxed);
+        self.front.metrics.listeners.connections.inc();
+        OpenConnection {
+            peers: Arc::clone(&self.peers),
+            index: at,
+            front: Arc::clone(&self.front),
         }
     }
 
@@ -341,32 +354,20 @@ impl IoThread {
     }
 
     async fn serve_handed_over(&self, mut handed_over: UnboundedReceiver<HandedOver>) {
-        while let Some(HandedOver { stream, awaited }) = handed_over.recv().await {
-            match TcpStream::from_std(stream) {
-                Ok(stream) => self.open(stream),
-                Err(error) => {
-                    self.peers[self.index]
-                        .connections
-                        .fetch_sub(1, Ordering::Relaxed);
-                    tracing::warn!(%error, "a connection cannot be handed over");
-                }
+        while let Some(connection) = handed_over.recv().await {
+            match TcpStream::from_std(connection.stream) {
+                Ok(stream) => self.open(stream, connection.open),
+                Err(error) => tracing::warn!(%error, "a connection cannot be handed over"),
             }
-            drop(awaited);
+            drop(connection.awaited);
         }
 
         std::future::pending::<()>().await;
     }
 
-    fn open(&self, stream: TcpStream) {
+    fn open(&self, stream: TcpStream, open: OpenConnection) {
         // Without it only latency suffers.
         let _ = stream.set_nodelay(true);
-        let open = OpenConnection {
-            peers: Arc::clone(&self.peers),
-            index: self.index,
-            front: Arc::clone(&self.front),
-        };
-
-        self.front.metrics.listeners.connections.inc();
         if self.stop.refuse.is_cancelled() {
             self.refuse(stream, open);
         } else {

@@ -70,12 +70,17 @@ fn clients_that_keep_their_connections_lose_nothing_while_the_server_stops() {
     }
 }
 
-/// Tells whether the client gave a call up before it sent it, because its connection ends. hyper
-/// does so, instead of sending the call on the next connection.
-fn was_not_sent(status: &tonic::Status) -> bool {
+/// Tells whether the client knows that no server began its call, because the connection ends. hyper
+/// says so, instead of sending the call on the next connection: it gave the call up before it sent
+/// it, or sent it when GOAWAY was on its way, which names the last stream that is answered.
+fn was_not_begun(status: &tonic::Status) -> bool {
+    let is_past_goaway =
+        |e: &h2::Error| e.is_go_away() && e.is_remote() && e.reason() == Some(h2::Reason::NO_ERROR);
     let mut cause = status.source();
     while let Some(error) = cause {
-        if error.downcast_ref().is_some_and(hyper::Error::is_canceled) {
+        if error.downcast_ref().is_some_and(hyper::Error::is_canceled)
+            || error.downcast_ref().is_some_and(is_past_goaway)
+        {
             return true;
         }
         cause = error.source();
@@ -94,7 +99,7 @@ async fn call_until_refused(
             Ok(_) => {
                 answers.fetch_add(1, Ordering::Relaxed);
             }
-            Err(status) if was_not_sent(&status) => {}
+            Err(status) if was_not_begun(&status) => {}
             Err(status) => return status,
         }
     }
