@@ -25,7 +25,7 @@ use crate::core::tensor::Tensor;
 use crate::observe::metrics::servable::ServableMetrics;
 use crate::onnx::runtime::Session;
 use arc_swap::ArcSwap;
-use cost::Cost;
+use cost::{BatchCost, ClassCosts};
 use hung::Hung;
 use lane::Slot;
 use parking_lot::{Condvar, Mutex};
@@ -33,7 +33,7 @@ use queue::{Class, Queue, QueuedRequest, Rank};
 use recheck::{RecheckOptions, Rechecks, Sample};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// How the requests of a servable are batched.
@@ -46,9 +46,9 @@ pub(crate) struct BatchOptions {
     /// Most rows in the queue; beyond it, requests are refused.
     pub queue_rows_max: usize,
     /// How long the oldest request may wait for others to join its batch.
-    pub batch_delay: std::time::Duration,
-    /// The duration of a batch, by its rows.
-    pub cost: Cost,
+    pub batch_delay: Duration,
+    /// What is known of the durations of batches at the start.
+    pub cost: BatchCost,
     /// Whether runs are so short that the I/O thread makes them itself, because handing them to a
     /// lane would cost more.
     pub in_place: bool,
@@ -152,6 +152,7 @@ impl BatcherShared {
 
 struct BatcherState {
     queue: Queue<BatchJob>,
+    costs: ClassCosts,
     closed: bool,
     idle_lanes: usize,
     /// A request of a batch that is to be run again alone.
@@ -179,6 +180,7 @@ impl Batcher {
         let queue = Queue::new(parts.options.queue_rows_max);
         let state = Mutex::new(BatcherState {
             queue,
+            costs: ClassCosts::new(parts.options.cost.clone()),
             closed: false,
             idle_lanes: 0,
             sample: None,
@@ -239,12 +241,6 @@ impl Batcher {
 
         let (rows, class) = self.measure(&inputs)?;
         let submitted = Instant::now();
-        if submitted + self.shared.options.cost.of(rows) > deadline.0 {
-            return Err(Error::late(
-                "the deadline cannot be met; the request was not executed",
-            ));
-        }
-
         let in_place = self.shared.is_in_place();
         let (reply, mut answer) = oneshot::channel();
         let job = BatchJob {
@@ -296,6 +292,18 @@ impl Batcher {
         let shared = &self.shared;
         let deadline = entry.load.deadline;
         let mut state = shared.state.lock();
+        // A lane that is free runs it all the same: what was learned may no longer hold.
+        let is_busy = state.queue.rows() > 0 || state.idle_lanes == 0;
+        let need = match is_busy {
+            true => state.costs.of(&class).mean(entry.rows),
+            false => Duration::ZERO,
+        };
+        if entry.pushed + need > deadline.0 {
+            return Err(Error::late(
+                "the deadline cannot be met; the request was not executed",
+            ));
+        }
+
         let rank = state
             .queue
             .push(&class, priority, deadline, entry)

@@ -1,20 +1,196 @@
-//! The duration S(b) of a batch of b rows. Zero for now; the policy uses this type, so that a
-//! learned curve can replace it.
+//! The duration S(b) of a batch of b rows, learned from the runs of one shape class. Pure: owns no
+//! clock. A run that stalls changes little, and a machine that becomes slower is noticed within some
+//! ten runs.
 
+#[cfg(test)]
+mod tests;
+
+use super::queue::Class;
+use std::collections::HashMap;
 use std::time::Duration;
 
-/// S(b) = fixed + per_row × b.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Cost {
-    /// The part that does not depend on the rows.
-    pub fixed: Duration,
-    /// The part that each row adds.
-    pub per_row: Duration,
+/// Sizes that are told apart: 1 row, 2, up to 4, up to 8, …
+const SIZES: usize = 15;
+/// Runs of one size over which its mean is taken, at most.
+const MEMORY: f64 = 16.0;
+/// A run that took more than this many times the mean counts as if it had taken that long.
+const STALL: f64 = 4.0;
+/// Runs of one size from which on stalls are told from usual runs.
+const USUAL: f64 = 4.0;
+/// How far one run moves the 95th percentile, as a share of the mean.
+const HIGH_STEP: f64 = 0.1;
+/// A larger batch must make a row at least this much cheaper.
+const GAIN_MIN: f64 = 0.97;
+/// One batch of so many is allowed to be of the next size, although that did not pay before.
+const EXPLORE: u64 = 64;
+
+/// What is known of batches of one size.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct SizeCost {
+    /// Runs that were noted, up to [`MEMORY`]; 0 if the size is not known.
+    runs: f64,
+    rows: f64,
+    /// Mean duration in seconds.
+    mean: f64,
+    /// Which one run of 20 exceeds.
+    high: f64,
 }
 
-impl Cost {
-    /// Estimates the duration of a batch.
-    pub(crate) fn of(&self, rows: usize) -> Duration {
-        self.fixed + self.per_row * u32::try_from(rows).unwrap_or(u32::MAX)
+impl SizeCost {
+    fn note(&mut self, rows: f64, took: f64) {
+        if self.runs == 0.0 {
+            *self = Self {
+                runs: 1.0,
+                rows,
+                mean: took,
+                high: took,
+            };
+            return;
+        }
+
+        let took = if self.runs >= USUAL {
+            took.min(STALL * self.mean)
+        } else {
+            took
+        };
+        self.runs = (self.runs + 1.0).min(MEMORY);
+        // A machine that was slow is believed to be fast again at once.
+        self.mean = (self.mean + (took - self.mean) / self.runs).min(STALL * took);
+        self.rows += (rows - self.rows) / self.runs;
+        let step = if took > self.high { 0.95 } else { -0.05 };
+        let high = self.high + HIGH_STEP * self.mean * step;
+        self.high = high.clamp(self.mean, STALL * self.mean);
+    }
+}
+
+/// The durations of the batches of one shape class.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct BatchCost {
+    sizes: [SizeCost; SIZES],
+    runs: u64,
+}
+
+impl BatchCost {
+    /// Notes a run.
+    pub(crate) fn note(&mut self, rows: usize, took: Duration) {
+        self.runs += 1;
+        let rows = rows.max(1);
+        self.sizes[size(rows)].note(rows as f64, took.as_secs_f64());
+    }
+
+    /// The expected duration of a batch; zero if nothing is known.
+    pub(crate) fn mean(&self, rows: usize) -> Duration {
+        Duration::from_secs_f64(self.between(rows, |size| size.mean))
+    }
+
+    /// The duration that a batch seldom exceeds; zero if nothing is known.
+    pub(crate) fn high(&self, rows: usize) -> Duration {
+        Duration::from_secs_f64(self.between(rows, |size| size.high))
+    }
+
+    /// How many rows the next batch should have, of `available` rows, of which it takes the first
+    /// `least` in any case. It grows as long as that makes a row cheaper, and by one size at most
+    /// to a size that was never run.
+    pub(crate) fn best_rows(&self, least: usize, available: usize) -> usize {
+        let least = least.max(1);
+        let Some(known_max) = self.sizes.iter().rposition(|size| size.runs > 0.0) else {
+            return least.next_power_of_two().min(available.max(least));
+        };
+        let (mut best, mut best_cost) = (least, self.per_row(least));
+        let mut rows = least;
+        while rows < available {
+            rows = (rows + 1).next_power_of_two().min(available);
+            if size(rows) > known_max {
+                // Only what paid up to here may pay further.
+                let is_next = size(rows) == known_max + 1 && size(best) >= known_max;
+                return if is_next { rows } else { best };
+            }
+            let cost = self.per_row(rows);
+            if cost <= best_cost * GAIN_MIN {
+                (best, best_cost) = (rows, cost);
+            }
+        }
+
+        let explores = self.runs % EXPLORE == EXPLORE - 1;
+        if explores && best < available {
+            best = (best + 1).next_power_of_two().min(available);
+        }
+        best
+    }
+
+    /// Tells whether batches of this size were cheaper for each row than all smaller ones.
+    pub(crate) fn pays(&self, rows: usize) -> bool {
+        self.best_rows(1, rows) >= rows
+    }
+
+    fn per_row(&self, rows: usize) -> f64 {
+        self.between(rows, |size| size.mean) / rows as f64
+    }
+
+    /// A value at a number of rows, on the line between the nearest known sizes.
+    fn between(&self, rows: usize, of: impl Fn(&SizeCost) -> f64) -> f64 {
+        let rows = rows.max(1) as f64;
+        let known = || self.sizes.iter().filter(|size| size.runs > 0.0);
+        let below = known().filter(|size| size.rows <= rows).last();
+        let above = known().find(|size| size.rows > rows);
+        match (below, above) {
+            (None, None) => 0.0,
+            // Fewer rows take no longer.
+            (None, Some(above)) => of(above),
+            (Some(below), None) => of(below) * rows / below.rows,
+            (Some(below), Some(above)) => {
+                let share = (rows - below.rows) / (above.rows - below.rows);
+                of(below) + (of(above) - of(below)) * share
+            }
+        }
+    }
+}
+
+/// The number of a size: the exponent of the next power of two.
+fn size(rows: usize) -> usize {
+    let exponent = rows.next_power_of_two().trailing_zeros() as usize;
+    exponent.min(SIZES - 1)
+}
+
+/// The most shape classes whose durations are kept.
+const CLASSES_MAX: usize = 64;
+
+/// The durations of the batches of each shape class of a model.
+#[derive(Debug, Default)]
+pub(super) struct ClassCosts {
+    /// What is known at the start.
+    initial: BatchCost,
+    classes: HashMap<Class, BatchCost>,
+}
+
+impl ClassCosts {
+    pub(super) fn new(initial: BatchCost) -> Self {
+        Self {
+            initial,
+            classes: HashMap::new(),
+        }
+    }
+
+    pub(super) fn of(&self, class: &Class) -> &BatchCost {
+        self.classes.get(class).unwrap_or(&self.initial)
+    }
+
+    /// Notes a run. Requests that are merged with no other teach nothing of others.
+    pub(super) fn note(&mut self, class: &Class, rows: usize, took: Duration) {
+        if let Some(cost) = self.classes.get_mut(class) {
+            return cost.note(rows, took);
+        }
+        if matches!(class, Class::Alone(_)) {
+            return;
+        }
+
+        if self.classes.len() >= CLASSES_MAX {
+            let least = self.classes.iter().min_by_key(|(_, cost)| cost.runs);
+            let least = least.map(|(class, _)| class.clone());
+            least.and_then(|class| self.classes.remove(&class));
+        }
+        let mut cost = self.initial.clone();
+        cost.note(rows, took);
+        self.classes.insert(class.clone(), cost);
     }
 }

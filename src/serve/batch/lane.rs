@@ -62,9 +62,15 @@ pub(super) fn serve(shared: &BatcherShared, at: usize) {
     drop(session);
 }
 
+/// Requests of one class that run together.
+struct ClassBatch {
+    class: Class,
+    requests: Vec<QueuedRequest<BatchJob>>,
+}
+
 /// What a lane takes to its session.
 enum LaneWork {
-    Batch(Vec<QueuedRequest<BatchJob>>),
+    Batch(ClassBatch),
     Recheck(Sample),
 }
 
@@ -111,8 +117,8 @@ fn run_at(shared: &BatcherShared, at: usize, work: LaneWork) -> Next {
     }
 }
 
-fn refuse(batch: Vec<QueuedRequest<BatchJob>>, error: &Error) {
-    for entry in batch {
+fn refuse(batch: ClassBatch, error: &Error) {
+    for entry in batch.requests {
         // The request may have been cancelled.
         let _ = entry
             .load
@@ -177,7 +183,7 @@ pub(super) fn judge(shared: &BatcherShared, took: Duration) {
 
 /// What a free lane finds in the queue.
 enum LaneStep {
-    Run(Vec<QueuedRequest<BatchJob>>),
+    Run(ClassBatch),
     Wait(Instant),
     Empty,
 }
@@ -192,13 +198,14 @@ fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep {
     };
 
     let now = Instant::now();
-    for late in state.queue.expire(now + options.cost.of(1)) {
+    let BatcherState { queue, costs, .. } = state;
+    for late in queue.expire(now, |class| costs.of(class).mean(1)) {
         let _ = late.reply.send(Err(Error::late(
             "the deadline passed in the queue; the request was not executed",
         )));
     }
 
-    let decision = state.queue.head(rows_max).map(|head| {
+    let decision = queue.head(rows_max).map(|head| {
         let delay = match head.class {
             Class::Sizes(_) => options.batch_delay,
             // No other request can join it.
@@ -206,16 +213,22 @@ fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep {
         };
         let limits = BatchLimits { rows_max, delay };
         (
-            policy::next(&head.members, head.oldest, &options.cost, now, &limits),
+            policy::next(
+                &head.members,
+                head.oldest,
+                costs.of(head.class),
+                now,
+                &limits,
+            ),
             head.class.clone(),
         )
     });
 
     match decision {
         Some((LaneDecision::Run(count), class)) => {
-            let batch = state.queue.take(&class, count);
-            shared.metrics.queue_rows.set(state.queue.rows() as i64);
-            LaneStep::Run(batch)
+            let requests = queue.take(&class, count);
+            shared.metrics.queue_rows.set(queue.rows() as i64);
+            LaneStep::Run(ClassBatch { class, requests })
         }
         Some((LaneDecision::WaitUntil(then), _)) => LaneStep::Wait(then),
         None => LaneStep::Empty,
@@ -269,6 +282,7 @@ struct Ran {
     parts: Vec<Vec<Tensor>>,
     /// Outputs of the whole batch; empty for a request that ran alone.
     whole: Vec<Tensor>,
+    start: Instant,
     gather: Duration,
     run: Duration,
 }
@@ -301,7 +315,7 @@ impl Lane {
     }
 
     /// Runs a batch. If it panics, its requests fail, and the lane goes on with the next batch.
-    fn run_safely(&mut self, shared: &BatcherShared, batch: Vec<QueuedRequest<BatchJob>>) {
+    fn run_safely(&mut self, shared: &BatcherShared, batch: ClassBatch) {
         if catch_unwind(AssertUnwindSafe(|| self.run(shared, batch))).is_err() {
             self.end_run();
             tracing::error!(servable = shared.name, "a run panicked; its batch failed");
@@ -315,20 +329,20 @@ impl Lane {
         end != RunEnd::InTime
     }
 
-    fn run(&mut self, shared: &BatcherShared, batch: Vec<QueuedRequest<BatchJob>>) {
-        let jobs: Vec<BatchJob> = batch
-            .into_iter()
+    fn run(&mut self, shared: &BatcherShared, batch: ClassBatch) {
+        let requests = batch.requests.into_iter();
+        let jobs: Vec<BatchJob> = requests
             .map(|e| e.load)
             .filter(|job| !job.reply.is_closed())
             .collect();
         if !jobs.is_empty() {
-            self.run_jobs(shared, jobs);
+            self.run_jobs(shared, &batch.class, jobs);
         }
     }
 
     /// Runs requests together. If the run fails, runs them again in halves, so that only the
     /// request at fault fails.
-    fn run_jobs(&mut self, shared: &BatcherShared, mut jobs: Vec<BatchJob>) {
+    fn run_jobs(&mut self, shared: &BatcherShared, class: &Class, mut jobs: Vec<BatchJob>) {
         let start = Instant::now();
         let deadline = jobs.iter().map(|job| job.deadline.0).max();
         self.watch.begin(deadline.unwrap_or(start));
@@ -345,7 +359,7 @@ impl Lane {
         }
 
         match attempt {
-            Ok(ran) => reply(shared, jobs, ran, start),
+            Ok(ran) => reply(shared, class, jobs, ran),
             Err(error) if jobs.len() == 1 => {
                 if let Some(job) = jobs.pop() {
                     let _ = job.reply.send(Err(error));
@@ -353,8 +367,8 @@ impl Lane {
             }
             Err(_) => {
                 let second = jobs.split_off(jobs.len() / 2);
-                self.run_jobs(shared, jobs);
-                self.run_jobs(shared, second);
+                self.run_jobs(shared, class, jobs);
+                self.run_jobs(shared, class, second);
             }
         }
     }
@@ -367,6 +381,7 @@ impl Lane {
             return Ok(Ran {
                 parts: vec![outputs],
                 whole: Vec::new(),
+                start,
                 gather: Duration::ZERO,
                 run: start.elapsed(),
             });
@@ -397,14 +412,20 @@ impl Lane {
         Ok(Ran {
             parts,
             whole: outputs,
+            start,
             gather: gathered - start,
             run,
         })
     }
 }
 
-fn reply(shared: &BatcherShared, jobs: Vec<BatchJob>, mut ran: Ran, start: Instant) {
+fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<BatchJob>, mut ran: Ran) {
+    let start = ran.start;
     let rows: usize = jobs.iter().map(|job| job.rows).sum();
+    if shared.options.batched {
+        let took = ran.gather + ran.run;
+        shared.state.lock().costs.note(class, rows, took);
+    }
     let batch = shared.batches.fetch_add(1, Ordering::Relaxed);
     shared.metrics.ran(rows, ran.gather, ran.run);
     let sample = rerun::sample(shared, &jobs, &mut ran, start);

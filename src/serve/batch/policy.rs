@@ -1,7 +1,7 @@
 //! Decides when a batch runs and how large it is. Owns no clock and no thread;
 //! the lane passes both in.
 
-use super::cost::Cost;
+use super::cost::BatchCost;
 use std::time::{Duration, Instant};
 
 /// A waiting request, as the policy needs it.
@@ -31,15 +31,12 @@ pub(crate) enum LaneDecision {
     WaitUntil(Instant),
 }
 
-/// A larger batch must be at least this much cheaper per row.
-const GAIN_MIN: f64 = 0.97;
-
 /// Decides for the requests at the head of the queue, which are in order and
 /// not empty.
 pub(crate) fn next(
     members: &[WaitingRequest],
     oldest: Instant,
-    cost: &Cost,
+    cost: &BatchCost,
     now: Instant,
     limits: &BatchLimits,
 ) -> LaneDecision {
@@ -55,7 +52,7 @@ pub(crate) fn next(
         .map(|m| m.deadline)
         .min()
         .unwrap_or(now);
-    let latest_start = tightest.checked_sub(cost.of(rows)).unwrap_or(now);
+    let latest_start = tightest.checked_sub(cost.high(rows)).unwrap_or(now);
 
     let until = (oldest + limits.delay).min(latest_start);
     if until > now {
@@ -67,27 +64,16 @@ pub(crate) fn next(
 
 /// Counts how many requests from the head form the batch: those that keep every deadline and the
 /// row limit, and still make a row cheaper. At least one.
-fn fit(members: &[WaitingRequest], cost: &Cost, now: Instant, limits: &BatchLimits) -> usize {
+fn fit(members: &[WaitingRequest], cost: &BatchCost, now: Instant, limits: &BatchLimits) -> usize {
+    let available: usize = members.iter().map(|m| m.rows).sum();
+    let rows_max = cost.best_rows(members[0].rows, available.min(limits.rows_max));
     let mut rows = 0;
     let mut tightest = members[0].deadline;
-    let mut bucket = 1_usize;
-    let mut bucket_per_row = f64::INFINITY;
     for (i, member) in members.iter().enumerate() {
         let grown = rows + member.rows;
         tightest = tightest.min(member.deadline);
-        if i > 0 && (grown > limits.rows_max || now + cost.of(grown) > tightest) {
+        if i > 0 && (grown > rows_max || now + cost.high(grown) > tightest) {
             return i;
-        }
-        if grown > bucket {
-            let per_row = cost.of(grown).as_secs_f64() / grown as f64;
-            let free = cost.of(grown).is_zero();
-            if i > 0 && !free && per_row > bucket_per_row * GAIN_MIN {
-                return i;
-            }
-            bucket = grown.next_power_of_two();
-            bucket_per_row = per_row;
-        } else if i == 0 {
-            bucket_per_row = cost.of(grown).as_secs_f64() / grown as f64;
         }
         rows = grown;
     }

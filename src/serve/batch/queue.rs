@@ -5,7 +5,7 @@
 use super::policy::WaitingRequest;
 use crate::core::request::Deadline;
 use std::collections::{BTreeMap, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Requests that can be merged are of the same class.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -127,21 +127,38 @@ impl<T> Queue<T> {
         Some(entry.load)
     }
 
-    /// Removes every request whose deadline is before `horizon`.
-    pub(crate) fn expire(&mut self, horizon: Instant) -> Vec<T> {
+    /// Removes every request whose deadline has passed. Where another request can still be answered in
+    /// time, removes also those that cannot: `need` is what a run of their class takes.
+    pub(crate) fn expire(&mut self, now: Instant, need: impl Fn(&Class) -> Duration) -> Vec<T> {
+        let is_feasible = |rank: &Rank, need: Duration| rank.deadline.0 >= now + need;
+        let mut lines = self.classes.iter();
+        // Requests are ordered by priority first, so late ones may be anywhere.
+        let is_settled = lines.all(|(class, line)| {
+            let (first, last) = (line.first_key_value(), line.last_key_value());
+            let ends = first.zip(last);
+            ends.is_none_or(|((first, _), (last, _))| {
+                first.priority == last.priority && is_feasible(first, need(class))
+            })
+        });
+        if is_settled {
+            return Vec::new();
+        }
+
+        let mut lines = self.classes.iter();
+        let has_feasible = lines.any(|(class, line)| {
+            let need = need(class);
+            line.keys().any(|rank| is_feasible(rank, need))
+        });
         let mut late = Vec::new();
-        for line in self.classes.values_mut() {
-            // Requests are ordered by priority first, so late ones may be anywhere.
-            let single = line
-                .first_key_value()
-                .is_some_and(|(first, _)| first.deadline.0 >= horizon)
-                && line.last_key_value().map(|(k, _)| k.priority)
-                    == line.first_key_value().map(|(k, _)| k.priority);
-            if !single {
-                for (_, entry) in line.extract_if(.., |rank, _| rank.deadline.0 < horizon) {
-                    self.rows -= entry.rows;
-                    late.push(entry.load);
-                }
+        for (class, line) in &mut self.classes {
+            let need = if has_feasible {
+                need(class)
+            } else {
+                Duration::ZERO
+            };
+            for (_, entry) in line.extract_if(.., |rank, _| !is_feasible(rank, need)) {
+                self.rows -= entry.rows;
+                late.push(entry.load);
             }
         }
 

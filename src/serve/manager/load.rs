@@ -18,11 +18,11 @@ use crate::onnx::runtime::warnings::RuntimeWarnings;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::registry::directory::Loaded;
 use crate::serve::batch::watchdog::Watchdog;
-use crate::serve::batch::{BatchOptions, Reopen, cost::Cost};
+use crate::serve::batch::{BatchOptions, Reopen, cost::BatchCost};
 use crate::serve::servable::{self, BATCHING_OFF, Batching, Drained, Servable};
 use crate::serve::settings;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Least deadline of a request that sends none.
 const DEADLINE_MIN: Duration = Duration::from_secs(1);
@@ -108,19 +108,21 @@ impl Loading<'_> {
         let rows_max = largest_batch(self.settings, batched);
         let warm = match &sample {
             Some(sample) => warm(sample, &mut sessions, rows_max)?,
-            None => Warm {
-                single: Duration::ZERO,
-                largest: Duration::MAX,
-            },
+            None => Warm::default(),
         };
 
         self.say(&batching);
 
+        // What was measured holds for requests of these shapes.
+        let cost = match all_inner_fixed(&signature) {
+            true => warm.cost.clone(),
+            false => BatchCost::default(),
+        };
         // A request that runs alone may have any number of rows that fits into a message.
         let is_limited = batched || all_fixed(&signature);
         let in_place = bounded
             && is_limited
-            && warm.largest <= IN_PLACE_MAX
+            && warm.largest.is_some_and(|took| took <= IN_PLACE_MAX)
             && self.settings.model.batch_delay.is_zero();
         let parts = servable::ServableParts {
             name: self.name.clone(),
@@ -130,13 +132,16 @@ impl Loading<'_> {
             batching,
             sessions,
             reopen,
-            options: self.options(batched, in_place),
+            options: BatchOptions {
+                in_place,
+                ..self.options(batched, cost)
+            },
             recheck: self.settings.model.batch_recheck,
             deadline: self
                 .settings
                 .model
                 .deadline
-                .unwrap_or_else(|| DEADLINE_MIN.max(warm.single * DEADLINE_RUNS)),
+                .unwrap_or_else(|| DEADLINE_MIN.max(warm.cost.mean(1) * DEADLINE_RUNS)),
             metrics: self.parts.metrics.servable(self.name, self.version),
             observer,
         };
@@ -144,14 +149,14 @@ impl Loading<'_> {
         Servable::start(parts, self.watchdog)
     }
 
-    fn options(&self, batched: bool, in_place: bool) -> BatchOptions {
+    fn options(&self, batched: bool, cost: BatchCost) -> BatchOptions {
         BatchOptions {
             batched,
             batch_rows_max: self.settings.model.batch_rows_max as usize,
             queue_rows_max: self.settings.model.queue_rows_max as usize,
             batch_delay: self.settings.model.batch_delay,
-            cost: Cost::default(),
-            in_place,
+            cost,
+            in_place: false,
         }
     }
 
@@ -302,6 +307,15 @@ fn all_fixed(signature: &Signature) -> bool {
     dims.all(|dim| *dim != Dim::Dynamic)
 }
 
+/// Tells whether every input has a fixed shape but for its first axis.
+fn all_inner_fixed(signature: &Signature) -> bool {
+    let shapes = signature.inputs.iter().map(|input| input.shape.as_deref());
+    shapes.into_iter().all(|shape| {
+        let inner = shape.and_then(|dims| dims.get(1..));
+        inner.is_some_and(|dims| dims.iter().all(|dim| *dim != Dim::Dynamic))
+    })
+}
+
 /// Opens the companion model, if there is one. Refuses it for a model that is not a regression
 /// model.
 fn companion(
@@ -340,28 +354,42 @@ fn companion(
 /// make it take longer: the thread serves other requests too.
 const IN_PLACE_MAX: Duration = Duration::from_micros(300);
 
-/// Durations of runs in a warm session: of one row, and of the largest batch.
+/// Durations of runs in a warm session.
+#[derive(Default)]
 struct Warm {
-    single: Duration,
-    largest: Duration,
+    cost: BatchCost,
+    /// Of the largest batch, where it was run.
+    largest: Option<Duration>,
 }
 
-/// Runs every session with batches of 1, 2, 4, … rows up to the largest.
+/// Longest warm-up of a session.
+const WARM_UP_MAX: Duration = Duration::from_secs(1);
+/// A batch that takes less is followed by a larger one, whatever it cost for each row.
+const WARM_RUN_SHORT: Duration = Duration::from_millis(10);
+
+/// Runs every session with batches of 1, 2, 4, … rows, and times them: up to the largest, or as
+/// long as larger batches pay and there is time.
 fn warm(sample: &SampleInputs, sessions: &mut [Box<dyn Session>], rows_max: usize) -> Result<Warm> {
-    let mut times = Warm {
-        single: Duration::MAX,
-        largest: Duration::MAX,
-    };
+    let mut warm = Warm::default();
     for session in sessions {
+        let start = Instant::now();
         let mut rows = 1;
-        while rows < rows_max {
+        loop {
+            // The first run of a new shape is slower than those after it.
             sample.run(session.as_mut(), rows)?;
-            rows *= 2;
+            let took = sample.time(session.as_mut(), rows)?;
+            warm.cost.note(rows, took);
+            if rows == rows_max {
+                warm.largest = Some(warm.largest.map_or(took, |least| least.min(took)));
+                break;
+            }
+            let pays = took < WARM_RUN_SHORT || warm.cost.pays(rows);
+            if !pays || start.elapsed() > WARM_UP_MAX {
+                break;
+            }
+            rows = (2 * rows).min(rows_max);
         }
-        sample.run(session.as_mut(), rows_max)?;
-        times.largest = times.largest.min(sample.time(session.as_mut(), rows_max)?);
-        times.single = times.single.min(sample.time(session.as_mut(), 1)?);
     }
 
-    Ok(times)
+    Ok(warm)
 }

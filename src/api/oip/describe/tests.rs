@@ -10,7 +10,7 @@ use crate::core::tensor::Tensor;
 use crate::observe::metrics::Metrics;
 use crate::onnx::runtime::fake::{FakeSession, Script};
 use crate::serve::batch::BatchOptions;
-use crate::serve::batch::cost::Cost;
+use crate::serve::batch::cost::BatchCost;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::servable::ServableParts;
 use crate::testing::tensor_spec;
@@ -46,7 +46,7 @@ fn mixing(watchdog: &Watchdog) -> Arc<Servable> {
             batch_rows_max: 8,
             queue_rows_max: 16,
             batch_delay: Duration::ZERO,
-            cost: Cost::default(),
+            cost: BatchCost::default(),
             in_place: true,
         },
         recheck: Duration::from_nanos(1),

@@ -8,7 +8,7 @@ struct Case<'c> {
     waiting: &'c [(usize, u64)],
     rows_max: usize,
     delay_ms: u64,
-    cost: Cost,
+    cost: BatchCost,
     now_ms: u64,
 }
 
@@ -18,7 +18,7 @@ impl Default for Case<'_> {
             waiting: &[],
             rows_max: 8,
             delay_ms: 0,
-            cost: Cost::default(),
+            cost: free(),
             now_ms: 0,
         }
     }
@@ -47,11 +47,14 @@ fn check(case: &Case<'_>, expected: &str) {
     assert_eq!(decided, expected, "{:?}", case.waiting);
 }
 
-fn cost(fixed_ms: u64, per_row_us: u64) -> Cost {
-    Cost {
-        fixed: Duration::from_millis(fixed_ms),
-        per_row: Duration::from_micros(per_row_us),
+/// Learned from one run of each size.
+fn cost(fixed_ms: u64, per_row_us: u64) -> BatchCost {
+    let mut cost = BatchCost::default();
+    for rows in [1, 2, 4, 8] {
+        let per_row = Duration::from_micros(per_row_us * rows as u64);
+        cost.note(rows, Duration::from_millis(fixed_ms) + per_row);
     }
+    cost
 }
 
 #[test]
@@ -114,7 +117,7 @@ fn a_batch_grows_only_while_every_deadline_holds() {
     check(
         &Case {
             waiting: &[(1, 4), (1, 100), (1, 100)],
-            cost: slow,
+            cost: slow.clone(),
             ..Case::default()
         },
         "run 2",
@@ -123,7 +126,7 @@ fn a_batch_grows_only_while_every_deadline_holds() {
     check(
         &Case {
             waiting: &[(1, 3), (1, 100), (1, 100)],
-            cost: slow,
+            cost: slow.clone(),
             ..Case::default()
         },
         "run 1",
@@ -132,7 +135,7 @@ fn a_batch_grows_only_while_every_deadline_holds() {
     check(
         &Case {
             waiting: &[(1, 100); 3],
-            cost: slow,
+            cost: slow.clone(),
             ..Case::default()
         },
         "run 3",
@@ -170,9 +173,9 @@ fn a_delay_waits_for_more_requests_but_not_past_a_deadline() {
         ..Case::default()
     };
 
-    check(&wait(&[(1, 100)], 0, Cost::default()), "wait 5");
-    check(&wait(&[(1, 100)], 5, Cost::default()), "run 1");
-    check(&wait(&[(1, 100); 8], 0, Cost::default()), "run 8");
+    check(&wait(&[(1, 100)], 0, free()), "wait 5");
+    check(&wait(&[(1, 100)], 5, free()), "run 1");
+    check(&wait(&[(1, 100); 8], 0, free()), "run 8");
     check(&wait(&[(1, 6)], 0, cost(3, 0)), "wait 3");
     check(&wait(&[(1, 6)], 3, cost(3, 0)), "run 1");
 }

@@ -80,7 +80,7 @@ fn late_and_cancelled_requests_leave_the_queue() {
     for (priority, ms, load) in [(0, 20, 1), (0, 3, 2), (1, 4, 3), (1, 50, 4)] {
         assert!(queue.push(&class, priority, at(ms), entry(2, load)).is_ok());
     }
-    assert_eq!(queue.expire(start + MS * 10), [2, 3]);
+    assert_eq!(queue.expire(start + MS * 10, |_| Duration::ZERO), [2, 3]);
     assert_eq!(queue.rows(), 4);
     let rank = queue.push(&class, 0, at(30), entry(1, 5)).expect("room");
     assert_eq!(queue.remove(&class, rank), Some(5));

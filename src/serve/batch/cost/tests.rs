@@ -1,0 +1,137 @@
+//! Tests of learned durations.
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// A cost that was learned from runs of each size, of the durations that `took` gives in ms.
+fn learned(rows_max: usize, took: impl Fn(usize) -> f64) -> BatchCost {
+    let mut cost = BatchCost::default();
+    let mut rows = 1;
+    while rows <= rows_max {
+        for _ in 0..20 {
+            cost.note(rows, MS.mul_f64(took(rows)));
+        }
+        rows *= 2;
+    }
+    cost
+}
+
+fn close(a: Duration, ms: f64) {
+    let b = MS.mul_f64(ms).as_secs_f64();
+    assert!((a.as_secs_f64() - b).abs() <= 0.1 * b, "{a:?}, not {ms} ms");
+}
+
+#[test]
+fn durations_lie_on_lines_between_the_sizes_that_ran() {
+    let cost = learned(16, |rows| 2.0 + rows as f64);
+    close(cost.mean(1), 3.0);
+    close(cost.mean(3), 5.0);
+    close(cost.mean(12), 14.0);
+    close(cost.mean(32), 36.0);
+    assert_eq!(BatchCost::default().mean(5), Duration::ZERO);
+}
+
+#[test]
+fn a_batch_grows_as_long_as_a_row_gets_cheaper() {
+    // A fixed part, as of trees and small networks.
+    assert_eq!(
+        learned(64, |rows| 5.0 + 0.01 * rows as f64).best_rows(1, 64),
+        64
+    );
+    // As convolutions: every row costs the same, and larger batches leave the cache.
+    let convolution = learned(64, |rows| 25.0 * rows as f64 + 0.1 * (rows * rows) as f64);
+    assert_eq!(convolution.best_rows(1, 64), 1);
+    // A request of several rows is not cut.
+    assert_eq!(convolution.best_rows(6, 64), 6);
+    // Rows are cheapest in batches of 8.
+    let best = learned(64, |rows| if rows <= 8 { 10.0 } else { 2.0 * rows as f64 });
+    assert_eq!(best.best_rows(1, 64), 8);
+    assert_eq!(best.best_rows(1, 5), 5);
+}
+
+#[test]
+fn sizes_that_never_ran_are_tried_one_by_one() {
+    let nothing = BatchCost::default();
+    assert_eq!(nothing.best_rows(1, 64), 1);
+    assert_eq!(nothing.best_rows(3, 64), 4);
+    assert_eq!(nothing.best_rows(3, 3), 3);
+    let two = learned(2, |_| 5.0);
+    assert_eq!(two.best_rows(1, 64), 4);
+    let linear = learned(2, |rows| 5.0 * rows as f64);
+    assert_eq!(linear.best_rows(1, 64), 1);
+}
+
+#[test]
+fn a_size_that_did_not_pay_is_tried_again() {
+    let mut cost = learned(64, |rows| 25.0 * rows as f64);
+    let mut largest = 0;
+    for _ in 0..1_000 {
+        let rows = cost.best_rows(1, 64);
+        largest = largest.max(rows);
+        // Now a batch of any size takes as long.
+        cost.note(rows, MS * 25);
+    }
+    assert_eq!(largest, 64);
+
+    let mut linear = learned(64, |rows| 25.0 * rows as f64);
+    let mut tried = 0;
+    for _ in 0..6_400 {
+        let rows = linear.best_rows(1, 64);
+        tried += usize::from(rows > 1);
+        linear.note(rows, MS * 25 * u32::try_from(rows).expect("few"));
+    }
+    assert_eq!(tried, 100);
+}
+
+#[test]
+fn one_stall_changes_little_and_a_slower_machine_much() {
+    let mut cost = learned(1, |_| 10.0);
+    cost.note(1, MS * 10_000);
+    assert!(cost.mean(1) < MS * 13, "{:?}", cost.mean(1));
+    for _ in 0..40 {
+        cost.note(1, MS * 100);
+    }
+    close(cost.mean(1), 100.0);
+}
+
+#[test]
+fn one_run_of_twenty_takes_longer_than_the_high_duration() {
+    let mut cost = BatchCost::default();
+    let mut random = crate::core::hash::SplitMix(7);
+    let mut next = || 10.0 + (random.next_u64() % 100) as f64 / 10.0;
+    let mut beyond = 0;
+    for run in 0..4_000 {
+        let took = MS.mul_f64(next());
+        beyond += usize::from(run >= 2_000 && took > cost.high(1));
+        cost.note(1, took);
+    }
+    assert!((60..=160).contains(&beyond), "{beyond} of 2,000");
+}
+
+#[test]
+fn a_machine_that_was_slow_is_fast_again_at_once() {
+    let mut cost = learned(1, |_| 10_000.0);
+    cost.note(1, MS * 10);
+    assert!(cost.mean(1) <= MS * 40, "{:?}", cost.mean(1));
+    assert!(cost.high(1) <= MS * 160, "{:?}", cost.high(1));
+}
+
+#[test]
+fn each_shape_class_has_its_own_durations() {
+    let class = |length: usize| Class::Sizes(vec![length]);
+    let mut costs = ClassCosts::new(BatchCost::default());
+    costs.note(&class(8), 1, MS);
+    costs.note(&class(512), 1, MS * 60);
+    assert_eq!(costs.of(&class(8)).mean(1), MS);
+    assert_eq!(costs.of(&class(512)).mean(1), MS * 60);
+    assert_eq!(costs.of(&class(9)).mean(1), Duration::ZERO);
+    for length in 1_000..2_000 {
+        costs.note(&class(length), 1, MS);
+        costs.note(&class(512), 1, MS * 60);
+    }
+    assert!(costs.classes.len() <= CLASSES_MAX);
+    assert_eq!(costs.of(&class(512)).mean(1), MS * 60);
+    costs.note(&Class::Alone(1), 1, MS);
+    assert!(!costs.classes.contains_key(&Class::Alone(1)));
+}
