@@ -49,6 +49,8 @@ pub(crate) struct BatchOptions {
     pub batch_delay: Duration,
     /// What is known of the durations of batches at the start.
     pub cost: BatchCost,
+    /// Whether runs change it.
+    pub learns: bool,
     /// Whether runs are so short that the I/O thread makes them itself, because handing them to a
     /// lane would cost more.
     pub in_place: bool,

@@ -34,6 +34,8 @@ struct SizeCost {
     mean: f64,
     /// Which one run of 20 exceeds.
     high: f64,
+    /// Number of the run that was noted last.
+    last: u64,
 }
 
 impl SizeCost {
@@ -44,6 +46,7 @@ impl SizeCost {
                 rows,
                 mean: took,
                 high: took,
+                last: self.last,
             };
             return;
         }
@@ -75,7 +78,13 @@ impl BatchCost {
     pub(crate) fn note(&mut self, rows: usize, took: Duration) {
         self.runs += 1;
         let rows = rows.max(1);
-        self.sizes[size(rows)].note(rows as f64, took.as_secs_f64());
+        let size = &mut self.sizes[size(rows)];
+        if self.runs - size.last >= EXPLORE {
+            // What was known is old.
+            size.runs = size.runs.min(1.0);
+        }
+        size.last = self.runs;
+        size.note(rows as f64, took.as_secs_f64());
     }
 
     /// The expected duration of a batch; zero if nothing is known.

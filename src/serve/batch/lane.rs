@@ -422,7 +422,7 @@ impl Lane {
 fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<BatchJob>, mut ran: Ran) {
     let start = ran.start;
     let rows: usize = jobs.iter().map(|job| job.rows).sum();
-    if shared.options.batched {
+    if shared.options.learns {
         let took = ran.gather + ran.run;
         shared.state.lock().costs.note(class, rows, took);
     }

@@ -68,6 +68,8 @@ fn options() -> BatchOptions {
         queue_rows_max: 16,
         batch_delay: Duration::ZERO,
         cost: free(),
+        // How long a run takes that waits for a test says nothing.
+        learns: false,
         in_place: false,
     }
 }

@@ -156,6 +156,7 @@ impl Loading<'_> {
             queue_rows_max: self.settings.model.queue_rows_max as usize,
             batch_delay: self.settings.model.batch_delay,
             cost,
+            learns: batched,
             in_place: false,
         }
     }

@@ -47,6 +47,7 @@ fn mixing(watchdog: &Watchdog) -> Arc<Servable> {
             queue_rows_max: 16,
             batch_delay: Duration::ZERO,
             cost: BatchCost::default(),
+            learns: true,
             in_place: true,
         },
         recheck: Duration::from_nanos(1),
