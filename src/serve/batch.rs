@@ -7,6 +7,7 @@
 //! long, [`recheck`] samples whether batches give the answers that requests get
 //! alone.
 
+mod class_costs;
 pub(crate) mod cost;
 mod hung;
 mod lane;
@@ -25,7 +26,8 @@ use crate::core::tensor::Tensor;
 use crate::observe::metrics::servable::ServableMetrics;
 use crate::onnx::runtime::Session;
 use arc_swap::ArcSwap;
-use cost::{BatchCost, ClassCosts};
+use class_costs::ClassCosts;
+use cost::BatchCost;
 use hung::Hung;
 use lane::Slot;
 use parking_lot::{Condvar, Mutex};

@@ -5,8 +5,6 @@
 #[cfg(test)]
 mod tests;
 
-use super::queue::Class;
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// Sizes that are told apart: 1 row, 2, up to 4, up to 8, …
@@ -132,6 +130,11 @@ impl BatchCost {
         self.best_rows(1, rows) >= rows
     }
 
+    /// Runs that were noted.
+    pub(crate) fn runs(&self) -> u64 {
+        self.runs
+    }
+
     fn per_row(&self, rows: usize) -> f64 {
         self.between(rows, |size| size.mean) / rows as f64
     }
@@ -159,47 +162,4 @@ impl BatchCost {
 fn size(rows: usize) -> usize {
     let exponent = rows.next_power_of_two().trailing_zeros() as usize;
     exponent.min(SIZES - 1)
-}
-
-/// The most shape classes whose durations are kept.
-const CLASSES_MAX: usize = 64;
-
-/// The durations of the batches of each shape class of a model.
-#[derive(Debug, Default)]
-pub(super) struct ClassCosts {
-    /// What is known at the start.
-    initial: BatchCost,
-    classes: HashMap<Class, BatchCost>,
-}
-
-impl ClassCosts {
-    pub(super) fn new(initial: BatchCost) -> Self {
-        Self {
-            initial,
-            classes: HashMap::new(),
-        }
-    }
-
-    pub(super) fn of(&self, class: &Class) -> &BatchCost {
-        self.classes.get(class).unwrap_or(&self.initial)
-    }
-
-    /// Notes a run. Requests that are merged with no other teach nothing of others.
-    pub(super) fn note(&mut self, class: &Class, rows: usize, took: Duration) {
-        if let Some(cost) = self.classes.get_mut(class) {
-            return cost.note(rows, took);
-        }
-        if matches!(class, Class::Alone(_)) {
-            return;
-        }
-
-        if self.classes.len() >= CLASSES_MAX {
-            let least = self.classes.iter().min_by_key(|(_, cost)| cost.runs);
-            let least = least.map(|(class, _)| class.clone());
-            least.and_then(|class| self.classes.remove(&class));
-        }
-        let mut cost = self.initial.clone();
-        cost.note(rows, took);
-        self.classes.insert(class.clone(), cost);
-    }
 }

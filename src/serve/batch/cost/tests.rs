@@ -116,22 +116,3 @@ fn a_machine_that_was_slow_is_fast_again_at_once() {
     assert!(cost.mean(1) <= MS * 40, "{:?}", cost.mean(1));
     assert!(cost.high(1) <= MS * 160, "{:?}", cost.high(1));
 }
-
-#[test]
-fn each_shape_class_has_its_own_durations() {
-    let class = |length: usize| Class::Sizes(vec![length]);
-    let mut costs = ClassCosts::new(BatchCost::default());
-    costs.note(&class(8), 1, MS);
-    costs.note(&class(512), 1, MS * 60);
-    assert_eq!(costs.of(&class(8)).mean(1), MS);
-    assert_eq!(costs.of(&class(512)).mean(1), MS * 60);
-    assert_eq!(costs.of(&class(9)).mean(1), Duration::ZERO);
-    for length in 1_000..2_000 {
-        costs.note(&class(length), 1, MS);
-        costs.note(&class(512), 1, MS * 60);
-    }
-    assert!(costs.classes.len() <= CLASSES_MAX);
-    assert_eq!(costs.of(&class(512)).mean(1), MS * 60);
-    costs.note(&Class::Alone(1), 1, MS);
-    assert!(!costs.classes.contains_key(&Class::Alone(1)));
-}

@@ -1,0 +1,75 @@
+//! The durations of the batches of each shape class of a model. Pure: owns no clock.
+
+use super::cost::BatchCost;
+use super::queue::Class;
+use std::collections::HashMap;
+use std::time::Duration;
+
+/// The most shape classes whose durations are kept.
+const CLASSES_MAX: usize = 64;
+
+/// The durations of the batches of each shape class of a model.
+#[derive(Debug, Default)]
+pub(super) struct ClassCosts {
+    /// What is known at the start.
+    initial: BatchCost,
+    classes: HashMap<Class, BatchCost>,
+}
+
+impl ClassCosts {
+    pub(super) fn new(initial: BatchCost) -> Self {
+        Self {
+            initial,
+            classes: HashMap::new(),
+        }
+    }
+
+    pub(super) fn of(&self, class: &Class) -> &BatchCost {
+        self.classes.get(class).unwrap_or(&self.initial)
+    }
+
+    /// Notes a run. Requests that are merged with no other teach nothing of others.
+    pub(super) fn note(&mut self, class: &Class, rows: usize, took: Duration) {
+        if let Some(cost) = self.classes.get_mut(class) {
+            return cost.note(rows, took);
+        }
+        if matches!(class, Class::Alone(_)) {
+            return;
+        }
+
+        if self.classes.len() >= CLASSES_MAX {
+            let least = self.classes.iter().min_by_key(|(_, cost)| cost.runs());
+            let least = least.map(|(class, _)| class.clone());
+            least.and_then(|class| self.classes.remove(&class));
+        }
+        let mut cost = self.initial.clone();
+        cost.note(rows, took);
+        self.classes.insert(class.clone(), cost);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn each_shape_class_has_its_own_durations() {
+        let class = |length: usize| Class::Sizes(vec![length]);
+        let mut costs = ClassCosts::new(BatchCost::default());
+        costs.note(&class(8), 1, MS);
+        costs.note(&class(512), 1, MS * 60);
+        assert_eq!(costs.of(&class(8)).mean(1), MS);
+        assert_eq!(costs.of(&class(512)).mean(1), MS * 60);
+        assert_eq!(costs.of(&class(9)).mean(1), Duration::ZERO);
+        for length in 1_000..2_000 {
+            costs.note(&class(length), 1, MS);
+            costs.note(&class(512), 1, MS * 60);
+        }
+        assert!(costs.classes.len() <= CLASSES_MAX);
+        assert_eq!(costs.of(&class(512)).mean(1), MS * 60);
+        costs.note(&Class::Alone(1), 1, MS);
+        assert!(!costs.classes.contains_key(&Class::Alone(1)));
+    }
+}
