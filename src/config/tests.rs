@@ -74,7 +74,10 @@ fn defaults_are_the_documented_ones() {
     );
     assert_eq!(model.providers, [cpu()]);
     assert_eq!(model.version_policy, VersionPolicy::Latest(1));
-    assert_eq!((model.deadline, model.batch_delay), (None, Duration::ZERO));
+    assert_eq!(
+        (model.request_timeout, model.batch_delay),
+        (None, Duration::ZERO)
+    );
 }
 
 #[test]
@@ -177,7 +180,7 @@ fn effective_values_round_trip() {
         "",
         "server = { ports_file = '/tmp/p', drain = '1500us' }",
         "models = { directory = '/m', control = 'explicit', poll = '250ms' }\nlog = { level = 'warn,a=debug', format = 'json' }",
-        "[models.defaults]\ndeadline = '2s'\n[model.'a.b']\nlabels = { x = 1 }\nversions = 'all'\n[model.c]\nlanes = 3",
+        "[models.defaults]\nrequest_timeout = '2s'\n[model.'a.b']\nlabels = { x = 1 }\nversions = 'all'\n[model.c]\nlanes = 3",
         "model.m.providers = [{ name = 'tensorrt', options = { a = \"q'\\\"\" } }, 'cuda']\nmodel.m.versions = [9223372036854775807]",
     ];
 
@@ -249,7 +252,7 @@ fn every_key_can_be_set_and_each_section_lists_its_own() {
     count("feedback", FeedbackSettings::KEYS);
     count("capture", CaptureSettings::KEYS);
     count("traces", TraceSettings::KEYS);
-    assert_eq!(Model::KEYS.len(), 16);
+    assert_eq!(Model::KEYS.len(), 17);
 }
 
 #[test]

@@ -31,7 +31,7 @@ use cost::BatchCost;
 use hung::Hung;
 use lane::Slot;
 use parking_lot::{Condvar, Mutex};
-use queue::{Class, Queue, QueuedRequest, Rank};
+use queue::{Class, Due, Queue, QueuedRequest, Rank};
 use recheck::{RecheckOptions, Rechecks, Sample};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -47,6 +47,8 @@ pub(crate) struct BatchOptions {
     pub batch_rows_max: usize,
     /// Most rows in the queue; beyond it, requests are refused.
     pub queue_rows_max: usize,
+    /// How long a request without a deadline may wait in the queue.
+    pub queue_timeout: Duration,
     /// How long the oldest request may wait for others to join its batch.
     pub batch_delay: Duration,
     /// What is known of the durations of batches at the start.
@@ -62,7 +64,7 @@ pub(crate) struct BatchOptions {
 struct BatchJob {
     inputs: CheckedInputs,
     rows: usize,
-    deadline: Deadline,
+    deadline: Option<Deadline>,
     submitted: Instant,
     reply: oneshot::Sender<Result<Done>>,
 }
@@ -124,6 +126,12 @@ impl BatcherShared {
             && self.slow_in_place.load(Ordering::Relaxed) < lane::SLOW_IN_PLACE_MAX
     }
 
+    /// From now on lanes make all runs.
+    fn end_in_place(&self) {
+        self.slow_in_place
+            .store(lane::SLOW_IN_PLACE_MAX, Ordering::Relaxed);
+    }
+
     /// Tells whether requests are merged now.
     fn is_batched(&self) -> bool {
         self.options.batched && self.rechecks.ended().is_none()
@@ -172,8 +180,8 @@ pub(crate) struct Batcher {
 pub(crate) struct Submission {
     /// The tensors.
     pub inputs: CheckedInputs,
-    /// When the answer is due.
-    pub deadline: Deadline,
+    /// When the answer is due; without it, whenever its run ends.
+    pub deadline: Option<Deadline>,
     /// 0 is most urgent.
     pub priority: u8,
 }
@@ -231,8 +239,9 @@ impl Batcher {
     }
 
     /// Queues a request and returns its answer. Dropping the future removes the request from the
-    /// queue. Errors: `ResourceExhausted` if the queue is full, `DeadlineExceeded` if the deadline
-    /// passes first, `Unavailable` if lanes hang and cannot be replaced.
+    /// queue. Errors: `ResourceExhausted` if the queue is full or the request waited too long in it,
+    /// `DeadlineExceeded` if the deadline passes first, `Unavailable` if lanes hang and cannot be
+    /// replaced.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<Done> {
         if self.shared.is_stuck() {
             return Err(self.shared.stuck_error());
@@ -261,7 +270,11 @@ impl Batcher {
             load: job,
         };
 
-        let ticket = self.push(class, priority, entry, !in_place)?;
+        let due = match deadline {
+            Some(deadline) => Due::answer(deadline.0),
+            None => Due::start(submitted + self.shared.options.queue_timeout),
+        };
+        let mut ticket = self.push(class, priority, due, entry, !in_place)?;
 
         if in_place {
             // Requests that arrived with this one enter the queue first.
@@ -271,18 +284,20 @@ impl Batcher {
             }
         }
 
-        let answer = tokio::time::timeout_at(deadline.0.into(), &mut answer).await;
-        match answer {
-            Ok(served) => {
-                ticket.served();
-                served.unwrap_or_else(|_| {
-                    Err(Error::internal("the lane failed while it ran this request"))
-                })
+        let served = match tokio::time::timeout_at(due.at.into(), &mut answer).await {
+            Ok(served) => served,
+            Err(_) if deadline.is_some() => {
+                return Err(Error::late(
+                    "the deadline passed before the answer was ready",
+                ));
             }
-            Err(_) => Err(Error::late(
-                "the deadline passed before the answer was ready",
-            )),
-        }
+            Err(_) if ticket.leave_queue() => return Err(waited(&self.shared.options)),
+            // It runs.
+            Err(_) => answer.await,
+        };
+
+        ticket.served();
+        served.unwrap_or_else(|_| Err(Error::internal("the lane failed while it ran this request")))
     }
 
     /// Adds a request to the queue, and wakes a lane for it if `wake` is set.
@@ -290,11 +305,11 @@ impl Batcher {
         &self,
         class: Class,
         priority: u8,
+        due: Due,
         entry: QueuedRequest<BatchJob>,
         wake: bool,
     ) -> Result<Ticket<'_>> {
         let shared = &self.shared;
-        let deadline = entry.load.deadline;
         let mut state = shared.state.lock();
         // A lane that is free runs it all the same: what was learned may no longer hold.
         let is_busy = state.queue.rows() > 0 || state.idle_lanes == 0;
@@ -302,7 +317,7 @@ impl Batcher {
             true => state.costs.of(&class).mean(entry.rows),
             false => Duration::ZERO,
         };
-        if entry.pushed + need > deadline.0 {
+        if !due.allows(entry.pushed, need) {
             return Err(Error::late(
                 "the deadline cannot be met; the request was not executed",
             ));
@@ -310,7 +325,7 @@ impl Batcher {
 
         let rank = state
             .queue
-            .push(&class, priority, deadline, entry)
+            .push(&class, priority, due, entry)
             .map_err(|_| {
                 Error::overloaded(format!(
                     "the queue is full at {} rows; the request was not executed",
@@ -400,7 +415,15 @@ impl Drop for Batcher {
     }
 }
 
-/// A place in the queue, which is given up on drop.
+/// The error of a request without a deadline that waited too long.
+fn waited(options: &BatchOptions) -> Error {
+    Error::overloaded(format!(
+        "the request waited {:?} in the queue (queue_timeout); it was not executed",
+        options.queue_timeout
+    ))
+}
+
+/// A request in the queue or in a run. Dropping it gives it up.
 struct Ticket<'b> {
     shared: &'b BatcherShared,
     class: Class,
@@ -413,21 +436,28 @@ impl Ticket<'_> {
     fn served(mut self) {
         self.waiting = false;
     }
+
+    /// Gives up the place in the queue. Returns false if a lane has taken the request.
+    fn leave_queue(&mut self) -> bool {
+        let shared = self.shared;
+        let mut state = shared.state.lock();
+        let gone = state.queue.remove(&self.class, self.rank);
+        shared.metrics.queue_rows.set(state.queue.rows() as i64);
+        drop(state);
+
+        self.waiting &= gone.is_none();
+        gone.is_some()
+    }
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        if !self.waiting {
+        if !self.waiting || self.leave_queue() {
             return;
         }
-        let mut state = self.shared.state.lock();
-        let gone = state.queue.remove(&self.class, self.rank);
-        self.shared
-            .metrics
-            .queue_rows
-            .set(state.queue.rows() as i64);
-        drop(state);
-
-        drop(gone);
+        let now = Instant::now();
+        for slot in self.shared.slots.load().iter() {
+            slot.watch.leave(self.rank.arrival, now);
+        }
     }
 }

@@ -175,10 +175,9 @@ impl Predictor {
         let inputs = servable.signature.check(request.inputs)?;
         let input_bytes = inputs.tensors().map(|t| t.bytes() as u64).sum();
         servable.metrics.input_bytes.inc_by(input_bytes);
-        // The model's own deadline does not count how long the client sends.
-        let deadline = request
-            .deadline
-            .unwrap_or_else(|| Deadline::after(Instant::now(), servable.deadline));
+        // The model's own time limit does not count how long the client sends.
+        let of_model = || Some(Deadline::after(Instant::now(), servable.request_timeout?));
+        let deadline = request.deadline.or_else(of_model);
 
         let shadow = self.shadow(servable, &inputs);
         let prediction_id = self.mint.mint();

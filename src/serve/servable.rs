@@ -53,8 +53,8 @@ pub(crate) struct ServableParts {
     pub options: BatchOptions,
     /// Least time between two rechecks of batches; zero for none.
     pub recheck: Duration,
-    /// Deadline of requests that send none.
-    pub deadline: Duration,
+    /// Time limit of requests that send none, if there is one.
+    pub request_timeout: Option<Duration>,
     pub metrics: Arc<ServableMetrics>,
     /// Monitors the version, if monitoring is on.
     pub observer: Option<Observer>,
@@ -73,7 +73,7 @@ pub(crate) struct Servable {
     pub lanes: usize,
     pub provider: &'static str,
     pub options: BatchOptions,
-    pub deadline: Duration,
+    pub request_timeout: Option<Duration>,
     pub metrics: Arc<ServableMetrics>,
     pub observer: Option<Observer>,
     output_names: Vec<Arc<str>>,
@@ -118,7 +118,7 @@ impl Servable {
             lanes,
             provider,
             options: parts.options,
-            deadline: parts.deadline,
+            request_timeout: parts.request_timeout,
             metrics: parts.metrics,
             observer: parts.observer,
             output_names,
@@ -132,7 +132,7 @@ impl Servable {
     pub(crate) async fn run(
         &self,
         inputs: CheckedInputs,
-        deadline: Deadline,
+        deadline: Option<Deadline>,
         priority: u8,
     ) -> Result<Done> {
         self.batcher

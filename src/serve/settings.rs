@@ -46,10 +46,14 @@ overridable! {
         /// again alone, and if its answer differs, batching of the version ends. `0s` turns
         /// rechecks off.
         batch_recheck: Duration = SECOND, in Duration::ZERO..=HOUR;
-        /// Deadline of a request that sends none, counted from the end of its body. If it is not set,
-        /// it is derived from the model's measured speed. A request that cannot meet its deadline is
+        /// Time limit of a request that sends none, counted from the end of its body. If it is not set,
+        /// such a request waits for the end of its run, however long that takes; `queue_timeout`
+        /// limits how long it waits for the start. A request that cannot be answered in time is
         /// refused without a run.
-        deadline: Option<Duration> = None, in Some(MILLISECOND)..=Some(HOUR);
+        request_timeout: Option<Duration> = None, in Some(MILLISECOND)..=Some(HOUR);
+        /// How long a request without a time limit waits in the queue. Beyond it, the request is
+        /// refused and may be retried. `0s` stands for 24 hours.
+        queue_timeout: Duration = Duration::from_secs(60), in Duration::ZERO..=HOUR;
         /// Whether ONNX Runtime's threads spin while they wait. Spinning lowers latency and uses
         /// more CPU.
         spinning: bool = false;

@@ -224,7 +224,7 @@ fn stopping_with_a_half_sent_request() -> (Server, std::net::TcpStream, Director
 fn requests_beyond_the_drain_are_closed_by_force_and_the_exit_code_is_1() {
     let directory = Directory::empty();
     directory.put("counting", 1, &graphs::counting());
-    let limits = ["server.drain=100ms", "model.counting.deadline=8s"];
+    let limits = ["server.drain=100ms", "model.counting.request_timeout=8s"];
     let mut server = Server::start_with(directory.path(), &settings(&limits));
     // Counting so far takes years.
     let body =

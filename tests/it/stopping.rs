@@ -186,7 +186,7 @@ fn bytes_in_flight(server: &Server) -> f64 {
 
 /// Settings with which a half-sent request holds the stop as long as a test takes.
 const PATIENT: [&str; 5] = [
-    "models.defaults.deadline=1h",
+    "models.defaults.request_timeout=1h",
     "limits.read_timeout=1h",
     "server.drain=1h",
     "server.drain_bodies=30m",

@@ -33,8 +33,11 @@ fn a_key_is_explained_with_its_default_and_range() {
 
 #[test]
 fn a_key_of_one_model_is_explained_by_the_key_of_all() {
-    let text = explain("model.fraud.deadline").unwrap();
-    assert!(text.starts_with("models.defaults.deadline\n"), "{text}");
+    let text = explain("model.fraud.request_timeout").unwrap();
+    assert!(
+        text.starts_with("models.defaults.request_timeout\n"),
+        "{text}"
+    );
     assert!(text.contains("Range: \"1ms\" to \"1h\""), "{text}");
 }
 

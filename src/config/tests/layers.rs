@@ -150,7 +150,7 @@ fn model_section_overrides_the_defaults_key_by_key() {
     let text = "
         [models.defaults]
         batch_rows_max = 8
-        deadline = '1s'
+        request_timeout = '1s'
         labels = { stable = 1 }
         [model.fraud]
         batch_rows_max = 16
@@ -164,7 +164,7 @@ fn model_section_overrides_the_defaults_key_by_key() {
 
     let fraud = config.model("fraud");
     assert_eq!(
-        (fraud.batch_rows_max, fraud.deadline),
+        (fraud.batch_rows_max, fraud.request_timeout),
         (16, Some(Duration::from_secs(1)))
     );
     assert_eq!(
@@ -195,8 +195,8 @@ fn model_section_overrides_the_defaults_key_by_key() {
 
     let set = config.overrides("fraud");
     assert_eq!(
-        (set.batch_rows_max, set.deadline, set.lanes),
-        (Some(16), Some(fraud.deadline), None)
+        (set.batch_rows_max, set.request_timeout, set.lanes),
+        (Some(16), Some(fraud.request_timeout), None)
     );
     assert_eq!(
         config.overrides("other").labels,
@@ -227,7 +227,7 @@ fn settings_from_elsewhere_are_checked_too() {
     );
     assert!(check(|m| m.batch_rows_max = 4097).contains("could never hold a full batch"));
     assert!(check(|m| m.version_policy = VersionPolicy::Latest(0)).contains("'versions' is"));
-    assert!(check(|m| m.deadline = Some(Duration::ZERO)).contains("'deadline' is"));
+    assert!(check(|m| m.request_timeout = Some(Duration::ZERO)).contains("'request_timeout' is"));
     assert!(check(|m| m.providers.clear()).contains("'providers' is []"));
     assert!(
         check(|m| m.labels = BTreeMap::from([("9".into(), version(1))])).contains("'labels' is")

@@ -197,11 +197,15 @@ fn range_of_a_model_setting_is_checked_below_at_and_above() {
     check_range("model.m.intra_op_threads", ["1", "1024"], &["0", "1025"]);
     check_range("model.m.batch_delay", ["'0s'", "'10s'"], &["'10001ms'"]);
     check_range("model.m.batch_recheck", ["'0s'", "'1h'"], &["'61m'"]);
-    check_range("model.m.deadline", ["'1ms'", "'1h'"], &["'0s'", "'3601s'"]);
+    check_range(
+        "model.m.request_timeout",
+        ["'1ms'", "'1h'"],
+        &["'0s'", "'3601s'"],
+    );
 
     refuse(
-        "model.m.deadline = '0s'",
-        "'deadline' in [model.m] is \"0s\"; it must be from \"1ms\" to \"3600s\"",
+        "model.m.request_timeout = '0s'",
+        "'request_timeout' in [model.m] is \"0s\"; it must be from \"1ms\" to \"3600s\"",
     );
     accept("model.m = { batch_rows_max = 65536, queue_rows_max = 65536 }");
 }

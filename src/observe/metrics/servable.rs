@@ -154,7 +154,7 @@ impl ServingFamilies {
             )?,
             runs_terminated: r.counters(
                 "ortus_runs_terminated_total",
-                "Runs terminated because they took longer than the latest deadline of their batch plus 1 s.",
+                "Runs terminated 1 s after their last client gave up, or after 1 s on an I/O thread.",
                 SERVED,
             )?,
             lanes_hung: r.gauges(

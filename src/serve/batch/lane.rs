@@ -5,10 +5,10 @@
 mod rerun;
 
 use super::policy::{self, BatchLimits, LaneDecision};
-use super::queue::{Class, QueuedRequest};
+use super::queue::{Class, QueuedRequest, Rank};
 use super::recheck::Sample;
 use super::watch::{RunEnd, RunWatch};
-use super::{BatchJob, BatcherShared, BatcherState, Done};
+use super::{BatchJob, BatcherShared, BatcherState, Done, waited};
 use crate::core::error::{Error, Result};
 use crate::core::request::Timing;
 use crate::core::tensor::batch::{Stack, split};
@@ -65,7 +65,20 @@ pub(super) fn serve(shared: &BatcherShared, at: usize) {
 /// Requests of one class that run together.
 struct ClassBatch {
     class: Class,
-    requests: Vec<QueuedRequest<BatchJob>>,
+    requests: Vec<(Rank, QueuedRequest<BatchJob>)>,
+}
+
+/// A request that a lane took from the queue, with the place that it had there.
+struct TakenJob {
+    rank: Rank,
+    job: BatchJob,
+}
+
+impl TakenJob {
+    fn reply(self, answer: Result<Done>) {
+        // The request may have been cancelled.
+        let _ = self.job.reply.send(answer);
+    }
 }
 
 /// What a lane takes to its session.
@@ -118,12 +131,12 @@ fn run_at(shared: &BatcherShared, at: usize, work: LaneWork) -> Next {
 }
 
 fn refuse(batch: ClassBatch, error: &Error) {
-    for entry in batch.requests {
-        // The request may have been cancelled.
-        let _ = entry
-            .load
-            .reply
-            .send(Err(Error::new(error.kind, error.message.clone())));
+    for (rank, entry) in batch.requests {
+        let taken = TakenJob {
+            rank,
+            job: entry.load,
+        };
+        taken.reply(Err(Error::new(error.kind, error.message.clone())));
     }
 }
 
@@ -200,9 +213,12 @@ fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep {
     let now = Instant::now();
     let BatcherState { queue, costs, .. } = state;
     for late in queue.expire(now, |class| costs.of(class).mean(1)) {
-        let _ = late.reply.send(Err(Error::late(
-            "the deadline passed in the queue; the request was not executed",
-        )));
+        let _ = late.reply.send(Err(match late.deadline {
+            Some(_) => {
+                Error::late("the deadline passed in the queue; the request was not executed")
+            }
+            None => waited(options),
+        }));
     }
 
     let decision = queue.head(rows_max).map(|head| {
@@ -301,7 +317,7 @@ impl Lane {
                 LaneStep::Empty => return true,
                 LaneStep::Wait(_) => return false,
             }
-            if self.was_hung {
+            if self.was_hung || !shared.is_in_place() {
                 return false;
             }
         }
@@ -331,9 +347,12 @@ impl Lane {
 
     fn run(&mut self, shared: &BatcherShared, batch: ClassBatch) {
         let requests = batch.requests.into_iter();
-        let jobs: Vec<BatchJob> = requests
-            .map(|e| e.load)
-            .filter(|job| !job.reply.is_closed())
+        let jobs: Vec<TakenJob> = requests
+            .map(|(rank, entry)| TakenJob {
+                rank,
+                job: entry.load,
+            })
+            .filter(|taken| !taken.job.reply.is_closed())
             .collect();
         if !jobs.is_empty() {
             self.run_jobs(shared, &batch.class, jobs);
@@ -342,27 +361,31 @@ impl Lane {
 
     /// Runs requests together. If the run fails, runs them again in halves, so that only the
     /// request at fault fails.
-    fn run_jobs(&mut self, shared: &BatcherShared, class: &Class, mut jobs: Vec<BatchJob>) {
+    fn run_jobs(&mut self, shared: &BatcherShared, class: &Class, mut jobs: Vec<TakenJob>) {
         let start = Instant::now();
-        let deadline = jobs.iter().map(|job| job.deadline.0).max();
-        self.watch.begin(deadline.unwrap_or(start));
+        let until = match self.watch.is_in_place() {
+            // Other clients wait for the thread.
+            true => Some(start),
+            false => latest(&jobs),
+        };
+        let arrivals = jobs.iter().map(|taken| taken.rank.arrival);
+        self.watch.begin(until, arrivals);
         let attempt = self.attempt(&jobs, start);
-
-        if self.end_run() {
-            for job in jobs {
-                // The request has usually ended: its deadline passed before.
-                let _ = job.reply.send(Err(Error::late(
-                    "the run was terminated: it passed the deadline and the grace period",
-                )));
-            }
-            return;
-        }
+        let was_terminated = self.end_run();
 
         match attempt {
             Ok(ran) => reply(shared, class, jobs, ran),
+            Err(_) if was_terminated && self.watch.is_in_place() => {
+                leave_to_lanes(shared, class, jobs);
+            }
+            Err(_) if was_terminated => {
+                for taken in jobs {
+                    taken.reply(Err(terminated()));
+                }
+            }
             Err(error) if jobs.len() == 1 => {
-                if let Some(job) = jobs.pop() {
-                    let _ = job.reply.send(Err(error));
+                if let Some(taken) = jobs.pop() {
+                    taken.reply(Err(error));
                 }
             }
             Err(_) => {
@@ -373,9 +396,9 @@ impl Lane {
         }
     }
 
-    fn attempt(&mut self, jobs: &[BatchJob], start: Instant) -> Result<Ran> {
-        if let [job] = jobs {
-            let inputs = &job.inputs;
+    fn attempt(&mut self, jobs: &[TakenJob], start: Instant) -> Result<Ran> {
+        if let [taken] = jobs {
+            let inputs = &taken.job.inputs;
             let views: Vec<View<'_>> = inputs.required.iter().map(Tensor::view).collect();
             let outputs = self.session.run_with(&views, &inputs.optional)?;
             return Ok(Ran {
@@ -387,10 +410,10 @@ impl Lane {
             });
         }
 
-        let inputs = jobs[0].inputs.required.len();
+        let inputs = jobs[0].job.inputs.required.len();
         self.stacks.resize_with(inputs, Stack::default);
         for (i, stack) in self.stacks.iter_mut().enumerate() {
-            stack.fill(jobs.iter().map(|job| &job.inputs.required[i]));
+            stack.fill(jobs.iter().map(|taken| &taken.job.inputs.required[i]));
         }
         let gathered = Instant::now();
 
@@ -398,7 +421,7 @@ impl Lane {
         let outputs = self.session.run(&views)?;
         let run = gathered.elapsed();
 
-        let rows: Vec<usize> = jobs.iter().map(|job| job.rows).collect();
+        let rows: Vec<usize> = jobs.iter().map(|taken| taken.job.rows).collect();
         let mut parts: Vec<Vec<Tensor>> = jobs
             .iter()
             .map(|_| Vec::with_capacity(outputs.len()))
@@ -419,9 +442,43 @@ impl Lane {
     }
 }
 
-fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<BatchJob>, mut ran: Ran) {
+/// Until when the clients of a run wait; none if one waits without end.
+fn latest(jobs: &[TakenJob]) -> Option<Instant> {
+    let mut latest = None;
+    for taken in jobs {
+        latest = latest.max(Some(taken.job.deadline?.0));
+    }
+    latest
+}
+
+/// The error of a request whose run was terminated. Usually nobody waits for it.
+fn terminated() -> Error {
+    Error::late("the run was terminated: it passed the deadline and the grace period")
+}
+
+/// Puts the requests of a terminated run back into the queue, for the threads of the lanes, where they
+/// may run as long as their clients wait. From now on lanes make all runs.
+fn leave_to_lanes(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>) {
+    shared.end_in_place();
+    let mut state = shared.state.lock();
+    for taken in jobs {
+        if taken.job.reply.is_closed() {
+            continue;
+        }
+        let entry = QueuedRequest {
+            rows: taken.job.rows.max(1),
+            pushed: taken.job.submitted,
+            load: taken.job,
+        };
+        state.queue.put(class, taken.rank, entry);
+    }
+    shared.metrics.queue_rows.set(state.queue.rows() as i64);
+    shared.wake.notify_one();
+}
+
+fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>, mut ran: Ran) {
     let start = ran.start;
-    let rows: usize = jobs.iter().map(|job| job.rows).sum();
+    let rows: usize = jobs.iter().map(|taken| taken.job.rows).sum();
     if shared.options.learns {
         let took = ran.gather + ran.run;
         shared.state.lock().costs.note(class, rows, took);
@@ -430,16 +487,15 @@ fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<BatchJob>, mut ran: Ra
     shared.metrics.ran(rows, ran.gather, ran.run);
     let sample = rerun::sample(shared, &jobs, &mut ran, start);
 
-    for (job, outputs) in jobs.into_iter().zip(ran.parts) {
+    for (taken, outputs) in jobs.into_iter().zip(ran.parts) {
         let timing = Timing {
-            queue: start.saturating_duration_since(job.submitted),
+            queue: start.saturating_duration_since(taken.job.submitted),
             gather: ran.gather,
             run: ran.run,
             batch_rows: u32::try_from(rows).unwrap_or(u32::MAX),
             batch,
         };
-        // The request may have been cancelled by the client.
-        let _ = job.reply.send(Ok(Done { outputs, timing }));
+        taken.reply(Ok(Done { outputs, timing }));
     }
     if let Some(sample) = sample {
         rerun::put(shared, sample);

@@ -2,6 +2,7 @@
 //! the lane passes both in.
 
 use super::cost::BatchCost;
+use super::queue::Due;
 use std::time::{Duration, Instant};
 
 /// A waiting request, as the policy needs it.
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct WaitingRequest {
     /// Its rows.
     pub rows: usize,
-    /// Its deadline.
-    pub deadline: Instant,
+    /// Until when it can be served.
+    pub due: Due,
 }
 
 /// The limits of a batch.
@@ -47,14 +48,12 @@ pub(crate) fn next(
         return LaneDecision::Run(count);
     }
 
-    let tightest = members[..count]
-        .iter()
-        .map(|m| m.deadline)
-        .min()
-        .unwrap_or(now);
-    let latest_start = tightest.checked_sub(cost.high(rows)).unwrap_or(now);
+    let need = cost.high(rows);
+    let latest_starts = members[..count].iter().map(|m| m.due.latest_start(need));
+    let latest_start = latest_starts.map(|start| start.unwrap_or(now)).min();
 
-    let until = (oldest + limits.delay).min(latest_start);
+    let delayed = oldest + limits.delay;
+    let until = latest_start.map_or(delayed, |start| start.min(delayed));
     if until > now {
         LaneDecision::WaitUntil(until)
     } else {
@@ -68,11 +67,11 @@ fn fit(members: &[WaitingRequest], cost: &BatchCost, now: Instant, limits: &Batc
     let available: usize = members.iter().map(|m| m.rows).sum();
     let rows_max = cost.best_rows(members[0].rows, available.min(limits.rows_max));
     let mut rows = 0;
-    let mut tightest = members[0].deadline;
     for (i, member) in members.iter().enumerate() {
         let grown = rows + member.rows;
-        tightest = tightest.min(member.deadline);
-        if i > 0 && (grown > rows_max || now + cost.high(grown) > tightest) {
+        let need = cost.high(grown);
+        let is_in_time = || members[..=i].iter().all(|m| m.due.allows(now, need));
+        if i > 0 && (grown > rows_max || !is_in_time()) {
             return i;
         }
         rows = grown;

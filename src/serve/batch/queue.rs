@@ -3,7 +3,6 @@
 //! no lock.
 
 use super::policy::WaitingRequest;
-use crate::core::request::Deadline;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
@@ -29,14 +28,59 @@ impl Class {
     }
 }
 
+/// Until when a waiting request can be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Due {
+    /// The moment.
+    pub at: Instant,
+    /// By then the answer must be there; else the run must have begun.
+    is_of_answer: bool,
+}
+
+impl Due {
+    /// By then the answer must be there.
+    pub(crate) fn answer(at: Instant) -> Self {
+        Self {
+            at,
+            is_of_answer: true,
+        }
+    }
+
+    /// By then the run must have begun.
+    pub(crate) fn start(at: Instant) -> Self {
+        Self {
+            at,
+            is_of_answer: false,
+        }
+    }
+
+    /// Tells whether a run that starts at `start` and takes `need` is in time.
+    pub(crate) fn allows(self, start: Instant, need: Duration) -> bool {
+        let until = if self.is_of_answer {
+            start + need
+        } else {
+            start
+        };
+        until <= self.at
+    }
+
+    /// The latest start of a run that takes `need`.
+    pub(crate) fn latest_start(self, need: Duration) -> Option<Instant> {
+        match self.is_of_answer {
+            true => self.at.checked_sub(need),
+            false => Some(self.at),
+        }
+    }
+}
+
 /// A place in the queue; the smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Rank {
     /// 0 is most urgent.
     pub priority: u8,
-    /// The earlier deadline is served first.
-    pub deadline: Deadline,
-    /// Order of arrival; decides between equal deadlines.
+    /// The earlier one is served first.
+    pub due: Due,
+    /// Order of arrival; decides between equal ones.
     pub arrival: u64,
 }
 
@@ -89,21 +133,26 @@ impl<T> Queue<T> {
         &mut self,
         class: &Class,
         priority: u8,
-        deadline: Deadline,
+        due: Due,
         entry: QueuedRequest<T>,
     ) -> Result<Rank, T> {
         if self.rows + entry.rows > self.rows_max {
             return Err(entry.load);
         }
 
-        self.rows += entry.rows;
         self.arrivals += 1;
         let rank = Rank {
             priority,
-            deadline,
+            due,
             arrival: self.arrivals,
         };
+        self.put(class, rank, entry);
+        Ok(rank)
+    }
 
+    /// Puts a request that was taken back into its place. The queue may then be over its limit.
+    pub(crate) fn put(&mut self, class: &Class, rank: Rank, entry: QueuedRequest<T>) {
+        self.rows += entry.rows;
         match self.classes.get_mut(class) {
             Some(line) => line.insert(rank, entry),
             None => self
@@ -112,8 +161,6 @@ impl<T> Queue<T> {
                 .or_default()
                 .insert(rank, entry),
         };
-
-        Ok(rank)
     }
 
     /// Removes a request; `None` if it has been served.
@@ -127,17 +174,17 @@ impl<T> Queue<T> {
         Some(entry.load)
     }
 
-    /// Removes every request whose deadline has passed. Where another request can still be answered in
-    /// time, removes also those that cannot: `need` is what a run of their class takes.
+    /// Removes every request that is overdue. Where another request can still be served in time, removes
+    /// also those that cannot: `need` is what a run of their class takes.
     pub(crate) fn expire(&mut self, now: Instant, need: impl Fn(&Class) -> Duration) -> Vec<T> {
-        let is_feasible = |rank: &Rank, need: Duration| rank.deadline.0 >= now + need;
+        let is_feasible = |rank: &Rank, need: Duration| rank.due.allows(now, need);
         let mut lines = self.classes.iter();
         // Requests are ordered by priority first, so late ones may be anywhere.
         let is_settled = lines.all(|(class, line)| {
             let (first, last) = (line.first_key_value(), line.last_key_value());
             let ends = first.zip(last);
             ends.is_none_or(|((first, _), (last, _))| {
-                first.priority == last.priority && is_feasible(first, need(class))
+                first.priority == last.priority && first.due.at >= now + need(class)
             })
         });
         if is_settled {
@@ -186,7 +233,7 @@ impl<T> Queue<T> {
             oldest = oldest.min(entry.pushed);
             members.push(WaitingRequest {
                 rows: entry.rows,
-                deadline: rank.deadline.0,
+                due: rank.due,
             });
         }
 
@@ -198,15 +245,14 @@ impl<T> Queue<T> {
     }
 
     /// Takes the first `count` requests of a class.
-    pub(crate) fn take(&mut self, class: &Class, count: usize) -> Vec<QueuedRequest<T>> {
+    pub(crate) fn take(&mut self, class: &Class, count: usize) -> Vec<(Rank, QueuedRequest<T>)> {
         let Some(line) = self.classes.get_mut(class) else {
             return Vec::new();
         };
-        let taken: Vec<QueuedRequest<T>> = std::iter::from_fn(|| line.pop_first())
+        let taken: Vec<_> = std::iter::from_fn(|| line.pop_first())
             .take(count)
-            .map(|(_, e)| e)
             .collect();
-        self.rows -= taken.iter().map(|e| e.rows).sum::<usize>();
+        self.rows -= taken.iter().map(|(_, e)| e.rows).sum::<usize>();
 
         if line.is_empty() && !class.is_kept() {
             self.classes.remove(class);

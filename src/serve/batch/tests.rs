@@ -66,6 +66,7 @@ fn options() -> BatchOptions {
         batched: true,
         batch_rows_max: 8,
         queue_rows_max: 16,
+        queue_timeout: LONG,
         batch_delay: Duration::ZERO,
         cost: free(),
         // How long a run takes that waits for a test says nothing.
@@ -81,8 +82,16 @@ fn submission(values: &[f32], timeout: Duration) -> Submission {
             required: vec![tensor],
             optional: Vec::new(),
         },
-        deadline: Deadline::after(Instant::now(), timeout),
+        deadline: Some(Deadline::after(Instant::now(), timeout)),
         priority: 0,
+    }
+}
+
+/// A request without a deadline.
+fn patient(value: f32) -> Submission {
+    Submission {
+        deadline: None,
+        ..submission(&[value], LONG)
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Time after the latest deadline of its batch at which a run is terminated.
+/// Time at which a run is terminated after nobody waits for it any more.
 pub(crate) const RUN_GRACE: Duration = Duration::from_secs(1);
 
 /// Time after which the lane of a terminated run counts as hung. ONNX Runtime ends a run only
@@ -20,6 +20,8 @@ pub(crate) const HANG_GRACE: Duration = Duration::from_secs(5);
 
 /// No run. A number below [`TERMINATED`] is the limit of a run.
 const IDLE: u64 = 0;
+/// The limit of a run without one.
+const UNLIMITED: u64 = u64::MAX - 2;
 const TERMINATED: u64 = u64::MAX - 1;
 const HUNG: u64 = u64::MAX;
 
@@ -57,6 +59,8 @@ pub(super) struct RunWatch {
     /// after it in order.
     terminated: Mutex<Option<Instant>>,
     terminator: Option<Arc<dyn Terminate>>,
+    /// The arrivals of the requests of the current run for which clients wait.
+    awaited: Mutex<Vec<u64>>,
 }
 
 impl RunWatch {
@@ -69,6 +73,7 @@ impl RunWatch {
             is_recheck: AtomicBool::new(false),
             terminated: Mutex::new(None),
             terminator,
+            awaited: Mutex::default(),
         }
     }
 
@@ -97,15 +102,40 @@ impl RunWatch {
         self.state.load(Ordering::Acquire) == HUNG
     }
 
-    /// Notes that a run starts. `deadline` is the latest of its batch.
-    pub(super) fn begin(&self, deadline: Instant) {
-        let limit = deadline.checked_add(RUN_GRACE);
-        let limit = limit.map_or(TERMINATED - 1, |limit| self.number(limit));
+    /// Notes that a run starts, for requests that arrived as these numbers. Nobody waits for it after
+    /// `until`, which is none if somebody may wait without end.
+    pub(super) fn begin(&self, until: Option<Instant>, arrivals: impl Iterator<Item = u64>) {
+        let mut awaited = self.awaited.lock();
+        awaited.extend(arrivals);
+        let limit = until.and_then(|until| until.checked_add(RUN_GRACE));
+        let limit = limit.map_or(UNLIMITED, |limit| self.number(limit));
         self.state.store(limit, Ordering::Release);
+    }
+
+    /// Notes that the client of a request gave up. If it was the last of the current run, the limit of
+    /// the run is near.
+    pub(super) fn leave(&self, arrival: u64, now: Instant) {
+        let mut awaited = self.awaited.lock();
+        let Some(at) = awaited.iter().position(|one| *one == arrival) else {
+            return;
+        };
+        awaited.swap_remove(at);
+        if !awaited.is_empty() {
+            return;
+        }
+
+        let limit = self.state.load(Ordering::Acquire);
+        let sooner = self.number(now + RUN_GRACE);
+        if !matches!(limit, IDLE | TERMINATED | HUNG) && sooner < limit {
+            // The watchdog may have terminated it meanwhile.
+            self.replace(limit, sooner);
+        }
     }
 
     /// Notes that the run ended, and allows the next one.
     pub(super) fn end(&self) -> RunEnd {
+        let mut awaited = self.awaited.lock();
+        awaited.clear();
         let end = match self.state.swap(IDLE, Ordering::AcqRel) {
             TERMINATED => RunEnd::Terminated,
             HUNG => RunEnd::Hung,
@@ -125,7 +155,7 @@ impl RunWatch {
         match self.state.load(Ordering::Acquire) {
             IDLE | HUNG => Finding::Nothing,
             TERMINATED => self.look_for_end(now),
-            limit if self.number(now) < limit => Finding::Nothing,
+            limit if limit == UNLIMITED || self.number(now) < limit => Finding::Nothing,
             limit => self.terminate(limit, now),
         }
     }
@@ -173,6 +203,6 @@ impl RunWatch {
         let since = moment.saturating_duration_since(self.zero).as_nanos();
         u64::try_from(since)
             .unwrap_or(u64::MAX)
-            .clamp(IDLE + 1, TERMINATED - 1)
+            .clamp(IDLE + 1, UNLIMITED)
     }
 }

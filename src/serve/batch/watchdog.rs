@@ -76,7 +76,8 @@ pub(super) fn check_servable(shared: &Arc<BatcherShared>, now: Instant) {
                 tracing::warn!(
                     servable = shared.name,
                     grace_s = RUN_GRACE.as_secs(),
-                    "run terminated: it passed the latest deadline of its batch and the grace period"
+                    on_io_thread = slot.watch.is_in_place(),
+                    "run terminated: nobody waits for it any more, or it held up an I/O thread"
                 );
             }
             Finding::Hung => {
@@ -93,9 +94,7 @@ fn replace(shared: &Arc<BatcherShared>, at: usize, slot: &Arc<Slot>, hung: &mut 
     let is_in_place = slot.watch.is_in_place();
     if is_in_place {
         // An I/O thread serves other clients too: runs in place end for good.
-        shared
-            .slow_in_place
-            .store(lane::SLOW_IN_PLACE_MAX, Ordering::Relaxed);
+        shared.end_in_place();
     }
 
     let is_replaced = hung.count <= REPLACEMENTS_MAX;

@@ -5,6 +5,7 @@ use super::{ManagerParts, Settings, known};
 use crate::core::error::{Error, Result};
 use crate::core::model::task::{Task, TaskKind};
 use crate::core::model::{Dim, ModelName, Signature, Version};
+use crate::core::request::TIMEOUT_MAX;
 use crate::core::tensor::Tensor;
 use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::observer::Observer;
@@ -23,11 +24,6 @@ use crate::serve::servable::{self, BATCHING_OFF, Batching, Drained, Servable};
 use crate::serve::settings;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Least deadline of a request that sends none.
-const DEADLINE_MIN: Duration = Duration::from_secs(1);
-/// Deadline of a request that sends none, as a multiple of the time for one row.
-const DEADLINE_RUNS: u32 = 20;
 
 /// Describes the model for its first run, in the sandbox.
 pub(super) fn subject<'l>(
@@ -137,11 +133,7 @@ impl Loading<'_> {
                 ..self.options(batched, cost)
             },
             recheck: self.settings.model.batch_recheck,
-            deadline: self
-                .settings
-                .model
-                .deadline
-                .unwrap_or_else(|| DEADLINE_MIN.max(warm.cost.mean(1) * DEADLINE_RUNS)),
+            request_timeout: self.settings.model.request_timeout,
             metrics: self.parts.metrics.servable(self.name, self.version),
             observer,
         };
@@ -154,6 +146,10 @@ impl Loading<'_> {
             batched,
             batch_rows_max: self.settings.model.batch_rows_max as usize,
             queue_rows_max: self.settings.model.queue_rows_max as usize,
+            queue_timeout: match self.settings.model.queue_timeout {
+                Duration::ZERO => TIMEOUT_MAX,
+                timeout => timeout,
+            },
             batch_delay: self.settings.model.batch_delay,
             cost,
             learns: batched,

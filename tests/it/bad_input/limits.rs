@@ -198,7 +198,7 @@ fn a_bad_request_repeated_does_not_grow_the_process() {
 #[test]
 fn the_deadline_of_the_model_does_not_count_a_slow_upload() {
     let directory = Directory::with(&["diabetes"]);
-    let deadline = settings(&["models.defaults.deadline=2s"]);
+    let deadline = settings(&["models.defaults.request_timeout=2s"]);
     let server = Server::start_with(directory.path(), &deadline);
     let body = format!(r#"{{"inputs":[{{"name":"x",{GOOD}}}]}}"#);
     let (first, rest) = body.split_at(20);

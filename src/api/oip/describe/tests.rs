@@ -5,7 +5,6 @@ use crate::core::error::Error;
 use crate::core::hash::Digest;
 use crate::core::model::optional::CheckedInputs;
 use crate::core::model::{ModelName, Version};
-use crate::core::request::Deadline;
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::Metrics;
 use crate::onnx::runtime::fake::{FakeSession, Script};
@@ -15,7 +14,7 @@ use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::servable::ServableParts;
 use crate::testing::tensor_spec;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -45,13 +44,14 @@ fn mixing(watchdog: &Watchdog) -> Arc<Servable> {
             batched: true,
             batch_rows_max: 8,
             queue_rows_max: 16,
+            queue_timeout: LONG,
             batch_delay: Duration::ZERO,
             cost: BatchCost::default(),
             learns: true,
             in_place: true,
         },
         recheck: Duration::from_nanos(1),
-        deadline: LONG,
+        request_timeout: None,
         observer: None,
     };
     Servable::start(parts, watchdog).expect("starts").0
@@ -62,8 +62,7 @@ async fn ask(servable: &Servable, value: f32) {
         required: vec![Tensor::from_f32(vec![1, 1], &[value]).expect("fits")],
         optional: Vec::new(),
     };
-    let deadline = Deadline::after(Instant::now(), LONG);
-    servable.run(inputs, deadline, 0).await.expect("served");
+    servable.run(inputs, None, 0).await.expect("served");
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! Keeps one request of a batch now and then, and runs it again alone when its lane is idle, or at
 //! the latest a second later. [`recheck`](super::super::recheck) decides when, and what follows.
 
-use super::{Lane, Ran};
+use super::{Lane, Ran, TakenJob};
 use crate::core::error::{Error, Result};
 use crate::core::hash::mix;
 use crate::core::tensor::{Tensor, View};
 use crate::serve::batch::recheck::{Rechecked, Sample, judge};
-use crate::serve::batch::{BatchJob, BatcherShared, BatcherState};
+use crate::serve::batch::{BatcherShared, BatcherState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Keeps one request of a batch, to run it again: a random one of those that were not cancelled.
 pub(super) fn sample(
     shared: &BatcherShared,
-    jobs: &[BatchJob],
+    jobs: &[TakenJob],
     ran: &mut Ran,
     start: Instant,
 ) -> Option<Sample> {
@@ -25,8 +25,8 @@ pub(super) fn sample(
 
     let at = mix(shared.batches.load(Ordering::Relaxed)) % jobs.len() as u64;
     let (before, rest) = jobs.split_at(usize::try_from(at).ok()?);
-    let job = rest.first().filter(|job| job.rows > 0)?;
-    let rows = |jobs: &[BatchJob]| jobs.iter().map(|job| job.rows).sum();
+    let job = &rest.first().filter(|taken| taken.job.rows > 0)?.job;
+    let rows = |jobs: &[TakenJob]| jobs.iter().map(|taken| taken.job.rows).sum();
     let sample = Sample {
         inputs: job.inputs.required.clone(),
         batch: std::mem::take(&mut ran.whole),
@@ -107,7 +107,8 @@ impl Lane {
         inputs: &[View<'_>],
         timeout: Duration,
     ) -> Result<Vec<Tensor>> {
-        self.watch.begin(Instant::now() + timeout);
+        let until = Instant::now() + timeout;
+        self.watch.begin(Some(until), std::iter::empty());
         // Whoever closes abandons what has begun before.
         let is_closed = shared.state.lock().closed;
         let outputs = match is_closed {

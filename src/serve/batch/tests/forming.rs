@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::serve::batch::policy::{BatchLimits, LaneDecision, WaitingRequest, next};
+use crate::serve::batch::queue::Due;
 
 /// Rows and deadline (in ms from the start) of each waiting request.
 struct Case<'c> {
@@ -31,7 +32,7 @@ fn check(case: &Case<'_>, expected: &str) {
         .iter()
         .map(|(rows, deadline)| WaitingRequest {
             rows: *rows,
-            deadline: start + MS * u32::try_from(*deadline).expect("small"),
+            due: Due::answer(start + MS * u32::try_from(*deadline).expect("small")),
         })
         .collect();
     let limits = BatchLimits {

@@ -114,7 +114,8 @@ async fn a_hung_lane_is_replaced_and_ends_when_its_run_does() {
     };
     let (answer, ()) = tokio::join!(submitted, rest);
 
-    assert_eq!(answer.expect_err("late").kind, Kind::DeadlineExceeded);
+    // Its client still waits.
+    assert_eq!(floats(&answer.expect("served").outputs[0]), [1.0]);
     let again = batcher.submit(submission(&[3.0], LONG)).await;
     assert_eq!(floats(&again.expect("served").outputs[0]), [3.0]);
     drop(hanging.batcher);
@@ -171,7 +172,7 @@ async fn a_servable_is_unavailable_if_no_second_session_can_be_opened() {
 
     let (answer, ()) = tokio::join!(submitted, rest);
 
-    assert_eq!(answer.expect_err("late").kind, Kind::DeadlineExceeded);
+    assert_eq!(floats(&answer.expect("served").outputs[0]), [1.0]);
     // The lane answers before it notes that its run ended.
     while batcher.problem().is_some() {
         tokio::task::yield_now().await;
@@ -208,9 +209,63 @@ fn a_hung_run_in_place_is_replaced_and_ends_runs_in_place() {
 
         hanging.tokens.send(()).expect("the hung run listens");
         let answer = io.join().expect("the I/O thread comes back");
-        assert_eq!(answer.expect_err("late").kind, Kind::DeadlineExceeded);
+        assert_eq!(floats(&answer.expect("served").outputs[0]), [1.0]);
         assert_eq!(hanging.hung(), 0);
     });
     drop(hanging.batcher);
     assert!(hanging.end.blocking_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_run_without_a_deadline_lasts_until_its_client_gives_up() {
+    let flag = Arc::<Flag>::default();
+    let (batcher, runs) = batcher(Script::Endless(flag), options());
+    let mut submitted = Box::pin(batcher.submit(patient(1.0)));
+    tokio::select! {
+        answer = &mut submitted => panic!("answered: {answer:?}"),
+        () = until_running(&runs, 1) => {}
+    }
+    check_servable(&batcher.shared, late() + LONG * 1_000);
+    assert_eq!(batcher.shared.metrics.runs_terminated.get(), 0);
+
+    drop(submitted);
+    check_servable(&batcher.shared, late());
+    assert_eq!(batcher.shared.metrics.runs_terminated.get(), 1);
+    while batcher.is_running() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_long_run_in_place_is_terminated_and_made_on_a_lane() {
+    let in_place = BatchOptions {
+        in_place: true,
+        ..options()
+    };
+    let flag = Arc::<Flag>::default();
+    let (batcher, runs) = batcher(Script::Endless(flag), in_place);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+
+    let until = |count: usize| {
+        while runs.lock().len() < count {
+            std::thread::yield_now();
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            until(1);
+            check_servable(&batcher.shared, Instant::now() + RUN_GRACE);
+            // The lane has it now. It has no limit there but the client's.
+            until(2);
+            check_servable(&batcher.shared, Instant::now() + RUN_GRACE);
+            assert_eq!(batcher.shared.metrics.runs_terminated.get(), 1);
+            check_servable(&batcher.shared, late());
+        });
+        let answer = runtime.block_on(batcher.submit(submission(&[1.0], LONG)));
+        assert_eq!(answer.expect_err("late").kind, Kind::DeadlineExceeded);
+        assert!(!batcher.shared.is_in_place());
+    });
 }

@@ -1,6 +1,7 @@
 //! Tests of the order of the queue and its limit.
 
 use super::*;
+use crate::serve::batch::queue::Due;
 
 fn entry(rows: usize, load: u32) -> QueuedRequest<u32> {
     QueuedRequest {
@@ -10,14 +11,14 @@ fn entry(rows: usize, load: u32) -> QueuedRequest<u32> {
     }
 }
 
-fn loads(entries: Vec<QueuedRequest<u32>>) -> Vec<u32> {
-    entries.into_iter().map(|e| e.load).collect()
+fn loads(entries: Vec<(Rank, QueuedRequest<u32>)>) -> Vec<u32> {
+    entries.into_iter().map(|(_, e)| e.load).collect()
 }
 
 #[test]
 fn requests_are_served_by_priority_then_deadline_then_arrival() {
     let start = Instant::now();
-    let at = |ms: u32| Deadline(start + MS * ms);
+    let at = |ms: u32| Due::answer(start + MS * ms);
     let mut queue = Queue::new(100);
     let class = Class::default();
     for (priority, deadline, load) in [(0, 9, 1), (0, 5, 2), (0, 9, 3), (1, 1, 4), (0, 5, 5)] {
@@ -34,7 +35,7 @@ fn requests_are_served_by_priority_then_deadline_then_arrival() {
 
 #[test]
 fn the_queue_is_full_at_its_row_limit() {
-    let at = Deadline(Instant::now() + MS);
+    let at = Due::answer(Instant::now() + MS);
     let mut queue = Queue::new(4);
     assert!(queue.push(&Class::default(), 0, at, entry(3, 1)).is_ok());
     assert_eq!(
@@ -56,7 +57,7 @@ fn shapes_that_cannot_be_merged_wait_in_separate_lines() {
     for (class, ms, load) in [(&wide, 5, 1), (&narrow, 1, 2), (&wide, 2, 3)] {
         assert!(
             queue
-                .push(class, 0, Deadline(start + MS * ms), entry(1, load))
+                .push(class, 0, Due::answer(start + MS * ms), entry(1, load))
                 .is_ok()
         );
     }
@@ -74,7 +75,7 @@ fn shapes_that_cannot_be_merged_wait_in_separate_lines() {
 #[test]
 fn late_and_cancelled_requests_leave_the_queue() {
     let start = Instant::now();
-    let at = |ms: u32| Deadline(start + MS * ms);
+    let at = |ms: u32| Due::answer(start + MS * ms);
     let mut queue = Queue::new(100);
     let class = Class::default();
     for (priority, ms, load) in [(0, 20, 1), (0, 3, 2), (1, 4, 3), (1, 50, 4)] {
@@ -86,4 +87,43 @@ fn late_and_cancelled_requests_leave_the_queue() {
     assert_eq!(queue.remove(&class, rank), Some(5));
     assert_eq!(queue.remove(&class, rank), None);
     assert_eq!(loads(queue.take(&class, 9)), [1, 4]);
+}
+
+#[test]
+fn requests_that_cannot_be_served_in_time_leave_the_queue_where_others_can() {
+    let start = Instant::now();
+    let at = |ms: u32| start + MS * ms;
+    let mut queue = Queue::new(100);
+    let class = Class::default();
+    for (due, load) in [
+        (Due::answer(at(15)), 1),
+        (Due::start(at(15)), 2),
+        (Due::answer(at(40)), 3),
+    ] {
+        assert!(queue.push(&class, 0, due, entry(1, load)).is_ok());
+    }
+    // A run takes 10 ms. The second only has to begin in time.
+    assert_eq!(queue.expire(at(5), |_| MS * 10), [] as [u32; 0]);
+    assert_eq!(queue.expire(at(6), |_| MS * 10), [1]);
+    assert_eq!(queue.expire(at(16), |_| MS * 10), [2]);
+    // The last one is run although it will be late: nobody else waits for the lane.
+    assert_eq!(queue.expire(at(35), |_| MS * 10), [] as [u32; 0]);
+    assert_eq!(queue.expire(at(41), |_| MS * 10), [3]);
+}
+
+#[test]
+fn a_request_goes_back_to_its_place() {
+    let start = Instant::now();
+    let at = |ms: u32| Due::answer(start + MS * ms);
+    let mut queue = Queue::new(2);
+    let class = Class::Sizes(vec![4]);
+    for (ms, load) in [(5, 1), (9, 2)] {
+        assert!(queue.push(&class, 0, at(ms), entry(1, load)).is_ok());
+    }
+    let (rank, first) = queue.take(&class, 1).remove(0);
+    assert!(queue.push(&class, 0, at(7), entry(1, 3)).is_ok());
+    queue.put(&class, rank, first);
+    assert_eq!(queue.rows(), 3);
+    assert_eq!(queue.remove(&class, rank), Some(1));
+    assert_eq!(loads(queue.take(&class, 9)), [3, 2]);
 }

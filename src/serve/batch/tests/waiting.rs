@@ -26,3 +26,26 @@ async fn waiting_requests_are_reported_by_the_queue_independent_of_metrics() {
     let (first, ()) = tokio::join!(submitted, checks);
     first.expect("served");
 }
+
+#[tokio::test]
+async fn a_request_without_a_deadline_waits_in_the_queue_as_long_as_is_set() {
+    let impatient = BatchOptions {
+        queue_timeout: MS * 20,
+        ..options()
+    };
+    let (batcher, runs, token) = gated(impatient);
+    let first = batcher.submit(patient(1.0));
+    let rest = async {
+        until_running(&runs, 1).await;
+        let refused = batcher.submit(patient(2.0)).await.expect_err("waited");
+        assert_eq!(refused.kind, crate::core::error::Kind::ResourceExhausted);
+        assert!(refused.message.contains("queue_timeout"), "{refused}");
+        assert_eq!(batcher.shared.state.lock().queue.rows(), 0);
+        token.send(()).expect("the lane listens");
+    };
+
+    // It runs longer than it may wait.
+    let (first, ()) = tokio::join!(first, rest);
+    assert_eq!(floats(&first.expect("served").outputs[0]), [1.0]);
+    assert_eq!(*runs.lock(), [1]);
+}
