@@ -20,12 +20,14 @@ pub(crate) mod memory;
 pub(crate) mod oip;
 pub(crate) mod operator;
 pub(crate) mod ops;
+mod request_body;
 mod rest;
 pub(crate) mod serve;
 pub(crate) mod side;
 pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod tfs;
+mod unary;
 mod unread;
 
 use crate::core::error::{Error, Result};

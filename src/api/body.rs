@@ -2,10 +2,10 @@
 //! it at a deadline or when the server stops, and collects it. Does not decompress or decode it.
 
 use super::Charge;
+use super::request_body::RequestBody;
 use crate::core::error::{Error, Result};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 /// Where the unread rest of a body goes when its reader drops it.
-pub(crate) type UnreadSlot = Arc<Mutex<Option<Incoming>>>;
+pub(crate) type UnreadSlot = Arc<Mutex<Option<RequestBody>>>;
 
 /// A body whose bytes are charged, and that must arrive in time.
 pub(crate) struct Metered {
     /// Taken when the body is dropped.
-    inner: Option<Incoming>,
+    inner: Option<RequestBody>,
     ended: bool,
     /// None unless somebody asked for the unread rest.
     unread: Option<UnreadSlot>,
@@ -40,7 +40,7 @@ pub(crate) struct BodyDeadline {
 
 impl BodyDeadline {
     /// Waits for it. Returns why the request is refused.
-    async fn overdue(self) -> Error {
+    pub(crate) async fn overdue(self) -> Error {
         tokio::select! {
             () = tokio::time::sleep_until(self.at.into()) => {
                 Error::late("the request body did not arrive in time")
@@ -54,7 +54,7 @@ impl BodyDeadline {
 
 impl Metered {
     /// Wraps a body that must be complete by then.
-    pub(crate) fn new(inner: Incoming, charge: Arc<Charge>, until: BodyDeadline) -> Self {
+    pub(crate) fn new(inner: RequestBody, charge: Arc<Charge>, until: BodyDeadline) -> Self {
         Self {
             ended: inner.is_end_stream(),
             inner: Some(inner),

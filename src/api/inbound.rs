@@ -63,6 +63,11 @@ pub(crate) struct Decoded<F> {
     pub form: F,
 }
 
+/// The error of a message that cannot be decoded.
+pub(crate) fn malformed(cause: &prost::DecodeError) -> Error {
+    Error::invalid(format!("the message is malformed: {cause}"))
+}
+
 /// An answer whose headers can be set.
 pub(crate) trait AnswerHeaders {
     fn headers_mut(&mut self) -> &mut HeaderMap;
@@ -100,7 +105,8 @@ impl<'c> Inbound<'c> {
         Ok((target, servable, deadline))
     }
 
-    fn refused(&self, error: Error) -> Error {
+    /// Counts a request that is refused.
+    pub(crate) fn refused(&self, error: Error) -> Error {
         self.predictor.refused(self.protocol, &error);
         error
     }

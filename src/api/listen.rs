@@ -5,12 +5,13 @@
 #[cfg(test)]
 mod tests;
 
+use super::connection::{Answer, Handlers};
 use super::serve::Router;
 use super::stop::{RequestCounter, Stop};
+use super::unary::UnaryCalls;
 use super::{Front, connection};
 use crate::core::error::{Error, Result};
-use http::Request;
-use hyper::body::Incoming;
+
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -168,6 +169,7 @@ pub(crate) fn start(
             peers: Arc::clone(&peers),
             front: Arc::clone(front),
             router: Arc::new(Router::new(Arc::clone(front), health.clone())),
+            calls: Arc::new(UnaryCalls::new(Arc::clone(front))),
             stop: stop.clone(),
             requests: stop.requests.counter(),
         };
@@ -211,6 +213,7 @@ struct IoThread {
     peers: Arc<Vec<Peer>>,
     front: Arc<Front>,
     router: Arc<Router>,
+    calls: Arc<UnaryCalls>,
     stop: Stop,
     requests: RequestCounter,
 }
@@ -377,15 +380,19 @@ impl IoThread {
 
     /// Serves a connection. The stop waits for it.
     fn serve(&self, stream: TcpStream, open: OpenConnection) {
-        let router = Arc::clone(&self.router);
+        let (router, calls) = (Arc::clone(&self.router), Arc::clone(&self.calls));
         let requests = self.requests.clone();
-        let answer = move |request: Request<Incoming>| {
-            let router = Arc::clone(&router);
-            async move { router.answer(request).await }
+        let handlers = Handlers {
+            answer: Arc::new(move |request| {
+                let router = Arc::clone(&router);
+                Box::pin(async move { router.answer(request).await })
+            }),
+            is_call: UnaryCalls::takes,
+            call: move |call| Arc::clone(&calls).answer(call),
         };
 
         let (limits, stop) = (self.front.limits.clone(), self.stop.clone());
-        let connection = connection::serve(stream, answer, limits, stop, Some(requests));
+        let connection = connection::serve(stream, handlers, limits, stop, Some(requests));
         self.stop.connections.spawn(async move {
             connection.await;
             drop(open);
@@ -396,10 +403,10 @@ impl IoThread {
     /// client tries another server. The stop does not wait for it.
     fn refuse(&self, stream: TcpStream, open: OpenConnection) {
         let router = Arc::clone(&self.router);
-        let answer = move |request| {
+        let answer: Answer = Arc::new(move |request| {
             let router = Arc::clone(&router);
-            async move { router.answer_while_stopping(request).await }
-        };
+            Box::pin(async move { router.answer_while_stopping(request).await })
+        });
         // It ends after its answer, and not before the server closes.
         let stop = Stop {
             gently: self.stop.closing.clone(),
@@ -407,7 +414,8 @@ impl IoThread {
             ..Stop::default()
         };
 
-        let connection = connection::serve(stream, answer, self.front.limits.clone(), stop, None);
+        let handlers = Handlers::without_calls(answer);
+        let connection = connection::serve(stream, handlers, self.front.limits.clone(), stop, None);
         self.stop.refused.spawn(async move {
             connection.await;
             drop(open);

@@ -5,6 +5,7 @@ pub(crate) mod describe;
 pub(crate) mod grpc;
 pub(crate) mod json;
 pub(crate) mod rest;
+pub(crate) mod wire;
 
 use crate::core::error::{Error, Result};
 

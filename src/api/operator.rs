@@ -11,13 +11,13 @@ mod tests;
 mod views;
 
 use super::Front;
+use super::request_body::RequestBody;
 use super::rest::reply::Reply;
 use super::serve::is_grpc;
 use crate::core::error::{Error, Result};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
 use route::{OperatorRoute, Query};
 use serde::Serialize;
 use serde_json::json;
@@ -36,7 +36,7 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_MAX: Duration = Duration::from_secs(10);
 
 /// Answers one request.
-pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(front: Arc<Front>, request: Request<RequestBody>) -> Response<Body> {
     let admitted = check_origin(request.headers(), request.uri());
     let reply = match admitted {
         Ok(()) if is_grpc(&request) => return grpc::answer(front, request).await,
@@ -61,7 +61,7 @@ fn log_refusal(error: &Error) {
 }
 
 /// Answers one request of REST.
-async fn answer_rest(front: &Front, request: Request<Incoming>) -> Result<Reply> {
+async fn answer_rest(front: &Front, request: Request<RequestBody>) -> Result<Reply> {
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query().unwrap_or_default());
     let version = query.value("version");
@@ -99,7 +99,7 @@ fn to_json(report: &impl Serialize) -> String {
 }
 
 /// Collects a body within the limits of an operator's request.
-async fn collect(body: Incoming) -> Result<Bytes> {
+async fn collect(body: RequestBody) -> Result<Bytes> {
     let collected = tokio::time::timeout(BODY_MAX, Limited::new(body, BODY_BYTES_MAX).collect());
     let collected = collected
         .await

@@ -1,15 +1,15 @@
 //! The ops listener: `/metrics`, `/livez`, `/readyz`. No call changes anything.
 
 use super::Front;
+use super::request_body::RequestBody;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use std::sync::Arc;
 use tonic::body::Body;
 
 /// Answers one request.
-pub(crate) async fn answer(front: Arc<Front>, request: Request<Incoming>) -> Response<Body> {
+pub(crate) async fn answer(front: Arc<Front>, request: Request<RequestBody>) -> Response<Body> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
     let ready = front.predictor.is_ready();
     let (status, body): (StatusCode, Bytes) = match request.uri().path() {

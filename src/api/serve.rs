@@ -6,6 +6,7 @@ use super::headers::deadline;
 use super::inbound::Arrived;
 use super::labels::LabelService;
 use super::oip::grpc::Oip;
+use super::request_body::RequestBody;
 use super::rest::reply::Reply;
 use super::rest::route::{Route, route};
 use super::tfs::grpc::Tfs;
@@ -18,7 +19,6 @@ use crate::proto::inference::grpc_inference_service_server::GrpcInferenceService
 use crate::proto::tensorflow::serving::model_service_server::ModelServiceServer;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionServiceServer;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -101,7 +101,7 @@ impl Router {
     }
 
     /// Answers one request.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
         let arrived = Instant::now();
         let charge = Charge::new(&self.front);
         let at = match deadline(request.headers(), arrived) {
@@ -160,7 +160,10 @@ impl Router {
 
     /// Answers one request of a connection that was opened while the server stops: health, and
     /// for everything else that the client should try another server.
-    pub(crate) async fn answer_while_stopping(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn answer_while_stopping(
+        &self,
+        request: Request<RequestBody>,
+    ) -> Response<Body> {
         let is_http1 = request.version() < http::Version::HTTP_2;
         let mut answer = if asks_for_health(&request) {
             self.answer(request).await
@@ -175,7 +178,7 @@ impl Router {
         answer
     }
 
-    fn refuse(&self, request: &Request<Incoming>) -> Response<Body> {
+    fn refuse(&self, request: &Request<RequestBody>) -> Response<Body> {
         let error = Error::unavailable("the server is stopping; send the request again");
         let is_grpc = is_grpc(request);
         let protocol = protocol(request.uri().path(), is_grpc);

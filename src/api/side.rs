@@ -1,12 +1,13 @@
 //! Listeners that are not on the data path: ops and operator, on the background
 //! runtime. Knows nothing of what they answer.
 
+use super::connection::{Answer, Handlers};
 use super::listen::unbound;
+use super::request_body::RequestBody;
 use super::stop::Stop;
 use super::{Front, connection};
 use crate::core::error::Result;
 use http::{Request, Response};
-use hyper::body::Incoming;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ impl SidePort {
         self,
         front: &Arc<Front>,
         background: &Runtime,
-        answer: fn(Arc<Front>, Request<Incoming>) -> F,
+        answer: fn(Arc<Front>, Request<RequestBody>) -> F,
     ) where
         F: Future<Output = Response<Body>> + Send + 'static,
     {
@@ -48,7 +49,7 @@ impl SidePort {
 async fn accept<F>(
     listener: TcpListener,
     front: Arc<Front>,
-    answer: fn(Arc<Front>, Request<Incoming>) -> F,
+    answer: fn(Arc<Front>, Request<RequestBody>) -> F,
 ) where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
@@ -59,10 +60,10 @@ async fn accept<F>(
         };
         let limits = front.limits.clone();
         let front = Arc::clone(&front);
-        let answer = move |request| answer(Arc::clone(&front), request);
+        let answer: Answer = Arc::new(move |request| Box::pin(answer(Arc::clone(&front), request)));
         tokio::spawn(connection::serve(
             stream,
-            answer,
+            Handlers::without_calls(answer),
             limits,
             Stop::default(),
             None,

@@ -6,9 +6,9 @@
 use super::Front;
 use super::body::{Metered, UnreadSlot};
 use super::limits::Limits;
+use super::request_body::RequestBody;
 use http::{HeaderValue, Response, Version, header, request};
 use http_body::Body;
-use hyper::body::Incoming;
 use std::pin::Pin;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -51,7 +51,7 @@ impl UnreadBody {
     }
 }
 
-async fn is_read_within(rest: Incoming, limits: &Limits) -> bool {
+async fn is_read_within(rest: RequestBody, limits: &Limits) -> bool {
     let max = limits.refused_body_bytes_max;
     if rest.size_hint().lower() > max as u64 {
         return false;
@@ -62,7 +62,7 @@ async fn is_read_within(rest: Incoming, limits: &Limits) -> bool {
 }
 
 /// Reads and drops a body. Returns whether it ended within `max` bytes.
-async fn read_up_to(mut rest: Incoming, max: usize) -> bool {
+async fn read_up_to(mut rest: RequestBody, max: usize) -> bool {
     let mut left = max;
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut rest).poll_frame(cx)).await {
         let Ok(frame) = frame else {

@@ -9,6 +9,7 @@
 
 mod class_costs;
 pub(crate) mod cost;
+mod due;
 mod hung;
 mod lane;
 pub(crate) mod policy;
@@ -28,10 +29,11 @@ use crate::onnx::runtime::Session;
 use arc_swap::ArcSwap;
 use class_costs::ClassCosts;
 use cost::BatchCost;
+use due::Due;
 use hung::Hung;
 use lane::Slot;
 use parking_lot::{Condvar, Mutex};
-use queue::{Class, Due, Queue, QueuedRequest, Rank};
+use queue::{Class, Queue, QueuedRequest, Rank};
 use recheck::{RecheckOptions, Rechecks, Sample};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};

@@ -1,12 +1,9 @@
 //! The body of an answer on its way to the client, and what is known of it meanwhile.
 
-use super::Activity;
-use crate::api::stop::CountedRequest;
+use super::activity::AnswerProgress;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use tonic::Status;
 use tonic::body::Body;
@@ -20,35 +17,28 @@ pub(super) struct AnswerBody {
     body: Body,
     /// What is left of a frame.
     rest: Bytes,
-    activity: Arc<Activity>,
-    _counted: Option<CountedRequest>,
+    progress: AnswerProgress,
 }
 
 impl AnswerBody {
-    pub(super) fn new(
-        body: Body,
-        activity: Arc<Activity>,
-        counted: Option<CountedRequest>,
-    ) -> Self {
-        activity.unsent.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn new(body: Body, mut progress: AnswerProgress) -> Self {
+        progress.answered();
         Self {
             body,
             rest: Bytes::new(),
-            activity,
-            _counted: counted,
+            progress,
         }
     }
 
-    fn piece(&mut self) -> Frame<Bytes> {
-        self.activity.pieces.fetch_add(1, Ordering::Relaxed);
-        let piece = self.rest.split_to(self.rest.len().min(PIECE_BYTES));
-        Frame::data(piece)
+    pub(super) fn progress(&self) -> &AnswerProgress {
+        &self.progress
     }
-}
 
-impl Drop for AnswerBody {
-    fn drop(&mut self) {
-        self.activity.unsent.fetch_sub(1, Ordering::Relaxed);
+    fn piece(&mut self) -> Frame<Bytes> {
+        if self.rest.len() <= PIECE_BYTES {
+            return Frame::data(std::mem::take(&mut self.rest));
+        }
+        Frame::data(self.rest.split_to(PIECE_BYTES))
     }
 }
 

@@ -1,23 +1,61 @@
 //! Open Inference Protocol v2 over gRPC.
 
-use super::{codec, describe};
+use super::codec::{self, Contents};
+use super::{describe, wire};
 use crate::api::Front;
 use crate::api::headers::route_key;
-use crate::api::inbound::{Arrived, Inbound};
+use crate::api::inbound::{AnswerHeaders, Arrived, Inbound, malformed};
+use crate::api::unary::answer::UnaryAnswer;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
-use crate::core::request::{Protocol, Target};
+use crate::core::request::{Protocol, Response as PredictResponse, Target};
 use crate::proto::inference as p;
 use crate::proto::inference::grpc_inference_service_server::GrpcInferenceService;
 use crate::serve::servable::Servable;
+use bytes::Bytes;
 use http::HeaderMap;
+use prost::Message;
 use std::sync::Arc;
+use std::time::Instant;
 use tonic::{Response, Status};
 
 /// The service; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Oip(pub Arc<Front>);
+
+/// Answers ModelInfer on the data path.
+pub(crate) async fn infer(
+    front: &Front,
+    headers: &HeaderMap,
+    arrived: Instant,
+    message: Bytes,
+) -> Result<UnaryAnswer> {
+    let inbound = Inbound {
+        predictor: &front.predictor,
+        protocol: Protocol::OipGrpc,
+        headers,
+        arrived,
+    };
+    let message = p::ModelInferRequest::decode(message);
+    let message = message.map_err(|e| inbound.refused(malformed(&e)))?;
+    predicted(inbound, message, |response, contents| match contents {
+        Contents::Raw => wire::encode_raw(response),
+        Contents::Typed => UnaryAnswer::whole(&codec::encode(response, contents)),
+    })
+    .await
+}
+
+/// Predicts, whoever read the message and writes the answer.
+async fn predicted<T: AnswerHeaders>(
+    inbound: Inbound<'_>,
+    message: p::ModelInferRequest,
+    encode: impl FnOnce(&PredictResponse, Contents) -> Result<T>,
+) -> Result<T> {
+    let target = target(&message, inbound.headers);
+    let admitted = inbound.admit(target)?;
+    admitted.predict(codec::decode(message), encode).await
+}
 
 impl Oip {
     async fn infer(
@@ -31,13 +69,10 @@ impl Oip {
             headers: metadata.as_ref(),
             arrived: Arrived::of(&extensions),
         };
-
-        let admitted = inbound.admit(target(&message, metadata.as_ref()))?;
-        admitted
-            .predict(codec::decode(message), |response, contents| {
-                Ok(Response::new(codec::encode(response, contents)))
-            })
-            .await
+        let encode = |response: &PredictResponse, contents| {
+            Ok(Response::new(codec::encode(response, contents)))
+        };
+        predicted(inbound, message, encode).await
     }
 
     fn servable(&self, name: &str, version: &str) -> Result<Arc<Servable>> {

@@ -347,7 +347,7 @@ impl operator_server::Operator for OperatorService {
 /// Answers a call of this service or of reflection.
 pub(super) async fn answer(
     front: Arc<Front>,
-    request: http::Request<hyper::body::Incoming>,
+    request: http::Request<crate::api::request_body::RequestBody>,
 ) -> http::Response<tonic::body::Body> {
     use tower_service::Service;
     let path = request.uri().path().to_owned();

@@ -2,7 +2,8 @@
 
 use super::codec::{self, SIGNATURE};
 use crate::api::Front;
-use crate::api::inbound::{Arrived, Inbound};
+use crate::api::inbound::{AnswerHeaders, Arrived, Inbound, malformed};
+use crate::api::unary::answer::UnaryAnswer;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
@@ -11,13 +12,47 @@ use crate::proto::tensorflow::serving as p;
 use crate::proto::tensorflow::serving::model_service_server::ModelService;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionService;
 use crate::serve::manager::{ServingState, VersionStatus};
+use bytes::Bytes;
+use http::HeaderMap;
 use prost::Message;
 use std::sync::Arc;
+use std::time::Instant;
 use tonic::{Response, Status};
 
 /// Both services; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Tfs(pub Arc<Front>);
+
+/// Answers Predict on the data path.
+pub(crate) async fn predict(
+    front: &Front,
+    headers: &HeaderMap,
+    arrived: Instant,
+    message: Bytes,
+) -> Result<UnaryAnswer> {
+    let inbound = Inbound {
+        predictor: &front.predictor,
+        protocol: Protocol::TfsGrpc,
+        headers,
+        arrived,
+    };
+    let message = p::PredictRequest::decode(message);
+    let message = message.map_err(|e| inbound.refused(malformed(&e)))?;
+    predicted(inbound, message, |response, ()| {
+        UnaryAnswer::whole(&encode(response))
+    })
+    .await
+}
+
+/// Predicts, whoever read the message and writes the answer.
+async fn predicted<T: AnswerHeaders>(
+    inbound: Inbound<'_>,
+    message: p::PredictRequest,
+    encode: impl FnOnce(&Answered, ()) -> Result<T>,
+) -> Result<T> {
+    let admitted = inbound.admit(codec::target(message.model_spec.as_ref()))?;
+    admitted.predict(codec::decode(message), encode).await
+}
 
 impl Tfs {
     async fn predict(
@@ -31,9 +66,8 @@ impl Tfs {
             headers: metadata.as_ref(),
             arrived: Arrived::of(&extensions),
         };
-
-        let admitted = inbound.admit(codec::target(message.model_spec.as_ref()))?;
-        admitted.predict(codec::decode(message), encode).await
+        let encode = |response: &Answered, ()| Ok(Response::new(encode(response)));
+        predicted(inbound, message, encode).await
     }
 
     fn metadata(
@@ -77,14 +111,14 @@ fn check_metadata_fields(fields: &[String]) -> Result<()> {
     }
 }
 
-fn encode(response: &Answered, (): ()) -> Result<Response<p::PredictResponse>> {
+fn encode(response: &Answered) -> p::PredictResponse {
     let outputs = response.outputs.iter();
-    Ok(Response::new(p::PredictResponse {
+    p::PredictResponse {
         outputs: outputs
             .map(|(name, tensor)| (name.to_string(), codec::tensor_to_proto(tensor)))
             .collect(),
         model_spec: Some(spec(&response.model, response.version)),
-    }))
+    }
 }
 
 fn spec(name: &ModelName, version: Version) -> p::ModelSpec {

@@ -3,12 +3,13 @@
 //! sampled requests again: see [`rerun`].
 
 mod rerun;
+mod taken;
 
 use super::policy::{self, BatchLimits, LaneDecision};
-use super::queue::{Class, QueuedRequest, Rank};
+use super::queue::{Class, QueuedRequest};
 use super::recheck::Sample;
 use super::watch::{RunEnd, RunWatch};
-use super::{BatchJob, BatcherShared, BatcherState, Done, waited};
+use super::{BatcherShared, BatcherState, Done, waited};
 use crate::core::error::{Error, Result};
 use crate::core::request::Timing;
 use crate::core::tensor::batch::{Stack, split};
@@ -19,6 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use taken::{ClassBatch, TakenJob, awaited, latest};
 
 /// A slot for one session. A hung one is replaced as a whole.
 pub(super) struct Slot {
@@ -62,25 +64,6 @@ pub(super) fn serve(shared: &BatcherShared, at: usize) {
     drop(session);
 }
 
-/// Requests of one class that run together.
-struct ClassBatch {
-    class: Class,
-    requests: Vec<(Rank, QueuedRequest<BatchJob>)>,
-}
-
-/// A request that a lane took from the queue, with the place that it had there.
-struct TakenJob {
-    rank: Rank,
-    job: BatchJob,
-}
-
-impl TakenJob {
-    fn reply(self, answer: Result<Done>) {
-        // The request may have been cancelled.
-        let _ = self.job.reply.send(answer);
-    }
-}
-
 /// What a lane takes to its session.
 enum LaneWork {
     Batch(ClassBatch),
@@ -106,7 +89,7 @@ fn run_at(shared: &BatcherShared, at: usize, work: LaneWork) -> Next {
             if shared.is_stuck() {
                 let error = shared.stuck_error();
                 match work {
-                    LaneWork::Batch(batch) => refuse(batch, &error),
+                    LaneWork::Batch(batch) => batch.refuse(&error),
                     LaneWork::Recheck(sample) => rerun::give_up(shared, sample, error),
                 }
                 return Next::GoOn;
@@ -127,16 +110,6 @@ fn run_at(shared: &BatcherShared, at: usize, work: LaneWork) -> Next {
             return Next::End;
         }
         return Next::GoOn;
-    }
-}
-
-fn refuse(batch: ClassBatch, error: &Error) {
-    for (rank, entry) in batch.requests {
-        let taken = TakenJob {
-            rank,
-            job: entry.load,
-        };
-        taken.reply(Err(Error::new(error.kind, error.message.clone())));
     }
 }
 
@@ -346,14 +319,7 @@ impl Lane {
     }
 
     fn run(&mut self, shared: &BatcherShared, batch: ClassBatch) {
-        let requests = batch.requests.into_iter();
-        let jobs: Vec<TakenJob> = requests
-            .map(|(rank, entry)| TakenJob {
-                rank,
-                job: entry.load,
-            })
-            .filter(|taken| !taken.job.reply.is_closed())
-            .collect();
+        let jobs = awaited(batch.requests);
         if !jobs.is_empty() {
             self.run_jobs(shared, &batch.class, jobs);
         }
@@ -440,15 +406,6 @@ impl Lane {
             run,
         })
     }
-}
-
-/// Until when the clients of a run wait; none if one waits without end.
-fn latest(jobs: &[TakenJob]) -> Option<Instant> {
-    let mut latest = None;
-    for taken in jobs {
-        latest = latest.max(Some(taken.job.deadline?.0));
-    }
-    latest
 }
 
 /// The error of a request whose run was terminated. Usually nobody waits for it.

@@ -2,7 +2,7 @@
 //! the lane passes both in.
 
 use super::cost::BatchCost;
-use super::queue::Due;
+use super::due::Due;
 use std::time::{Duration, Instant};
 
 /// A waiting request, as the policy needs it.

@@ -173,11 +173,14 @@ async fn answers_that_never_end_are_ended() {
     let mut health = HealthClient::new(server.channel().await);
     let watch = health.watch(HealthCheckRequest::default()).await;
     let mut watch = watch.expect("answered").into_inner();
-    let first = watch.message().await.expect("a message").expect("a status");
-    assert_eq!(first.status(), ServingStatus::Serving);
+    // The service learns a moment later than the ready line is printed that the server is ready.
+    let mut last = ServingStatus::NotServing;
+    while last != ServingStatus::Serving {
+        let next = watch.message().await.expect("a message");
+        last = next.expect("a status").status();
+    }
 
     server.terminate();
-    let mut last = first.status();
     while let Some(next) = watch.message().await.expect("no reset") {
         last = next.status();
     }

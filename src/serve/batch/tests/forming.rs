@@ -1,8 +1,8 @@
 //! Tests of batch forming, in virtual time.
 
 use super::*;
+use crate::serve::batch::due::Due;
 use crate::serve::batch::policy::{BatchLimits, LaneDecision, WaitingRequest, next};
-use crate::serve::batch::queue::Due;
 
 /// Rows and deadline (in ms from the start) of each waiting request.
 struct Case<'c> {

@@ -1,7 +1,7 @@
 //! Tests of the order of the queue and its limit.
 
 use super::*;
-use crate::serve::batch::queue::Due;
+use crate::serve::batch::due::Due;
 
 fn entry(rows: usize, load: u32) -> QueuedRequest<u32> {
     QueuedRequest {

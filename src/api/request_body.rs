@@ -1,0 +1,106 @@
+//! The body of a request as it arrives, over HTTP/1 or HTTP/2. Knows no limit and no deadline.
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream};
+use http::{HeaderMap, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of a request.
+pub(crate) enum RequestBody {
+    Http1(Incoming),
+    Http2(Http2Body),
+}
+
+/// The body of a request over HTTP/2.
+pub(crate) struct Http2Body {
+    stream: RecvStream,
+    /// What the header announces and has not arrived, if it announces anything.
+    left: Option<u64>,
+    /// Trailers come next.
+    is_read: bool,
+}
+
+impl Http2Body {
+    /// Reads the length from the headers of the request.
+    pub(crate) fn new(stream: RecvStream, headers: &HeaderMap) -> Self {
+        let length = headers.get(header::CONTENT_LENGTH);
+        Self {
+            stream,
+            left: length.and_then(|value| value.to_str().ok()?.parse().ok()),
+            is_read: false,
+        }
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        match ready!(self.stream.poll_data(cx)) {
+            Some(Ok(bytes)) => {
+                // The connection is gone where that fails, which the next read says.
+                let _ = self.stream.flow_control().release_capacity(bytes.len());
+                self.left = self
+                    .left
+                    .map(|left| left.saturating_sub(bytes.len() as u64));
+                Poll::Ready(Some(Ok(bytes)))
+            }
+            // The client wants no answer; what it sent is complete.
+            Some(Err(error)) if matches!(error.reason(), Some(Reason::NO_ERROR)) => {
+                Poll::Ready(None)
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.is_read {
+            if let Some(data) = ready!(self.poll_data(cx)) {
+                return Poll::Ready(Some(data.map(Frame::data)));
+            }
+            self.is_read = true;
+        }
+
+        let trailers = ready!(self.stream.poll_trailers(cx));
+        Poll::Ready(match trailers {
+            Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+            Err(error) => Some(Err(error.into())),
+        })
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Self::Http2(body) => body.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body
+                .left
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
+        }
+    }
+}

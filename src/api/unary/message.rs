@@ -1,0 +1,214 @@
+//! Reads the one message of a unary call as it arrives. What comes in one piece is not copied.
+
+use super::answer::PREFIX_BYTES;
+use crate::api::Charge;
+use crate::api::body::BodyDeadline;
+use crate::core::error::{Error, Result};
+use bytes::{Buf, Bytes, BytesMut};
+use h2::{Reason, RecvStream};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Reads the message. Errors: `TooLarge` beyond `bytes_max`, `ResourceExhausted` beyond the budget of
+/// the server, `DeadlineExceeded` or `Unavailable` when it is waited for no longer, and
+/// `InvalidArgument`.
+pub(super) async fn read(
+    body: RecvStream,
+    charge: &Charge,
+    until: BodyDeadline,
+    bytes_max: usize,
+) -> Result<Bytes> {
+    let mut arriving = Arriving {
+        body,
+        until,
+        overdue: None,
+    };
+    let mut message = PartialMessage::new(bytes_max);
+    while let Some(data) = poll_fn(|cx| arriving.poll_data(cx)).await {
+        let data = data?;
+        charge.add(data.len())?;
+        message.add(data)?;
+    }
+    message.finish()
+}
+
+/// A body that is waited for until a deadline.
+struct Arriving {
+    body: RecvStream,
+    until: BodyDeadline,
+    /// Set when the body first has to be waited for.
+    overdue: Option<Pin<Box<dyn Future<Output = Error> + Send>>>,
+}
+
+impl Arriving {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        match self.body.poll_data(cx) {
+            Poll::Ready(Some(Ok(data))) => {
+                // The connection is gone where that fails, which the next read says.
+                let _ = self.body.flow_control().release_capacity(data.len());
+                Poll::Ready(Some(Ok(data)))
+            }
+            Poll::Ready(Some(Err(error))) if error.reason() == Some(Reason::NO_ERROR) => {
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let text = "the request body ended early or is malformed";
+                Poll::Ready(Some(Err(Error::invalid(text).with_source(error))))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => {
+                let until = &self.until;
+                let overdue = self
+                    .overdue
+                    .get_or_insert_with(|| Box::pin(until.clone().overdue()));
+                overdue.as_mut().poll(cx).map(|error| Some(Err(error)))
+            }
+        }
+    }
+}
+
+/// A message of which a part has arrived. Pure.
+pub(super) struct PartialMessage {
+    bytes_max: usize,
+    /// All that arrived, as long as that is one piece.
+    first: Bytes,
+    /// All that arrived, once there are several.
+    joined: BytesMut,
+}
+
+impl PartialMessage {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            first: Bytes::new(),
+            joined: BytesMut::new(),
+        }
+    }
+
+    /// Adds what arrived. Refuses a message as soon as its length shows that it is too large.
+    pub(super) fn add(&mut self, data: Bytes) -> Result<()> {
+        if self.first.is_empty() && self.joined.is_empty() {
+            self.first = data;
+        } else {
+            if self.joined.is_empty() {
+                let first = std::mem::take(&mut self.first);
+                let whole = announced(&first).map_or(0, |length| PREFIX_BYTES + length);
+                let room = whole.min(PREFIX_BYTES + self.bytes_max);
+                self.joined.reserve(room.max(first.len() + data.len()));
+                self.joined.extend_from_slice(&first);
+            }
+            self.joined.extend_from_slice(&data);
+        }
+
+        match announced(self.bytes()) {
+            Some(length) if length > self.bytes_max => Err(Error::too_large(format!(
+                "the message has {length} bytes, which is over the limit of {} bytes",
+                self.bytes_max
+            ))),
+            Some(length) if self.bytes().len() > PREFIX_BYTES + length => Err(Error::invalid(
+                "the request has more than one message, or bytes after its message; this call takes one message",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self.joined.is_empty() {
+            true => &self.first,
+            false => &self.joined,
+        }
+    }
+
+    /// Returns the message without its prefix.
+    pub(super) fn finish(self) -> Result<Bytes> {
+        let bytes = self.bytes();
+        let Some(length) = announced(bytes) else {
+            return Err(Error::invalid(match bytes.is_empty() {
+                true => "the request has no message; this call takes one message",
+                false => "the request body ended within the prefix of its message",
+            }));
+        };
+        if bytes.len() < PREFIX_BYTES + length {
+            return Err(Error::invalid(format!(
+                "the request body ended after {} of the {length} bytes of its message",
+                bytes.len() - PREFIX_BYTES
+            )));
+        }
+        if bytes[0] != 0 {
+            return Err(Error::invalid(
+                "the message is marked as compressed, but the header grpc-encoding is missing",
+            ));
+        }
+
+        let mut whole = match self.joined.is_empty() {
+            true => self.first,
+            false => self.joined.freeze(),
+        };
+        whole.advance(PREFIX_BYTES);
+        Ok(whole)
+    }
+}
+
+/// The length of the message, once its prefix has arrived.
+fn announced(bytes: &[u8]) -> Option<usize> {
+    let length: [u8; 4] = bytes.get(1..PREFIX_BYTES)?.try_into().ok()?;
+    usize::try_from(u32::from_be_bytes(length)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Adds pieces of these sizes.
+    fn read(bytes: &[u8], sizes: &[usize], bytes_max: usize) -> Result<Bytes> {
+        let mut message = PartialMessage::new(bytes_max);
+        let mut rest = Bytes::copy_from_slice(bytes);
+        for size in sizes {
+            message.add(rest.split_to((*size).min(rest.len())))?;
+        }
+        message.add(rest)?;
+        message.finish()
+    }
+
+    fn refusal(bytes: &[u8], sizes: &[usize], bytes_max: usize) -> String {
+        read(bytes, sizes, bytes_max)
+            .expect_err("refused")
+            .to_string()
+    }
+
+    #[test]
+    fn a_message_is_read_whole_however_it_is_cut() {
+        let bytes = b"\0\0\0\0\x06abcdef";
+        for sizes in [&[][..], &[1], &[5], &[6], &[3, 4], &[0, 4, 0, 1, 3]] {
+            assert_eq!(&read(bytes, sizes, 6).expect("read")[..], b"abcdef");
+        }
+        assert_eq!(read(b"\0\0\0\0\0", &[2], 6).expect("read"), Bytes::new());
+    }
+
+    #[test]
+    fn broken_bodies_are_refused_with_what_is_wrong() {
+        for sizes in [&[][..], &[2], &[5, 1]] {
+            let large = refusal(b"\0\0\0\0\x07abcdef", sizes, 6);
+            assert!(
+                large.contains("has 7 bytes, which is over the limit of 6"),
+                "{large}"
+            );
+            let more = refusal(b"\0\0\0\0\x03abcd", sizes, 6);
+            assert!(more.contains("more than one message"), "{more}");
+            let early = refusal(b"\0\0\0\0\x06abc", sizes, 6);
+            assert!(early.contains("after 3 of the 6 bytes"), "{early}");
+            let marked = refusal(b"\x01\0\0\0\x03abc", sizes, 6);
+            assert!(marked.contains("grpc-encoding"), "{marked}");
+        }
+        assert!(refusal(b"", &[], 6).contains("no message"));
+        assert!(refusal(b"\0\0\0", &[1], 6).contains("within the prefix"));
+        // Nothing is reserved for what a prefix only announces.
+        let mut message = PartialMessage::new(1 << 30);
+        message.add(Bytes::from_static(b"\0")).expect("part");
+        message
+            .add(Bytes::from_static(b"\x3f\xff\xff"))
+            .expect("part");
+        assert!(message.joined.capacity() < 1 << 20);
+    }
+}

@@ -1,0 +1,51 @@
+//! The requests that a lane took from the queue.
+
+use crate::core::error::{Error, Result};
+use crate::serve::batch::queue::{Class, QueuedRequest, Rank};
+use crate::serve::batch::{BatchJob, Done};
+use std::time::Instant;
+
+/// Requests of one class that run together.
+pub(super) struct ClassBatch {
+    pub(super) class: Class,
+    pub(super) requests: Vec<(Rank, QueuedRequest<BatchJob>)>,
+}
+
+/// A request that a lane took from the queue, with the place that it had there.
+pub(super) struct TakenJob {
+    pub(super) rank: Rank,
+    pub(super) job: BatchJob,
+}
+
+impl TakenJob {
+    pub(super) fn reply(self, answer: Result<Done>) {
+        // The request may have been cancelled.
+        let _ = self.job.reply.send(answer);
+    }
+}
+
+/// The requests for which somebody waits.
+pub(super) fn awaited(requests: Vec<(Rank, QueuedRequest<BatchJob>)>) -> Vec<TakenJob> {
+    let taken = requests.into_iter().map(|(rank, entry)| TakenJob {
+        rank,
+        job: entry.load,
+    });
+    taken.filter(|taken| !taken.job.reply.is_closed()).collect()
+}
+
+impl ClassBatch {
+    pub(super) fn refuse(self, error: &Error) {
+        for taken in awaited(self.requests) {
+            taken.reply(Err(Error::new(error.kind, error.message.clone())));
+        }
+    }
+}
+
+/// Until when the clients of a run wait; none if one waits without end.
+pub(super) fn latest(jobs: &[TakenJob]) -> Option<Instant> {
+    let mut latest = None;
+    for taken in jobs {
+        latest = latest.max(Some(taken.job.deadline?.0));
+    }
+    latest
+}
