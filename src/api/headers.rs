@@ -7,20 +7,22 @@ mod tests;
 use crate::core::error::{Error, Result};
 use crate::core::request::Deadline;
 use crate::core::request::trace::Context;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::time::{Duration, Instant};
 
 /// The request header with the caller's trace.
 const TRACE_HEADER: &str = "traceparent";
+/// The request header with a timeout, in gRPC.
+const GRPC_TIMEOUT_HEADER: &str = "grpc-timeout";
 /// The response header with the span of the prediction.
-pub(crate) const TRACED_HEADER: &str = "traceresponse";
+pub(crate) const TRACED_HEADER: HeaderName = HeaderName::from_static("traceresponse");
 /// The response header with the version that served.
-pub(crate) const VERSION_HEADER: &str = "ortus-model-version";
+pub(crate) const VERSION_HEADER: HeaderName = HeaderName::from_static("ortus-model-version");
 /// The response header with the digest of the version's files: two revisions of one version differ
 /// in it.
-pub(crate) const DIGEST_HEADER: &str = "ortus-model-digest";
+pub(crate) const DIGEST_HEADER: HeaderName = HeaderName::from_static("ortus-model-digest");
 /// The response header with the prediction id.
-pub(crate) const PREDICTION_HEADER: &str = "ortus-prediction-id";
+pub(crate) const PREDICTION_HEADER: HeaderName = HeaderName::from_static("ortus-prediction-id");
 /// The request header with a timeout, in any protocol.
 const TIMEOUT_HEADER: &str = "ortus-timeout-ms";
 /// The digits of the longest timeout.
@@ -28,37 +30,62 @@ const TIMEOUT_DIGITS_MAX: usize = 12;
 /// The request header whose value decides where split traffic goes.
 const ROUTE_KEY_HEADER: &str = "ortus-route-key";
 
-/// Reads the trace that a request is part of.
-pub(crate) fn trace(headers: &HeaderMap) -> Option<Context> {
-    Context::parse(headers.get(TRACE_HEADER)?.to_str().ok()?)
+/// The headers of a request that change how it is served. They are found in one pass.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct RequestHeaders<'h> {
+    trace: Option<&'h HeaderValue>,
+    route_key: Option<&'h HeaderValue>,
+    grpc_timeout: Option<&'h HeaderValue>,
+    timeout_ms: Option<&'h HeaderValue>,
 }
 
-/// Reads the routing key of a traffic split; empty if there is none.
-pub(crate) fn route_key(headers: &HeaderMap) -> &[u8] {
-    headers
-        .get(ROUTE_KEY_HEADER)
-        .map_or(&[], http::HeaderValue::as_bytes)
-}
-
-/// Reads the deadline of a request: `grpc-timeout`, else `ortus-timeout-ms`.
-pub(crate) fn deadline(headers: &HeaderMap, arrived: Instant) -> Result<Option<Deadline>> {
-    if let Some(value) = headers.get("grpc-timeout") {
-        let timeout = value.to_str().ok().and_then(grpc_timeout).ok_or_else(|| {
-            Error::invalid("grpc-timeout must be 1 to 8 digits and a unit (H, M, S, m, u or n)")
-        })?;
-        return Ok(Some(Deadline::after(arrived, timeout)));
+impl<'h> RequestHeaders<'h> {
+    /// Finds them. Of a header that is sent twice, the first counts.
+    pub(crate) fn read(headers: &'h HeaderMap) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            let place = match name.as_str() {
+                TRACE_HEADER => &mut found.trace,
+                ROUTE_KEY_HEADER => &mut found.route_key,
+                GRPC_TIMEOUT_HEADER => &mut found.grpc_timeout,
+                TIMEOUT_HEADER => &mut found.timeout_ms,
+                _ => continue,
+            };
+            place.get_or_insert(value);
+        }
+        found
     }
 
-    if let Some(value) = headers.get(TIMEOUT_HEADER) {
-        let timeout = value.to_str().ok().and_then(milliseconds).ok_or_else(|| {
-            Error::invalid(format!(
-                "{TIMEOUT_HEADER} must be a positive integer of at most {TIMEOUT_DIGITS_MAX} digits"
-            ))
-        })?;
-        return Ok(Some(Deadline::after(arrived, timeout)));
+    /// Reads the trace that a request is part of.
+    pub(crate) fn trace(&self) -> Option<Context> {
+        Context::parse(self.trace?.to_str().ok()?)
     }
 
-    Ok(None)
+    /// Reads the routing key of a traffic split; empty if there is none.
+    pub(crate) fn route_key(&self) -> &'h [u8] {
+        self.route_key.map_or(&[], HeaderValue::as_bytes)
+    }
+
+    /// Reads the deadline of a request: `grpc-timeout`, else `ortus-timeout-ms`.
+    pub(crate) fn deadline(&self, arrived: Instant) -> Result<Option<Deadline>> {
+        if let Some(value) = self.grpc_timeout {
+            let timeout = value.to_str().ok().and_then(grpc_timeout).ok_or_else(|| {
+                Error::invalid("grpc-timeout must be 1 to 8 digits and a unit (H, M, S, m, u or n)")
+            })?;
+            return Ok(Some(Deadline::after(arrived, timeout)));
+        }
+
+        if let Some(value) = self.timeout_ms {
+            let timeout = value.to_str().ok().and_then(milliseconds).ok_or_else(|| {
+                Error::invalid(format!(
+                    "{TIMEOUT_HEADER} must be a positive integer of at most {TIMEOUT_DIGITS_MAX} digits"
+                ))
+            })?;
+            return Ok(Some(Deadline::after(arrived, timeout)));
+        }
+
+        Ok(None)
+    }
 }
 
 /// Returns the earlier of a header's deadline and the `timeout` parameter's.

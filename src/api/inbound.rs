@@ -4,8 +4,7 @@
 //! a handler passes in what it read and how it encodes.
 
 use super::headers::{
-    DIGEST_HEADER, PREDICTION_HEADER, TRACED_HEADER, VERSION_HEADER, deadline, earlier, route_key,
-    trace,
+    DIGEST_HEADER, PREDICTION_HEADER, RequestHeaders, TRACED_HEADER, VERSION_HEADER, earlier,
 };
 use crate::core::error::{Error, Result};
 use crate::core::model::Signature;
@@ -32,7 +31,7 @@ impl Arrived {
 pub(crate) struct Inbound<'c> {
     pub predictor: &'c Predictor,
     pub protocol: Protocol,
-    pub headers: &'c HeaderMap,
+    pub headers: RequestHeaders<'c>,
     pub arrived: Instant,
 }
 
@@ -95,12 +94,12 @@ impl<'c> Inbound<'c> {
     }
 
     fn resolve(&self, target: Result<Target>) -> Result<(Target, Arc<Servable>, Option<Deadline>)> {
-        let target = match route_key(self.headers) {
+        let target = match self.headers.route_key() {
             [] => target?,
             key => target?.routed_by(key),
         };
         let servable = self.predictor.resolve(&target)?;
-        let deadline = deadline(self.headers, self.arrived)?;
+        let deadline = self.headers.deadline(self.arrived)?;
 
         Ok((target, servable, deadline))
     }
@@ -167,7 +166,7 @@ impl Admitted<'_> {
             priority: decoded.priority,
             inputs: decoded.inputs,
             outputs: decoded.outputs,
-            trace: trace(headers),
+            trace: headers.trace(),
         };
 
         Ok((servable, request, decoded.form))
@@ -183,7 +182,9 @@ fn stamp(headers: &mut HeaderMap, servable: &Servable, response: &Response) {
 
     let mut buffer = uuid::Uuid::encode_buffer();
     let id = response.prediction_id.hyphenated();
-    if let Ok(id) = HeaderValue::from_str(id.encode_lower(&mut buffer)) {
+    if let Ok(mut id) = HeaderValue::from_str(id.encode_lower(&mut buffer)) {
+        // It never comes again, so HTTP/2 need not remember it in its table of headers.
+        id.set_sensitive(true);
         headers.insert(PREDICTION_HEADER, id);
     }
 

@@ -2,7 +2,7 @@
 //! thread, so that nothing is shared between cores but the front.
 
 use super::body::{BodyDeadline, Metered};
-use super::headers::deadline;
+use super::headers::RequestHeaders;
 use super::inbound::Arrived;
 use super::labels::LabelService;
 use super::oip::grpc::Oip;
@@ -104,7 +104,7 @@ impl Router {
     pub(crate) async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
         let arrived = Instant::now();
         let charge = Charge::new(&self.front);
-        let at = match deadline(request.headers(), arrived) {
+        let at = match RequestHeaders::read(request.headers()).deadline(arrived) {
             Ok(Some(deadline)) => deadline.0.min(arrived + self.front.limits.read_timeout),
             // A malformed timeout is refused by the protocol's handler, in the form
             // of its errors.

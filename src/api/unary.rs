@@ -8,7 +8,7 @@ mod message;
 use super::body::BodyDeadline;
 use super::connection::DataCall;
 use super::connection::http2::stream::{send, until_reset};
-use super::headers::deadline;
+use super::headers::RequestHeaders;
 use super::{Charge, Front, oip, tfs};
 use crate::core::error::Result;
 use crate::core::request::Protocol;
@@ -81,10 +81,11 @@ impl UnaryCalls {
         let arrived = Instant::now();
         let (head, body) = request.into_parts();
         let front = &*self.front;
+        let headers = RequestHeaders::read(&head.headers);
         let charge = Charge::new(&self.front);
         let latest = arrived + front.limits.read_timeout;
         let until = BodyDeadline {
-            at: match deadline(&head.headers, arrived) {
+            at: match headers.deadline(arrived) {
                 Ok(Some(deadline)) => deadline.0.min(latest),
                 // A malformed timeout is refused with the request.
                 _ => latest,
@@ -96,8 +97,8 @@ impl UnaryCalls {
         let message = message::read(body, &charge, until, front.limits.message_bytes_max).await;
         let message = message.inspect_err(|error| front.predictor.refused(protocol, error))?;
         match protocol {
-            Protocol::TfsGrpc => tfs::grpc::predict(front, &head.headers, arrived, message).await,
-            _ => oip::grpc::infer(front, &head.headers, arrived, message).await,
+            Protocol::TfsGrpc => tfs::grpc::predict(front, headers, arrived, message).await,
+            _ => oip::grpc::infer(front, headers, arrived, message).await,
         }
     }
 

@@ -6,7 +6,9 @@ fn check(header: &'static str, value: &'static str, expected: Option<u128>) {
     let mut headers = HeaderMap::new();
     headers.insert(header, http::HeaderValue::from_static(value));
     let now = Instant::now();
-    let got = deadline(&headers, now).map(|d| d.map(|d| (d.0 - now).as_nanos()));
+    let got = RequestHeaders::read(&headers)
+        .deadline(now)
+        .map(|d| d.map(|d| (d.0 - now).as_nanos()));
     assert_eq!(got.ok().flatten(), expected, "{header}: {value}");
 }
 
@@ -25,5 +27,9 @@ fn timeouts_are_read_in_every_unit_and_malformed_ones_are_refused() {
     for bad in ["0", "-1", "x", "", "9999999999999"] {
         check(TIMEOUT_HEADER, bad, None);
     }
-    assert!(deadline(&HeaderMap::new(), Instant::now()).is_ok_and(|d| d.is_none()));
+    assert!(
+        RequestHeaders::default()
+            .deadline(Instant::now())
+            .is_ok_and(|d| d.is_none())
+    );
 }

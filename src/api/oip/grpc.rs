@@ -3,7 +3,7 @@
 use super::codec::{self, Contents};
 use super::{describe, wire};
 use crate::api::Front;
-use crate::api::headers::route_key;
+use crate::api::headers::RequestHeaders;
 use crate::api::inbound::{AnswerHeaders, Arrived, Inbound, malformed};
 use crate::api::unary::answer::UnaryAnswer;
 use crate::core::error::short;
@@ -14,7 +14,6 @@ use crate::proto::inference as p;
 use crate::proto::inference::grpc_inference_service_server::GrpcInferenceService;
 use crate::serve::servable::Servable;
 use bytes::Bytes;
-use http::HeaderMap;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Instant;
@@ -27,7 +26,7 @@ pub(crate) struct Oip(pub Arc<Front>);
 /// Answers ModelInfer on the data path.
 pub(crate) async fn infer(
     front: &Front,
-    headers: &HeaderMap,
+    headers: RequestHeaders<'_>,
     arrived: Instant,
     message: Bytes,
 ) -> Result<UnaryAnswer> {
@@ -52,7 +51,7 @@ async fn predicted<T: AnswerHeaders>(
     message: p::ModelInferRequest,
     encode: impl FnOnce(&PredictResponse, Contents) -> Result<T>,
 ) -> Result<T> {
-    let target = target(&message, inbound.headers);
+    let target = target(&message, &inbound.headers);
     let admitted = inbound.admit(target)?;
     admitted.predict(codec::decode(message), encode).await
 }
@@ -66,7 +65,7 @@ impl Oip {
         let inbound = Inbound {
             predictor: &self.0.predictor,
             protocol: Protocol::OipGrpc,
-            headers: metadata.as_ref(),
+            headers: RequestHeaders::read(metadata.as_ref()),
             arrived: Arrived::of(&extensions),
         };
         let encode = |response: &PredictResponse, contents| {
@@ -81,9 +80,9 @@ impl Oip {
 }
 
 /// Reads the target; a routing key in the headers overrides the parameter's.
-fn target(message: &p::ModelInferRequest, headers: &HeaderMap) -> Result<Target> {
+fn target(message: &p::ModelInferRequest, headers: &RequestHeaders<'_>) -> Result<Target> {
     let target = Target::parse(&message.model_name, &message.model_version)?;
-    if !route_key(headers).is_empty() {
+    if !headers.route_key().is_empty() {
         return Ok(target);
     }
 

@@ -1,6 +1,7 @@
 //! A REST request whose body is still arriving.
 
 use crate::api::body::{self, Metered};
+use crate::api::headers::RequestHeaders;
 use crate::api::inbound::Inbound;
 use crate::api::inflate::{self, InflateLimits};
 use crate::api::{Charge, Front};
@@ -24,7 +25,7 @@ impl<'c> Call<'c> {
         Inbound {
             predictor: &self.front.predictor,
             protocol,
-            headers: self.headers,
+            headers: RequestHeaders::read(self.headers),
             arrived: self.arrived,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::codec::{self, SIGNATURE};
 use crate::api::Front;
+use crate::api::headers::RequestHeaders;
 use crate::api::inbound::{AnswerHeaders, Arrived, Inbound, malformed};
 use crate::api::unary::answer::UnaryAnswer;
 use crate::core::error::short;
@@ -13,7 +14,6 @@ use crate::proto::tensorflow::serving::model_service_server::ModelService;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionService;
 use crate::serve::manager::{ServingState, VersionStatus};
 use bytes::Bytes;
-use http::HeaderMap;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,7 +26,7 @@ pub(crate) struct Tfs(pub Arc<Front>);
 /// Answers Predict on the data path.
 pub(crate) async fn predict(
     front: &Front,
-    headers: &HeaderMap,
+    headers: RequestHeaders<'_>,
     arrived: Instant,
     message: Bytes,
 ) -> Result<UnaryAnswer> {
@@ -63,7 +63,7 @@ impl Tfs {
         let inbound = Inbound {
             predictor: &self.0.predictor,
             protocol: Protocol::TfsGrpc,
-            headers: metadata.as_ref(),
+            headers: RequestHeaders::read(metadata.as_ref()),
             arrived: Arrived::of(&extensions),
         };
         let encode = |response: &Answered, ()| Ok(Response::new(encode(response)));
