@@ -39,6 +39,7 @@ use crate::serve::manager::Manager;
 use crate::serve::predict::Predictor;
 use limits::Limits;
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use stop::Stop;
@@ -82,18 +83,18 @@ impl Front {
 pub(crate) struct Budget(AtomicUsize);
 
 /// Bytes charged to the budget, given back on drop.
-pub(crate) struct Charge {
-    front: Arc<Front>,
+pub(crate) struct Charge<F: Deref<Target = Front> = Arc<Front>> {
+    front: F,
     bytes: AtomicUsize,
 }
 
-impl Charge {
+impl<F: Deref<Target = Front>> Charge<F> {
     /// Starts with no bytes.
-    pub(crate) fn new(front: &Arc<Front>) -> Arc<Self> {
-        Arc::new(Self {
-            front: Arc::clone(front),
+    pub(crate) fn new(front: F) -> Self {
+        Self {
+            front,
             bytes: AtomicUsize::new(0),
-        })
+        }
     }
 
     /// Charges more bytes. Refuses bytes beyond the ceiling.
@@ -117,7 +118,7 @@ impl Charge {
     }
 }
 
-impl Drop for Charge {
+impl<F: Deref<Target = Front>> Drop for Charge<F> {
     fn drop(&mut self) {
         let bytes = *self.bytes.get_mut();
         self.front.in_flight.0.fetch_sub(bytes, Ordering::Relaxed);

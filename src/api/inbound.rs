@@ -10,10 +10,13 @@ use crate::core::error::{Error, Result};
 use crate::core::model::Signature;
 use crate::core::request::{Deadline, Protocol, Request, Response, Target};
 use crate::core::tensor::Tensor;
-use crate::serve::predict::{Predicted, Predictor};
+use crate::serve::batch::Done;
+use crate::serve::predict::{Predicted, Predictor, Running};
 use crate::serve::servable::Servable;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 /// When a request's headers arrived; travels with a gRPC request.
@@ -28,16 +31,16 @@ impl Arrived {
 }
 
 /// A prediction request before its body is read.
-pub(crate) struct Inbound<'c> {
+pub(crate) struct Inbound<'c, 'h> {
     pub predictor: &'c Predictor,
     pub protocol: Protocol,
-    pub headers: RequestHeaders<'c>,
+    pub headers: RequestHeaders<'h>,
     pub arrived: Instant,
 }
 
 /// A prediction request with the servable that will answer it.
-pub(crate) struct Admitted<'c> {
-    inbound: Inbound<'c>,
+pub(crate) struct Admitted<'c, 'h> {
+    inbound: Inbound<'c, 'h>,
     target: Target,
     servable: Arc<Servable>,
     deadline: Option<Deadline>,
@@ -78,10 +81,10 @@ impl<M> AnswerHeaders for tonic::Response<M> {
     }
 }
 
-impl<'c> Inbound<'c> {
+impl<'c, 'h> Inbound<'c, 'h> {
     /// Resolves the target and reads the deadline. Runs before the tensors are
     /// decoded, so that a refusal costs little.
-    pub(crate) fn admit(self, target: Result<Target>) -> Result<Admitted<'c>> {
+    pub(crate) fn admit(self, target: Result<Target>) -> Result<Admitted<'c, 'h>> {
         match self.resolve(target) {
             Ok((target, servable, deadline)) => Ok(Admitted {
                 inbound: self,
@@ -111,7 +114,7 @@ impl<'c> Inbound<'c> {
     }
 }
 
-impl Admitted<'_> {
+impl<'c> Admitted<'c, '_> {
     /// The tensors that the servable takes and answers.
     pub(crate) fn signature(&self) -> &Signature {
         &self.servable.signature
@@ -124,19 +127,19 @@ impl Admitted<'_> {
         decoded: Result<Decoded<F>>,
         encode: impl FnOnce(&Response, F) -> Result<T>,
     ) -> Result<T> {
+        let mut begun = self.begin(decoded)?;
+        let done = std::future::poll_fn(|cx| begun.poll_done(cx)).await;
+        begun.finish(done, encode)
+    }
+
+    /// Starts to predict.
+    pub(crate) fn begin<F>(self, decoded: Result<Decoded<F>>) -> Result<Begun<'c, F>> {
         let predictor = self.inbound.predictor;
         let (servable, request, form) = self.request(decoded)?;
-
-        let predicted = predictor
-            .predict_encoded(&servable, request, |response| encode(response, form))
-            .await?;
-
-        let Predicted {
-            response,
-            encoded: mut answer,
-        } = predicted;
-        stamp(answer.headers_mut(), &servable, &response);
-        Ok(answer)
+        Ok(Begun {
+            running: predictor.start(servable, request),
+            form,
+        })
     }
 
     fn request<F>(self, decoded: Result<Decoded<F>>) -> Result<(Arc<Servable>, Request, F)> {
@@ -173,10 +176,42 @@ impl Admitted<'_> {
     }
 }
 
+/// A prediction request that was submitted. Dropping it cancels it.
+pub(crate) struct Begun<'c, F> {
+    running: Running<'c>,
+    form: F,
+}
+
+impl<F> Begun<'_, F> {
+    /// Waits for the outputs.
+    pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done>> {
+        self.running.poll_done(cx)
+    }
+
+    /// Encodes what [`Begun::poll_done`] returned, and names the version and the prediction in the
+    /// answer's headers.
+    pub(crate) fn finish<T: AnswerHeaders>(
+        self,
+        done: Result<Done>,
+        encode: impl FnOnce(&Response, F) -> Result<T>,
+    ) -> Result<T> {
+        let form = self.form;
+        let digest = self.running.servable().digest_text.clone();
+        let Predicted {
+            response,
+            encoded: mut answer,
+        } = self
+            .running
+            .finish(done, |response| encode(response, form))?;
+        stamp(answer.headers_mut(), digest, &response);
+        Ok(answer)
+    }
+}
+
 /// Names the version that served with its digest, the prediction and its trace.
-fn stamp(headers: &mut HeaderMap, servable: &Servable, response: &Response) {
+fn stamp(headers: &mut HeaderMap, digest: Bytes, response: &Response) {
     headers.insert(VERSION_HEADER, response.version.number().into());
-    if let Ok(digest) = HeaderValue::from_maybe_shared(servable.digest_text.clone()) {
+    if let Ok(digest) = HeaderValue::from_maybe_shared(digest) {
         headers.insert(DIGEST_HEADER, digest);
     }
 

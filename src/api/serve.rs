@@ -103,7 +103,7 @@ impl Router {
     /// Answers one request.
     pub(crate) async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
         let arrived = Instant::now();
-        let charge = Charge::new(&self.front);
+        let charge = Arc::new(Charge::new(Arc::clone(&self.front)));
         let at = match RequestHeaders::read(request.headers()).deadline(arrived) {
             Ok(Some(deadline)) => deadline.0.min(arrived + self.front.limits.read_timeout),
             // A malformed timeout is refused by the protocol's handler, in the form

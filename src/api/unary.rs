@@ -9,15 +9,21 @@ use super::body::BodyDeadline;
 use super::connection::DataCall;
 use super::connection::http2::stream::{send, until_reset};
 use super::headers::RequestHeaders;
-use super::{Charge, Front, oip, tfs};
+use super::inbound::{Begun, Inbound};
+use super::oip::codec::Contents;
+use super::{Front, oip, tfs};
 use crate::core::error::Result;
 use crate::core::request::Protocol;
+use crate::serve::batch::Done;
 use answer::UnaryAnswer;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Error as StreamError, RecvStream};
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use message::Reading;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -65,41 +71,73 @@ impl UnaryCalls {
             mut respond,
             mut progress,
         } = call;
-        let predicted = until_reset(&mut respond, self.predict(request)).await;
+        let Some(predicted) = self.predict(request, &mut respond).await else {
+            return;
+        };
         progress.answered();
         let sent = match predicted {
-            None => return,
-            Some(Ok(answer)) => self.send(respond, answer, &progress).await,
-            Some(Err(error)) => refuse(respond, error.into()),
+            Ok(answer) => self.send(respond, answer, &progress).await,
+            Err(error) => refuse(respond, error.into()),
         };
         if let Err(error) = sent {
             tracing::debug!(%error, "an answer was not sent");
         }
     }
 
-    async fn predict(&self, request: Request<RecvStream>) -> Result<UnaryAnswer> {
+    /// Predicts; none if the client resets the stream. What is kept while the call waits is little, as it
+    /// is moved when the call begins.
+    async fn predict(
+        &self,
+        request: Request<RecvStream>,
+        respond: &mut SendResponse<Bytes>,
+    ) -> Option<Result<UnaryAnswer>> {
         let arrived = Instant::now();
         let (head, body) = request.into_parts();
-        let front = &*self.front;
-        let headers = RequestHeaders::read(&head.headers);
-        let charge = Charge::new(&self.front);
-        let latest = arrived + front.limits.read_timeout;
-        let until = BodyDeadline {
-            at: match headers.deadline(arrived) {
+        let mut reading = Reading::new(body, self.until(&head.headers, arrived), &self.front);
+        let message = until_reset(respond, |cx| reading.poll(cx)).await?;
+        let _charge = reading.into_charge();
+
+        let begun = self.begin(&head, arrived, message);
+        drop(head);
+        let mut begun = match begun {
+            Ok(begun) => begun,
+            Err(error) => return Some(Err(error)),
+        };
+        let done = until_reset(respond, |cx| begun.poll_done(cx)).await?;
+        Some(begun.finish(done))
+    }
+
+    /// Until when the message is waited for.
+    fn until(&self, headers: &HeaderMap, arrived: Instant) -> BodyDeadline {
+        let latest = arrived + self.front.limits.read_timeout;
+        BodyDeadline {
+            at: match RequestHeaders::read(headers).deadline(arrived) {
                 Ok(Some(deadline)) => deadline.0.min(latest),
                 // A malformed timeout is refused with the request.
                 _ => latest,
             },
             stop: Arc::clone(&self.bodies),
-        };
-
-        let protocol = protocol(head.uri.path()).unwrap_or(Protocol::OipGrpc);
-        let message = message::read(body, &charge, until, front.limits.message_bytes_max).await;
-        let message = message.inspect_err(|error| front.predictor.refused(protocol, error))?;
-        match protocol {
-            Protocol::TfsGrpc => tfs::grpc::predict(front, headers, arrived, message).await,
-            _ => oip::grpc::infer(front, headers, arrived, message).await,
         }
+    }
+
+    fn begin(
+        &self,
+        head: &Parts,
+        arrived: Instant,
+        message: Result<Bytes>,
+    ) -> Result<BegunCall<'_>> {
+        let protocol = protocol(head.uri.path()).unwrap_or(Protocol::OipGrpc);
+        let inbound = Inbound {
+            predictor: &self.front.predictor,
+            protocol,
+            headers: RequestHeaders::read(&head.headers),
+            arrived,
+        };
+        let message = message.map_err(|error| inbound.refused(error))?;
+        Ok(match protocol {
+            Protocol::TfsGrpc => BegunCall::Tfs(tfs::grpc::begin(inbound, message)?),
+            _ => BegunCall::Oip(oip::grpc::begin(inbound, message)?),
+        })
     }
 
     async fn send(
@@ -116,6 +154,28 @@ impl UnaryCalls {
             send(&mut stream, piece, progress).await?;
         }
         stream.send_trailers(self.succeeded.clone())
+    }
+}
+
+/// A call whose request was submitted.
+enum BegunCall<'c> {
+    Oip(Begun<'c, Contents>),
+    Tfs(Begun<'c, ()>),
+}
+
+impl BegunCall<'_> {
+    fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done>> {
+        match self {
+            Self::Oip(begun) => begun.poll_done(cx),
+            Self::Tfs(begun) => begun.poll_done(cx),
+        }
+    }
+
+    fn finish(self, done: Result<Done>) -> Result<UnaryAnswer> {
+        match self {
+            Self::Oip(begun) => begun.finish(done, oip::grpc::encode),
+            Self::Tfs(begun) => begun.finish(done, tfs::grpc::encode),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod queue;
 pub(crate) mod recheck;
 #[cfg(test)]
 mod tests;
+pub(crate) mod waiting;
 mod watch;
 pub(crate) mod watchdog;
 
@@ -33,12 +34,13 @@ use due::Due;
 use hung::Hung;
 use lane::Slot;
 use parking_lot::{Condvar, Mutex};
-use queue::{Class, Queue, QueuedRequest, Rank};
+use queue::{Class, Queue, QueuedRequest};
 use recheck::{RecheckOptions, Rechecks, Sample};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use waiting::{Ticket, Waiting};
 
 /// How the requests of a servable are batched.
 #[derive(Clone, Debug, PartialEq)]
@@ -240,11 +242,9 @@ impl Batcher {
         Ok(batcher)
     }
 
-    /// Queues a request and returns its answer. Dropping the future removes the request from the
-    /// queue. Errors: `ResourceExhausted` if the queue is full or the request waited too long in it,
-    /// `DeadlineExceeded` if the deadline passes first, `Unavailable` if lanes hang and cannot be
-    /// replaced.
-    pub(crate) async fn submit(&self, submission: Submission) -> Result<Done> {
+    /// Queues a request. Errors: `ResourceExhausted` if the queue is full, `DeadlineExceeded` if the
+    /// deadline cannot be met, `Unavailable` if lanes hang and cannot be replaced.
+    pub(crate) fn submit(&self, submission: Submission) -> Result<Waiting> {
         if self.shared.is_stuck() {
             return Err(self.shared.stuck_error());
         }
@@ -257,49 +257,25 @@ impl Batcher {
         let (rows, class) = self.measure(&inputs)?;
         let submitted = Instant::now();
         let in_place = self.shared.is_in_place();
-        let (reply, mut answer) = oneshot::channel();
-        let job = BatchJob {
-            inputs,
-            rows,
-            deadline,
-            submitted,
-            reply,
-        };
-
+        let (reply, answer) = oneshot::channel();
         let entry = QueuedRequest {
             rows: rows.max(1),
             pushed: submitted,
-            load: job,
+            load: BatchJob {
+                inputs,
+                rows,
+                deadline,
+                submitted,
+                reply,
+            },
         };
 
         let due = match deadline {
             Some(deadline) => Due::answer(deadline.0),
             None => Due::start(submitted + self.shared.options.queue_timeout),
         };
-        let mut ticket = self.push(class, priority, due, entry, !in_place)?;
-
-        if in_place {
-            // Requests that arrived with this one enter the queue first.
-            tokio::task::yield_now().await;
-            if answer.is_empty() && !answer.is_terminated() {
-                lane::run_in_place(&self.shared);
-            }
-        }
-
-        let served = match tokio::time::timeout_at(due.at.into(), &mut answer).await {
-            Ok(served) => served,
-            Err(_) if deadline.is_some() => {
-                return Err(Error::late(
-                    "the deadline passed before the answer was ready",
-                ));
-            }
-            Err(_) if ticket.leave_queue() => return Err(waited(&self.shared.options)),
-            // It runs.
-            Err(_) => answer.await,
-        };
-
-        ticket.served();
-        served.unwrap_or_else(|_| Err(Error::internal("the lane failed while it ran this request")))
+        let ticket = self.push(class, priority, due, entry, !in_place)?;
+        Ok(Waiting::new(ticket, answer, due, in_place))
     }
 
     /// Adds a request to the queue, and wakes a lane for it if `wake` is set.
@@ -310,7 +286,7 @@ impl Batcher {
         due: Due,
         entry: QueuedRequest<BatchJob>,
         wake: bool,
-    ) -> Result<Ticket<'_>> {
+    ) -> Result<Ticket> {
         let shared = &self.shared;
         let mut state = shared.state.lock();
         // A lane that is free runs it all the same: what was learned may no longer hold.
@@ -339,12 +315,7 @@ impl Batcher {
         if state.idle_lanes > 0 && wake {
             shared.wake.notify_one();
         }
-        Ok(Ticket {
-            shared,
-            class,
-            rank,
-            waiting: true,
-        })
+        Ok(Ticket::new(Arc::clone(shared), class, rank))
     }
 
     /// Tells whether requests wait for a lane now.
@@ -423,43 +394,4 @@ fn waited(options: &BatchOptions) -> Error {
         "the request waited {:?} in the queue (queue_timeout); it was not executed",
         options.queue_timeout
     ))
-}
-
-/// A request in the queue or in a run. Dropping it gives it up.
-struct Ticket<'b> {
-    shared: &'b BatcherShared,
-    class: Class,
-    rank: Rank,
-    waiting: bool,
-}
-
-impl Ticket<'_> {
-    /// Notes that the request was served: nothing is left to give up.
-    fn served(mut self) {
-        self.waiting = false;
-    }
-
-    /// Gives up the place in the queue. Returns false if a lane has taken the request.
-    fn leave_queue(&mut self) -> bool {
-        let shared = self.shared;
-        let mut state = shared.state.lock();
-        let gone = state.queue.remove(&self.class, self.rank);
-        shared.metrics.queue_rows.set(state.queue.rows() as i64);
-        drop(state);
-
-        self.waiting &= gone.is_none();
-        gone.is_some()
-    }
-}
-
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        if !self.waiting || self.leave_queue() {
-            return;
-        }
-        let now = Instant::now();
-        for slot in self.shared.slots.load().iter() {
-            slot.watch.leave(self.rank.arrival, now);
-        }
-    }
 }

@@ -10,17 +10,21 @@ use crate::core::request::id::Mint;
 use crate::core::request::{Deadline, Protocol, Request, Response, Target};
 use crate::core::tensor::{NamedTensors, Tensor};
 use crate::observe::metrics::Metrics;
-use crate::observe::metrics::servable::ServableMetrics;
 use crate::observe::traces::{EndedPrediction, Followed, Tracer};
+use crate::serve::batch::Done;
+use crate::serve::batch::waiting::Waiting;
 use crate::serve::route::Routes;
 use crate::serve::servable::Servable;
 use crate::serve::shadow::{Copied, Shadows};
 use slow::SlowLog;
 use std::error::Error as _;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
+use uuid::Uuid;
 
 /// Makes predictions with the servables of the route table.
 pub(crate) struct Predictor {
@@ -115,17 +119,11 @@ impl Predictor {
         self.metrics.reject(protocol, error.kind);
     }
 
-    /// Predicts with a servable that was resolved before, and encodes the
-    /// answer. A request counts once: as served only if its answer was encoded.
-    /// Errors name the field at fault. Dropping the future cancels the request.
-    pub(crate) async fn predict_encoded<T>(
-        &self,
-        servable: &Arc<Servable>,
-        mut request: Request,
-        encode: impl FnOnce(&Response) -> Result<T>,
-    ) -> Result<Predicted<T>> {
-        let mut count =
-            PredictionCount::start(&servable.metrics, request.protocol, request.arrived);
+    /// Starts a prediction with a servable that was resolved before. A request counts once: as
+    /// served only if its answer was encoded. Errors name the field at fault; they come with the
+    /// answer.
+    pub(crate) fn start(&self, servable: Arc<Servable>, mut request: Request) -> Running<'_> {
+        servable.metrics.in_flight.inc();
         let mut prediction = Prediction {
             servable,
             protocol: request.protocol,
@@ -133,21 +131,17 @@ impl Predictor {
             id: std::mem::take(&mut request.id),
             followed: self.follow(&request),
             submitted: None,
+            outcome: Err(Kind::Cancelled),
         };
 
-        let served = self
-            .serve(servable, request, &mut prediction.submitted)
-            .await;
-        let predicted = served.and_then(|response| prediction.encoded(response, encode));
-
-        count.outcome = match &predicted {
-            Ok(predicted) => Ok(predicted.response.timing.queue),
-            Err(error) => Err(error.kind),
-        };
-        let outcome = predicted.as_ref().map(|predicted| &predicted.response);
-        self.record_end(&prediction, outcome);
-
-        predicted
+        let mut extras = Extras::default();
+        let waiting = self.submit(&mut prediction, request, &mut extras);
+        Running {
+            predictor: self,
+            prediction,
+            extras,
+            waiting: waiting.map_err(Some),
+        }
     }
 
     fn follow(&self, request: &Request) -> Option<Followed> {
@@ -156,7 +150,7 @@ impl Predictor {
     }
 
     /// Traces and logs a prediction that ended.
-    fn record_end(&self, prediction: &Prediction<'_>, outcome: Result<&Response, &Error>) {
+    fn record_end(&self, prediction: &Prediction, outcome: Result<&Response, &Error>) {
         if let (Some(tracer), Some(followed)) = (&self.tracer, &prediction.followed) {
             tracer.end(followed, &prediction.ended(outcome));
         }
@@ -165,13 +159,15 @@ impl Predictor {
         prediction.log(outcome);
     }
 
-    async fn serve(
+    /// Checks a request and queues it.
+    fn submit(
         &self,
-        servable: &Servable,
+        prediction: &mut Prediction,
         request: Request,
-        submitted: &mut Option<Instant>,
-    ) -> Result<Response> {
-        let wanted = servable.signature.select(&request.outputs)?;
+        extras: &mut Extras,
+    ) -> Result<Waiting> {
+        let servable = &prediction.servable;
+        extras.wanted = servable.signature.select(&request.outputs)?;
         let inputs = servable.signature.check(request.inputs)?;
         let input_bytes = inputs.tensors().map(|t| t.bytes() as u64).sum();
         servable.metrics.input_bytes.inc_by(input_bytes);
@@ -179,41 +175,13 @@ impl Predictor {
         let of_model = || Some(Deadline::after(Instant::now(), servable.request_timeout?));
         let deadline = request.deadline.or_else(of_model);
 
-        let shadow = self.shadow(servable, &inputs);
-        let prediction_id = self.mint.mint();
+        extras.shadow = self.shadow(servable, &inputs);
+        extras.id = self.mint.mint();
         let observer = servable.observer.as_ref();
-        let sampled = observer.and_then(|observer| observer.asked(prediction_id, &inputs));
+        extras.sampled = observer.and_then(|observer| observer.asked(extras.id, &inputs));
 
-        *submitted = self.tracer.is_some().then(Instant::now);
-        let done = servable.run(inputs, deadline, request.priority).await?;
-
-        if let Some(observer) = observer {
-            observer.answered(&done.outputs);
-            if let Some(inputs) = sampled {
-                observer.offer(prediction_id, inputs, done.outputs.clone());
-            }
-        }
-
-        let outputs = selected(servable, &wanted, done.outputs);
-        let output_bytes = outputs.iter().map(|(_, t)| t.bytes() as u64).sum();
-        servable.metrics.output_bytes.inc_by(output_bytes);
-        if let Some((shadow, inputs)) = shadow {
-            self.shadows.offer(Copied {
-                shadow,
-                inputs,
-                outputs: outputs.clone(),
-            });
-        }
-
-        Ok(Response {
-            model: servable.name.clone(),
-            version: servable.version,
-            id: request.id,
-            prediction_id,
-            outputs,
-            trace: None,
-            timing: done.timing,
-        })
+        prediction.submitted = self.tracer.is_some().then(Instant::now);
+        servable.submit(inputs, deadline, request.priority)
     }
 
     /// Returns the shadow version and a copy of the request for it. The copy shares the bytes, and
@@ -225,6 +193,95 @@ impl Predictor {
     ) -> Option<(Arc<Servable>, NamedTensors)> {
         let shadow = self.routes.shadow_of(servable)?;
         (!servable.has_waiting()).then(|| (shadow, servable.named(inputs)))
+    }
+}
+
+/// What is known of a request besides its inputs, until its answer.
+#[derive(Default)]
+struct Extras {
+    id: Uuid,
+    /// Places of the outputs that the request selected, in its order.
+    wanted: Vec<usize>,
+    shadow: Option<(Arc<Servable>, NamedTensors)>,
+    /// The inputs, if the monitor asked for them.
+    sampled: Option<CheckedInputs>,
+}
+
+/// A prediction in progress. Dropping it cancels the request.
+pub(crate) struct Running<'p> {
+    predictor: &'p Predictor,
+    prediction: Prediction,
+    extras: Extras,
+    /// The error is taken by the poll that returns it.
+    waiting: Result<Waiting, Option<Error>>,
+}
+
+impl Running<'_> {
+    /// The version that answers.
+    pub(crate) fn servable(&self) -> &Servable {
+        &self.prediction.servable
+    }
+
+    /// Waits for the outputs.
+    pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done>> {
+        match &mut self.waiting {
+            Ok(waiting) => Pin::new(waiting).poll(cx),
+            Err(error) => Poll::Ready(Err(error
+                .take()
+                .unwrap_or_else(|| Error::internal("the answer was taken before")))),
+        }
+    }
+
+    /// Completes the prediction with what [`Running::poll_done`] returned.
+    pub(crate) fn finish<T>(
+        mut self,
+        done: Result<Done>,
+        encode: impl FnOnce(&Response) -> Result<T>,
+    ) -> Result<Predicted<T>> {
+        let predicted = done.and_then(|done| {
+            let response = self.respond(done);
+            self.prediction.encoded(response, encode)
+        });
+
+        self.prediction.outcome = match &predicted {
+            Ok(predicted) => Ok(predicted.response.timing.queue),
+            Err(error) => Err(error.kind),
+        };
+        let outcome = predicted.as_ref().map(|predicted| &predicted.response);
+        self.predictor.record_end(&self.prediction, outcome);
+        predicted
+    }
+
+    fn respond(&mut self, done: Done) -> Response {
+        let servable = &self.prediction.servable;
+        let extras = std::mem::take(&mut self.extras);
+        if let Some(observer) = &servable.observer {
+            observer.answered(&done.outputs);
+            if let Some(inputs) = extras.sampled {
+                observer.offer(extras.id, inputs, done.outputs.clone());
+            }
+        }
+
+        let outputs = selected(servable, &extras.wanted, done.outputs);
+        let output_bytes = outputs.iter().map(|(_, t)| t.bytes() as u64).sum();
+        servable.metrics.output_bytes.inc_by(output_bytes);
+        if let Some((shadow, inputs)) = extras.shadow {
+            self.predictor.shadows.offer(Copied {
+                shadow,
+                inputs,
+                outputs: outputs.clone(),
+            });
+        }
+
+        Response {
+            model: servable.name.clone(),
+            version: servable.version,
+            id: String::new(),
+            prediction_id: extras.id,
+            outputs,
+            trace: None,
+            timing: done.timing,
+        }
     }
 }
 
@@ -242,9 +299,10 @@ fn selected(
         .collect()
 }
 
-/// A prediction in progress, for its trace and its log line.
-struct Prediction<'p> {
-    servable: &'p Servable,
+/// A prediction in progress, for its metrics, its trace and its log line. It is counted when it is
+/// dropped, whatever the outcome.
+struct Prediction {
+    servable: Arc<Servable>,
     protocol: Protocol,
     arrived: Instant,
     /// The client's request id, until the response has it.
@@ -252,9 +310,11 @@ struct Prediction<'p> {
     followed: Option<Followed>,
     /// When the request entered the queue, if it is traced.
     submitted: Option<Instant>,
+    /// The time in the queue, or why there is no answer; cancelled until it is known.
+    outcome: Result<Duration, Kind>,
 }
 
-impl Prediction<'_> {
+impl Prediction {
     /// Completes a response and encodes it.
     fn encoded<T>(
         &mut self,
@@ -307,31 +367,10 @@ impl Prediction<'_> {
     }
 }
 
-/// Counts a prediction when it ends, whatever the outcome.
-struct PredictionCount<'m> {
-    metrics: &'m ServableMetrics,
-    protocol: Protocol,
-    arrived: Instant,
-    /// The outcome; cancelled until it is known.
-    outcome: Result<Duration, Kind>,
-}
-
-impl<'m> PredictionCount<'m> {
-    fn start(metrics: &'m ServableMetrics, protocol: Protocol, arrived: Instant) -> Self {
-        metrics.in_flight.inc();
-        Self {
-            metrics,
-            protocol,
-            arrived,
-            outcome: Err(Kind::Cancelled),
-        }
-    }
-}
-
-impl Drop for PredictionCount<'_> {
+impl Drop for Prediction {
     fn drop(&mut self) {
-        self.metrics.in_flight.dec();
-        self.metrics
-            .finished(self.protocol, self.outcome, self.arrived.elapsed());
+        let metrics = &self.servable.metrics;
+        metrics.in_flight.dec();
+        metrics.finished(self.protocol, self.outcome, self.arrived.elapsed());
     }
 }

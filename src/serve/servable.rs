@@ -12,8 +12,9 @@ use crate::observe::drift::observer::Observer;
 use crate::observe::metrics::servable::ServableMetrics;
 use crate::onnx::runtime::Session;
 use crate::serve::batch::recheck::RecheckOptions;
+use crate::serve::batch::waiting::Waiting;
 use crate::serve::batch::watchdog::Watchdog;
-use crate::serve::batch::{self, BatchOptions, Batcher, Done, Reopen, Submission};
+use crate::serve::batch::{self, BatchOptions, Batcher, Reopen, Submission};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,20 +129,18 @@ impl Servable {
         Ok((Arc::new(servable), drained))
     }
 
-    /// Runs tensors that passed [`Signature::check`].
-    pub(crate) async fn run(
+    /// Queues tensors that passed [`Signature::check`] for a run.
+    pub(crate) fn submit(
         &self,
         inputs: CheckedInputs,
         deadline: Option<Deadline>,
         priority: u8,
-    ) -> Result<Done> {
-        self.batcher
-            .submit(Submission {
-                inputs,
-                deadline,
-                priority,
-            })
-            .await
+    ) -> Result<Waiting> {
+        self.batcher.submit(Submission {
+            inputs,
+            deadline,
+            priority,
+        })
     }
 
     /// Tells whether requests wait for a lane now.

@@ -113,7 +113,7 @@ async fn compare(copied: Copied) -> Result<ShadowOutcome> {
     let shadow = &copied.shadow;
     let inputs = shadow.signature.check(copied.inputs)?;
     let deadline = Deadline::after(Instant::now(), TIMEOUT);
-    let done = shadow.run(inputs, Some(deadline), PRIORITY).await?;
+    let done = shadow.submit(inputs, Some(deadline), PRIORITY)?.await?;
 
     let specs = &shadow.signature.outputs;
     for (name, original) in &copied.outputs {

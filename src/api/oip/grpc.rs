@@ -4,7 +4,7 @@ use super::codec::{self, Contents};
 use super::{describe, wire};
 use crate::api::Front;
 use crate::api::headers::RequestHeaders;
-use crate::api::inbound::{AnswerHeaders, Arrived, Inbound, malformed};
+use crate::api::inbound::{Arrived, Begun, Inbound, malformed};
 use crate::api::unary::answer::UnaryAnswer;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
@@ -16,44 +16,26 @@ use crate::serve::servable::Servable;
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
-use std::time::Instant;
 use tonic::{Response, Status};
 
 /// The service; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Oip(pub Arc<Front>);
 
-/// Answers ModelInfer on the data path.
-pub(crate) async fn infer(
-    front: &Front,
-    headers: RequestHeaders<'_>,
-    arrived: Instant,
-    message: Bytes,
-) -> Result<UnaryAnswer> {
-    let inbound = Inbound {
-        predictor: &front.predictor,
-        protocol: Protocol::OipGrpc,
-        headers,
-        arrived,
-    };
+/// Begins ModelInfer on the data path.
+pub(crate) fn begin<'c>(inbound: Inbound<'c, '_>, message: Bytes) -> Result<Begun<'c, Contents>> {
     let message = p::ModelInferRequest::decode(message);
     let message = message.map_err(|e| inbound.refused(malformed(&e)))?;
-    predicted(inbound, message, |response, contents| match contents {
-        Contents::Raw => wire::encode_raw(response),
-        Contents::Typed => UnaryAnswer::whole(&codec::encode(response, contents)),
-    })
-    .await
+    let target = target(&message, &inbound.headers);
+    inbound.admit(target)?.begin(codec::decode(message))
 }
 
-/// Predicts, whoever read the message and writes the answer.
-async fn predicted<T: AnswerHeaders>(
-    inbound: Inbound<'_>,
-    message: p::ModelInferRequest,
-    encode: impl FnOnce(&PredictResponse, Contents) -> Result<T>,
-) -> Result<T> {
-    let target = target(&message, &inbound.headers);
-    let admitted = inbound.admit(target)?;
-    admitted.predict(codec::decode(message), encode).await
+/// Writes the answer of the data path.
+pub(crate) fn encode(response: &PredictResponse, contents: Contents) -> Result<UnaryAnswer> {
+    match contents {
+        Contents::Raw => wire::encode_raw(response),
+        Contents::Typed => UnaryAnswer::whole(&codec::encode(response, contents)),
+    }
 }
 
 impl Oip {
@@ -71,7 +53,9 @@ impl Oip {
         let encode = |response: &PredictResponse, contents| {
             Ok(Response::new(codec::encode(response, contents)))
         };
-        predicted(inbound, message, encode).await
+        let target = target(&message, &inbound.headers);
+        let admitted = inbound.admit(target)?;
+        admitted.predict(codec::decode(message), encode).await
     }
 
     fn servable(&self, name: &str, version: &str) -> Result<Arc<Servable>> {

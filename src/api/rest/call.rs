@@ -21,7 +21,7 @@ pub(crate) struct Call<'c> {
 
 impl<'c> Call<'c> {
     /// The start of a prediction's path.
-    pub(crate) fn inbound(&self, protocol: Protocol) -> Inbound<'c> {
+    pub(crate) fn inbound(&self, protocol: Protocol) -> Inbound<'c, 'c> {
         Inbound {
             predictor: &self.front.predictor,
             protocol,

@@ -3,7 +3,7 @@
 use super::codec::{self, SIGNATURE};
 use crate::api::Front;
 use crate::api::headers::RequestHeaders;
-use crate::api::inbound::{AnswerHeaders, Arrived, Inbound, malformed};
+use crate::api::inbound::{Arrived, Begun, Inbound, malformed};
 use crate::api::unary::answer::UnaryAnswer;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
@@ -16,42 +16,23 @@ use crate::serve::manager::{ServingState, VersionStatus};
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
-use std::time::Instant;
 use tonic::{Response, Status};
 
 /// Both services; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Tfs(pub Arc<Front>);
 
-/// Answers Predict on the data path.
-pub(crate) async fn predict(
-    front: &Front,
-    headers: RequestHeaders<'_>,
-    arrived: Instant,
-    message: Bytes,
-) -> Result<UnaryAnswer> {
-    let inbound = Inbound {
-        predictor: &front.predictor,
-        protocol: Protocol::TfsGrpc,
-        headers,
-        arrived,
-    };
+/// Begins Predict on the data path.
+pub(crate) fn begin<'c>(inbound: Inbound<'c, '_>, message: Bytes) -> Result<Begun<'c, ()>> {
     let message = p::PredictRequest::decode(message);
     let message = message.map_err(|e| inbound.refused(malformed(&e)))?;
-    predicted(inbound, message, |response, ()| {
-        UnaryAnswer::whole(&encode(response))
-    })
-    .await
+    let admitted = inbound.admit(codec::target(message.model_spec.as_ref()))?;
+    admitted.begin(codec::decode(message))
 }
 
-/// Predicts, whoever read the message and writes the answer.
-async fn predicted<T: AnswerHeaders>(
-    inbound: Inbound<'_>,
-    message: p::PredictRequest,
-    encode: impl FnOnce(&Answered, ()) -> Result<T>,
-) -> Result<T> {
-    let admitted = inbound.admit(codec::target(message.model_spec.as_ref()))?;
-    admitted.predict(codec::decode(message), encode).await
+/// Writes the answer of the data path.
+pub(crate) fn encode(response: &Answered, (): ()) -> Result<UnaryAnswer> {
+    UnaryAnswer::whole(&answer(response))
 }
 
 impl Tfs {
@@ -66,8 +47,9 @@ impl Tfs {
             headers: RequestHeaders::read(metadata.as_ref()),
             arrived: Arrived::of(&extensions),
         };
-        let encode = |response: &Answered, ()| Ok(Response::new(encode(response)));
-        predicted(inbound, message, encode).await
+        let admitted = inbound.admit(codec::target(message.model_spec.as_ref()))?;
+        let encode = |response: &Answered, ()| Ok(Response::new(answer(response)));
+        admitted.predict(codec::decode(message), encode).await
     }
 
     fn metadata(
@@ -111,7 +93,7 @@ fn check_metadata_fields(fields: &[String]) -> Result<()> {
     }
 }
 
-fn encode(response: &Answered) -> p::PredictResponse {
+fn answer(response: &Answered) -> p::PredictResponse {
     let outputs = response.outputs.iter();
     p::PredictResponse {
         outputs: outputs

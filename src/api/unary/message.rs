@@ -1,36 +1,50 @@
 //! Reads the one message of a unary call as it arrives. What comes in one piece is not copied.
 
 use super::answer::PREFIX_BYTES;
-use crate::api::Charge;
 use crate::api::body::BodyDeadline;
+use crate::api::{Charge, Front};
 use crate::core::error::{Error, Result};
 use bytes::{Buf, Bytes, BytesMut};
 use h2::{Reason, RecvStream};
-use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-/// Reads the message. Errors: `TooLarge` beyond `bytes_max`, `ResourceExhausted` beyond the budget of
-/// the server, `DeadlineExceeded` or `Unavailable` when it is waited for no longer, and
-/// `InvalidArgument`.
-pub(super) async fn read(
-    body: RecvStream,
-    charge: &Charge,
-    until: BodyDeadline,
-    bytes_max: usize,
-) -> Result<Bytes> {
-    let mut arriving = Arriving {
-        body,
-        until,
-        overdue: None,
-    };
-    let mut message = PartialMessage::new(bytes_max);
-    while let Some(data) = poll_fn(|cx| arriving.poll_data(cx)).await {
-        let data = data?;
-        charge.add(data.len())?;
-        message.add(data)?;
+/// The message of a call while it arrives.
+pub(super) struct Reading<'f> {
+    arriving: Arriving,
+    message: PartialMessage,
+    charge: Charge<&'f Front>,
+}
+
+impl<'f> Reading<'f> {
+    pub(super) fn new(body: RecvStream, until: BodyDeadline, front: &'f Front) -> Self {
+        Self {
+            arriving: Arriving {
+                body,
+                until,
+                overdue: None,
+            },
+            message: PartialMessage::new(front.limits.message_bytes_max),
+            charge: Charge::new(front),
+        }
     }
-    message.finish()
+
+    /// Reads on. Returns the message, with the charge of its bytes. Errors: `TooLarge` beyond the limit,
+    /// `ResourceExhausted` beyond the budget of the server, `DeadlineExceeded` or `Unavailable` when it is
+    /// waited for no longer, and `InvalidArgument`.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes>> {
+        while let Some(data) = ready!(self.arriving.poll_data(cx)) {
+            let data = data?;
+            self.charge.add(data.len())?;
+            self.message.add(data)?;
+        }
+        Poll::Ready(self.message.finish())
+    }
+
+    /// Leaves the charge, which is given back when it is dropped.
+    pub(super) fn into_charge(self) -> Charge<&'f Front> {
+        self.charge
+    }
 }
 
 /// A body that is waited for until a deadline.
@@ -121,7 +135,7 @@ impl PartialMessage {
     }
 
     /// Returns the message without its prefix.
-    pub(super) fn finish(self) -> Result<Bytes> {
+    pub(super) fn finish(&mut self) -> Result<Bytes> {
         let bytes = self.bytes();
         let Some(length) = announced(bytes) else {
             return Err(Error::invalid(match bytes.is_empty() {
@@ -142,8 +156,8 @@ impl PartialMessage {
         }
 
         let mut whole = match self.joined.is_empty() {
-            true => self.first,
-            false => self.joined.freeze(),
+            true => std::mem::take(&mut self.first),
+            false => std::mem::take(&mut self.joined).freeze(),
         };
         whole.advance(PREFIX_BYTES);
         Ok(whole)

@@ -28,6 +28,11 @@ impl Due {
         }
     }
 
+    /// Tells whether the answer must be there by then.
+    pub(crate) fn is_of_answer(self) -> bool {
+        self.is_of_answer
+    }
+
     /// Tells whether a run that starts at `start` and takes `need` is in time.
     pub(crate) fn allows(self, start: Instant, need: Duration) -> bool {
         let until = if self.is_of_answer {

@@ -87,6 +87,13 @@ fn submission(values: &[f32], timeout: Duration) -> Submission {
     }
 }
 
+impl Batcher {
+    /// Submits a request and waits for its answer.
+    async fn ask(&self, submission: Submission) -> Result<Done> {
+        self.submit(submission)?.await
+    }
+}
+
 /// A request without a deadline.
 fn patient(value: f32) -> Submission {
     Submission {
@@ -114,12 +121,12 @@ async fn until_running(runs: &Mutex<Vec<usize>>, count: usize) {
 #[tokio::test]
 async fn waiting_requests_run_in_one_batch_and_get_their_own_rows() {
     let (batcher, runs, token) = gated(options());
-    let first = batcher.submit(submission(&[0.0], LONG));
+    let first = batcher.ask(submission(&[0.0], LONG));
     let rest = async {
         until_running(&runs, 1).await;
         let (one, two, _) = tokio::join!(
-            batcher.submit(submission(&[1.0], LONG)),
-            batcher.submit(submission(&[2.0, 3.0], LONG)),
+            batcher.ask(submission(&[1.0], LONG)),
+            batcher.ask(submission(&[2.0, 3.0], LONG)),
             async {
                 for _ in 0..2 {
                     token.send(()).expect("the lane listens");
@@ -141,7 +148,7 @@ async fn waiting_requests_run_in_one_batch_and_get_their_own_rows() {
 #[tokio::test]
 async fn only_the_failing_request_of_a_batch_fails() {
     let (batcher, _runs) = batcher(Script::FailOn(666.0), options());
-    let all = [1.0, 2.0, 666.0, 4.0].map(|v| batcher.submit(submission(&[v], LONG)));
+    let all = [1.0, 2.0, 666.0, 4.0].map(|v| batcher.ask(submission(&[v], LONG)));
     let [a, b, c, d] = all;
     let (a, b, c, d) = tokio::join!(a, b, c, d);
     assert_eq!(
@@ -164,9 +171,9 @@ async fn requests_in_place_that_arrive_together_run_in_one_batch_on_the_calling_
     );
 
     let (one, two, three) = tokio::join!(
-        batcher.submit(submission(&[1.0], LONG)),
-        batcher.submit(submission(&[2.0, 3.0], LONG)),
-        batcher.submit(submission(&[4.0], LONG)),
+        batcher.ask(submission(&[1.0], LONG)),
+        batcher.ask(submission(&[2.0, 3.0], LONG)),
+        batcher.ask(submission(&[4.0], LONG)),
     );
 
     assert_eq!(floats(&one.expect("served").outputs[0]), [1.0]);
@@ -187,7 +194,7 @@ async fn requests_in_place_without_a_free_session_go_to_a_lane() {
 
     let slot = batcher.shared.slot(0);
     let busy = slot.lane.lock();
-    let answer = batcher.submit(submission(&[1.0], LONG));
+    let answer = batcher.ask(submission(&[1.0], LONG));
     let release = async {
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
@@ -222,10 +229,10 @@ fn consecutive_long_runs_in_place_end_runs_in_place() {
 #[tokio::test]
 async fn a_cancelled_request_is_never_run() {
     let (batcher, runs, token) = gated(options());
-    let first = batcher.submit(submission(&[0.0], LONG));
+    let first = batcher.ask(submission(&[0.0], LONG));
     let rest = async {
         until_running(&runs, 1).await;
-        let gone = tokio::time::timeout(MS, batcher.submit(submission(&[9.0], LONG))).await;
+        let gone = tokio::time::timeout(MS, batcher.ask(submission(&[9.0], LONG))).await;
         assert!(gone.is_err());
         assert_eq!(batcher.shared.state.lock().queue.rows(), 0);
         token.send(()).expect("the lane listens");
@@ -239,10 +246,10 @@ async fn a_cancelled_request_is_never_run() {
 #[tokio::test]
 async fn a_late_request_is_refused_without_running() {
     let (batcher, runs, token) = gated(options());
-    let first = batcher.submit(submission(&[0.0], LONG));
+    let first = batcher.ask(submission(&[0.0], LONG));
     let rest = async {
         until_running(&runs, 1).await;
-        let late = batcher.submit(submission(&[9.0], MS * 5)).await;
+        let late = batcher.ask(submission(&[9.0], MS * 5)).await;
         assert_eq!(
             late.expect_err("late").kind,
             crate::core::error::Kind::DeadlineExceeded
@@ -252,7 +259,7 @@ async fn a_late_request_is_refused_without_running() {
 
     let (first, ()) = tokio::join!(first, rest);
     assert!(first.is_ok());
-    let passed = batcher.submit(submission(&[1.0], Duration::ZERO)).await;
+    let passed = batcher.ask(submission(&[1.0], Duration::ZERO)).await;
     assert_eq!(
         passed.expect_err("passed").kind,
         crate::core::error::Kind::DeadlineExceeded
@@ -267,12 +274,12 @@ async fn a_full_queue_refuses_at_once() {
         ..options()
     };
     let (batcher, runs, token) = gated(small);
-    let first = batcher.submit(submission(&[0.0], LONG));
+    let first = batcher.ask(submission(&[0.0], LONG));
     let rest = async {
         until_running(&runs, 1).await;
-        let mut waiting = Box::pin(batcher.submit(submission(&[1.0; 8], LONG)));
+        let mut waiting = Box::pin(batcher.ask(submission(&[1.0; 8], LONG)));
         assert!(tokio::time::timeout(MS, &mut waiting).await.is_err());
-        let full = batcher.submit(submission(&[2.0], LONG)).await;
+        let full = batcher.ask(submission(&[2.0], LONG)).await;
         assert_eq!(
             full.expect_err("full").kind,
             crate::core::error::Kind::ResourceExhausted
@@ -291,9 +298,9 @@ async fn a_full_queue_refuses_at_once() {
 #[tokio::test]
 async fn rows_are_limited_per_request() {
     let (batcher, _) = batcher(Script::Echo, options());
-    assert!(batcher.submit(submission(&[0.0; 8], LONG)).await.is_ok());
+    assert!(batcher.ask(submission(&[0.0; 8], LONG)).await.is_ok());
     let over = batcher
-        .submit(submission(&[0.0; 9], LONG))
+        .ask(submission(&[0.0; 9], LONG))
         .await
         .expect_err("over");
     assert!(over.message.contains("has 9 rows"), "{over}");
@@ -304,7 +311,7 @@ async fn a_panicking_run_fails_its_batch_and_the_lane_goes_on() {
     let (batcher, runs) = batcher(Script::Panic, options());
     for _ in 0..2 {
         let failed = batcher
-            .submit(submission(&[1.0], LONG))
+            .ask(submission(&[1.0], LONG))
             .await
             .expect_err("panicked");
         assert_eq!(failed.kind, crate::core::error::Kind::Internal);

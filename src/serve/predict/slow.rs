@@ -34,11 +34,7 @@ impl SlowLog {
     }
 
     /// Logs a prediction if it was slow.
-    pub(super) fn log_if_slow(
-        &self,
-        prediction: &Prediction<'_>,
-        outcome: Result<&Response, &Error>,
-    ) {
+    pub(super) fn log_if_slow(&self, prediction: &Prediction, outcome: Result<&Response, &Error>) {
         let Some(threshold) = self.threshold else {
             return;
         };

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::Context;
 use std::time::SystemTime;
 
 /// Starts the task.
@@ -32,12 +33,13 @@ pub(super) fn exchange(
 }
 
 async fn reply(
-    answered: BoxedAnswer,
+    mut answered: BoxedAnswer,
     mut respond: SendResponse<Bytes>,
     is_head: bool,
     progress: AnswerProgress,
 ) -> Result<(), Error> {
-    let Some(answer) = until_reset(&mut respond, answered).await else {
+    let poll = |cx: &mut Context<'_>| answered.as_mut().poll(cx);
+    let Some(answer) = until_reset(&mut respond, poll).await else {
         return Ok(());
     };
     let answer = answer.map(|body| AnswerBody::new(body, progress));

@@ -5,17 +5,15 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Error, Reason, SendStream};
 use std::future::poll_fn;
-use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
-/// Works for an answer until it is there, or until the client resets the stream: then none.
+/// Waits for work until it is done, or until the client resets the stream: then none.
 pub(crate) async fn until_reset<T>(
     respond: &mut SendResponse<Bytes>,
-    work: impl Future<Output = T>,
+    mut work: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> Option<T> {
-    let mut work = pin!(work);
     poll_fn(|cx| {
-        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+        if let Poll::Ready(done) = work(cx) {
             return Poll::Ready(Some(done));
         }
         respond.poll_reset(cx).map(|_| None)
@@ -23,22 +21,28 @@ pub(crate) async fn until_reset<T>(
     .await
 }
 
-/// Sends a piece of a body, once the client has room for some of it.
+/// The most bytes that are handed on at once, when the client has taken most of what came before.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Sends a part of a body, as the client has room for it.
 pub(crate) async fn send(
     stream: &mut SendStream<Bytes>,
-    piece: Bytes,
+    mut part: Bytes,
     progress: &AnswerProgress,
 ) -> Result<(), Error> {
-    if piece.is_empty() {
-        return Ok(());
+    while !part.is_empty() {
+        // A larger claim would keep the connection's window from other streams meanwhile.
+        stream.reserve_capacity(1);
+        if stream.capacity() == 0 {
+            poll_fn(|cx| poll_room(stream, cx)).await?;
+        }
+        let piece = match part.len() <= PIECE_BYTES {
+            true => std::mem::take(&mut part),
+            false => part.split_to(PIECE_BYTES),
+        };
+        stream.send_data(piece, false)?;
+        progress.note_piece();
     }
-    // A larger claim would keep the connection's window from other streams meanwhile.
-    stream.reserve_capacity(1);
-    if stream.capacity() == 0 {
-        poll_fn(|cx| poll_room(stream, cx)).await?;
-    }
-    stream.send_data(piece, false)?;
-    progress.note_piece();
     Ok(())
 }
 

@@ -62,7 +62,8 @@ async fn ask(servable: &Servable, value: f32) {
         required: vec![Tensor::from_f32(vec![1, 1], &[value]).expect("fits")],
         optional: Vec::new(),
     };
-    servable.run(inputs, None, 0).await.expect("served");
+    let submitted = servable.submit(inputs, None, 0).expect("queued");
+    submitted.await.expect("served");
 }
 
 #[tokio::test]

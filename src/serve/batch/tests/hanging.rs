@@ -74,7 +74,7 @@ async fn a_run_beyond_its_limit_is_terminated_and_the_next_is_not() {
     let flag = Arc::<Flag>::default();
     let (batcher, runs) = batcher(Script::Endless(flag), options());
     for count in 1..=2 {
-        let submitted = batcher.submit(submission(&[1.0], LONG));
+        let submitted = batcher.ask(submission(&[1.0], LONG));
         let watch = async {
             until_running(&runs, count).await;
             check_servable(&batcher.shared, Instant::now());
@@ -99,14 +99,14 @@ async fn a_run_beyond_its_limit_is_terminated_and_the_next_is_not() {
 async fn a_hung_lane_is_replaced_and_ends_when_its_run_does() {
     let hanging = Hanging::start(Some(Script::Echo), options());
     let batcher = &hanging.batcher;
-    let submitted = batcher.submit(submission(&[1.0], LONG));
+    let submitted = batcher.ask(submission(&[1.0], LONG));
     let rest = async {
         until_running(&hanging.runs, 1).await;
         look_until_hung(batcher);
         assert_eq!(hanging.hung(), 1);
         assert!(batcher.is_running());
 
-        let other = batcher.submit(submission(&[2.0], LONG)).await;
+        let other = batcher.ask(submission(&[2.0], LONG)).await;
         assert_eq!(floats(&other.expect("served").outputs[0]), [2.0]);
 
         hanging.tokens.send(()).expect("the hung run listens");
@@ -116,7 +116,7 @@ async fn a_hung_lane_is_replaced_and_ends_when_its_run_does() {
 
     // Its client still waits.
     assert_eq!(floats(&answer.expect("served").outputs[0]), [1.0]);
-    let again = batcher.submit(submission(&[3.0], LONG)).await;
+    let again = batcher.ask(submission(&[3.0], LONG)).await;
     assert_eq!(floats(&again.expect("served").outputs[0]), [3.0]);
     drop(hanging.batcher);
     assert!(hanging.end.await.is_err(), "both lanes end");
@@ -128,7 +128,7 @@ async fn beyond_the_limit_of_replacements_the_servable_is_unavailable_until_a_ru
     let batcher = &hanging.batcher;
     let mut waiting = Vec::new();
     for count in 1..=REPLACEMENTS_MAX + 1 {
-        let mut submitted = Box::pin(batcher.submit(submission(&[1.0], LONG)));
+        let mut submitted = Box::pin(batcher.ask(submission(&[1.0], LONG)));
         let started = tokio::select! {
             answer = &mut submitted => panic!("answered: {answer:?}"),
             () = until_running(&hanging.runs, count) => batcher.problem(),
@@ -139,7 +139,7 @@ async fn beyond_the_limit_of_replacements_the_servable_is_unavailable_until_a_ru
         assert_eq!(hanging.hung(), count as i64);
     }
 
-    let refused = batcher.submit(submission(&[2.0], LONG)).await;
+    let refused = batcher.ask(submission(&[2.0], LONG)).await;
     let error = refused.expect_err("no lane is left");
     assert_eq!(error.kind, Kind::Unavailable);
     assert!(error.message.contains("'m:1' is unavailable"), "{error}");
@@ -151,21 +151,21 @@ async fn beyond_the_limit_of_replacements_the_servable_is_unavailable_until_a_ru
     hanging.until_hung(0).await;
     assert_eq!(batcher.problem(), None);
     hanging.tokens.send(()).expect("the lane listens");
-    let again = batcher.submit(submission(&[3.0], LONG)).await;
+    let again = batcher.ask(submission(&[3.0], LONG)).await;
     assert_eq!(floats(&again.expect("served").outputs[0]), [3.0]);
 }
 
 #[tokio::test]
 async fn a_servable_is_unavailable_if_no_second_session_can_be_opened() {
     let (batcher, runs, token) = gated(options());
-    let submitted = batcher.submit(submission(&[1.0], LONG));
+    let submitted = batcher.ask(submission(&[1.0], LONG));
     let rest = async {
         until_running(&runs, 1).await;
         look_until_hung(&batcher);
         while batcher.problem().is_none() {
             tokio::task::yield_now().await;
         }
-        let refused = batcher.submit(submission(&[2.0], LONG)).await;
+        let refused = batcher.ask(submission(&[2.0], LONG)).await;
         assert_eq!(refused.expect_err("refused").kind, Kind::Unavailable);
         token.send(()).expect("the hung run listens");
     };
@@ -195,14 +195,14 @@ fn a_hung_run_in_place_is_replaced_and_ends_runs_in_place() {
 
     std::thread::scope(|scope| {
         let io = scope.spawn(|| {
-            let submitted = hanging.batcher.submit(submission(&[1.0], LONG));
+            let submitted = hanging.batcher.ask(submission(&[1.0], LONG));
             runtime().block_on(submitted)
         });
         runtime().block_on(async {
             until_running(&hanging.runs, 1).await;
             look_until_hung(&hanging.batcher);
             assert!(!hanging.batcher.shared.is_in_place());
-            let other = hanging.batcher.submit(submission(&[2.0], LONG)).await;
+            let other = hanging.batcher.ask(submission(&[2.0], LONG)).await;
             assert_eq!(floats(&other.expect("served").outputs[0]), [2.0]);
             assert_eq!(hanging.hung(), 1);
         });
@@ -220,7 +220,7 @@ fn a_hung_run_in_place_is_replaced_and_ends_runs_in_place() {
 async fn a_run_without_a_deadline_lasts_until_its_client_gives_up() {
     let flag = Arc::<Flag>::default();
     let (batcher, runs) = batcher(Script::Endless(flag), options());
-    let mut submitted = Box::pin(batcher.submit(patient(1.0)));
+    let mut submitted = Box::pin(batcher.ask(patient(1.0)));
     tokio::select! {
         answer = &mut submitted => panic!("answered: {answer:?}"),
         () = until_running(&runs, 1) => {}
@@ -264,7 +264,7 @@ fn a_long_run_in_place_is_terminated_and_made_on_a_lane() {
             assert_eq!(batcher.shared.metrics.runs_terminated.get(), 1);
             check_servable(&batcher.shared, late());
         });
-        let answer = runtime.block_on(batcher.submit(submission(&[1.0], LONG)));
+        let answer = runtime.block_on(batcher.ask(submission(&[1.0], LONG)));
         assert_eq!(answer.expect_err("late").kind, Kind::DeadlineExceeded);
         assert!(!batcher.shared.is_in_place());
     });

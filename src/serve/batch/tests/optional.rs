@@ -29,10 +29,10 @@ fn said(answer: Result<Done>) -> Vec<f32> {
 #[tokio::test]
 async fn a_request_with_an_optional_input_is_merged_with_no_other() {
     let (batcher, runs, token) = gated(options());
-    let first = batcher.submit(asked(0.0, None));
+    let first = batcher.ask(asked(0.0, None));
     let rest = async {
         until_running(&runs, 1).await;
-        let submit = |x, k| batcher.submit(asked(x, k));
+        let submit = |x, k| batcher.ask(asked(x, k));
         let (a, b, c, d, e, ()) = tokio::join!(
             submit(1.0, None),
             submit(2.0, Some(20.0)),
@@ -71,10 +71,7 @@ async fn a_request_that_runs_alone_does_not_wait_for_others() {
         ..options()
     };
     let (batcher, runs) = batcher(Script::Echo, slow);
-    assert_eq!(
-        said(batcher.submit(asked(1.0, Some(2.0))).await),
-        [1.0, 2.0]
-    );
+    assert_eq!(said(batcher.ask(asked(1.0, Some(2.0))).await), [1.0, 2.0]);
     assert_eq!(*runs.lock(), [1]);
 }
 
@@ -83,6 +80,6 @@ async fn an_optional_input_does_not_lift_the_limit_of_rows() {
     let (batcher, _) = batcher(Script::Echo, options());
     let mut large = asked(1.0, Some(2.0));
     large.inputs.required = submission(&[0.0; 9], LONG).inputs.required;
-    let error = batcher.submit(large).await.expect_err("over");
+    let error = batcher.ask(large).await.expect_err("over");
     assert!(error.message.contains("has 9 rows"), "{error}");
 }

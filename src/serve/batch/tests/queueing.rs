@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::serve::batch::due::Due;
+use crate::serve::batch::queue::Rank;
 
 fn entry(rows: usize, load: u32) -> QueuedRequest<u32> {
     QueuedRequest {

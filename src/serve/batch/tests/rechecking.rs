@@ -59,8 +59,8 @@ impl Rechecked {
     /// Submits two requests that run in one batch if requests are merged, in place.
     async fn ask_two(&self, one: f32, two: f32) -> [f32; 2] {
         let (one, two) = tokio::join!(
-            self.batcher.submit(submission(&[one], LONG)),
-            self.batcher.submit(submission(&[two], LONG)),
+            self.batcher.ask(submission(&[one], LONG)),
+            self.batcher.ask(submission(&[two], LONG)),
         );
         [one, two].map(|answer| floats(&answer.expect("served").outputs[0])[0])
     }
@@ -160,19 +160,19 @@ async fn rounding_that_depends_on_the_number_of_rows_is_no_disagreement() {
 async fn a_lane_rechecks_after_the_requests_that_wait() {
     let (rechecked, token) = Rechecked::start_gated();
     let batcher = &rechecked.batcher;
-    let first = batcher.submit(submission(&[0.0], LONG));
+    let first = batcher.ask(submission(&[0.0], LONG));
     let rest = async {
         until_running(&rechecked.runs, 1).await;
         let pair = async {
             tokio::join!(
-                batcher.submit(submission(&[1.0, 2.0, 3.0], LONG)),
-                batcher.submit(submission(&[4.0, 5.0, 6.0], LONG)),
+                batcher.ask(submission(&[1.0, 2.0, 3.0], LONG)),
+                batcher.ask(submission(&[4.0, 5.0, 6.0], LONG)),
             )
         };
         let last = async {
             token.send(()).expect("the lane listens");
             until_running(&rechecked.runs, 2).await;
-            let last = batcher.submit(submission(&[7.0], LONG));
+            let last = batcher.ask(submission(&[7.0], LONG));
             let tokens = async {
                 token.send(()).expect("the lane listens");
                 until_running(&rechecked.runs, 3).await;
@@ -198,12 +198,12 @@ async fn a_lane_rechecks_after_the_requests_that_wait() {
 async fn a_sample_that_no_lane_was_idle_for_runs_before_the_requests_that_wait() {
     let (rechecked, token) = Rechecked::start_gated();
     let batcher = &rechecked.batcher;
-    let first = batcher.submit(submission(&[0.0], LONG));
+    let first = batcher.ask(submission(&[0.0], LONG));
     let rest = async {
         until_running(&rechecked.runs, 1).await;
         let long_ago = Instant::now().checked_sub(Duration::from_secs(2));
         rechecked.put(two_rows(long_ago.expect("the machine runs for longer")));
-        let second = batcher.submit(submission(&[1.0], LONG));
+        let second = batcher.ask(submission(&[1.0], LONG));
         let tokens = async {
             for _ in 0..3 {
                 token.send(()).expect("the lane listens");
@@ -221,13 +221,13 @@ async fn a_sample_that_no_lane_was_idle_for_runs_before_the_requests_that_wait()
 async fn cancelled_requests_are_not_run_again() {
     let (rechecked, token) = Rechecked::start_gated();
     let batcher = &rechecked.batcher;
-    let first = batcher.submit(submission(&[0.0], LONG));
+    let first = batcher.ask(submission(&[0.0], LONG));
     let rest = async {
         until_running(&rechecked.runs, 1).await;
         let mut pair = Box::pin(async {
             tokio::join!(
-                batcher.submit(submission(&[1.0], LONG)),
-                batcher.submit(submission(&[2.0], LONG)),
+                batcher.ask(submission(&[1.0], LONG)),
+                batcher.ask(submission(&[2.0], LONG)),
             )
         });
         assert!(tokio::time::timeout(MS, &mut pair).await.is_err());
@@ -236,7 +236,7 @@ async fn cancelled_requests_are_not_run_again() {
         drop(pair);
         token.send(()).expect("the lane listens");
         token.send(()).expect("the lane listens");
-        batcher.submit(submission(&[3.0], LONG)).await
+        batcher.ask(submission(&[3.0], LONG)).await
     };
     let (first, last) = tokio::join!(first, rest);
 
@@ -276,7 +276,7 @@ async fn a_lane_that_hangs_in_a_recheck_is_replaced_like_any() {
     check_servable(&batcher.shared, late);
     check_servable(&batcher.shared, late + HANG_GRACE);
     assert_eq!(rechecked.metrics().lanes_hung.get(), 1);
-    let answer = batcher.submit(submission(&[1.0], LONG)).await;
+    let answer = batcher.ask(submission(&[1.0], LONG)).await;
     assert_eq!(floats(&answer.expect("served").outputs[0]), [1.0]);
 
     token.send(()).expect("the hung run listens");

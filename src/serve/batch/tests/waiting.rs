@@ -5,13 +5,13 @@ use super::*;
 #[tokio::test]
 async fn waiting_requests_are_reported_by_the_queue_independent_of_metrics() {
     let (batcher, runs, token) = gated(options());
-    let submitted = batcher.submit(submission(&[0.0], LONG));
+    let submitted = batcher.ask(submission(&[0.0], LONG));
     let checks = async {
         until_running(&runs, 1).await;
         batcher.shared.metrics.queue_rows.set(5);
         assert!(!batcher.has_waiting());
         assert!(batcher.is_running());
-        let second = batcher.submit(submission(&[1.0], LONG));
+        let second = batcher.ask(submission(&[1.0], LONG));
         let look = async {
             batcher.shared.metrics.queue_rows.set(0);
             assert!(batcher.has_waiting());
@@ -34,10 +34,10 @@ async fn a_request_without_a_deadline_waits_in_the_queue_as_long_as_is_set() {
         ..options()
     };
     let (batcher, runs, token) = gated(impatient);
-    let first = batcher.submit(patient(1.0));
+    let first = batcher.ask(patient(1.0));
     let rest = async {
         until_running(&runs, 1).await;
-        let refused = batcher.submit(patient(2.0)).await.expect_err("waited");
+        let refused = batcher.ask(patient(2.0)).await.expect_err("waited");
         assert_eq!(refused.kind, crate::core::error::Kind::ResourceExhausted);
         assert!(refused.message.contains("queue_timeout"), "{refused}");
         assert_eq!(batcher.shared.state.lock().queue.rows(), 0);
