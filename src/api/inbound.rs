@@ -11,7 +11,7 @@ use crate::core::model::Signature;
 use crate::core::request::{Deadline, Protocol, Request, Response, Target};
 use crate::core::tensor::Tensor;
 use crate::serve::batch::Done;
-use crate::serve::predict::{Predicted, Predictor, Running};
+use crate::serve::predict::{Predicted, Predictor, RunningPrediction};
 use crate::serve::servable::Servable;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
@@ -178,7 +178,7 @@ impl<'c> Admitted<'c, '_> {
 
 /// A prediction request that was submitted. Dropping it cancels it.
 pub(crate) struct Begun<'c, F> {
-    running: Running<'c>,
+    running: RunningPrediction<'c>,
     form: F,
 }
 

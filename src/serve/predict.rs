@@ -122,7 +122,11 @@ impl Predictor {
     /// Starts a prediction with a servable that was resolved before. A request counts once: as
     /// served only if its answer was encoded. Errors name the field at fault; they come with the
     /// answer.
-    pub(crate) fn start(&self, servable: Arc<Servable>, mut request: Request) -> Running<'_> {
+    pub(crate) fn start(
+        &self,
+        servable: Arc<Servable>,
+        mut request: Request,
+    ) -> RunningPrediction<'_> {
         servable.metrics.in_flight.inc();
         let mut prediction = Prediction {
             servable,
@@ -136,7 +140,7 @@ impl Predictor {
 
         let mut extras = Extras::default();
         let waiting = self.submit(&mut prediction, request, &mut extras);
-        Running {
+        RunningPrediction {
             predictor: self,
             prediction,
             extras,
@@ -208,7 +212,7 @@ struct Extras {
 }
 
 /// A prediction in progress. Dropping it cancels the request.
-pub(crate) struct Running<'p> {
+pub(crate) struct RunningPrediction<'p> {
     predictor: &'p Predictor,
     prediction: Prediction,
     extras: Extras,
@@ -216,7 +220,7 @@ pub(crate) struct Running<'p> {
     waiting: Result<Waiting, Option<Error>>,
 }
 
-impl Running<'_> {
+impl RunningPrediction<'_> {
     /// The version that answers.
     pub(crate) fn servable(&self) -> &Servable {
         &self.prediction.servable
@@ -232,7 +236,7 @@ impl Running<'_> {
         }
     }
 
-    /// Completes the prediction with what [`Running::poll_done`] returned.
+    /// Completes the prediction with what [`RunningPrediction::poll_done`] returned.
     pub(crate) fn finish<T>(
         mut self,
         done: Result<Done>,
