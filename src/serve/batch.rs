@@ -175,6 +175,13 @@ struct BatcherState {
     sample: Option<Sample>,
 }
 
+/// Where a request waits in the queue.
+struct QueuePlace {
+    class: Class,
+    priority: u8,
+    due: Due,
+}
+
 /// The handle through which the requests of one servable are batched.
 pub(crate) struct Batcher {
     shared: Arc<BatcherShared>,
@@ -274,19 +281,27 @@ impl Batcher {
             Some(deadline) => Due::answer(deadline.0),
             None => Due::start(submitted + self.shared.options.queue_timeout),
         };
-        let ticket = self.push(class, priority, due, entry, !in_place)?;
+        let place = QueuePlace {
+            class,
+            priority,
+            due,
+        };
+        let ticket = self.push(place, entry, !in_place)?;
         Ok(Waiting::new(ticket, answer, due, in_place))
     }
 
     /// Adds a request to the queue, and wakes a lane for it if `wake` is set.
     fn push(
         &self,
-        class: Class,
-        priority: u8,
-        due: Due,
+        place: QueuePlace,
         entry: QueuedRequest<BatchJob>,
         wake: bool,
     ) -> Result<Ticket> {
+        let QueuePlace {
+            class,
+            priority,
+            due,
+        } = place;
         let shared = &self.shared;
         let mut state = shared.state.lock();
         // A lane that is free runs it all the same: what was learned may no longer hold.

@@ -143,7 +143,7 @@ impl BatchCost {
     fn between(&self, rows: usize, of: impl Fn(&SizeCost) -> f64) -> f64 {
         let rows = rows.max(1) as f64;
         let known = || self.sizes.iter().filter(|size| size.runs > 0.0);
-        let below = known().filter(|size| size.rows <= rows).last();
+        let below = known().rfind(|size| size.rows <= rows);
         let above = known().find(|size| size.rows > rows);
         match (below, above) {
             (None, None) => 0.0,
