@@ -3,6 +3,8 @@
 
 #![allow(clippy::print_stdout)]
 
+/// Elements of JSON requests read and written.
+mod json;
 /// Counting values for contracts and windows.
 mod monitor;
 /// Publishing, following a registry, and many models.
@@ -15,9 +17,10 @@ fn main() {
         return;
     }
     let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
-    let groups: [(&str, fn()); 4] = [
+    let groups: [(&str, fn()); 5] = [
         ("push", registry::push_against_copy_hash_and_sync),
         ("promote", registry::promotion_to_first_answer),
+        ("json", json::json_bodies),
         ("monitor", monitor::counting),
         ("many-models", registry::many_models_known),
     ];

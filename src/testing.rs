@@ -3,6 +3,7 @@
 
 pub mod counting;
 pub mod graphs;
+pub mod json_bodies;
 
 pub use crate::registry::commands::conformance;
 pub use crate::registry::commands::conformance::many_models;

@@ -12,7 +12,8 @@ use crate::core::request::INPUTS_MAX;
 use crate::core::tensor::batch::split;
 use crate::core::tensor::compare::{Tolerance, difference};
 use crate::core::tensor::json::document::Json;
-use crate::core::tensor::json::{ElementRules, Elements, write_elements, write_json};
+use crate::core::tensor::json::elements::{ElementRules, Elements};
+use crate::core::tensor::json::{write_elements, write_json};
 use crate::core::tensor::{DType, Data, NamedTensors, Tensor, View, shape_from_wire};
 use crate::onnx::runtime::Session;
 use base64::Engine as _;
@@ -271,6 +272,7 @@ fn tensor(value: Json<'_>) -> Result<(String, Tensor)> {
                 let rules = ElementRules {
                     dtype,
                     depth_max: shape.len().max(1),
+                    count: 0,
                     base64: false,
                 };
                 Elements::of(data, rules)?.into_tensor(shape)

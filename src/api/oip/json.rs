@@ -9,8 +9,9 @@ use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::{Dim, Signature};
 use crate::core::request::{INPUTS_MAX, Request, Response};
-use crate::core::tensor::json::document::Json;
-use crate::core::tensor::json::{ElementRules, Elements, write_elements, write_json};
+use crate::core::tensor::json::document::{Json, read_body};
+use crate::core::tensor::json::elements::{ElementRules, Elements};
+use crate::core::tensor::json::{write_elements, write_json};
 use crate::core::tensor::{DType, RANK_MAX, Strings, Tensor, elements, shape_from_wire};
 use bytes::Bytes;
 
@@ -55,8 +56,12 @@ pub(crate) fn decode(body: &Bytes, json_bytes: Option<usize>) -> Result<InferReq
         )));
     }
 
-    let header = Json::parse(&body[..length])?;
-    let mut tail = body.slice(length..);
+    let tail = body.slice(length..);
+    read_body(&body[..length], |header| decode_header(header, tail))
+}
+
+/// Decodes the JSON; `tail` are the binary parts.
+fn decode_header(header: Json<'_>, mut tail: Bytes) -> Result<InferRequest> {
     let [id, given, inputs, outputs] =
         header.fields("the request", ["id", "parameters", "inputs", "outputs"])?;
     let id = id
@@ -336,6 +341,7 @@ fn tensor(dtype: DType, shape: Vec<usize>, data: Json<'_>) -> Result<Tensor> {
         ElementRules {
             dtype,
             depth_max: shape.len().max(1),
+            count: elements(&shape).unwrap_or(0),
             base64: false,
         },
     )?;

@@ -9,10 +9,9 @@ use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::request::Response;
-use crate::core::tensor::json::document::Json;
-use crate::core::tensor::json::{
-    ElementRules, Elements, JSON_DEPTH_MAX, StringForm, Writer, is_base64, write_json,
-};
+use crate::core::tensor::json::document::{Json, read_body};
+use crate::core::tensor::json::elements::{ElementRules, Elements, JSON_DEPTH_MAX, is_base64};
+use crate::core::tensor::json::{StringForm, Writer, write_json};
 use crate::core::tensor::{DType, Tensor, shape_from_wire};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -34,8 +33,15 @@ pub(crate) fn decode(
     body: &[u8],
     signature: &Signature,
 ) -> Result<(Vec<(String, Tensor)>, RequestForm)> {
+    read_body(body, |request| decode_request(request, signature))
+}
+
+fn decode_request(
+    request: Json<'_>,
+    signature: &Signature,
+) -> Result<(Vec<(String, Tensor)>, RequestForm)> {
     let names = ["signature_name", "instances", "inputs"];
-    let [name, instances, inputs] = Json::parse(body)?.fields("the request", names)?;
+    let [name, instances, inputs] = request.fields("the request", names)?;
     if let Some(name) = name {
         let name = name.string("signature_name")?;
         if !name.is_empty() && name != SIGNATURE {
@@ -190,6 +196,7 @@ fn rules(spec: &TensorSpec) -> ElementRules {
     ElementRules {
         dtype: spec.dtype,
         depth_max: JSON_DEPTH_MAX,
+        count: 0,
         base64: true,
     }
 }

@@ -14,6 +14,13 @@ fn infer(json: &str, tail: &[u8]) -> Result<InferRequest> {
 
 /// Compares the inputs, written flat, or a part of the error.
 fn check(json: &str, tail: &[u8], expected: &str) {
+    check_once(json, tail, expected);
+    // Space makes each array long enough to be read without being checked before.
+    let long = json.replace('[', &format!("[{}", " ".repeat(128)));
+    check_once(&long, tail, expected);
+}
+
+fn check_once(json: &str, tail: &[u8], expected: &str) {
     match infer(json, tail) {
         Ok(request) => {
             let mut out = Vec::new();
@@ -59,6 +66,8 @@ fn data_is_accepted_flat_or_nested_as_its_shape() {
         "x INT32 [2, 2] [1,2,3,4];",
     );
 
+    let late_shape = one(r#""data":[1,2],"datatype":"INT32","shape":[2]"#);
+    check(&late_shape, b"", "x INT32 [2] [1,2];");
     check(&x("[]", "5"), b"", "x INT32 [] [5];");
     check(&x("[]", "[5]"), b"", "x INT32 [] [5];");
     check(&x("[0,3]", "[]"), b"", "x INT32 [0, 3] [];");
@@ -463,5 +472,19 @@ proptest! {
         body.truncate(cut);
         let _ = decode(&body.clone().into(), Some(length));
         let _ = decode(&body.into(), None);
+    }
+}
+
+#[test]
+fn a_malformed_body_is_refused_before_anything_else_is_said_of_it() {
+    let long = vec!["1.5"; 100].join(", ");
+    for members in [
+        format!(r#""datatype":"FP32","data":[{long},]"#),
+        format!(r#""shape":[100],"datatype":"FP99","data":[{long} 1]"#),
+        format!(r#""shape":[100],"datatype":"FP32","data":[{long}],"own":[{long},1.]"#),
+        format!(r#""shape":[{long},-],"datatype":"FP32","data":[1]"#),
+        format!(r#""shape":[100],"datatype":"INT8","data":[{long}, "a\qb"]"#),
+    ] {
+        check(&one(&members), b"", "the body is not valid JSON:");
     }
 }

@@ -1,50 +1,83 @@
 //! JSON text, walked in place. `serde_json` checks a body once, without recursion;
 //! every value after that is a slice of it, so there is no tree and no copy.
-//! Knows nothing of tensors.
+//! Knows nothing of tensors, but leaves long arrays to their reader (`deferred.rs`).
 
+use super::deferred::{Deferred, find, reduced};
 use crate::core::error::{Error, Result, short};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// One valid JSON value, without surrounding space.
+/// One JSON value, without surrounding space. Valid, unless it is a deferred array or within one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Json<'a>(&'a str);
+pub(crate) struct Json<'a> {
+    text: &'a str,
+    deferred: &'a [Deferred<'a>],
+}
+
+/// Reads a whole body, whose long arrays are checked while `read` reads them. Refuses what
+/// [`Json::parse`] refuses, with the same error, before any error of `read`.
+pub(crate) fn read_body<T>(body: &[u8], read: impl FnOnce(Json<'_>) -> Result<T>) -> Result<T> {
+    let Some((text, deferred)) = reduced(body) else {
+        return read(Json::parse(body)?);
+    };
+    let value = Json {
+        text: text.trim_ascii(),
+        deferred: &deferred,
+    };
+
+    let read = read(value);
+    // One that was read to its end is valid; where all are, so is the body.
+    if deferred.iter().any(Deferred::is_unread) {
+        Json::parse(body)?;
+    }
+    read
+}
 
 impl<'a> Json<'a> {
     /// Checks a whole body. Refuses malformed JSON, trailing text and text
     /// that is not UTF-8. Nesting is not limited here; it costs nothing.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self> {
         let value: &RawValue = serde_json::from_slice(body).map_err(|e| malformed(body, &e))?;
-        Ok(Self(value.get().trim_ascii()))
+        Ok(Self::within(value.get().trim_ascii()))
     }
 
     /// Takes a slice of valid text that is one whole value.
     pub(crate) fn within(text: &'a str) -> Self {
-        Self(text)
+        Self {
+            text,
+            deferred: &[],
+        }
+    }
+
+    /// The deferred array that this value is; its reader checks the text.
+    pub(super) fn deferred(self) -> Option<&'a Deferred<'a>> {
+        let start = self.text.as_ptr().addr();
+        let at = self.deferred.binary_search_by_key(&start, |d| d.start());
+        at.ok().map(|at| &self.deferred[at])
     }
 
     /// The value's text.
     pub(crate) fn text(self) -> &'a str {
-        self.0
+        self.text
     }
 
     /// Tells whether the value is an object.
     pub(crate) fn is_object(self) -> bool {
-        self.0.starts_with('{')
+        self.text.starts_with('{')
     }
 
     /// Tells whether the value is a boolean, a number or a string.
     pub(crate) fn is_scalar(self) -> bool {
-        !self.0.starts_with(['{', '[', 'n'])
+        !self.text.starts_with(['{', '[', 'n'])
     }
 
     /// Iterates over an array; `what` names the value in the error.
     pub(crate) fn array(self, what: &str) -> Result<ArrayValues<'a>> {
-        if !self.0.starts_with('[') {
+        if !self.text.starts_with('[') {
             return Err(Error::invalid(format!("{what} must be a JSON array")));
         }
         Ok(ArrayValues {
-            text: self.0,
+            within: self,
             at: 1,
         })
     }
@@ -55,7 +88,7 @@ impl<'a> Json<'a> {
             return Err(Error::invalid(format!("{what} must be a JSON object")));
         }
         Ok(Members(ArrayValues {
-            text: self.0,
+            within: self,
             at: 1,
         }))
     }
@@ -78,38 +111,40 @@ impl<'a> Json<'a> {
             }
         }
 
-        Ok(found.map(|value| value.filter(|v| v.0 != "null")))
+        Ok(found.map(|value| value.filter(|v| v.text != "null")))
     }
 
     /// Reads a string; borrows unless it holds an escape.
     pub(crate) fn string(self, what: &str) -> Result<Cow<'a, str>> {
         let inner = self
-            .0
+            .text
             .strip_prefix('"')
             .and_then(|text| text.strip_suffix('"'));
         match inner {
             None => Err(Error::invalid(format!("{what} must be a JSON string"))),
             Some(text) if !text.contains('\\') => Ok(Cow::Borrowed(text)),
             // The text is valid JSON, so only a lone surrogate fails here.
-            Some(_) => serde_json::from_str(self.0).map(Cow::Owned).map_err(|_| {
-                Error::invalid(format!("{what} is a string with a broken \\u escape"))
-            }),
+            Some(_) => serde_json::from_str(self.text)
+                .map(Cow::Owned)
+                .map_err(|_| {
+                    Error::invalid(format!("{what} is a string with a broken \\u escape"))
+                }),
         }
     }
 
     /// Reads an integer that fits `T`; refuses `1.0` and `"1"`.
     pub(crate) fn integer<T: std::str::FromStr>(self, what: &str) -> Result<T> {
-        self.0.parse().map_err(|_| {
+        self.text.parse().map_err(|_| {
             Error::invalid(format!(
                 "{what} is {}, not an integer in range",
-                short(self.0)
+                short(self.text)
             ))
         })
     }
 
     /// Reads `true` or `false`.
     pub(crate) fn boolean(self, what: &str) -> Result<bool> {
-        match self.0 {
+        match self.text {
             "true" => Ok(true),
             "false" => Ok(false),
             _ => Err(Error::invalid(format!("{what} must be true or false"))),
@@ -120,7 +155,7 @@ impl<'a> Json<'a> {
 /// The values of an array.
 #[derive(Clone, Debug)]
 pub(crate) struct ArrayValues<'a> {
-    text: &'a str,
+    within: Json<'a>,
     at: usize,
 }
 
@@ -128,7 +163,7 @@ impl<'a> Iterator for ArrayValues<'a> {
     type Item = Json<'a>;
 
     fn next(&mut self) -> Option<Json<'a>> {
-        let bytes = self.text.as_bytes();
+        let bytes = self.within.text.as_bytes();
         while matches!(
             bytes.get(self.at)?,
             b' ' | b'\t' | b'\r' | b'\n' | b',' | b':'
@@ -140,8 +175,11 @@ impl<'a> Iterator for ArrayValues<'a> {
             return None;
         }
         let start = self.at;
-        self.at = value_end(bytes, start);
-        Some(Json(&self.text[start..self.at]))
+        self.at = value_end(bytes, start, self.within.deferred);
+        Some(Json {
+            text: &self.within.text[start..self.at],
+            ..self.within
+        })
     }
 }
 
@@ -159,48 +197,63 @@ impl<'a> Iterator for Members<'a> {
     }
 }
 
-/// Finds where the valid value that starts at `start` ends.
-pub(crate) fn value_end(bytes: &[u8], start: usize) -> usize {
+/// Finds where the valid value that starts at `start` ends. Passes over `deferred` arrays.
+pub(super) fn value_end(bytes: &[u8], start: usize, deferred: &[Deferred<'_>]) -> usize {
+    match bytes.get(start) {
+        Some(b'"') => string_end(bytes, start),
+        Some(b'[' | b'{') => container_end(bytes, start, deferred),
+        _ => find(bytes, start, |b| {
+            matches!(b, b',' | b']' | b'}' | b':' | b' ' | b'\t' | b'\r' | b'\n')
+        }),
+    }
+}
+
+fn container_end(bytes: &[u8], start: usize, deferred: &[Deferred<'_>]) -> usize {
+    let address = bytes.as_ptr().addr();
+    let before = deferred.partition_point(|d| d.start() < address + start);
+    let mut ahead = deferred[before..].iter().peekable();
     let mut at = start;
     let mut open = 0_usize;
     while let Some(byte) = bytes.get(at) {
+        let array = ahead.next_if(|d| d.start() == address + at);
+        let end = array.map_or(at + 1, |array| at + array.len());
         match byte {
-            b'"' => at = string_end(bytes, at),
-            b'[' | b'{' => {
-                open += 1;
-                at += 1;
+            b'"' => {
+                at = find_special(bytes, string_end(bytes, at));
+                continue;
             }
-            b']' | b'}' => {
-                open -= 1;
-                at += 1;
-            }
-            _ if open > 0 => at += 1,
-            _ => {
-                let rest = &bytes[at..];
-                let ends =
-                    |b: &u8| matches!(b, b',' | b']' | b'}' | b':' | b' ' | b'\t' | b'\r' | b'\n');
-                return at + rest.iter().position(ends).unwrap_or(rest.len());
-            }
+            _ if array.is_some() => {}
+            b'[' | b'{' => open += 1,
+            _ => open -= 1,
         }
         if open == 0 {
-            break;
+            return end;
         }
-    }
-
-    at
-}
-
-fn string_end(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
-        }
+        at = find_special(bytes, end);
     }
 
     bytes.len()
+}
+
+fn find_special(bytes: &[u8], start: usize) -> usize {
+    find(bytes, start, |b| {
+        // A bracket and a brace differ in this bit alone.
+        let folded = b | 0x20;
+        (folded == b'{') | (folded == b'}') | (b == b'"')
+    })
+}
+
+/// Finds where the string that starts at `start` ends.
+pub(super) fn string_end(bytes: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    loop {
+        at = find(bytes, at, |b| (b == b'"') | (b == b'\\'));
+        match bytes.get(at) {
+            Some(b'"') => return at + 1,
+            Some(_) => at += 2,
+            None => return bytes.len(),
+        }
+    }
 }
 
 fn malformed(body: &[u8], error: &serde_json::Error) -> Error {

@@ -1,19 +1,46 @@
 //! Which JSON numbers and nestings are valid elements, and that written elements
 //! read back to the same bits.
 
+use super::document::{Json, read_body};
+use super::elements::{ElementRules, Elements, JSON_DEPTH_MAX};
 use super::*;
+use crate::core::error::Result;
+use crate::core::tensor::Strings;
 use proptest::prelude::*;
+use serde_json::value::RawValue;
 
 fn read(text: &str, dtype: DType) -> Result<Tensor> {
+    read_bytes(text.as_bytes(), dtype)
+}
+
+/// Reads a body twice: with its long arrays deferred, and checked as a whole before. Both must agree.
+fn read_bytes(body: &[u8], dtype: DType) -> Result<Tensor> {
     let rules = ElementRules {
         dtype,
         depth_max: JSON_DEPTH_MAX,
+        count: 0,
         base64: true,
     };
+    let elements = |value: Json<'_>| {
+        let elements = Elements::of(value, rules)?;
+        let shape = elements.shape();
+        elements.into_tensor(shape)
+    };
 
-    let elements = Elements::of(Json::parse(text.as_bytes())?, rules)?;
-    let shape = elements.shape();
-    elements.into_tensor(shape)
+    let read = read_body(body, elements);
+    let checked = Json::parse(body).and_then(elements);
+    match (&read, &checked) {
+        (Ok(read), Ok(checked)) => assert_eq!(
+            (read.shape(), read.to_raw()),
+            (checked.shape(), checked.to_raw()),
+        ),
+        (Err(read), Err(checked)) => assert_eq!(read.message, checked.message),
+        _ => panic!(
+            "{}: {read:?}, but {checked:?}",
+            String::from_utf8_lossy(body)
+        ),
+    }
+    read
 }
 
 /// Compares the shape and the elements, written flat, or a part of the error.
@@ -227,8 +254,8 @@ proptest! {
             let mut raw: Vec<u8> = bytes[..bytes.len() / 8 * 8].to_vec();
             match dtype {
                 DType::Bool => raw.iter_mut().for_each(|b| *b &= 1),
-                DType::F32 => raw.chunks_exact_mut(4).filter(|c| !f32::from_le_bytes(fixed_bytes(c)).is_finite()).for_each(|c| c.fill(0)),
-                DType::F64 => raw.chunks_exact_mut(8).filter(|c| !f64::from_le_bytes(fixed_bytes(c)).is_finite()).for_each(|c| c.fill(0)),
+                DType::F32 => raw.chunks_exact_mut(4).filter(|c| !f32::from_le_bytes((**c).try_into().unwrap()).is_finite()).for_each(|c| c.fill(0)),
+                DType::F64 => raw.chunks_exact_mut(8).filter(|c| !f64::from_le_bytes((**c).try_into().unwrap()).is_finite()).for_each(|c| c.fill(0)),
                 _ => {}
             }
             rounds(&Tensor::fixed(dtype, vec![raw.len() / 8, 8 / width], raw.into()).unwrap());
@@ -246,4 +273,187 @@ proptest! {
             let _ = read(&text, dtype);
         }
     }
+}
+
+/// A tensor as `serde_json` and the standard library read it: its shape and its elements.
+fn reference(text: &str, dtype: DType) -> Option<(Vec<usize>, Vec<Vec<u8>>)> {
+    if !text.starts_with('[') {
+        return Some((Vec::new(), vec![reference_element(text, dtype)?]));
+    }
+    let members: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    let members = members.iter().map(|m| reference(m.get(), dtype));
+    let members: Vec<_> = members.collect::<Option<_>>()?;
+
+    let inner = members
+        .first()
+        .map(|(shape, _)| shape.clone())
+        .unwrap_or_default();
+    if members.iter().any(|(shape, _)| *shape != inner) {
+        return None;
+    }
+    let shape = [vec![members.len()], inner].concat();
+    Some((
+        shape,
+        members
+            .into_iter()
+            .flat_map(|(_, elements)| elements)
+            .collect(),
+    ))
+}
+
+fn reference_element(text: &str, dtype: DType) -> Option<Vec<u8>> {
+    let is_number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+    let string = serde_json::from_str::<String>(text);
+    match dtype {
+        DType::String => string
+            .ok()
+            .filter(|s| !s.contains('\0'))
+            .map(String::into_bytes),
+        _ if !is_number => None,
+        DType::F32 => text
+            .parse()
+            .ok()
+            .filter(|v: &f32| v.is_finite())
+            .map(|v| v.to_le_bytes().into()),
+        DType::F64 => text
+            .parse()
+            .ok()
+            .filter(|v: &f64| v.is_finite())
+            .map(|v| v.to_le_bytes().into()),
+        DType::I64 => text.parse().ok().map(|v: i64| v.to_le_bytes().into()),
+        DType::U8 => text.parse().ok().map(|v: u8| v.to_le_bytes().into()),
+        _ => unreachable!("not compared"),
+    }
+}
+
+/// Compares value by value, and what is refused, with [`reference`].
+fn agrees_with_serde_json(body: &[u8]) {
+    for dtype in [DType::F32, DType::F64, DType::I64, DType::U8, DType::String] {
+        let value = serde_json::from_slice::<&RawValue>(body).ok();
+        let expected = value.and_then(|value| reference(value.get(), dtype));
+        let read = read_bytes(body, dtype).ok().map(|tensor| {
+            let elements = match tensor.data() {
+                Data::Fixed(bytes) => {
+                    let width = dtype.element_bytes().expect("fixed width");
+                    bytes.chunks_exact(width).map(<[u8]>::to_vec).collect()
+                }
+                Data::Strings(strings) => strings.iter().map(|s| s.as_bytes().to_vec()).collect(),
+            };
+            (tensor.shape().to_vec(), elements)
+        });
+        assert_eq!(read, expected, "{dtype} {}", String::from_utf8_lossy(body));
+    }
+}
+
+/// Elements of one kind, as rows of `width`, with a separator that takes any space.
+fn document(elements: &[String], width: usize, separator: &str) -> String {
+    let rows: Vec<String> = elements
+        .chunks(width)
+        .map(|row| format!("[{}]", row.join(separator)))
+        .collect();
+    if rows.len() == 1 {
+        rows.concat()
+    } else {
+        format!("[{}]", rows.join(separator))
+    }
+}
+
+fn documents() -> impl Strategy<Value = String> {
+    let element = prop_oneof![
+        Just(r"-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,18})?([eE][+-]?[0-9]{1,2})?"),
+        Just("[1-9]?[0-9]|1[0-9]{2}"),
+        Just(r#""([a-z\[\]{},: üß]|\\["\\/n]|\\u00e9|\\ud83d\\ude00){0,8}""#),
+    ];
+    let elements = element.prop_flat_map(|text| {
+        let element = proptest::string::string_regex(text).expect("a regular expression");
+        proptest::collection::vec(element, 1..60)
+    });
+    (
+        elements,
+        1_usize..30,
+        prop_oneof![Just(","), Just(", "), Just(" ,\r\n\t")],
+    )
+        .prop_map(|(elements, width, separator)| document(&elements, width, separator))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn documents_are_read_as_serde_json_reads_them(document in documents(), pad in 0_usize..200) {
+        agrees_with_serde_json(document.as_bytes());
+        // Long enough to be deferred, whatever it holds.
+        agrees_with_serde_json(document.replacen('[', &format!("[{}", " ".repeat(pad)), 1).as_bytes());
+    }
+
+    #[test]
+    fn documents_with_one_byte_changed_are_refused_or_read_alike(
+        document in documents(),
+        at in any::<proptest::sample::Index>(),
+        byte in proptest::sample::select(&b"[]{},:\"\\ \n0159.-+eEtfnu\x00\x1f\x7f\xc3\xff"[..]),
+        change in 0..3,
+    ) {
+        let mut body = document.into_bytes();
+        let at = at.index(body.len());
+        match change {
+            0 => body[at] = byte,
+            1 => body.insert(at, byte),
+            _ => drop(body.remove(at)),
+        }
+        agrees_with_serde_json(&body);
+    }
+}
+
+#[test]
+fn a_long_array_that_nobody_reads_is_checked_too() {
+    let valid = vec!["1.5"; 100].join(",");
+    for (own, is_valid) in [
+        (format!("[{valid}]"), true),
+        (format!("[{valid},01]"), false),
+        (format!("[{valid},]"), false),
+        (format!("[{valid}"), false),
+        (format!("[[{valid}],[\"\\x\"]]"), false),
+        (format!("[[{valid}],[\"a\tb\"]]"), false),
+    ] {
+        let body = format!(r#"{{"own":{own},"a":1}}"#);
+        let read = read_body(body.as_bytes(), |value| {
+            let [a] = value.fields("it", ["a"])?;
+            Ok(a.map(|a| a.text().to_owned()))
+        });
+        match read {
+            Ok(a) => assert!(is_valid && a.as_deref() == Some("1"), "{body}"),
+            Err(error) => assert!(
+                !is_valid && error.message.contains("not valid JSON:"),
+                "{error}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_long_array_of_strings_is_checked_while_it_is_read() {
+    let words = vec!["\"word\""; 30].join(",");
+    let read = |last: &str| read_bytes(format!("[{words},{last}]").as_bytes(), DType::String);
+    assert_eq!(read(r#""\u00fc [,""#).unwrap().shape(), [31]);
+    for last in [
+        "\"a\tb\"",
+        "\"\u{1}\"",
+        r#""\x""#,
+        r#""\ud8""#,
+        "\"a",
+        "a",
+        "\"a\" \"b\"",
+        "",
+    ] {
+        let error = read(last).unwrap_err();
+        assert!(error.message.contains("not valid JSON"), "{last}: {error}");
+    }
+}
+
+#[test]
+fn arrays_in_arrays_in_arrays_are_looked_at_a_bounded_number_of_times() {
+    let deep = format!("{}{{}}", "[".repeat(2_000_000));
+    assert!(read_body(deep.as_bytes(), |_| Ok(())).is_err());
+    let pairs = format!("[{}{{}}]", "[1,[2,[3]]],".repeat(200_000));
+    assert!(read_body(pairs.as_bytes(), |_| Ok(())).is_ok());
 }
