@@ -277,8 +277,8 @@ fn write_cached(path: &Path, text: &[u8]) -> io::Result<()> {
     staged.persist(path).map(drop).map_err(|e| e.error)
 }
 
-/// Adds up the files below a folder.
-fn external_bytes(folder: Option<&Path>) -> u64 {
+/// Adds up the files below a folder of external data.
+pub(crate) fn external_bytes(folder: Option<&Path>) -> u64 {
     let mut pending: Vec<(PathBuf, u32)> = folder.map(|f| (f.to_owned(), 0)).into_iter().collect();
     let mut bytes = 0;
 

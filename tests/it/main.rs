@@ -61,6 +61,9 @@ mod report;
 /// New bytes under the number of a loaded version.
 mod in_place;
 
+/// Memory of versions with several lanes.
+mod lanes;
+
 /// Metrics, alerting rules, spans and the log.
 mod observability;
 

@@ -1,6 +1,9 @@
 //! Loads a version: opens its sessions, finds out whether requests may be merged, checks golden
 //! rows and warms up. Blocks; runs on the manager's thread, never on one that serves requests.
 
+mod lanes;
+mod warm;
+
 use super::{ManagerParts, Settings, known};
 use crate::core::error::{Error, Result};
 use crate::core::model::task::{Task, TaskKind};
@@ -19,11 +22,13 @@ use crate::onnx::runtime::warnings::RuntimeWarnings;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::registry::directory::Loaded;
 use crate::serve::batch::watchdog::Watchdog;
-use crate::serve::batch::{BatchOptions, Reopen, cost::BatchCost};
+use crate::serve::batch::{BatchOptions, cost::BatchCost};
 use crate::serve::servable::{self, BATCHING_OFF, Batching, Drained, Servable};
 use crate::serve::settings;
+use lanes::{LaneSessions, Reopening};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use warm::{Warm, warm};
 
 /// Describes the model for its first run, in the sandbox.
 pub(super) fn subject<'l>(
@@ -78,24 +83,29 @@ impl Loading<'_> {
             warnings: RuntimeWarnings::about(self.name, self.version),
             ..self.settings.model.session_options()
         };
-        let reopen = self.reopen(&loaded, &options);
+        let reopening = Reopening::new(self.parts, &loaded, &options);
 
         let source = SessionSource {
             bytes: loaded.bytes,
             external_dir: loaded.external_dir,
         };
-        let mut first = self.parts.engine.open(&source, &options)?;
+        let engine = self.parts.engine.as_ref();
+        let mut lanes = LaneSessions::open(engine, &source, &options)?;
 
         let subject = Unprobed {
             signature: &signature,
             verdict: &verdict,
             known: &known,
         };
-        let (batching, sample) = self.probe(&subject, first.as_mut());
-        let mut sessions = vec![first];
-        while sessions.len() < self.settings.model.lanes {
-            sessions.push(self.parts.engine.open(&source, &options)?);
-        }
+        let (batching, sample) = self.probe(&subject, lanes.sessions[0].as_mut());
+        lanes.fill(engine, &source, &options, self.settings.model.lanes)?;
+        // Only the sessions need the weights from here on.
+        drop(source);
+        let distinct = lanes.distinct();
+        let LaneSessions {
+            mut sessions,
+            shared,
+        } = lanes;
         if let Some(golden) = loaded.golden.as_ref().filter(|_| self.settings.golden) {
             check_golden(golden, &signature, &mut sessions)?;
         }
@@ -103,7 +113,7 @@ impl Loading<'_> {
         let batched = batching.is_joined();
         let rows_max = largest_batch(self.settings, batched);
         let warm = match &sample {
-            Some(sample) => warm(sample, &mut sessions, rows_max)?,
+            Some(sample) => warm(sample, &mut sessions[..distinct], rows_max)?,
             None => Warm::default(),
         };
 
@@ -127,7 +137,7 @@ impl Loading<'_> {
             signature,
             batching,
             sessions,
-            reopen,
+            reopen: reopening.with(shared),
             options: BatchOptions {
                 in_place,
                 ..self.options(batched, cost)
@@ -178,22 +188,6 @@ impl Loading<'_> {
         let wished = self.settings.model.task;
         let companion = companion(loaded, &subject, wished, self.parts.engine.as_ref())?;
         monitor.watch(subject, companion).map(Some)
-    }
-
-    /// Returns a function that opens another session from the same bytes, without the model directory.
-    fn reopen(&self, loaded: &Loaded, options: &SessionOptions) -> Reopen {
-        let (file, external_dir) = (loaded.file.clone(), loaded.external_dir.clone());
-        let copy = loaded.copy.clone();
-        let engine = Arc::clone(&self.parts.engine);
-        let options = options.clone();
-        Box::new(move || {
-            let _kept = &copy;
-            let source = SessionSource {
-                bytes: file.read()?,
-                external_dir: external_dir.clone(),
-            };
-            engine.open(&source, &options)
-        })
     }
 
     /// Finds out whether requests may be merged into one run. Returns the sample inputs with which
@@ -350,43 +344,3 @@ fn companion(
 /// A model whose largest batch takes at most this long runs on the I/O thread, if no request can
 /// make it take longer: the thread serves other requests too.
 const IN_PLACE_MAX: Duration = Duration::from_micros(300);
-
-/// Durations of runs in a warm session.
-#[derive(Default)]
-struct Warm {
-    cost: BatchCost,
-    /// Of the largest batch, where it was run.
-    largest: Option<Duration>,
-}
-
-/// Longest warm-up of a session.
-const WARM_UP_MAX: Duration = Duration::from_secs(1);
-/// A batch that takes less is followed by a larger one, whatever it cost for each row.
-const WARM_RUN_SHORT: Duration = Duration::from_millis(10);
-
-/// Runs every session with batches of 1, 2, 4, … rows, and times them: up to the largest, or as
-/// long as larger batches pay and there is time.
-fn warm(sample: &SampleInputs, sessions: &mut [Box<dyn Session>], rows_max: usize) -> Result<Warm> {
-    let mut warm = Warm::default();
-    for session in sessions {
-        let start = Instant::now();
-        let mut rows = 1;
-        loop {
-            // The first run of a new shape is slower than those after it.
-            sample.run(session.as_mut(), rows)?;
-            let took = sample.time(session.as_mut(), rows)?;
-            warm.cost.note(rows, took);
-            if rows == rows_max {
-                warm.largest = Some(warm.largest.map_or(took, |least| least.min(took)));
-                break;
-            }
-            let pays = took < WARM_RUN_SHORT || warm.cost.pays(rows);
-            if !pays || start.elapsed() > WARM_UP_MAX {
-                break;
-            }
-            rows = (2 * rows).min(rows_max);
-        }
-    }
-
-    Ok(warm)
-}

@@ -97,6 +97,8 @@ impl Loop {
 
         let digests = loaded.digests();
         let (servable, drained) = loading.load(loaded)?;
+        // Opening a session leaves free memory behind, as much as the weights.
+        self.parts.engine.trim();
         let took = start.elapsed();
         servable.metrics.load_seconds.set(took.as_secs_f64());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
