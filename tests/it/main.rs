@@ -61,6 +61,9 @@ mod report;
 /// New bytes under the number of a loaded version.
 mod in_place;
 
+/// First runs, tests in the background, and kept verdicts.
+mod first_run;
+
 /// Memory of versions with several lanes.
 mod lanes;
 

@@ -10,7 +10,9 @@ use super::{Loop, ServingState, Settings};
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::observe::metrics::Metrics;
+use crate::onnx::first_run::Passed;
 use crate::registry::catalog::{FolderSight, ModelEntry, VersionEntry};
+use crate::registry::directory::Loaded;
 use crate::registry::pbtxt::ModelConfig;
 use crate::registry::version_policy::VersionPolicy;
 use crate::serve::settings::InPlace;
@@ -75,17 +77,7 @@ impl Loop {
             return Err(Error::precondition(REFUSED_BEFORE));
         }
         settings.declared.check(&loaded.graph.signature)?;
-        if let Some(prober) = &self.parts.probe {
-            let options = settings.model.session_options();
-            prober.check(&load::subject(&loaded, settings, &options))?;
-            if let Some(companion) = loaded
-                .companion
-                .as_deref()
-                .filter(|_| self.parts.monitor.is_some())
-            {
-                prober.check_companion(companion)?;
-            }
-        }
+        let passed = self.first_run(&loaded, settings)?;
 
         let loading = load::Loading {
             name,
@@ -93,6 +85,8 @@ impl Loop {
             settings,
             parts: &self.parts,
             watchdog: &self.watchdog,
+            tests: &self.tests,
+            passed,
         };
 
         let digests = loaded.digests();
@@ -120,6 +114,20 @@ impl Loop {
             files: found.files.clone(),
             declared: settings.declared.clone(),
         })
+    }
+
+    /// Makes the first run of a version, in the sandbox, where that is on.
+    fn first_run(&self, loaded: &Loaded, settings: &Settings) -> Result<Option<Passed>> {
+        let Some(prober) = &self.parts.probe else {
+            return Ok(None);
+        };
+        let options = settings.model.session_options();
+        let passed = prober.check_one_row(&load::subject(loaded, settings, &options))?;
+        let companion = loaded.companion.as_deref();
+        if let Some(companion) = companion.filter(|_| self.parts.monitor.is_some()) {
+            prober.check_companion(companion)?;
+        }
+        Ok(Some(passed))
     }
 
     /// Shows that a version is being loaded. One whose new bytes are loaded serves meanwhile.
