@@ -7,6 +7,7 @@ mod declared;
 mod drain;
 mod known;
 mod load;
+mod memory;
 mod note;
 pub(crate) mod plan;
 mod pointers;

@@ -1,6 +1,6 @@
 //! The memory of a version with several lanes.
 
-use crate::support::{Directory, Server, settings};
+use crate::support::{Directory, Server, http, settings};
 use ortus::testing::graphs;
 
 /// FP32 numbers in the weights of a model of 64 MiB.
@@ -13,6 +13,17 @@ fn resident(directory: &Directory, lanes: usize) -> f64 {
     let body = br#"{"inputs":[{"name":"x","datatype":"INT64","shape":[1],"data":[0]}]}"#;
     let answer = server.post("/v2/models/large/infer", body);
     assert_eq!(answer.json()["outputs"][0]["data"][0], 7.0);
+    // Whatever the number of lanes, the weights count once.
+    let estimate = server.metric("ortus_model_memory_bytes{model=\"large\",version=\"1\"}");
+    let estimate = estimate.expect("a metric");
+    let weights = (NUMBERS * size_of::<f32>()) as f64;
+    assert!(
+        (weights..3.0 * weights).contains(&estimate),
+        "{estimate} bytes"
+    );
+    let operator = [("ortus-operator", "1")];
+    let listed = http(&server.operator, "GET", "/v1/models", &operator, b"").json();
+    assert_eq!(listed["models"][0]["memory_bytes"], estimate);
     server
         .metric("process_resident_memory_bytes")
         .expect("a metric")

@@ -4,6 +4,7 @@ use super::actual::{Actual, Made};
 use super::declared;
 use super::drain::Draining;
 use super::load;
+use super::memory::{self, MemoryBefore};
 use super::plan::{self, Action, KnownVersion};
 use super::revision::REFUSED_BEFORE;
 use super::{Loop, ServingState, Settings};
@@ -66,7 +67,9 @@ impl Loop {
     ) -> Result<Made> {
         self.begin(name, version, &settings.declared);
         let start = Instant::now();
+        let before = MemoryBefore::now();
         let loaded = self.parts.source.read(name, version, found)?;
+        let weights = memory::weights(&loaded);
         let refuses = self.parts.in_place == InPlace::Refuse;
         if refuses
             && self
@@ -93,6 +96,11 @@ impl Loop {
         let (servable, drained) = loading.load(loaded)?;
         // Opening a session leaves free memory behind, as much as the weights.
         self.parts.engine.trim();
+        let memory_bytes = before.estimate(weights);
+        servable
+            .metrics
+            .memory_bytes
+            .set(i64::try_from(memory_bytes).unwrap_or(i64::MAX));
         let took = start.elapsed();
         servable.metrics.load_seconds.set(took.as_secs_f64());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -104,6 +112,7 @@ impl Loop {
             took_ms,
             provider,
             lanes,
+            memory_bytes,
             "version ready"
         );
 
