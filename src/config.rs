@@ -147,7 +147,8 @@ section! {
         /// Whether a model's first run happens in a separate process (the sandbox), so that a
         /// crash or hang does not affect the server.
         probe: bool = true;
-        /// Time limit of the sandboxed first run. The version is refused beyond it.
+        /// Time limit of the sandboxed first run: opening a session and its golden rows. The version is
+        /// refused beyond it. Runs on generated inputs end before, after 5 s at most, and refuse nothing.
         probe_timeout: Duration = Duration::from_secs(60), in Duration::from_secs(1)..=HOUR;
         /// Whether a version must reproduce its golden rows (stored inputs with expected outputs)
         /// before it serves.

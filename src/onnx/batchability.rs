@@ -1,8 +1,7 @@
 //! Decides batchability: whether the first axis of a model really is a batch
-//! axis, so that requests may be merged into one run. The graph must not show that
-//! rows influence each other, and the same generated rows, alone and among others, must
-//! give the same answers. Where the graph proves nothing, rows of very different
-//! values are tried.
+//! axis, so that requests may be merged into one run. The graph proves that rows do not
+//! influence each other, or that they do. Where it proves nothing, the same generated rows, alone and
+//! among others, must give the same answers: rows of very different values are tried, in small batches.
 //!
 //! Runs untested models, which may crash:
 //! `first_run` calls it inside a sandbox.
@@ -100,6 +99,19 @@ impl SampleInputs {
         Err(refused)
     }
 
+    /// Takes a size of the dynamic axes that [`SampleInputs::find`] found.
+    pub(crate) fn of_size(signature: &Signature, size: usize) -> Self {
+        Self {
+            signature: signature.clone(),
+            size,
+        }
+    }
+
+    /// The size of dynamic axes but the first.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
     /// Runs once on `rows` generated rows.
     pub(crate) fn run(&self, session: &mut dyn Session, rows: usize) -> Result<Vec<Tensor>> {
         run(session, &self.inputs(rows, ValueRange::small(1))?)
@@ -174,7 +186,7 @@ pub(crate) fn check(subject: &BatchSubject<'_>, session: &mut dyn Session) -> Re
         RowVerdict::Dependent(finding) => Err(Error::invalid(format!(
             "the rows of a batch influence each other: {finding}"
         ))),
-        RowVerdict::Independent => subject.check_small(session, Comparison::Usual),
+        RowVerdict::Independent => Ok(()),
         RowVerdict::Unknown(finding) => subject.check_values(session).map_err(|error| {
             Error::invalid(format!(
                 "{}; the graph proves nothing: {finding}",
@@ -184,28 +196,19 @@ pub(crate) fn check(subject: &BatchSubject<'_>, session: &mut dyn Session) -> Re
     }
 }
 
-/// How an answer in a batch is compared with the answer of the row alone.
-#[derive(Clone, Copy, PartialEq)]
-enum Comparison {
-    /// For rows that are proven independent.
-    Usual,
-    /// At the scale of the row, and of each place in it.
-    Strict,
-}
-
 impl BatchSubject<'_> {
     /// Tests rows of small values.
-    fn check_small(&self, session: &mut dyn Session, how: Comparison) -> Result<()> {
+    fn check_small(&self, session: &mut dyn Session) -> Result<()> {
         let rows: Vec<Vec<Tensor>> = (0..ROWS)
             .map(|row| self.sample.inputs(1, ValueRange::small(row as u64 + 2)))
             .collect::<Result<_>>()?;
         let alone = self.run_alone(session, &rows)?;
-        self.check_together(session, &rows, &alone, how)
+        self.check_together(session, &rows, &alone)
     }
 
     /// Tests everything that is tried where the graph proves nothing.
     fn check_values(&self, session: &mut dyn Session) -> Result<()> {
-        self.check_small(session, Comparison::Strict)?;
+        self.check_small(session)?;
         self.check_known_rows(session)?;
         for extremes in EXTREMES {
             self.check_extremes(session, extremes)?;
@@ -225,7 +228,7 @@ impl BatchSubject<'_> {
                 rest.iter().partition(|row| shapes(row) == shape);
             let rows: Vec<Vec<Tensor>> = alike.into_iter().cloned().collect();
             let alone = self.run_alone(session, &rows)?;
-            self.check_together(session, &rows, &alone, Comparison::Strict)?;
+            self.check_together(session, &rows, &alone)?;
             rest = others;
         }
 
@@ -251,7 +254,7 @@ impl BatchSubject<'_> {
                 .collect::<Result<_>>()?;
             match self.run_alone(session, &rows) {
                 Ok(alone) => {
-                    return self.check_together(session, &rows, &alone, Comparison::Strict);
+                    return self.check_together(session, &rows, &alone);
                 }
                 Err(error) => refused = error,
             }
@@ -283,7 +286,7 @@ impl BatchSubject<'_> {
                 outputs.clear();
             }
         }
-        self.check_together(session, &rows, &alone, Comparison::Strict)
+        self.check_together(session, &rows, &alone)
     }
 
     /// Compares batches of rows, forwards and backwards, with the rows alone. A row without an
@@ -293,7 +296,6 @@ impl BatchSubject<'_> {
         session: &mut dyn Session,
         rows: &[Vec<Tensor>],
         alone: &[Vec<Tensor>],
-        how: Comparison,
     ) -> Result<()> {
         let forward: Vec<usize> = (0..rows.len()).collect();
         let backward: Vec<usize> = (1..rows.len()).rev().collect();
@@ -302,7 +304,7 @@ impl BatchSubject<'_> {
                 continue;
             }
             let outputs = run_together(session, rows, &order)?;
-            self.compare(&outputs, &order, alone, how)?;
+            self.compare(&outputs, &order, alone)?;
         }
 
         Ok(())
@@ -329,21 +331,13 @@ impl BatchSubject<'_> {
     }
 
     /// Compares the answers of a batch with the answers of its rows alone.
-    fn compare(
-        &self,
-        outputs: &[Tensor],
-        order: &[usize],
-        alone: &[Vec<Tensor>],
-        how: Comparison,
-    ) -> Result<()> {
+    fn compare(&self, outputs: &[Tensor], order: &[usize], alone: &[Vec<Tensor>]) -> Result<()> {
         for (at, (output, spec)) in outputs.iter().zip(&self.signature.outputs).enumerate() {
             let parts = split(output, &vec![1; order.len()]).map_err(|_| not_by_row(spec))?;
             let columns = columns(alone.iter().filter_map(|outputs| outputs.get(at)));
-            let agrees = |part: &Tensor, alone: &Tensor| match how {
-                Comparison::Usual => agree(part, alone),
-                Comparison::Strict => {
-                    agree_at_scale(part, alone) && agree_in_columns(part, alone, &columns)
-                }
+            // At the scale of the row, and of each place in it.
+            let agrees = |part: &Tensor, alone: &Tensor| {
+                agree_at_scale(part, alone) && agree_in_columns(part, alone, &columns)
             };
             for (part, row) in parts.iter().zip(order) {
                 let alone = alone[*row].get(at);

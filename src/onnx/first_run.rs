@@ -3,16 +3,19 @@
 //! duration. A model that crashes, hangs or asks for too much memory is refused
 //! and takes only the child with it.
 //!
+//! Golden rows are given: a model that hangs on them is refused. Generated inputs are not: a model that
+//! is slow on them passes, and its verdict says so.
+//!
 //! The child's answer is bounded, and used only as a verdict. Owns the cache of
 //! verdicts; does not decide whether a first run is needed.
 
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
+use crate::onnx::batchability::KnownInputs;
 use crate::onnx::runtime::SessionOptions;
 use crate::sandbox::supervise::{self, ChildAnswer};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use std::io::{self, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,6 +24,7 @@ use std::time::Duration;
 mod child;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 pub(crate) use child::run;
 
@@ -29,7 +33,7 @@ pub(crate) const SUBCOMMAND: &str = "probe-model";
 /// The most bytes of a verdict that are read.
 const VERDICT_BYTES_MAX: u64 = 1 << 20;
 /// Changes when batchability is decided in another way, so that old verdicts are not used.
-const VERDICT_RULES: u32 = 3;
+const VERDICT_RULES: u32 = 4;
 /// Rows of the largest batch that a companion model is tried with.
 const COMPANION_ROWS: usize = 64;
 /// Address space that ONNX Runtime and this program need for themselves …
@@ -83,6 +87,20 @@ pub enum GoldenRows<'s> {
     Create,
 }
 
+/// How far a first run goes, after golden rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum FirstRunScope {
+    /// One generated row, before a server loads the version.
+    OneRow,
+    /// The test of batchability, at the lowest priority: the version serves meanwhile.
+    Test,
+    /// The test, times of runs, and new golden rows.
+    All,
+}
+
+/// Time for one generated row, before a server loads the version.
+const ONE_ROW_MAX: Duration = Duration::from_secs(5);
+
 /// The line that the child reads before the model's bytes.
 #[derive(Serialize, Deserialize)]
 struct FirstRunOrder {
@@ -97,6 +115,10 @@ struct FirstRunOrder {
     /// Golden rows to compare with, which follow the model.
     golden_bytes: u64,
     create_golden: bool,
+    scope: FirstRunScope,
+    timeout_ms: u64,
+    /// What is known of the values of each input: see [`KnownInputs::values`]. It follows the golden rows.
+    known_bytes: u64,
 }
 
 /// Measurements of a model that passed.
@@ -122,6 +144,22 @@ pub struct Passed {
     pub measured: FirstRunMeasures,
     /// Golden rows, where they were to be created and could be.
     pub golden: Option<String>,
+    /// What came of generated inputs.
+    #[serde(default)]
+    pub generated: GeneratedRuns,
+}
+
+/// What came of generated inputs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct GeneratedRuns {
+    /// The size of dynamic axes that the model accepts.
+    pub size: Option<usize>,
+    /// Why the model does not run on generated inputs.
+    pub refused: Option<String>,
+    /// Whether the runs were ended because they took too long.
+    pub is_slow: bool,
+    /// Why requests may not be merged, where that was tested.
+    pub alone: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -131,27 +169,72 @@ enum FirstRunVerdict {
 }
 
 impl Prober {
-    /// Makes the first run of a model, unless the same model passed before with
+    /// Makes the whole first run of a model, unless the same model passed before with
     /// the same library, options and program. Refuses a model that fails,
-    /// crashes, takes too long or needs too much memory.
+    /// crashes, hangs on golden rows or needs too much memory.
     pub fn check(&self, subject: &FirstRunSubject<'_>) -> Result<Passed> {
-        let cached = self
-            .cache
-            .as_ref()
-            .map(|folder| folder.join(self.key(subject)));
-        if let Some(passed) = cached.as_deref().and_then(read_cached) {
+        self.pass(subject, FirstRunScope::All, &KnownInputs::default())
+    }
+
+    /// Makes the part of the first run without which no server loads a model: a session, golden rows and
+    /// one generated row.
+    pub(crate) fn check_one_row(&self, subject: &FirstRunSubject<'_>) -> Result<Passed> {
+        self.pass(subject, FirstRunScope::OneRow, &KnownInputs::default())
+    }
+
+    /// Tests whether requests may be merged, at the lowest priority.
+    pub(crate) fn test_batches(
+        &self,
+        subject: &FirstRunSubject<'_>,
+        known: &KnownInputs,
+    ) -> Result<Passed> {
+        self.pass(subject, FirstRunScope::Test, known)
+    }
+
+    /// Returns what [`Prober::test_batches`] found before.
+    pub(crate) fn tested(
+        &self,
+        subject: &FirstRunSubject<'_>,
+        known: &KnownInputs,
+    ) -> Option<Passed> {
+        let path = self.path(subject, FirstRunScope::Test, &values_text(known))?;
+        verdicts::read(&path, &subject.digest)
+    }
+
+    fn pass(
+        &self,
+        subject: &FirstRunSubject<'_>,
+        scope: FirstRunScope,
+        known: &KnownInputs,
+    ) -> Result<Passed> {
+        let values = values_text(known);
+        let path = self.path(subject, scope, &values);
+        let kept = path.as_deref();
+        if let Some(passed) = kept.and_then(|path| verdicts::read(path, &subject.digest)) {
             return Ok(passed);
         }
 
-        let passed = self.run(subject)?;
-
-        if let (Some(path), Ok(text)) = (cached, serde_json::to_vec(&passed)) {
-            // A verdict that cannot be kept only costs another first run at the
-            // next start.
-            let _ = write_cached(&path, &text);
+        let passed = self.run(subject, scope, &values)?;
+        // A busy machine makes any model slow.
+        if let Some(path) = path.filter(|_| !passed.generated.is_slow) {
+            verdicts::keep(&path, &subject.digest, &passed);
         }
-
         Ok(passed)
+    }
+
+    fn path(
+        &self,
+        subject: &FirstRunSubject<'_>,
+        scope: FirstRunScope,
+        values: &[u8],
+    ) -> Option<PathBuf> {
+        let folder = self.cache.as_ref()?;
+        let key = format!(
+            "{} {scope:?} {}",
+            self.key(subject),
+            Digest::of(values).hex()
+        );
+        Some(folder.join(Digest::of(key.as_bytes()).hex()))
     }
 
     /// Makes the first run of a companion model: on one thread, without golden rows.
@@ -200,15 +283,25 @@ impl Prober {
         Digest::of(all.as_bytes()).hex()
     }
 
-    fn run(&self, subject: &FirstRunSubject<'_>) -> Result<Passed> {
+    fn run(
+        &self,
+        subject: &FirstRunSubject<'_>,
+        scope: FirstRunScope,
+        values: &[u8],
+    ) -> Result<Passed> {
         let golden = match subject.golden {
             GoldenRows::Compare(bytes) => bytes,
             GoldenRows::Skip | GoldenRows::Create => &[],
         };
 
-        let order = supervise::request_line(&self.order(subject, golden))?;
+        let order = FirstRunOrder {
+            scope,
+            known_bytes: values.len() as u64,
+            ..self.order(subject, golden)
+        };
+        let order = supervise::request_line(&order)?;
         let request = supervise::ChildRequest {
-            input: &[&order, subject.bytes, golden],
+            input: &[&order, subject.bytes, golden, values],
             timeout: self.timeout,
             answer_bytes_max: VERDICT_BYTES_MAX,
         };
@@ -231,6 +324,9 @@ impl Prober {
             model_bytes: subject.bytes.len() as u64,
             golden_bytes: golden.len() as u64,
             create_golden: matches!(subject.golden, GoldenRows::Create),
+            scope: FirstRunScope::All,
+            timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
+            known_bytes: 0,
         }
     }
 
@@ -265,20 +361,13 @@ impl Prober {
     }
 }
 
-fn read_cached(path: &Path) -> Option<Passed> {
-    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+/// The known values of each input for the child.
+fn values_text(known: &KnownInputs) -> Vec<u8> {
+    serde_json::to_vec(&known.values).unwrap_or_default()
 }
 
-fn write_cached(path: &Path, text: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut staged = tempfile::NamedTempFile::new_in(folder)?;
-    staged.write_all(text)?;
-    staged.persist(path).map(drop).map_err(|e| e.error)
-}
-
-/// Adds up the files below a folder.
-fn external_bytes(folder: Option<&Path>) -> u64 {
+/// Adds up the files below a folder of external data.
+pub(crate) fn external_bytes(folder: Option<&Path>) -> u64 {
     let mut pending: Vec<(PathBuf, u32)> = folder.map(|f| (f.to_owned(), 0)).into_iter().collect();
     let mut bytes = 0;
 

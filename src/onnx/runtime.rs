@@ -90,6 +90,18 @@ pub trait Session: Send {
     fn terminator(&self) -> Option<Arc<dyn Terminate>> {
         None
     }
+    /// Returns the model for sessions on other threads that hold its weights only once; `None` where
+    /// runs at the same time are not safe.
+    fn shared(&self) -> Option<Arc<dyn SharedModel>> {
+        None
+    }
+}
+
+/// A loaded model that several sessions can share. Does not keep it loaded: its sessions do.
+pub trait SharedModel: Send + Sync {
+    /// Returns one more session of the model, with a terminator of its own; `None` once no session
+    /// of it is left.
+    fn session(&self) -> Option<Box<dyn Session>>;
 }
 
 /// Ends the runs of one session from another thread.

@@ -37,7 +37,7 @@ use parking_lot::{Condvar, Mutex};
 use queue::{Class, Queue, QueuedRequest};
 use recheck::{RecheckOptions, Rechecks, Sample};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use waiting::{Ticket, Waiting};
@@ -114,6 +114,8 @@ struct BatcherShared {
     /// Number of requests that were queued to run alone.
     alone: AtomicU64,
     rechecks: Rechecks,
+    /// Whether each request runs alone until [`Batcher::release_merging`].
+    holds_merging: AtomicBool,
     /// One for each lane; hung ones are replaced.
     slots: ArcSwap<Vec<Arc<Slot>>>,
     reopen: Reopen,
@@ -138,7 +140,8 @@ impl BatcherShared {
 
     /// Tells whether requests are merged now.
     fn is_batched(&self) -> bool {
-        self.options.batched && self.rechecks.ended().is_none()
+        let is_held = self.holds_merging.load(Ordering::Acquire);
+        self.options.batched && !is_held && self.rechecks.ended().is_none()
     }
 
     fn slot(&self, at: usize) -> Arc<Slot> {
@@ -227,6 +230,7 @@ impl Batcher {
             batches: AtomicU64::new(0),
             alone: AtomicU64::new(0),
             rechecks: Rechecks::new(recheck, Instant::now()),
+            holds_merging: AtomicBool::new(false),
             slots: ArcSwap::from_pointee(slots),
             reopen: parts.reopen,
             hung: Mutex::default(),
@@ -333,6 +337,21 @@ impl Batcher {
         Ok(Ticket::new(Arc::clone(shared), class, rank))
     }
 
+    /// Runs each request alone until [`Batcher::release_merging`].
+    pub(crate) fn hold_merging(&self) {
+        self.shared.holds_merging.store(true, Ordering::Release);
+    }
+
+    /// Merges requests that arrive from now on.
+    pub(crate) fn release_merging(&self) {
+        self.shared.holds_merging.store(false, Ordering::Release);
+    }
+
+    /// Tells whether each request runs alone.
+    pub(crate) fn holds_merging(&self) -> bool {
+        self.shared.holds_merging.load(Ordering::Acquire)
+    }
+
     /// Tells whether requests wait for a lane now.
     pub(crate) fn has_waiting(&self) -> bool {
         self.shared.state.lock().queue.rows() > 0
@@ -362,6 +381,10 @@ impl Batcher {
         let options = &self.shared.options;
         if !options.batched {
             return Ok((1, Class::default()));
+        }
+        if self.holds_merging() {
+            let number = self.shared.alone.fetch_add(1, Ordering::Relaxed);
+            return Ok((1, Class::Alone(number)));
         }
         let inputs = &checked.required;
         let rows = inputs.first().and_then(Tensor::rows).unwrap_or(1);

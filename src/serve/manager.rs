@@ -2,10 +2,12 @@
 //! thread, one action at a time. It reaches requests only by publishing a route table.
 
 mod actual;
+mod batch_tests;
 mod declared;
 mod drain;
 mod known;
 mod load;
+mod memory;
 mod note;
 pub(crate) mod plan;
 mod pointers;
@@ -34,6 +36,7 @@ use crate::serve::servable::Drained;
 use crate::serve::settings::{InPlace, Model};
 use actual::Actual;
 use arc_swap::ArcSwap;
+use batch_tests::BatchTests;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use drain::Draining;
 use pointers::Pointing;
@@ -136,6 +139,7 @@ impl Manager {
             .spawn(move || {
                 Loop {
                     readiness: Readiness::new(ready_when(&parts)),
+                    tests: BatchTests::start(parts.probe.clone()),
                     is_busy,
                     parts,
                     watchdog,
@@ -246,6 +250,7 @@ const SETTLE_LOOK: Duration = Duration::from_millis(50);
 struct Loop {
     parts: ManagerParts,
     watchdog: Watchdog,
+    tests: BatchTests,
     status: Arc<ArcSwap<Vec<VersionStatus>>>,
     unserved: Arc<ArcSwap<Vec<Unserved>>>,
     models: BTreeMap<ModelName, BTreeMap<Version, Actual>>,

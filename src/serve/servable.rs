@@ -15,6 +15,7 @@ use crate::serve::batch::recheck::RecheckOptions;
 use crate::serve::batch::waiting::Waiting;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{self, BatchOptions, Batcher, Reopen, Submission};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,10 @@ impl Batching {
 
 /// Why requests run alone where the configuration says so.
 pub(crate) const BATCHING_OFF: &str = "batching is off in the configuration";
+
+/// Why requests run alone until the test in the background has ended.
+pub(crate) const UNTESTED: &str =
+    "the graph proves nothing, and the test of batching in the background has not ended";
 
 /// The parts of a servable.
 pub(crate) struct ServableParts {
@@ -69,8 +74,8 @@ pub(crate) struct Servable {
     /// The same as text, for every answer.
     pub digest_text: Bytes,
     pub signature: Signature,
-    /// What was decided at load; see [`Servable::batching`].
-    loaded_batching: Batching,
+    /// What was decided at load, or by the test in the background; see [`Servable::batching`].
+    loaded_batching: ArcSwap<Batching>,
     pub lanes: usize,
     pub provider: &'static str,
     pub options: BatchOptions,
@@ -100,6 +105,9 @@ impl Servable {
             metrics: Arc::clone(&parts.metrics),
             ended,
         })?;
+        if parts.options.batched && !parts.batching.is_joined() {
+            batcher.hold_merging();
+        }
 
         watchdog.watch(&batcher);
         parts.metrics.ready.set(1);
@@ -115,7 +123,7 @@ impl Servable {
             digest: parts.digest,
             digest_text: parts.digest.to_string().into(),
             signature: parts.signature,
-            loaded_batching: parts.batching,
+            loaded_batching: ArcSwap::from_pointee(parts.batching),
             lanes,
             provider,
             options: parts.options,
@@ -157,8 +165,22 @@ impl Servable {
     pub(crate) fn batching(&self) -> Batching {
         match self.batcher.unbatched() {
             Some(reason) => Batching::Alone(reason.to_owned()),
-            None => self.loaded_batching.clone(),
+            None => Batching::clone(&self.loaded_batching.load()),
         }
+    }
+
+    /// Takes the result of the test in the background, and merges requests from now on if it allows that.
+    pub(crate) fn conclude_test(&self, batching: Batching) {
+        let is_joined = batching.is_joined();
+        self.loaded_batching.store(Arc::new(batching));
+        if is_joined {
+            self.batcher.release_merging();
+        }
+    }
+
+    /// Tells whether a request has rows, up to a limit: not where each runs alone from the start.
+    pub(crate) fn has_rows(&self) -> bool {
+        self.options.batched && !self.batcher.holds_merging()
     }
 
     /// Returns why requests are not merged, unless that is plain from the configuration or from the
@@ -166,7 +188,7 @@ impl Servable {
     pub(crate) fn unbatched(&self) -> Option<String> {
         let is_plain = |reason: &String| {
             let fixed = self.signature.why_unsplit();
-            reason == BATCHING_OFF || fixed.as_ref() == Some(reason)
+            reason == BATCHING_OFF || reason == UNTESTED || fixed.as_ref() == Some(reason)
         };
         match self.batching() {
             Batching::Alone(reason) => Some(reason).filter(|reason| !is_plain(reason)),

@@ -323,6 +323,24 @@ pub fn scaled_by_largest(limit: f32) -> Vec<u8> {
     })
 }
 
+/// Answers its input, through an operator of which the graph proves nothing: it writes nothing into the rows.
+pub fn scattered() -> Vec<u8> {
+    let empty = |tensor: o::TensorProto, width: i64| o::TensorProto {
+        dims: vec![0, width],
+        ..tensor
+    };
+    model(o::GraphProto {
+        node: vec![node("ScatterND", &["x", "places", "rows"], "y")],
+        initializer: vec![
+            empty(whole("places", &[]), 1),
+            empty(floats("rows", &[]), 2),
+        ],
+        input: vec![declare("x", FLOAT, &[-1, 2])],
+        output: vec![declare("y", FLOAT, &[-1, 2])],
+        ..o::GraphProto::default()
+    })
+}
+
 /// Sums `width` numbers; where the sum is over 1,000,000 it first multiplies two
 /// matrices of that width, in one node. All shapes are fixed, so that a server
 /// takes it for quick.

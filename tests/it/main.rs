@@ -61,6 +61,12 @@ mod report;
 /// New bytes under the number of a loaded version.
 mod in_place;
 
+/// First runs, tests in the background, and kept verdicts.
+mod first_run;
+
+/// Memory of versions with several lanes.
+mod lanes;
+
 /// Metrics, alerting rules, spans and the log.
 mod observability;
 

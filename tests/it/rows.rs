@@ -2,7 +2,7 @@
 //! what the graph proves to be independent.
 
 use crate::support::optional::{is_long, or_not_run, python, run};
-use crate::support::{Directory, Server, http, ortus, root, settings};
+use crate::support::{Directory, Server, eventually, http, ortus, root, settings};
 use ortus::proto::onnx as o;
 use ortus::testing::graphs::{self, FLOAT, INT64, STRING, declare, floats, node, whole};
 use serde_json::Value;
@@ -377,6 +377,10 @@ fn check_served(models: &Path, expected: &BTreeMap<String, Value>) {
         directory.put(name, 1, &bytes);
     }
     let server = Server::start(directory.path());
+    let untested = |said: &Value| said["reason"].to_string().contains("has not ended");
+    eventually("the tests in the background", || {
+        !batching(&server).values().any(untested)
+    });
     let listed = batching(&server);
     for name in SERVED {
         let (told, said) = (&expected[name], &listed[name]);

@@ -189,11 +189,12 @@ impl Server {
         Self::spawn(command, arguments)
     }
 
-    /// Starts a server with a variable in its environment.
-    pub(crate) fn start_with_variable(variable: (&str, &Path), models: &Path) -> Self {
+    /// Starts a server with a variable in its environment, and with further arguments.
+    pub(crate) fn start_with_variable(env: (&str, &Path), models: &Path, more: &[&str]) -> Self {
         let mut command = ortus();
-        command.env(variable.0, variable.1);
-        Self::spawn(command, &["--models", models.to_str().expect("text")])
+        command.env(env.0, env.1);
+        let models = ["--models", models.to_str().expect("text")];
+        Self::spawn(command, &[&models, more].concat())
     }
 
     fn spawn(mut command: Command, arguments: &[&str]) -> Self {

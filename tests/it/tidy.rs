@@ -83,7 +83,7 @@ const FENCES: &[Fence] = &[
         allowed: &[
             "src/app/end.rs",
             "src/app/signals.rs",
-            "src/onnx/runtime/onnx.rs",
+            "src/onnx/runtime/onnx",
             "src/sandbox/limits.rs",
             "src/bin/",
             "trainer/src/main.rs",

@@ -121,7 +121,7 @@ fn tensors_json(tensors: &[p::model_metadata_response::TensorMetadata]) -> Vec<V
 /// Triton's model configuration of a servable.
 pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
     // The limit of rows and the shapes stay when a recheck ends batching.
-    let batched = servable.options.batched;
+    let batched = servable.has_rows();
     let is_joined = servable.batching().is_joined();
     let Signature {
         inputs, outputs, ..

@@ -52,6 +52,7 @@ fn show_servable(shown: &mut Value, servable: &Servable) {
     shown["digest"] = servable.digest.to_string().into();
     shown["provider"] = servable.provider.into();
     shown["lanes"] = servable.lanes.into();
+    shown["memory_bytes"] = servable.metrics.memory_bytes.get().into();
     shown["batching"] = match servable.batching() {
         Batching::Joined => json!({"joined": true}),
         Batching::Forced(doubt) => json!({"joined": true, "forced": true, "reason": doubt}),

@@ -41,6 +41,7 @@ pub(super) struct ServingFamilies {
     lanes_hung: IntGaugeVec,
     ready: IntGaugeVec,
     load_seconds: GaugeVec,
+    memory_bytes: IntGaugeVec,
     /// Servables of each version that still hold series.
     holders: Mutex<HashMap<(ModelName, Version), usize>>,
 }
@@ -172,6 +173,11 @@ impl ServingFamilies {
                 "Duration of the last load of the version.",
                 SERVED,
             )?,
+            memory_bytes: r.gauges(
+                "ortus_model_memory_bytes",
+                "Estimated memory of the version: growth of the server during its load, and at least its weights.",
+                SERVED,
+            )?,
             holders: Mutex::default(),
         })
     }
@@ -216,6 +222,7 @@ impl ServingFamilies {
             input_bytes: requests.input_bytes.with_label_values(labels),
             output_bytes: requests.output_bytes.with_label_values(labels),
             load_seconds: self.load_seconds.with_label_values(labels),
+            memory_bytes: self.memory_bytes.with_label_values(labels),
             queue_seconds: self.queue_seconds.with_label_values(labels),
             compute_seconds: self.compute_seconds.with_label_values(labels),
             batch_rows: self.batch_rows.with_label_values(labels),
@@ -249,6 +256,7 @@ impl ServingFamilies {
         let _ = self.lanes_hung.remove_label_values(labels);
         let _ = self.ready.remove_label_values(labels);
         let _ = self.load_seconds.remove_label_values(labels);
+        let _ = self.memory_bytes.remove_label_values(labels);
         let _ = self.queue_seconds.remove_label_values(labels);
         let _ = self.compute_seconds.remove_label_values(labels);
         let _ = self.batch_rows.remove_label_values(labels);
@@ -280,6 +288,8 @@ pub(crate) struct ServableMetrics {
     pub output_bytes: IntCounter,
     /// Duration of the load.
     pub load_seconds: Gauge,
+    /// Estimated memory.
+    pub memory_bytes: IntGauge,
     queue_seconds: Histogram,
     compute_seconds: Histogram,
     batch_rows: Histogram,

@@ -8,7 +8,7 @@ use crate::core::tensor::{DType, Strings, Tensor};
 use half::{bf16, f16};
 
 /// What is known of the values of one element of a row.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub(crate) enum KnownValues {
     /// Numbers between these.
     Numbers { low: f64, high: f64 },

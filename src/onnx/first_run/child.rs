@@ -1,19 +1,25 @@
 //! The child's side of a first run: reads the order and the model, limits
 //! itself, runs the model and writes the verdict.
 
-use super::{FirstRunMeasures, FirstRunOrder, FirstRunVerdict, Passed};
+use super::{
+    FirstRunMeasures, FirstRunOrder, FirstRunScope, FirstRunVerdict, GeneratedRuns, ONE_ROW_MAX,
+    Passed,
+};
 use crate::core::error::{Error, Kind, Result};
+use crate::core::model::Signature;
 use crate::onnx::batchability::{self, BatchSubject, KnownInputs, SampleInputs};
 use crate::onnx::golden::Golden;
 use crate::onnx::graph::Graph;
-use crate::onnx::rows;
+use crate::onnx::rows::{self, RowVerdict};
 use crate::onnx::runtime::onnx::OnnxRuntime;
 use crate::onnx::runtime::{Engine, Session, SessionSource};
-use crate::sandbox::limits::OwnLimits;
+use crate::sandbox::limits::{self, OwnLimits};
 use crate::sandbox::supervise::{read_request, write_answer};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use std::io::{self, BufReader, Read};
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The longest order that is read.
 const ORDER_BYTES_MAX: u64 = 1 << 20;
@@ -22,27 +28,78 @@ const GOLDEN_ROWS: usize = 3;
 /// Bytes of a page, as the kernel counts resident memory.
 const PAGE_BYTES: u64 = 4096;
 
+/// What has passed so far. Whoever takes it out writes the verdict.
+type PassedSoFar = Arc<Mutex<Option<Passed>>>;
+
 /// Runs as the child process.
 pub(crate) fn run() -> Result<()> {
+    let start = Instant::now();
     let mut input = BufReader::new(io::stdin().lock());
     let order: FirstRunOrder = read_request(&mut input, ORDER_BYTES_MAX)?;
     let bytes = read_part(&mut input, order.model_bytes)?;
     let golden = read_part(&mut input, order.golden_bytes)?;
+    let values = read_part(&mut input, order.known_bytes)?;
 
-    let limits = OwnLimits {
+    let own = OwnLimits {
         parent: order.parent,
         memory_bytes: order.memory_bytes,
         cpu_seconds: order.cpu_seconds,
     };
 
-    limits.apply()?;
+    own.apply()?;
+    if order.scope == FirstRunScope::Test {
+        limits::yield_to_others();
+    }
 
-    let verdict = match probe(&order, bytes.into(), &golden) {
+    let known = KnownInputs {
+        rows: Vec::new(),
+        values: serde_json::from_slice(&values).unwrap_or_default(),
+    };
+    let progress = PassedSoFar::default();
+    let probed = ProbedModel::open(&order, bytes.into(), &golden, known)
+        .and_then(|opened| opened.run_generated(&order, start, &progress));
+    // If the time is up meanwhile, the process ends here.
+    let mut held = progress.lock();
+    held.take();
+    let verdict = match probed {
         Ok(passed) => FirstRunVerdict::Passed(passed),
         Err(error) => FirstRunVerdict::Refused(error.message),
     };
 
-    write_answer(&verdict)
+    let written = write_answer(&verdict);
+    drop(held);
+    written
+}
+
+/// Writes what has passed so far when the time for generated inputs is up, and ends the process. A run
+/// within one node cannot be ended otherwise.
+fn end_after(limit: Duration, progress: &PassedSoFar) {
+    let progress = Arc::clone(progress);
+    std::thread::spawn(move || {
+        std::thread::sleep(limit);
+        let mut held = progress.lock();
+        let Some(mut passed) = held.take() else {
+            return;
+        };
+        passed.generated.is_slow = true;
+        passed.generated.refused = Some(format!(
+            "its runs on generated inputs took over {:.1} s",
+            limit.as_secs_f64()
+        ));
+        passed.measured.rss_bytes = resident_bytes();
+        let is_written = write_answer(&FirstRunVerdict::Passed(passed)).is_ok();
+        limits::end_at_once(i32::from(!is_written));
+    });
+}
+
+/// The time for generated inputs: a part of what the parent allows.
+fn generated_limit(order: &FirstRunOrder, start: Instant) -> Duration {
+    let whole = Duration::from_millis(order.timeout_ms).mul_f64(0.8);
+    let left = whole.saturating_sub(start.elapsed());
+    match order.scope {
+        FirstRunScope::OneRow => left.min(ONE_ROW_MAX),
+        FirstRunScope::Test | FirstRunScope::All => left,
+    }
 }
 
 fn read_part(input: &mut impl Read, length: u64) -> Result<Vec<u8>> {
@@ -54,56 +111,108 @@ fn read_part(input: &mut impl Read, length: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn probe(order: &FirstRunOrder, bytes: Bytes, golden: &[u8]) -> Result<Passed> {
-    let signature = Graph::read(bytes.clone())?.signature;
-    let verdict = rows::analyse(&bytes);
-    let engine = OnnxRuntime::load(&order.library)?;
-    let source = SessionSource {
-        bytes,
-        external_dir: order.external_dir.clone(),
-    };
+/// A model whose session was opened and whose golden rows agree.
+struct ProbedModel {
+    signature: Signature,
+    verdict: RowVerdict,
+    known: KnownInputs,
+    session: Box<dyn Session>,
+    load_ms: f64,
+}
 
-    let start = Instant::now();
-    let mut session = engine.open(&source, &order.options)?;
-    let load_ms = start.elapsed().as_secs_f64() * 1e3;
+impl ProbedModel {
+    fn open(
+        order: &FirstRunOrder,
+        bytes: Bytes,
+        golden: &[u8],
+        mut known: KnownInputs,
+    ) -> Result<Self> {
+        let signature = Graph::read(bytes.clone())?.signature;
+        let verdict = rows::analyse(&bytes);
+        let engine = OnnxRuntime::load(&order.library)?;
+        let source = SessionSource {
+            bytes,
+            external_dir: order.external_dir.clone(),
+        };
 
-    let mut known = KnownInputs::default();
-    if !golden.is_empty() {
-        let golden = Golden::read(golden)?;
-        golden.check(&signature, session.as_mut(), usize::MAX)?;
-        known.rows = golden.rows(&signature);
-    }
-    let mut passed = Passed {
-        measured: FirstRunMeasures {
-            load_ms,
-            one_row_us: None,
-            largest_us: None,
-            rss_bytes: 0,
-            batchable: false,
-        },
-        golden: None,
-    };
+        let start = Instant::now();
+        let mut session = engine.open(&source, &order.options)?;
+        let load_ms = start.elapsed().as_secs_f64() * 1e3;
 
-    match SampleInputs::find(&signature, session.as_mut()) {
-        Ok(sample) => {
-            let subject = BatchSubject {
-                signature: &signature,
-                verdict: &verdict,
-                sample: &sample,
-                known: &known,
-            };
-            let checked = batchability::check(&subject, session.as_mut());
-            passed.measured.batchable = checked.is_ok();
-            measure(order, &sample, session.as_mut(), &mut passed)?;
+        if !golden.is_empty() {
+            let golden = Golden::read(golden)?;
+            golden.check(&signature, session.as_mut(), usize::MAX)?;
+            known.rows = golden.rows(&signature);
         }
-        // Small generated inputs may be invalid for a model, but no model may use all
-        // memory.
-        Err(error) if error.kind == Kind::ResourceExhausted => return Err(error),
-        Err(_) => {}
+        Ok(Self {
+            signature,
+            verdict,
+            known,
+            session,
+            load_ms,
+        })
     }
 
-    passed.measured.rss_bytes = resident_bytes();
-    Ok(passed)
+    /// Runs generated inputs, within their time.
+    fn run_generated(
+        mut self,
+        order: &FirstRunOrder,
+        start: Instant,
+        progress: &PassedSoFar,
+    ) -> Result<Passed> {
+        let mut passed = Passed {
+            measured: FirstRunMeasures {
+                load_ms: self.load_ms,
+                one_row_us: None,
+                largest_us: None,
+                rss_bytes: 0,
+                batchable: false,
+            },
+            golden: None,
+            generated: GeneratedRuns::default(),
+        };
+        *progress.lock() = Some(passed.clone());
+        end_after(generated_limit(order, start), progress);
+
+        match SampleInputs::find(&self.signature, self.session.as_mut()) {
+            Ok(sample) => {
+                passed.generated.size = Some(sample.size());
+                self.test(order, &sample, &mut passed)?;
+            }
+            // Small generated inputs may be invalid for a model, but no model may use all
+            // memory.
+            Err(error) if error.kind == Kind::ResourceExhausted => return Err(error),
+            Err(error) => passed.generated.refused = Some(error.message),
+        }
+
+        passed.measured.rss_bytes = resident_bytes();
+        Ok(passed)
+    }
+
+    fn test(
+        &mut self,
+        order: &FirstRunOrder,
+        sample: &SampleInputs,
+        passed: &mut Passed,
+    ) -> Result<()> {
+        let session = self.session.as_mut();
+        if order.scope == FirstRunScope::OneRow {
+            return Ok(());
+        }
+        let subject = BatchSubject {
+            signature: &self.signature,
+            verdict: &self.verdict,
+            sample,
+            known: &self.known,
+        };
+        let checked = batchability::check(&subject, session);
+        passed.measured.batchable = checked.is_ok();
+        passed.generated.alone = checked.err().map(|error| error.message);
+        match order.scope {
+            FirstRunScope::All => measure(order, sample, session, passed),
+            FirstRunScope::OneRow | FirstRunScope::Test => Ok(()),
+        }
+    }
 }
 
 /// Times runs and creates golden rows, on generated inputs.

@@ -1,13 +1,14 @@
-//! Sessions of ONNX Runtime. Together with provider.rs and library.rs, the only
+//! Sessions of ONNX Runtime. Together with its folder, provider.rs and library.rs, the only
 //! file that names `ort`. Owns the process-wide environment.
 
+mod shared;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use super::provider::{self, Provider};
+use super::provider::{self, Provider, ProviderKind};
 use super::warnings::RuntimeWarnings;
 use super::words;
-use super::{Engine, Session, SessionOptions, SessionSource, Terminate};
+use super::{Engine, Session, SessionOptions, SessionSource, SharedModel, Terminate};
 use crate::core::error::{Error, Result};
 use crate::core::model::optional::OptionalTensor;
 use crate::core::tensor::{DType, Strings, Tensor, View, ViewData};
@@ -16,10 +17,11 @@ use half::{bf16, f16};
 use ort::environment::Environment;
 use ort::logging::{LogLevel, LoggerFunction};
 use ort::session::builder::{AutoDevicePolicy, GraphOptimizationLevel};
-use ort::session::{RunOptions, Session as OrtSession, SessionInputValue, SessionOutputs};
+use ort::session::{RunOptions, Session as OrtSession, SessionInputValue};
 use ort::value::{DynValue, TensorElementType, TensorRef, ValueType};
+use shared::{LoadedModel, ModelRunner};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 /// One environment per process, ever: ONNX Runtime allows no second.
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
@@ -101,10 +103,12 @@ impl Engine for OnnxRuntime {
         for chosen in &options.providers {
             match self.build(source, options, chosen) {
                 Ok(session) => {
-                    let session = OnnxSession::new(session, chosen.kind.name());
-                    let session = session
+                    let provider = chosen.kind.name();
+                    let opened = ModelRunner::new(session, provider == "cpu")
+                        .and_then(|runner| OnnxSession::new(runner, provider));
+                    let opened = opened
                         .map_err(|e| Error::internal("prepare runs").with_source(e.to_string()))?;
-                    return Ok(Box::new(session));
+                    return Ok(Box::new(opened));
                 }
                 Err(error) => {
                     tracing::warn!(provider = chosen.kind.name(), %error, "provider refused");
@@ -126,9 +130,7 @@ impl Engine for OnnxRuntime {
 }
 
 struct OnnxSession {
-    session: OrtSession,
-    /// Names of the required inputs, in the graph's order.
-    names: Vec<String>,
+    runner: ModelRunner,
     /// Shared with the thread that may terminate a run.
     run_options: Arc<RunOptions>,
     provider: &'static str,
@@ -137,36 +139,24 @@ struct OnnxSession {
 }
 
 impl OnnxSession {
-    fn new(session: OrtSession, provider: &'static str) -> ort::Result<Self> {
-        let names = session.inputs().iter().map(|i| i.name().to_owned());
-        let names: Vec<String> = names.collect();
+    fn new(runner: ModelRunner, provider: &'static str) -> ort::Result<Self> {
         // The client gets the error of a failed run. It is not logged, because any
         // client could fill the disk with such lines.
         let mut run_options = RunOptions::new()?;
         run_options.set_log_level(LogLevel::Fatal)?;
 
         Ok(Self {
-            session,
             run_options: Arc::new(run_options),
             provider,
-            scratch: names.iter().map(|_| Vec::new()).collect(),
-            names,
+            scratch: vec![Vec::new(); runner.inputs()],
+            runner,
         })
     }
 }
 
 impl Session for OnnxSession {
     fn run(&mut self, inputs: &[View<'_>]) -> Result<Vec<Tensor>> {
-        let on_cpu = self.provider == "cpu";
-        let mut values = Vec::with_capacity(inputs.len());
-        for (view, scratch) in inputs.iter().zip(&mut self.scratch) {
-            values.push(to_value(view, scratch).map_err(|e| failure(&e, on_cpu))?);
-        }
-        let outputs = self
-            .session
-            .run_with_options(values.as_slice(), &self.run_options)
-            .map_err(|e| failure(&e, on_cpu))?;
-        tensors(&outputs)
+        self.run_with(inputs, &[])
     }
 
     fn run_with(
@@ -174,31 +164,27 @@ impl Session for OnnxSession {
         inputs: &[View<'_>],
         optional: &[OptionalTensor],
     ) -> Result<Vec<Tensor>> {
-        if optional.is_empty() {
-            return self.run(inputs);
+        let on_cpu = self.runner.is_on_cpu();
+        let mut values = Vec::with_capacity(inputs.len() + optional.len());
+        for (view, scratch) in inputs.iter().zip(&mut self.scratch) {
+            values.push(to_value(view, scratch).map_err(|e| failure(&e, on_cpu))?);
         }
 
-        let on_cpu = self.provider == "cpu";
-        let names = self.names.iter().map(String::as_str);
-        let given = names.zip(inputs.iter().copied()).chain(
-            optional
-                .iter()
-                .map(|given| (given.name.as_str(), given.tensor.view())),
-        );
-        let given: Vec<(&str, View<'_>)> = given.collect();
-
-        let mut scratch: Vec<Vec<u128>> = given.iter().map(|_| Vec::new()).collect();
-        let mut values = Vec::with_capacity(given.len());
-        for ((name, view), scratch) in given.iter().zip(&mut scratch) {
-            let value = to_value(view, scratch).map_err(|e| failure(&e, on_cpu))?;
-            values.push((*name, value));
+        let names = optional.iter().map(|given| shared::name(&given.name));
+        let names: Vec<_> = names
+            .collect::<ort::Result<_>>()
+            .map_err(|e| failure(&e, on_cpu))?;
+        let views: Vec<View<'_>> = optional.iter().map(|given| given.tensor.view()).collect();
+        let mut copies = vec![Vec::new(); optional.len()];
+        for (view, copy) in views.iter().zip(&mut copies) {
+            values.push(to_value(view, copy).map_err(|e| failure(&e, on_cpu))?);
         }
 
         let outputs = self
-            .session
-            .run_with_options(values, &self.run_options)
+            .runner
+            .run(&values, &names, &self.run_options)
             .map_err(|e| failure(&e, on_cpu))?;
-        tensors(&outputs)
+        outputs.iter().map(from_value).collect()
     }
 
     fn provider(&self) -> &'static str {
@@ -207,6 +193,22 @@ impl Session for OnnxSession {
 
     fn terminator(&self) -> Option<Arc<dyn Terminate>> {
         Some(Arc::clone(&self.run_options) as Arc<dyn Terminate>)
+    }
+
+    fn shared(&self) -> Option<Arc<dyn SharedModel>> {
+        let model = Arc::downgrade(self.runner.shareable()?);
+        Some(Arc::new(ShareableModel(model)))
+    }
+}
+
+/// A model on the CPU provider, as long as one of its sessions lives.
+struct ShareableModel(Weak<LoadedModel>);
+
+impl SharedModel for ShareableModel {
+    fn session(&self) -> Option<Box<dyn Session>> {
+        let runner = self.0.upgrade()?.runner()?;
+        let session = OnnxSession::new(runner, ProviderKind::Cpu.name()).ok()?;
+        Some(Box::new(session))
     }
 }
 
@@ -287,11 +289,7 @@ fn aligned<'s>(bytes: &[u8], scratch: &'s mut Vec<u128>) -> &'s [u8] {
     copy
 }
 
-/// Copies the outputs of a run.
-fn tensors(outputs: &SessionOutputs<'_>) -> Result<Vec<Tensor>> {
-    outputs.values().map(|value| from_value(&value)).collect()
-}
-
+/// Copies an output of a run.
 fn from_value(value: &DynValue) -> Result<Tensor> {
     let unfit = |e: ort::Error| Error::internal("read an output").with_source(e.to_string());
     let ValueType::Tensor { ty, shape, .. } = value.dtype() else {

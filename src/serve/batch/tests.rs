@@ -3,6 +3,7 @@
 
 mod forming;
 mod hanging;
+mod held;
 mod optional;
 mod queueing;
 mod rechecking;

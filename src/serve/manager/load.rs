@@ -1,49 +1,37 @@
 //! Loads a version: opens its sessions, finds out whether requests may be merged, checks golden
 //! rows and warms up. Blocks; runs on the manager's thread, never on one that serves requests.
 
-use super::{ManagerParts, Settings, known};
+mod decide;
+mod lanes;
+mod warm;
+
+use super::batch_tests::{BatchTest, BatchTests};
+use super::{ManagerParts, Settings};
 use crate::core::error::{Error, Result};
 use crate::core::model::task::{Task, TaskKind};
 use crate::core::model::{Dim, ModelName, Signature, Version};
 use crate::core::request::TIMEOUT_MAX;
-use crate::core::tensor::Tensor;
 use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::observer::Observer;
 use crate::observe::drift::watch;
 use crate::observe::quality::companion::{Companion, Wiring};
-use crate::onnx::batchability::{self, BatchSubject, KnownInputs, SampleInputs};
-use crate::onnx::first_run::{FirstRunSubject, GoldenRows};
+use crate::onnx::first_run::Passed;
 use crate::onnx::golden::Golden;
-use crate::onnx::rows::{self, RowVerdict};
 use crate::onnx::runtime::warnings::RuntimeWarnings;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::registry::directory::Loaded;
 use crate::serve::batch::watchdog::Watchdog;
-use crate::serve::batch::{BatchOptions, Reopen, cost::BatchCost};
-use crate::serve::servable::{self, BATCHING_OFF, Batching, Drained, Servable};
+use crate::serve::batch::{BatchOptions, cost::BatchCost};
+use crate::serve::servable::{self, Batching, Drained, Servable};
 use crate::serve::settings;
+pub(super) use decide::subject;
+use lanes::{LaneSessions, Reopening};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// Describes the model for its first run, in the sandbox.
-pub(super) fn subject<'l>(
-    loaded: &'l Loaded,
-    settings: &'l Settings,
-    options: &'l SessionOptions,
-) -> FirstRunSubject<'l> {
-    FirstRunSubject {
-        digest: loaded.digest,
-        bytes: &loaded.bytes,
-        external_dir: loaded.external_dir.as_deref(),
-        options,
-        rows: largest_batch(settings, settings.model.batching != settings::Batching::Off),
-        // Golden rows are checked in the sessions that serve.
-        golden: GoldenRows::Skip,
-    }
-}
+use std::time::Duration;
+use warm::{Warm, warm};
 
 /// Returns the rows of the largest run for which a model is prepared.
-fn largest_batch(settings: &Settings, is_batched: bool) -> usize {
+pub(super) fn largest_batch(settings: &Settings, is_batched: bool) -> usize {
     if is_batched {
         settings.model.batch_rows_max as usize
     } else {
@@ -58,68 +46,62 @@ pub(super) struct Loading<'l> {
     pub settings: &'l Settings,
     pub parts: &'l ManagerParts,
     pub watchdog: &'l Watchdog,
+    pub tests: &'l BatchTests,
+    /// The first run in the sandbox, if there was one.
+    pub passed: Option<Passed>,
 }
 
 impl Loading<'_> {
     /// Opens the sessions, decides about batching, checks golden rows and warms up.
-    pub(super) fn load(&self, loaded: Loaded) -> Result<(Arc<Servable>, Drained)> {
+    pub(super) fn load(&self, mut loaded: Loaded) -> Result<(Arc<Servable>, Drained)> {
         let bounded = loaded.graph.runs_in_bounded_time();
         let signature = loaded.graph.signature.clone();
         // A baseline or companion that belongs to another model refuses the version before any
         // session is opened.
         let observer = self.watch(&loaded, &signature)?;
-        let verdict = rows::analyse(&loaded.bytes);
-        // Read only where the test of rows needs them.
-        let known = match &verdict {
-            RowVerdict::Unknown(_) => known::inputs(&loaded, &signature),
-            RowVerdict::Independent | RowVerdict::Dependent(_) => KnownInputs::default(),
-        };
+        let model = self.undecided(&loaded);
         let options = SessionOptions {
             warnings: RuntimeWarnings::about(self.name, self.version),
             ..self.settings.model.session_options()
         };
-        let reopen = self.reopen(&loaded, &options);
+        let reopening = Reopening::new(self.parts, &loaded, &options);
 
         let source = SessionSource {
-            bytes: loaded.bytes,
-            external_dir: loaded.external_dir,
+            bytes: std::mem::take(&mut loaded.bytes),
+            external_dir: loaded.external_dir.clone(),
         };
-        let mut first = self.parts.engine.open(&source, &options)?;
+        let engine = self.parts.engine.as_ref();
+        let mut lanes = LaneSessions::open(engine, &source, &options)?;
 
-        let subject = Unprobed {
-            signature: &signature,
-            verdict: &verdict,
-            known: &known,
-        };
-        let (batching, sample) = self.probe(&subject, first.as_mut());
-        let mut sessions = vec![first];
-        while sessions.len() < self.settings.model.lanes {
-            sessions.push(self.parts.engine.open(&source, &options)?);
-        }
+        let decision = self.decide(&model, lanes.sessions[0].as_mut());
+        lanes.fill(engine, &source, &options, self.settings.model.lanes)?;
+        // Only the sessions need the weights from here on.
+        drop(source);
+        let distinct = lanes.distinct();
+        let LaneSessions {
+            mut sessions,
+            shared,
+        } = lanes;
         if let Some(golden) = loaded.golden.as_ref().filter(|_| self.settings.golden) {
             check_golden(golden, &signature, &mut sessions)?;
         }
 
-        let batched = batching.is_joined();
-        let rows_max = largest_batch(self.settings, batched);
-        let warm = match &sample {
-            Some(sample) => warm(sample, &mut sessions, rows_max)?,
+        let (batching, is_open) = (decision.batching, decision.is_open);
+        let rows_max = largest_batch(self.settings, batching.is_joined());
+        // The test may allow it while the version serves.
+        let batched = batching.is_joined() || is_open;
+        let warm = match &decision.sample {
+            Some(sample) => warm(sample, &mut sessions[..distinct], rows_max)?,
             None => Warm::default(),
         };
 
         self.say(&batching);
 
-        // What was measured holds for requests of these shapes.
-        let cost = match all_inner_fixed(&signature) {
-            true => warm.cost.clone(),
-            false => BatchCost::default(),
+        let in_place = bounded && !is_open && self.runs_in_place(&signature, batched, &warm);
+        let options = BatchOptions {
+            in_place,
+            ..self.options(&signature, batched, warm.cost)
         };
-        // A request that runs alone may have any number of rows that fits into a message.
-        let is_limited = batched || all_fixed(&signature);
-        let in_place = bounded
-            && is_limited
-            && warm.largest.is_some_and(|took| took <= IN_PLACE_MAX)
-            && self.settings.model.batch_delay.is_zero();
         let parts = servable::ServableParts {
             name: self.name.clone(),
             version: self.version,
@@ -127,21 +109,37 @@ impl Loading<'_> {
             signature,
             batching,
             sessions,
-            reopen,
-            options: BatchOptions {
-                in_place,
-                ..self.options(batched, cost)
-            },
+            reopen: reopening.with(shared),
+            options,
             recheck: self.settings.model.batch_recheck,
             request_timeout: self.settings.model.request_timeout,
             metrics: self.parts.metrics.servable(self.name, self.version),
             observer,
         };
 
-        Servable::start(parts, self.watchdog)
+        let (servable, drained) = Servable::start(parts, self.watchdog)?;
+        if is_open {
+            let test = BatchTest::of(&loaded, self.settings, model.known);
+            self.tests.add(test, &servable);
+        }
+        Ok((servable, drained))
     }
 
-    fn options(&self, batched: bool, cost: BatchCost) -> BatchOptions {
+    /// Tells whether I/O threads make the runs, if no request can make them longer.
+    fn runs_in_place(&self, signature: &Signature, batched: bool, warm: &Warm) -> bool {
+        // A request that runs alone may have any number of rows that fits into a message.
+        let is_limited = batched || all_fixed(signature);
+        is_limited
+            && warm.largest.is_some_and(|took| took <= IN_PLACE_MAX)
+            && self.settings.model.batch_delay.is_zero()
+    }
+
+    fn options(&self, signature: &Signature, batched: bool, cost: BatchCost) -> BatchOptions {
+        // What was measured holds for requests of these shapes.
+        let cost = match all_inner_fixed(signature) {
+            true => cost,
+            false => BatchCost::default(),
+        };
         BatchOptions {
             batched,
             batch_rows_max: self.settings.model.batch_rows_max as usize,
@@ -180,68 +178,6 @@ impl Loading<'_> {
         monitor.watch(subject, companion).map(Some)
     }
 
-    /// Returns a function that opens another session from the same bytes, without the model directory.
-    fn reopen(&self, loaded: &Loaded, options: &SessionOptions) -> Reopen {
-        let (file, external_dir) = (loaded.file.clone(), loaded.external_dir.clone());
-        let copy = loaded.copy.clone();
-        let engine = Arc::clone(&self.parts.engine);
-        let options = options.clone();
-        Box::new(move || {
-            let _kept = &copy;
-            let source = SessionSource {
-                bytes: file.read()?,
-                external_dir: external_dir.clone(),
-            };
-            engine.open(&source, &options)
-        })
-    }
-
-    /// Finds out whether requests may be merged into one run. Returns the sample inputs with which
-    /// it was found out.
-    fn probe(
-        &self,
-        subject: &Unprobed<'_>,
-        session: &mut dyn Session,
-    ) -> (Batching, Option<SampleInputs>) {
-        let wished = self.settings.model.batching;
-        let sample = match SampleInputs::find(subject.signature, session) {
-            Ok(sample) => sample,
-            Err(error) => {
-                let reason = format!("the model refuses generated inputs: {error}");
-                let batching = match wished {
-                    settings::Batching::On if subject.signature.has_dynamic_first_axis() => {
-                        Batching::Forced(reason)
-                    }
-                    _ => Batching::Alone(reason),
-                };
-                return (batching, None);
-            }
-        };
-
-        if wished == settings::Batching::Off {
-            return (Batching::Alone(BATCHING_OFF.to_owned()), Some(sample));
-        }
-
-        let asked = BatchSubject {
-            signature: subject.signature,
-            verdict: subject.verdict,
-            sample: &sample,
-            known: subject.known,
-        };
-        let batching = match batchability::check(&asked, session) {
-            Ok(()) => Batching::Joined,
-            Err(error) if wished == settings::Batching::Auto => Batching::Alone(error.message),
-            Err(error) if can_be_split(subject.signature, &sample, session) => {
-                Batching::Forced(error.message)
-            }
-            Err(error) => Batching::Alone(format!(
-                "batching is on in the configuration, but {}",
-                error.message
-            )),
-        };
-        (batching, Some(sample))
-    }
-
     /// Logs what an operator may not expect.
     fn say(&self, batching: &Batching) {
         let (model, version) = (self.name.as_str(), self.version.number());
@@ -265,19 +201,6 @@ impl Loading<'_> {
             }
         }
     }
-}
-
-/// A model that was not tested yet.
-struct Unprobed<'u> {
-    signature: &'u Signature,
-    verdict: &'u RowVerdict,
-    known: &'u KnownInputs,
-}
-
-/// Whether the answer to two rows has two rows, so that it can be split.
-fn can_be_split(signature: &Signature, sample: &SampleInputs, session: &mut dyn Session) -> bool {
-    let has_both = |outputs: Vec<Tensor>| outputs.iter().all(|output| output.rows() == Some(2));
-    signature.has_dynamic_first_axis() && sample.run(session, 2).is_ok_and(has_both)
 }
 
 /// Checks the golden rows: all of them in the first session, and one in each other session of the
@@ -350,43 +273,3 @@ fn companion(
 /// A model whose largest batch takes at most this long runs on the I/O thread, if no request can
 /// make it take longer: the thread serves other requests too.
 const IN_PLACE_MAX: Duration = Duration::from_micros(300);
-
-/// Durations of runs in a warm session.
-#[derive(Default)]
-struct Warm {
-    cost: BatchCost,
-    /// Of the largest batch, where it was run.
-    largest: Option<Duration>,
-}
-
-/// Longest warm-up of a session.
-const WARM_UP_MAX: Duration = Duration::from_secs(1);
-/// A batch that takes less is followed by a larger one, whatever it cost for each row.
-const WARM_RUN_SHORT: Duration = Duration::from_millis(10);
-
-/// Runs every session with batches of 1, 2, 4, … rows, and times them: up to the largest, or as
-/// long as larger batches pay and there is time.
-fn warm(sample: &SampleInputs, sessions: &mut [Box<dyn Session>], rows_max: usize) -> Result<Warm> {
-    let mut warm = Warm::default();
-    for session in sessions {
-        let start = Instant::now();
-        let mut rows = 1;
-        loop {
-            // The first run of a new shape is slower than those after it.
-            sample.run(session.as_mut(), rows)?;
-            let took = sample.time(session.as_mut(), rows)?;
-            warm.cost.note(rows, took);
-            if rows == rows_max {
-                warm.largest = Some(warm.largest.map_or(took, |least| least.min(took)));
-                break;
-            }
-            let pays = took < WARM_RUN_SHORT || warm.cost.pays(rows);
-            if !pays || start.elapsed() > WARM_UP_MAX {
-                break;
-            }
-            rows = (2 * rows).min(rows_max);
-        }
-    }
-
-    Ok(warm)
-}

@@ -4,13 +4,16 @@ use super::actual::{Actual, Made};
 use super::declared;
 use super::drain::Draining;
 use super::load;
+use super::memory::{self, MemoryBefore};
 use super::plan::{self, Action, KnownVersion};
 use super::revision::REFUSED_BEFORE;
 use super::{Loop, ServingState, Settings};
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::observe::metrics::Metrics;
+use crate::onnx::first_run::Passed;
 use crate::registry::catalog::{FolderSight, ModelEntry, VersionEntry};
+use crate::registry::directory::Loaded;
 use crate::registry::pbtxt::ModelConfig;
 use crate::registry::version_policy::VersionPolicy;
 use crate::serve::settings::InPlace;
@@ -64,7 +67,9 @@ impl Loop {
     ) -> Result<Made> {
         self.begin(name, version, &settings.declared);
         let start = Instant::now();
+        let before = MemoryBefore::now();
         let loaded = self.parts.source.read(name, version, found)?;
+        let weights = memory::weights(&loaded);
         let refuses = self.parts.in_place == InPlace::Refuse;
         if refuses
             && self
@@ -75,17 +80,7 @@ impl Loop {
             return Err(Error::precondition(REFUSED_BEFORE));
         }
         settings.declared.check(&loaded.graph.signature)?;
-        if let Some(prober) = &self.parts.probe {
-            let options = settings.model.session_options();
-            prober.check(&load::subject(&loaded, settings, &options))?;
-            if let Some(companion) = loaded
-                .companion
-                .as_deref()
-                .filter(|_| self.parts.monitor.is_some())
-            {
-                prober.check_companion(companion)?;
-            }
-        }
+        let passed = self.first_run(&loaded, settings)?;
 
         let loading = load::Loading {
             name,
@@ -93,10 +88,19 @@ impl Loop {
             settings,
             parts: &self.parts,
             watchdog: &self.watchdog,
+            tests: &self.tests,
+            passed,
         };
 
         let digests = loaded.digests();
         let (servable, drained) = loading.load(loaded)?;
+        // Opening a session leaves free memory behind, as much as the weights.
+        self.parts.engine.trim();
+        let memory_bytes = before.estimate(weights);
+        servable
+            .metrics
+            .memory_bytes
+            .set(i64::try_from(memory_bytes).unwrap_or(i64::MAX));
         let took = start.elapsed();
         servable.metrics.load_seconds.set(took.as_secs_f64());
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -108,6 +112,7 @@ impl Loop {
             took_ms,
             provider,
             lanes,
+            memory_bytes,
             "version ready"
         );
 
@@ -118,6 +123,20 @@ impl Loop {
             files: found.files.clone(),
             declared: settings.declared.clone(),
         })
+    }
+
+    /// Makes the first run of a version, in the sandbox, where that is on.
+    fn first_run(&self, loaded: &Loaded, settings: &Settings) -> Result<Option<Passed>> {
+        let Some(prober) = &self.parts.probe else {
+            return Ok(None);
+        };
+        let options = settings.model.session_options();
+        let passed = prober.check_one_row(&load::subject(loaded, settings, &options))?;
+        let companion = loaded.companion.as_deref();
+        if let Some(companion) = companion.filter(|_| self.parts.monitor.is_some()) {
+            prober.check_companion(companion)?;
+        }
+        Ok(Some(passed))
     }
 
     /// Shows that a version is being loaded. One whose new bytes are loaded serves meanwhile.

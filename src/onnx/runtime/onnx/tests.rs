@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout)]
 
 mod optional;
+mod shared;
 
 use super::*;
 use crate::onnx::runtime::provider::ProviderKind;
