@@ -160,7 +160,7 @@ pub(crate) fn write(folder: &Path, machine: &Value, outcomes: &[Outcome]) -> Res
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "none".to_owned(),
-        0.0 => "0".to_owned(),
+        size if size < 1e6 && size.fract() == 0.0 => format!("{value:.0}"),
         size if size >= 1e6 => format!("{value:.2e}"),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
@@ -188,6 +188,13 @@ mod tests {
         assert_eq!(standing(1.0, None), Standing::Noted);
         let void = finding(1.0, Some(Bar::AtMost(2.0))).doubted(Some("late".to_owned()));
         assert_eq!(void.standing(), Standing::Void);
+    }
+
+    #[test]
+    fn numbers_are_as_long_as_they_need() {
+        let texts = [0.0, 8.0, 1234.5, 12.34, 1.234, 0.001_234, 2e7, f64::NAN].map(number);
+        let expected = ["0", "8", "1234", "12.3", "1.23", "1.2e-3", "2.00e7", "none"];
+        assert_eq!(texts, expected);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 const STYLE: &str = "
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #1c2733 }
 table { border-collapse: collapse; margin: 1rem 0 } td, th { padding: .25rem .7rem; border-bottom: 1px solid #d8dee6; text-align: left }
-td.n { text-align: right; font-variant-numeric: tabular-nums }
+td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 .Met { color: #14713a } .Missed { color: #b3261e; font-weight: 600 } .Void { color: #8a6100 } .Noted { color: #6b7785 }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem } figure { margin: 0; width: 29rem } figcaption { font-weight: 600 }
 svg { width: 100%; font-size: 11px; fill: #44505c } polyline { fill: none; stroke-width: 2; stroke: currentColor } circle { fill: currentColor }
