@@ -429,7 +429,7 @@ fn figure(line: &Value) -> RawFigure {
 }
 
 /// Makes `to` hold the model of `from`: hard links, or copies where there are none.
-fn link(from: &Path, to: &Path) -> Result<()> {
+pub(super) fn link(from: &Path, to: &Path) -> Result<()> {
     std::fs::create_dir_all(to)?;
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;

@@ -1,13 +1,15 @@
-//! P16: how long a server takes from its start to ready, beside opening each model
-//! and running it once, and the memory that it then holds.
+//! P16: how long a server takes from its start to ready, and from a new version in
+//! its directory to answers of it, beside opening each model and running it once.
 
-use super::bench::{Bench, RawGrid, outcome};
+use super::bench::{Bench, RawGrid, link, outcome};
 use super::side::{alternate, median};
 use crate::Result;
 use crate::report::{Bar, Finding, Outcome};
 use crate::servers::{Ortus, Server};
 use serde_json::json;
-use std::time::Instant;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 const TIMES: f64 = 1.2;
 const BEYOND_MS: f64 = 100.0;
@@ -17,6 +19,9 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Outcome> {
     let mut found = outcome();
     let models = bench.models(&ALL);
     let all: Vec<&str> = models.iter().map(String::as_str).collect();
+    for model in &all {
+        found.findings.push(swap(bench, model)?);
+    }
     let mut sets: Vec<Vec<&str>> = all.iter().map(|m| vec![*m]).collect();
     if all.len() > 1 {
         sets.push(all);
@@ -73,4 +78,59 @@ fn bare_ms(bench: &Bench<'_>, models: &[&str]) -> Result<f64> {
         sum += figure.open_ms + figure.first_run_ms;
     }
     Ok(sum)
+}
+
+/// How the server looks for new versions; its default waits for a second.
+const LOOK: [&str; 2] = ["models.poll=50ms", "models.settle=50ms"];
+/// What looking adds: until the change is seen, and until it has settled.
+const LOOK_MS: f64 = 100.0 + 50.0;
+const ASK_EVERY: Duration = Duration::from_millis(5);
+const SWAP_MAX: Duration = Duration::from_secs(300);
+
+/// From the rename of a version's folder until the server answers with it.
+fn swap(bench: &Bench<'_>, model: &str) -> Result<Finding> {
+    let (mut swaps, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..bench.run.rounds.min(2) {
+        bare.push(bare_ms(bench, &[model])?);
+        let ortus = bench.ortus(&[model], &LOOK)?;
+        let server = Server::ortus(&ortus)?;
+        let prepared = bench.fresh_folder()?;
+        let (version, next) = (
+            prepared.path().join("2"),
+            ortus.models.join(model).join("2"),
+        );
+        link(&ortus.models.join(model).join("1"), &version)?;
+        let begin = Instant::now();
+        std::fs::rename(&version, &next)?;
+        while !is_ready(&server, model)? {
+            if begin.elapsed() > SWAP_MAX {
+                return Err(format!("{model}: version 2 is not ready after {SWAP_MAX:?}").into());
+            }
+            std::thread::sleep(ASK_EVERY);
+        }
+        swaps.push(begin.elapsed().as_secs_f64() * 1e3);
+        drop(server);
+        std::fs::remove_dir_all(&next)?;
+    }
+    let (swap_ms, bare_ms) = (median(swaps), median(bare));
+    let detail = json!({"swap_ms": swap_ms, "bare_ms": bare_ms, "look_ms": LOOK_MS});
+    let share = swap_ms / (TIMES * bare_ms + BEYOND_MS + LOOK_MS);
+    let (case, name) = (
+        format!("{model}, new version"),
+        "ready over 1.2 x bare + 100 ms",
+    );
+    let bar = Some(Bar::AtMost(1.0));
+    Ok(Finding::new(case, name, share, bar, detail))
+}
+
+/// Whether version 2 answers.
+fn is_ready(server: &Server, model: &str) -> Result<bool> {
+    let mut stream = TcpStream::connect(&server.http)?;
+    let head = format!(
+        "GET /v2/models/{model}/versions/2/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text.starts_with("HTTP/1.1 200"))
 }
