@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::sample::flatten;
 use ortus::proto::inference as p;
+use prost::Message;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -32,8 +33,35 @@ impl Golden {
         self.check(answer["outputs"].as_array().map_or(&[], Vec::as_slice))
     }
 
+    /// Checks an answer in JSON with binary tensors behind it; says what differs.
+    pub(crate) fn check_binary(&self, body: &[u8]) -> Result<(), String> {
+        let mut values = serde_json::Deserializer::from_slice(body).into_iter::<Value>();
+        let head = values.next().ok_or("an empty answer")?;
+        let answer = head.map_err(|e| e.to_string())?;
+        let mut raw = &body[values.byte_offset()..];
+        let mut outputs = answer["outputs"].as_array().cloned().unwrap_or_default();
+        for output in &mut outputs {
+            let Some(size) = output["parameters"]["binary_data_size"].as_u64() else {
+                continue;
+            };
+            let (own, rest) = raw
+                .split_at_checked(size as usize)
+                .ok_or("the answer ends within a tensor")?;
+            let datatype = output["datatype"].as_str().unwrap_or_default();
+            output["data"] = unpack_raw(datatype, own);
+            raw = rest;
+        }
+        self.check(&outputs)
+    }
+
+    /// Checks an encoded gRPC answer; says what differs.
+    pub(crate) fn check_message(&self, message: &[u8]) -> Result<(), String> {
+        let answer = p::ModelInferResponse::decode(message).map_err(|e| e.to_string())?;
+        self.check_grpc(&answer)
+    }
+
     /// Checks an answer in raw or typed contents; says what differs.
-    pub(crate) fn check_grpc(&self, answer: &p::ModelInferResponse) -> Result<(), String> {
+    fn check_grpc(&self, answer: &p::ModelInferResponse) -> Result<(), String> {
         let outputs: Vec<Value> = answer
             .outputs
             .iter()
@@ -156,22 +184,6 @@ fn unpack_typed(datatype: &str, typed: &p::InferTensorContents) -> Value {
     }
 }
 
-/// What the echo answers to `request`: its inputs, as outputs of the same names.
-pub(crate) fn echo_of(request: &p::ModelInferRequest) -> Golden {
-    let values = |(input, raw): (&p::model_infer_request::InferInputTensor, &bytes::Bytes)| {
-        let values = unpack_raw(&input.datatype, raw);
-        json!({ "name": input.name, "datatype": input.datatype, "shape": input.shape, "data": values })
-    };
-    Golden(
-        request
-            .inputs
-            .iter()
-            .zip(&request.raw_input_contents)
-            .map(values)
-            .collect(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +229,23 @@ mod tests {
         ] {
             assert!(golden.check_json(body.as_bytes()).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn wrong_binary_is_caught() {
+        let golden = Golden::parse(GOLDEN).unwrap();
+        let body = |values: [f32; 2], size: usize| {
+            let head = json!({"outputs": [{"name": "y", "datatype": "FP32", "shape": [2],
+                                           "parameters": {"binary_data_size": size}}]});
+            let mut body = head.to_string().into_bytes();
+            body.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+            body
+        };
+        assert_eq!(golden.check_binary(&body([1.0, 100.0], 8)), Ok(()));
+        assert!(golden.check_binary(&body([1.0, 101.0], 8)).is_err());
+        assert!(golden.check_binary(&body([1.0, 100.0], 4)).is_err());
+        assert!(golden.check_binary(&body([1.0, 100.0], 9)).is_err());
+        assert!(golden.check_binary(b"").is_err());
     }
 
     #[test]

@@ -1,33 +1,54 @@
 //! Sends load, in a closed loop or on a schedule, and tallies it. The schedule
 //! runs on its own thread, whose sleeps are finer than the async runtime's.
 
-use crate::golden::Golden;
-use crate::schedule::Poisson;
+mod open;
+mod priority;
+
+use crate::clients::{Sender, Target};
+use crate::schedule::Arrivals;
 use crate::tally::{Tally, Times, Verdict};
-use crate::wire::{Connection, Target};
-use crate::{Result, cpu};
+use crate::{Result, process};
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::LocalSet;
 
+/// A request that stays unanswered so long after the end of a run fails the run.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the end of the last requests is looked for.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// Numbers of requests over all runs of the process: fresh requests differ in it.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
 /// When requests are sent.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum Pace {
     /// As many at a time, each after the answer to the last.
     Closed { in_flight: usize },
-    /// So many a second, whatever the server does.
-    Open { rate: f64, seed: u64 },
+    /// On a schedule, whatever the server does.
+    Open { arrivals: Arrivals, seed: u64 },
+}
+
+/// Requests that are given up: this share of them, so long after they were sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Cancel {
+    pub share: f64,
+    pub after: Duration,
 }
 
 /// One run.
+#[derive(Clone)]
 pub(crate) struct Plan {
     pub target: Target,
-    pub golden: Option<Golden>,
     pub pace: Pace,
     pub length: Duration,
+    /// Load before the clock starts; in a closed loop only.
+    pub warm_up: Duration,
     pub connections: usize,
+    pub cancel: Option<Cancel>,
 }
 
 /// What a run measured.
@@ -36,14 +57,29 @@ pub(crate) struct Report {
     pub took: Duration,
     /// CPU time of the server during the run.
     pub server_cpu: Option<Duration>,
-    open: bool,
+    /// CPU time of this process during the run.
+    pub client_cpu: Duration,
+    is_open: bool,
 }
 
 impl Report {
     /// The server's CPU time per right answer.
     pub(crate) fn cpu_us(&self) -> Option<f64> {
-        let right = self.tally.right().max(1) as f64;
-        self.server_cpu.map(|used| used.as_secs_f64() * 1e6 / right)
+        self.server_cpu.map(|used| self.per_answer(used))
+    }
+
+    fn per_answer(&self, used: Duration) -> f64 {
+        used.as_secs_f64() * 1e6 / self.tally.right.max(1) as f64
+    }
+
+    /// Right answers a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.tally.right as f64 / self.took.as_secs_f64()
+    }
+
+    /// Whether the generator was too late for the latencies to count.
+    pub(crate) fn is_void(&self, bound_us: Option<f64>) -> bool {
+        self.is_open && self.tally.is_void(bound_us)
     }
 
     /// Whether the figures stand: no fault, a generator that was on time, and a
@@ -51,85 +87,189 @@ impl Report {
     pub(crate) fn verdict(&self, bound_us: Option<f64>) -> Result<()> {
         let p99_us = self.tally.latency_us(99.0);
         match (self.tally.faults(), bound_us) {
-            ((0, _), _) if self.open && self.tally.is_void(bound_us) => {
-                Err("void: the generator was late itself".into())
-            }
-            ((0, _), Some(bound)) if p99_us > bound => {
-                Err(format!("p99 of {p99_us} µs is over the bound of {bound} µs").into())
-            }
-            ((0, _), _) => Ok(()),
-            ((faults, first), _) => {
+            ((faults, first), _) if faults > 0 => {
                 Err(format!("{faults} faults, first: {}", first.unwrap_or_default()).into())
             }
+            _ if self.is_void(bound_us) => Err("void: the generator was late itself".into()),
+            (_, Some(bound)) if p99_us > bound => {
+                Err(format!("p99 of {p99_us} µs is over the bound of {bound} µs").into())
+            }
+            _ => Ok(()),
         }
     }
 
     pub(crate) fn json(&self, bound_us: Option<f64>) -> Value {
         let mut json = self.tally.json();
         json["seconds"] = json!(self.took.as_secs_f64());
-        json["rate"] = json!(self.tally.right() as f64 / self.took.as_secs_f64());
+        json["rate"] = json!(self.rate());
         json["server_cpu_us"] = json!(self.cpu_us());
-        json["void"] = json!(self.open && self.tally.is_void(bound_us));
+        json["client_cpu_us"] = json!(self.per_answer(self.client_cpu));
+        json["void"] = json!(self.is_void(bound_us));
         json
     }
 }
 
-type Outcome = (Times, Verdict);
+/// What the tasks of a run share.
+struct Shared {
+    tally: RefCell<Tally>,
+    start: Cell<Instant>,
+    deadline: Option<Duration>,
+    cancel: Option<Cancel>,
+    /// Answers count only while it is set.
+    is_counting: Cell<bool>,
+    /// A closed loop sends no more.
+    is_over: Cell<bool>,
+    /// Requests, or loops of requests, that have not ended.
+    unended: Cell<usize>,
+}
+
+impl Shared {
+    fn new(plan: &Plan) -> Result<Self> {
+        let deadline = plan.target.deadline;
+        Ok(Self {
+            tally: RefCell::new(Tally::new(deadline)?),
+            start: Cell::new(Instant::now()),
+            deadline,
+            cancel: plan.cancel,
+            is_counting: Cell::new(true),
+            is_over: Cell::new(false),
+            unended: Cell::new(0),
+        })
+    }
+
+    fn now(&self) -> Duration {
+        self.start.get().elapsed()
+    }
+
+    /// Forgets what was counted and starts the clock anew.
+    fn restart(&self) -> Result<()> {
+        *self.tally.borrow_mut() = Tally::new(self.deadline)?;
+        self.start.set(Instant::now());
+        Ok(())
+    }
+
+    fn begun(&self) {
+        self.unended.set(self.unended.get() + 1);
+    }
+
+    fn ended(&self) {
+        self.unended.set(self.unended.get() - 1);
+    }
+
+    /// Sends one request, unless it is given up, and counts it.
+    async fn send(&self, sender: &mut Sender, due: Option<Duration>, sent: Duration) {
+        let n = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let verdict = match self.cancel.filter(|c| is_chosen(n, c.share)) {
+            None => sender.send(n).await,
+            Some(cancel) => match tokio::time::timeout(cancel.after, sender.send(n)).await {
+                Ok(verdict) => verdict,
+                Err(_) => {
+                    sender.recover().await;
+                    Verdict::Cancelled
+                }
+            },
+        };
+        if self.is_counting.get() {
+            let times = Times {
+                due: due.unwrap_or(sent),
+                sent,
+                done: self.now(),
+            };
+            self.tally.borrow_mut().record(&times, verdict);
+        }
+    }
+
+    /// Waits until all requests have ended.
+    async fn rest(&self) -> Result<()> {
+        let begin = Instant::now();
+        while self.unended.get() > 0 {
+            if begin.elapsed() > PATIENCE {
+                return Err(format!("requests stayed unanswered for {PATIENCE:?}").into());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    }
+}
+
+/// A share of all numbers, spread evenly.
+fn is_chosen(n: u64, share: f64) -> bool {
+    let spread = n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11;
+    (spread as f64) < share * (1u64 << 53) as f64
+}
 
 /// Sends what `plan` says, and measures the server's process where given.
-pub(crate) fn run(plan: Plan, pid: Option<u32>) -> Result<Report> {
+pub(crate) fn run(plan: &Plan, pid: Option<u32>) -> Result<Report> {
+    let is_open = matches!(plan.pace, Pace::Open { .. });
+    let _raised = is_open.then(priority::Raised::new);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     LocalSet::new().block_on(&runtime, async {
-        let golden = plan.golden.map(Arc::new);
-        let mut senders = Vec::new();
-        for _ in 0..plan.connections.max(1) {
-            let mut connection = plan.target.connect().await?;
-            if let Verdict::Wrong(fault) | Verdict::Failed(fault) =
-                connection.send(golden.as_deref()).await
-            {
-                return Err(format!("the first request: {fault}").into());
+        let mut senders = connect(plan).await?;
+        let shared = Rc::new(Shared::new(plan)?);
+        let used = || pid.map(|pid| process::used(&pid.to_string())).transpose();
+        let own = || process::used("self");
+
+        match &plan.pace {
+            Pace::Closed { in_flight } => {
+                let opened = std::mem::take(&mut senders);
+                for sender in spread(&plan.target, opened, *in_flight).await? {
+                    closed(sender, &shared);
+                }
+                if !plan.warm_up.is_zero() {
+                    tokio::time::sleep(plan.warm_up).await;
+                }
+                shared.restart()?;
             }
-            senders.push(connection);
+            Pace::Open { .. } => shared.restart()?,
         }
-        let used = || pid.map(|pid| cpu::used(&pid.to_string())).transpose();
-        let rounds = Loop {
-            golden,
-            length: plan.length,
-        };
-        let open = matches!(plan.pace, Pace::Open { .. });
-        if let Pace::Closed { in_flight } = plan.pace {
-            spread(&plan.target, &mut senders, in_flight).await?;
+        let (before, own_before) = (used()?, own()?);
+        if let Pace::Open { arrivals, seed } = &plan.pace {
+            let times = arrivals.clone().times(*seed);
+            open::send(&shared, senders, times, plan.length).await?;
+            shared.rest().await?;
+        } else {
+            tokio::time::sleep(plan.length).await;
         }
-        let (before, start) = (used()?, Instant::now());
-        let (outcomes, mut inbox) = mpsc::unbounded_channel();
-        match plan.pace {
-            Pace::Closed { .. } => rounds.closed(senders, start, &outcomes),
-            Pace::Open { rate, seed } => {
-                rounds.open(senders, start, Poisson::new(rate, seed), outcomes.clone())?
-            }
-        }
-        drop(outcomes);
-        let mut tally = Tally::new()?;
-        while let Some((times, verdict)) = inbox.recv().await {
-            tally.record(&times, verdict);
-        }
-        let took = start.elapsed();
-        let server_cpu = used()?
-            .zip(before)
-            .map(|(after, before)| after.saturating_sub(before));
+
+        let took = shared.now();
+        let after = used()?;
+        let client_cpu = own()?.saturating_sub(own_before);
+        shared.is_counting.set(false);
+        shared.is_over.set(true);
+        shared.rest().await?;
+        let server_cpu = after.zip(before);
         Ok(Report {
-            tally,
+            tally: shared.tally.replace(Tally::new(None)?),
             took,
-            server_cpu,
-            open,
+            server_cpu: server_cpu.map(|(after, before)| after.saturating_sub(before)),
+            client_cpu,
+            is_open,
         })
     })
 }
 
+/// Opens the connections and asks once on each; the first answer must be right.
+async fn connect(plan: &Plan) -> Result<Vec<Sender>> {
+    let mut senders = Vec::new();
+    for _ in 0..plan.connections.max(1) {
+        let mut sender = plan.target.connect().await?;
+        // Number 0 of each set is sent as it is, and checked.
+        if let Verdict::Wrong(fault) | Verdict::Failed(fault) = sender.send(0).await {
+            return Err(format!("the first request: {fault}").into());
+        }
+        senders.push(sender);
+    }
+    Ok(senders)
+}
+
 /// One sender for each request in flight, over the connections in turn.
-async fn spread(target: &Target, senders: &mut Vec<Connection>, in_flight: usize) -> Result<()> {
+async fn spread(
+    target: &Target,
+    mut senders: Vec<Sender>,
+    in_flight: usize,
+) -> Result<Vec<Sender>> {
     let opened = senders.len().min(in_flight.max(1));
     senders.truncate(opened);
     for at in opened..in_flight {
@@ -139,119 +279,19 @@ async fn spread(target: &Target, senders: &mut Vec<Connection>, in_flight: usize
         };
         senders.push(more);
     }
-    Ok(())
+    Ok(senders)
 }
 
-struct Loop {
-    golden: Option<Arc<Golden>>,
-    length: Duration,
-}
-
-impl Loop {
-    fn closed(
-        &self,
-        senders: Vec<Connection>,
-        start: Instant,
-        outcomes: &UnboundedSender<Outcome>,
-    ) {
-        for mut connection in senders {
-            let (outcomes, golden, length) = (outcomes.clone(), self.golden.clone(), self.length);
-            tokio::task::spawn_local(async move {
-                while start.elapsed() < length {
-                    let sent = start.elapsed();
-                    let verdict = connection.send(golden.as_deref()).await;
-                    let _ = outcomes.send((
-                        Times {
-                            due: sent,
-                            sent,
-                            done: start.elapsed(),
-                        },
-                        verdict,
-                    ));
-                }
-            });
+fn closed(mut sender: Sender, shared: &Rc<Shared>) {
+    let shared = shared.clone();
+    shared.begun();
+    tokio::task::spawn_local(async move {
+        while !shared.is_over.get() {
+            let sent = shared.now();
+            shared.send(&mut sender, None, sent).await;
         }
-    }
-
-    fn open(
-        &self,
-        senders: Vec<Connection>,
-        start: Instant,
-        schedule: Poisson,
-        outcomes: UnboundedSender<Outcome>,
-    ) -> Result<()> {
-        let (tick, mut ticks) = mpsc::unbounded_channel();
-        let length = self.length;
-        std::thread::Builder::new()
-            .name("schedule".to_owned())
-            .spawn(move || {
-                for due in schedule.take_while(|due| *due < length) {
-                    std::thread::sleep(due.saturating_sub(start.elapsed()));
-                    if tick.send(due).is_err() {
-                        break;
-                    }
-                }
-            })?;
-        let golden = self.golden.clone();
-        // Stamped here, so that a wait for a connection is latency and not lateness.
-        let (stamp, mut stamped) = mpsc::unbounded_channel();
-        tokio::task::spawn_local(async move {
-            while let Some(due) = ticks.recv().await {
-                let _ = stamp.send((due, start.elapsed()));
-            }
-        });
-        tokio::task::spawn_local(async move {
-            let (put_back, mut pool) = mpsc::unbounded_channel();
-            let mut turns = Turns::new(senders, &put_back);
-            while let Some((due, sent)) = stamped.recv().await {
-                let Some(mut connection) = turns.take(&mut pool).await else {
-                    break;
-                };
-                let (outcomes, golden, put_back) =
-                    (outcomes.clone(), golden.clone(), put_back.clone());
-                tokio::task::spawn_local(async move {
-                    let verdict = connection.send(golden.as_deref()).await;
-                    let _ = outcomes.send((
-                        Times {
-                            due,
-                            sent,
-                            done: start.elapsed(),
-                        },
-                        verdict,
-                    ));
-                    if connection.share().is_none() {
-                        let _ = put_back.send(connection);
-                    }
-                });
-            }
-        });
-        Ok(())
-    }
-}
-
-/// Hands out connections: streams of a shared one in turn, others when free.
-struct Turns {
-    shared: Vec<Connection>,
-    at: usize,
-}
-
-impl Turns {
-    fn new(senders: Vec<Connection>, put_back: &UnboundedSender<Connection>) -> Self {
-        let (shared, single): (Vec<_>, Vec<_>) =
-            senders.into_iter().partition(|c| c.share().is_some());
-        for connection in single {
-            let _ = put_back.send(connection);
-        }
-        Self { shared, at: 0 }
-    }
-
-    async fn take(&mut self, pool: &mut UnboundedReceiver<Connection>) -> Option<Connection> {
-        if self.shared.is_empty() {
-            return pool.recv().await;
-        }
-        self.at = (self.at + 1) % self.shared.len();
-        self.shared[self.at].share()
-    }
+        shared.ended();
+    });
 }
 
 #[cfg(test)]

@@ -1,21 +1,22 @@
-//! `ortus-loadtest`: the load generator and the two yardsticks, a bare tonic
-//! echo and a raw ONNX Runtime loop. Owns the command line and nothing else.
+//! `ortus-loadtest`: the load generator, the floors that a server is held against,
+//! and the scenarios. Owns the command line and nothing else.
 
-mod compare;
-mod cpu;
-mod echo;
+mod clients;
+mod floors;
 mod golden;
 mod load;
-mod raw;
+mod models;
+mod process;
+mod report;
+mod requests;
 mod sample;
+mod scenarios;
 mod schedule;
-mod server;
-mod start;
+mod servers;
+mod single;
 mod tally;
-mod wire;
 
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -35,96 +36,42 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Send requests and report latency, errors and the server's CPU time.
-    Run(Run),
-    /// Answer ModelInfer with its own input bytes.
-    Echo {
-        #[arg(long, value_name = "ADDR:PORT")]
-        grpc: String,
-        #[arg(long, default_value_t = 1)]
-        threads: usize,
-    },
-    /// Run a model of one FP32 input in a loop, without a server.
-    Raw {
-        #[arg(long, value_name = "FILE")]
-        model: PathBuf,
-        #[arg(long, default_value_t = 1)]
-        rows: usize,
-        #[arg(long, default_value_t = 3.0)]
-        seconds: f64,
-        /// The ONNX Runtime library [default: $ORT_DYLIB_PATH].
-        #[arg(long, value_name = "FILE")]
-        library: Option<PathBuf>,
-    },
-    /// Compare Ortus with the echo plus the raw loop, alternating.
-    Compare(compare::Compare),
-    /// Measure the time from a server's start to ready, and its memory then.
-    Start(start::Start),
+    /// Run scenarios against Ortus and the floors, and write a report.
+    Run(Box<scenarios::Run>),
+    /// Send requests to one server and report latency, errors and its CPU time.
+    Load(Box<single::Load>),
+    /// Answer each request with its own bytes: the floor of the wire.
+    Echo(Echo),
+    /// Run a model of one FP32 input in a loop, without a server: the floor of the model.
+    Raw(floors::raw::Grid),
+    /// Write the models of the scenarios into a model directory.
+    Models(models::Write),
 }
 
 #[derive(Args)]
-struct Run {
-    #[arg(
-        long,
-        value_name = "ADDR:PORT",
-        conflicts_with = "http",
-        required_unless_present = "http"
-    )]
+#[group(required = true)]
+struct Echo {
+    /// On `h2`, for gRPC.
+    #[arg(long, value_name = "ADDR:PORT", group = "wire")]
     grpc: Option<String>,
-    #[arg(long, value_name = "ADDR:PORT")]
+    /// On `hyper`, for HTTP/1.1.
+    #[arg(long, value_name = "ADDR:PORT", group = "wire")]
     http: Option<String>,
-    #[arg(long)]
-    model: String,
-    /// An inference request as the Open Inference Protocol's JSON.
-    #[arg(long, value_name = "FILE")]
-    sample: PathBuf,
-    /// The expected answer, as the same protocol's JSON.
-    #[arg(long, value_name = "FILE")]
-    golden: Option<PathBuf>,
-    /// Keep this many requests in flight.
-    #[arg(
-        long,
-        value_name = "N",
-        conflicts_with = "open",
-        required_unless_present = "open"
-    )]
-    closed: Option<usize>,
-    /// Send this many requests a second, Poisson.
-    #[arg(long, value_name = "RATE")]
-    open: Option<f64>,
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
-    #[arg(long, default_value_t = 1)]
-    connections: usize,
-    /// The seed of the Poisson schedule.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// The p99 latency that the run is held to, in microseconds.
-    #[arg(long, value_name = "US")]
-    bound: Option<f64>,
-    /// The server's process, to report its CPU time per request.
-    #[arg(long)]
-    pid: Option<u32>,
+    /// On `tonic`, which decodes and encodes the messages.
+    #[arg(long, value_name = "ADDR:PORT", group = "wire")]
+    tonic: Option<String>,
+    /// Threads, each with a runtime of its own [default: one per core].
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
-        Verb::Run(arguments) => run(arguments),
-        Verb::Echo { grpc, threads } => echo::serve(&grpc, threads),
-        Verb::Raw {
-            model,
-            rows,
-            seconds,
-            library,
-        } => raw::measure(&raw::Loop {
-            model,
-            rows,
-            length: span(seconds),
-            library,
-        })
-        .map(|json| println!("{json}")),
-        Verb::Compare(arguments) => compare::run(&arguments),
-        Verb::Start(arguments) => start::run(&arguments),
+        Verb::Run(arguments) => scenarios::run(&arguments),
+        Verb::Load(arguments) => single::load(&arguments),
+        Verb::Echo(arguments) => echo(arguments),
+        Verb::Raw(grid) => floors::raw::measure(&grid),
+        Verb::Models(arguments) => models::write(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -135,46 +82,33 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Run) -> Result<()> {
-    let text = std::fs::read_to_string(&arguments.sample)?;
-    let golden = arguments
-        .golden
-        .as_deref()
-        .map(golden::Golden::read)
-        .transpose()?;
-    let pace = match (arguments.closed, arguments.open) {
-        (Some(in_flight), _) => load::Pace::Closed { in_flight },
-        (None, Some(rate)) => load::Pace::Open {
-            rate,
-            seed: arguments.seed,
-        },
-        (None, None) => return Err("--closed or --open is needed".into()),
-    };
-    let target = match (arguments.grpc, arguments.http) {
-        (Some(address), _) => wire::Target::Grpc {
-            address,
-            request: sample::request(&arguments.model, &text)?,
-        },
-        (None, Some(address)) => wire::Target::Http {
-            address,
-            model: arguments.model,
-            body: text,
-        },
-        (None, None) => return Err("--grpc or --http is needed".into()),
-    };
-    let plan = load::Plan {
-        target,
-        golden,
-        pace,
-        length: span(arguments.seconds),
-        connections: arguments.connections,
-    };
-    let report = load::run(plan, arguments.pid)?;
-    println!("{}", report.json(arguments.bound));
-    report.verdict(arguments.bound)
+fn echo(arguments: Echo) -> Result<()> {
+    let threads = arguments.threads.unwrap_or_else(cores);
+    match (arguments.grpc, arguments.http, arguments.tonic) {
+        (Some(address), _, _) => floors::h2_echo::serve(&address, threads),
+        (_, Some(address), _) => floors::http_echo::serve(&address, threads),
+        (_, _, Some(address)) => floors::tonic_echo::serve(&address, threads),
+        _ => Err("--grpc, --http or --tonic is needed".into()),
+    }
+}
+
+/// The cores that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Seconds of the command line; nonsense becomes none at all.
 fn span(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
 }

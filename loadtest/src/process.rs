@@ -1,5 +1,5 @@
-//! The CPU time of a process, user and system, from the kernel's own count.
-//! Its unit is the clock tick of 10 ms, so measure over seconds.
+//! What the kernel counts of a process: its CPU time, user and system, and its
+//! memory. CPU time has the unit of the clock tick, 10 ms, so measure over seconds.
 
 use crate::Result;
 use std::time::Duration;
@@ -20,9 +20,30 @@ fn parse(stat: &str) -> Result<Duration> {
     Ok(TICK * (ticks()? + ticks()?))
 }
 
+/// Returns the resident memory of `process` in MB (10^6 bytes).
+pub(crate) fn resident_mb(process: &str) -> Result<f64> {
+    parse_resident(&std::fs::read_to_string(format!("/proc/{process}/status"))?)
+}
+
+fn parse_resident(status: &str) -> Result<f64> {
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .ok_or("a status without VmRSS")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib * 1024.0 / 1e6)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn resident_memory_is_read_in_megabytes() {
+        let status = "Name:\tx\nVmRSS:\t   15625 kB\nThreads: 1\n";
+        assert_eq!(parse_resident(status).unwrap(), 16.0);
+        assert!(parse_resident("Name:\tx\n").is_err());
+    }
 
     #[test]
     fn user_and_system_ticks_are_added_after_any_name() {

@@ -1,0 +1,202 @@
+//! The floor of the model: ONNX Runtime in a loop, with the session options that
+//! Ortus uses and no server around it, on any grid of rows, lanes and threads.
+
+use crate::{Error, Result, process};
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::{TensorElementType, TensorRef, ValueType};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
+
+/// What to run, and for how long each.
+#[derive(clap::Args)]
+pub(crate) struct Grid {
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// Rows of one run.
+    #[arg(long, value_delimiter = ',', default_value = "1", value_name = "N,N")]
+    pub rows: Vec<usize>,
+    /// Sessions that run at the same time, each on a thread of its own.
+    #[arg(long, value_delimiter = ',', default_value = "1", value_name = "N,N")]
+    pub lanes: Vec<usize>,
+    /// Threads within an operator.
+    #[arg(long, value_delimiter = ',', default_value = "1", value_name = "N,N")]
+    pub intra: Vec<usize>,
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+    /// The ONNX Runtime library [default: $ORT_DYLIB_PATH].
+    #[arg(long, value_name = "FILE")]
+    pub library: Option<PathBuf>,
+}
+
+/// One point of the grid.
+#[derive(Clone, Copy)]
+struct Cell {
+    rows: usize,
+    lanes: usize,
+    intra: usize,
+}
+
+/// What a dynamic dimension becomes that is not the first.
+const LENGTH: i64 = 16;
+/// Runs before the clock starts, and the time they may take.
+const WARM_UP_RUNS: usize = 20;
+const WARM_UP: Duration = Duration::from_millis(300);
+
+/// ONNX Runtime, from its library.
+pub(crate) struct Runtime(ort::environment::Environment);
+
+impl Runtime {
+    pub(crate) fn load(library: Option<&Path>) -> Result<Self> {
+        let named = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
+        let library = library.map(Path::to_path_buf).or(named);
+        let library = library.ok_or("--library or ORT_DYLIB_PATH is needed")?;
+        let environment = ort::init_from(library)?
+            .with_name("raw")
+            .with_telemetry(false)
+            .build()?;
+        Ok(Self(environment))
+    }
+
+    /// Opens a model with so many threads within an operator.
+    pub(crate) fn open(&self, model: &Path, intra: usize) -> Result<Session> {
+        Session::builder(&self.0)
+            .and_then(|b| Ok(b.with_optimization_level(GraphOptimizationLevel::All)?))
+            .and_then(|b| Ok(b.with_intra_threads(intra)?))
+            .and_then(|b| Ok(b.with_inter_threads(1)?))
+            .and_then(|b| Ok(b.with_intra_op_spinning(false)?))
+            .and_then(|b| Ok(b.with_inter_op_spinning(false)?))
+            .and_then(|b| Ok(b.with_memory_pattern(false)?))
+            .and_then(|mut b| b.commit_from_file(model))
+            .map_err(|e| e.to_string().into())
+    }
+}
+
+/// Runs the grid; prints a JSON line for each cell. The first has the time to open.
+pub(crate) fn measure(grid: &Grid) -> Result<()> {
+    let runtime = Runtime::load(grid.library.as_deref())?;
+    let length = crate::span(grid.seconds);
+    for &intra in &grid.intra {
+        for &lanes in &grid.lanes {
+            for &rows in &grid.rows {
+                let cell = Cell { rows, lanes, intra };
+                println!("{}", run(&runtime, &grid.model, cell, length)?);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn run(runtime: &Runtime, model: &Path, cell: Cell, length: Duration) -> Result<Value> {
+    let begin = Instant::now();
+    let sessions = (0..cell.lanes.max(1)).map(|_| runtime.open(model, cell.intra));
+    let sessions = sessions.collect::<Result<Vec<_>>>()?;
+    let opened = begin.elapsed();
+    let (barrier, lanes) = (&Barrier::new(sessions.len() + 1), sessions.len());
+    let (runs, first, wall, cpu) = std::thread::scope(|scope| {
+        let lane = |session| scope.spawn(move || lane(session, cell.rows, length, barrier));
+        let threads: Vec<_> = sessions.into_iter().map(lane).collect();
+        barrier.wait();
+        let (before, start) = (process::used("self")?, Instant::now());
+        let (mut runs, mut first) = (0, Duration::ZERO);
+        for thread in threads {
+            let (count, took) = thread.join().map_err(|_| "a lane panicked")??;
+            runs += count;
+            first = first.max(took);
+        }
+        let cpu = process::used("self")?.saturating_sub(before);
+        Ok::<_, Error>((runs, first, start.elapsed(), cpu))
+    })?;
+    let count = f64::from(runs.max(1));
+    Ok(json!({
+        "rows": cell.rows, "lanes": cell.lanes, "intra": cell.intra, "runs": runs,
+        "open_ms": opened.as_secs_f64() * 1e3 / lanes as f64,
+        "first_run_ms": first.as_secs_f64() * 1e3,
+        "wall_us": wall.as_secs_f64() * 1e6 * lanes as f64 / count,
+        "cpu_us": cpu.as_secs_f64() * 1e6 / count,
+        "rows_per_s": count * cell.rows as f64 / wall.as_secs_f64(),
+    }))
+}
+
+/// Runs one session for `length` once all lanes are warm; returns its runs and
+/// the time of the very first.
+fn lane(
+    mut session: Session,
+    rows: usize,
+    length: Duration,
+    barrier: &Barrier,
+) -> Result<(u32, Duration)> {
+    let prepared = prepare(&session, rows);
+    let begin = Instant::now();
+    let mut first = Duration::ZERO;
+    let warmed = prepared.and_then(|(shape, values)| {
+        for run in 0..WARM_UP_RUNS {
+            once(&mut session, &shape, &values)?;
+            if run == 0 {
+                first = begin.elapsed();
+            }
+            if begin.elapsed() > WARM_UP {
+                break;
+            }
+        }
+        Ok((shape, values))
+    });
+    // Whatever happened, the others wait for this lane.
+    barrier.wait();
+    let (shape, values) = warmed?;
+    let (start, mut runs) = (Instant::now(), 0);
+    while start.elapsed() < length {
+        once(&mut session, &shape, &values)?;
+        runs += 1;
+    }
+    Ok((runs, first))
+}
+
+fn once(session: &mut Session, shape: &[i64], values: &[f32]) -> Result<()> {
+    let input = TensorRef::from_array_view((shape.to_vec(), values))?;
+    session.run(ort::inputs![input])?;
+    Ok(())
+}
+
+fn prepare(session: &Session, rows: usize) -> Result<(Vec<i64>, Vec<f32>)> {
+    let shape = shape(session, rows)?;
+    let count: i64 = shape.iter().product();
+    let values = (0..count).map(|i| (i % 17) as f32 / 17.0).collect();
+    Ok((shape, values))
+}
+
+fn shape(session: &Session, rows: usize) -> Result<Vec<i64>> {
+    let [input] = session.inputs() else {
+        return Err("the model must have one input".into());
+    };
+    let ValueType::Tensor {
+        ty: TensorElementType::Float32,
+        shape,
+        ..
+    } = input.dtype()
+    else {
+        return Err(Error::from("the input must be an FP32 tensor"));
+    };
+    let rows = i64::try_from(rows)?;
+    let sized = |(axis, n): (usize, &i64)| match (axis, *n) {
+        (0, ..0) => rows,
+        (_, ..0) => LENGTH,
+        (_, n) => n,
+    };
+    Ok(shape.iter().enumerate().map(sized).collect())
+}
+
+/// Answers `x`, one row of the shape `width`, as the model does.
+pub(crate) fn answer(
+    session: &mut Session,
+    width: &[i64],
+    x: &[f32],
+) -> Result<(Vec<i64>, Vec<f32>)> {
+    let shape = [&[1], width].concat();
+    let input = TensorRef::from_array_view((shape, x))?;
+    let outputs = session.run(ort::inputs![input])?;
+    let (shape, values) = outputs[0].try_extract_tensor::<f32>()?;
+    Ok((shape.to_vec(), values.to_vec()))
+}

@@ -1,0 +1,62 @@
+//! P3: requests of many rows, beside the raw loop at its best point of batch size,
+//! lanes and threads.
+
+use super::bench::{Bench, RawGrid, outcome};
+use super::side::{alternate, median, paired_ratio};
+use crate::Result;
+use crate::report::{Bar, Finding, Outcome};
+use crate::requests::Protocol;
+use serde_json::json;
+use std::rc::Rc;
+
+const MODELS: [&str; 4] = ["m2", "m3", "m4", "m5"];
+const ROWS: usize = 32;
+/// A batch that takes so long makes the wire small beside it.
+const LONG_RUN_US: f64 = 5_000.0;
+
+pub(super) fn run(bench: &Bench<'_>) -> Result<Outcome> {
+    let mut found = outcome();
+    for model in bench.models(&MODELS) {
+        let best = bench.best_raw(&model, &[1, 8, 32, 64])?;
+        let server = bench.serve(&[&model], &[])?;
+        let requests = Rc::new(bench.requests(Protocol::Grpc, &model, ROWS)?);
+        let mut sides = vec![bench.side("ortus", &server, &requests)];
+        sides.extend(bench.peer(&requests));
+        for in_flight in bench.in_flight(&[8]) {
+            let all = alternate(sides.len() + 1, bench.run.rounds, |side| {
+                match sides.get(side) {
+                    Some(side) => Ok(bench.closed(side, in_flight, 4)?.rate() * ROWS as f64),
+                    None => {
+                        Ok(bench.raw(&model, &RawGrid::at(best, bench.run.seconds))?[0].rows_per_s)
+                    }
+                }
+            })?;
+            let raw = &all[sides.len()];
+            let batch_us = best.wall_us * ROWS as f64 / best.rows.max(1) as f64;
+            let bar = match model.as_str() {
+                "m3" => Some(Bar::AtLeast(0.90)),
+                _ if batch_us >= LONG_RUN_US => Some(Bar::AtLeast(0.95)),
+                _ => None,
+            };
+            let detail = json!({
+                "ortus_rows_per_s": median(all[0].clone()), "raw_rows_per_s": median(raw.clone()),
+                "raw_rows": best.rows, "raw_lanes": best.lanes, "raw_intra": best.intra,
+            });
+            let case = format!("{model} grpc {ROWS} rows, {in_flight} in flight");
+            let share = paired_ratio(&all[0], raw);
+            let name = "rows/s over best raw grid";
+            found
+                .findings
+                .push(Finding::new(case.clone(), name, share, bar, detail));
+            if sides.len() > 1 {
+                let ratio = paired_ratio(&all[0], &all[1]);
+                let detail = json!({"peer_rows_per_s": median(all[1].clone())});
+                let name = "our rate over the peer's";
+                found
+                    .findings
+                    .push(Finding::new(case, name, ratio, None, detail));
+            }
+        }
+    }
+    Ok(found)
+}
