@@ -152,8 +152,7 @@ const FENCES: &[Fence] = &[
     },
 ];
 
-/// Files that read the wall clock: those that record when something happened,
-/// and the outermost callers of code that decides by a time.
+/// Files that read the wall clock: they record events, or call code that decides by a time.
 const WALL_CLOCK: &[&str] = &[
     "src/api/connection/http2/exchange.rs",
     "src/api/operator/views.rs",

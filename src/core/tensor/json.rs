@@ -5,6 +5,7 @@ mod deferred;
 pub(crate) mod document;
 pub(crate) mod elements;
 mod number;
+mod scan;
 #[cfg(test)]
 mod tests;
 

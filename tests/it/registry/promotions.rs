@@ -89,7 +89,11 @@ impl SignedPushes {
                 version
             }
             1 => self.push(graphs::hungry((1 << 20) + round as i64), &unseen),
-            2 => self.push(graphs::hungry(9_000 + round as i64), &unseen),
+            2 => {
+                let golden = ["--golden", &self.wrong];
+                let hangs = graphs::hungry(9_000 + round as i64);
+                self.push(hangs, &[unseen.as_slice(), &golden].concat())
+            }
             3 => self.push_by(&self.eve, bytes, &[]),
             _ => self.push(bytes, &["--no-probe", "--golden", &self.wrong]),
         }
@@ -191,7 +195,7 @@ fn memory(server: &Server) -> f64 {
 const BAD: [&str; 5] = [
     "damaged in the store",
     "wants all memory",
-    "hangs",
+    "hangs on its golden rows",
     "signed by a stranger",
     "other golden rows",
 ];

@@ -69,7 +69,10 @@ fn a_store_that_cannot_be_written_refuses_and_changes_nothing() {
 /// The program, run by a user who may not write to the registry.
 fn stranger(registry: &Registry) -> Command {
     let copy = registry.0.path().join("ortus");
-    std::fs::copy(ortus_program(), &copy).expect("copied");
+    // By a process of its own: a file that this one has open for writing cannot be run meanwhile, and
+    // a child of another test may have inherited it.
+    let copied = Command::new("cp").arg(ortus_program()).arg(&copy).status();
+    assert!(copied.expect("cp runs").success());
     let mut command = if rustix::process::geteuid().is_root() {
         let mut command = Command::new("setpriv");
         command

@@ -2,7 +2,8 @@
 //! every value after that is a slice of it, so there is no tree and no copy.
 //! Knows nothing of tensors, but leaves long arrays to their reader (`deferred.rs`).
 
-use super::deferred::{Deferred, find, reduced};
+use super::deferred::{Deferred, reduced};
+use super::scan::{find, string_end};
 use crate::core::error::{Error, Result, short};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -241,19 +242,6 @@ fn find_special(bytes: &[u8], start: usize) -> usize {
         let folded = b | 0x20;
         (folded == b'{') | (folded == b'}') | (b == b'"')
     })
-}
-
-/// Finds where the string that starts at `start` ends.
-pub(super) fn string_end(bytes: &[u8], start: usize) -> usize {
-    let mut at = start + 1;
-    loop {
-        at = find(bytes, at, |b| (b == b'"') | (b == b'\\'));
-        match bytes.get(at) {
-            Some(b'"') => return at + 1,
-            Some(_) => at += 2,
-            None => return bytes.len(),
-        }
-    }
 }
 
 fn malformed(body: &[u8], error: &serde_json::Error) -> Error {

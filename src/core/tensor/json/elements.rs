@@ -1,9 +1,9 @@
 //! The elements of a tensor, read from nested JSON arrays straight into the little-endian bytes of its
 //! buffer. Owns the rules on nesting; the numbers themselves are read in `number.rs`.
 
-use super::deferred::find;
 use super::document::{Json, value_end};
 use super::number::Number;
+use super::scan::find;
 use crate::core::error::{Error, Result, short};
 use crate::core::tensor::{DType, Strings, Tensor};
 use base64::Engine as _;
