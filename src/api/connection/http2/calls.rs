@@ -2,10 +2,11 @@
 //! the connection is warm. A call is polled only when it was woken.
 
 use futures_util::task::AtomicWaker;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 /// Places that a connection without calls keeps.
 const KEPT: usize = 4;
@@ -110,7 +111,9 @@ impl<F: Future<Output = ()>> Calls<F> {
                 continue;
             };
             let mut call_cx = Context::from_waker(&slot.waker);
-            if call.poll(&mut call_cx).is_ready() {
+            // A panic ends its own call only, which resets its stream.
+            let polled = catch_unwind(AssertUnwindSafe(|| call.poll(&mut call_cx)));
+            if !matches!(polled, Ok(Poll::Pending)) {
                 slot.call.set(None);
                 self.free.push(at);
             }
@@ -167,5 +170,21 @@ mod tests {
         assert!(poll(&mut calls));
         assert!(!poll(&mut calls));
         assert_eq!((calls.slots.len(), calls.free.len()), (KEPT, KEPT));
+    }
+
+    #[test]
+    fn a_call_that_panics_ends_alone() {
+        let mut calls = Calls::default();
+        let done = Arc::new(AtomicBool::new(false));
+        for is_broken in [true, false] {
+            let done = Arc::clone(&done);
+            calls.push(async move {
+                assert!(!is_broken, "scripted panic");
+                done.store(true, Ordering::Relaxed);
+            });
+        }
+        assert!(poll(&mut calls));
+        assert!(done.load(Ordering::Relaxed));
+        assert_eq!(calls.free.len(), 2);
     }
 }
