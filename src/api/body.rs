@@ -2,7 +2,8 @@
 //! it at a deadline or when the server stops, and collects it. Does not decompress or decode it.
 
 use super::Charge;
-use super::request_body::RequestBody;
+use super::headers::RequestHeaders;
+use super::request_body::{BodyError, RequestBody};
 use crate::core::error::{Error, Result};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -26,30 +27,61 @@ pub(crate) struct Metered {
     unread: Option<UnreadSlot>,
     charge: Arc<Charge>,
     until: BodyDeadline,
+}
+
+/// When a body is waited for no longer.
+pub(crate) struct BodyDeadline {
+    at: Instant,
+    /// The stop of the server, which may come first.
+    stop: Arc<CancellationToken>,
     /// Set when the body first has to be waited for.
     overdue: Option<Pin<Box<dyn Future<Output = Error> + Send>>>,
 }
 
-/// When a body is waited for no longer.
-#[derive(Clone)]
-pub(crate) struct BodyDeadline {
-    pub at: Instant,
-    /// The stop of the server, which may come first.
-    pub stop: Arc<CancellationToken>,
-}
-
 impl BodyDeadline {
-    /// Waits for it. Returns why the request is refused.
-    pub(crate) async fn overdue(self) -> Error {
-        tokio::select! {
-            () = tokio::time::sleep_until(self.at.into()) => {
-                Error::late("the request body did not arrive in time")
-            }
-            () = self.stop.cancelled() => Error::unavailable(
-                "the request body did not arrive before the server stopped; send the request again",
-            ),
+    /// The deadline of the request, but at most `read_timeout` after it arrived.
+    pub(crate) fn new(
+        headers: &RequestHeaders<'_>,
+        arrived: Instant,
+        read_timeout: Duration,
+        stop: &Arc<CancellationToken>,
+    ) -> Self {
+        let latest = arrived + read_timeout;
+        Self {
+            at: match headers.deadline(arrived) {
+                Ok(Some(deadline)) => deadline.0.min(latest),
+                // A malformed timeout is refused by the protocol's handler, in the form of its errors.
+                _ => latest,
+            },
+            stop: Arc::clone(stop),
+            overdue: None,
         }
     }
+
+    /// Waits for it. Returns why the request is refused.
+    pub(crate) fn poll_overdue(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let (at, stop) = (self.at, &self.stop);
+        let overdue = self
+            .overdue
+            .get_or_insert_with(|| Box::pin(overdue(at, Arc::clone(stop))));
+        overdue.as_mut().poll(cx)
+    }
+}
+
+async fn overdue(at: Instant, stop: Arc<CancellationToken>) -> Error {
+    tokio::select! {
+        () = tokio::time::sleep_until(at.into()) => {
+            Error::late("the request body did not arrive in time")
+        }
+        () = stop.cancelled() => Error::unavailable(
+            "the request body did not arrive before the server stopped; send the request again",
+        ),
+    }
+}
+
+/// The error of a body that cannot be read to its end.
+pub(crate) fn broken(cause: impl Into<BodyError>) -> Error {
+    Error::invalid("the request body ended early or is malformed").with_source(cause)
 }
 
 impl Metered {
@@ -61,7 +93,6 @@ impl Metered {
             unread: None,
             charge,
             until,
-            overdue: None,
         }
     }
 
@@ -105,23 +136,16 @@ impl Body for Metered {
             }
             Poll::Ready(Some(Err(error))) => {
                 this.ended = true;
-                let text = "the request body ended early or is malformed";
-                Poll::Ready(Some(Err(Error::invalid(text).with_source(error).into())))
+                Poll::Ready(Some(Err(broken(error).into())))
             }
             Poll::Ready(None) => {
                 this.ended = true;
                 Poll::Ready(None)
             }
-            Poll::Pending => {
-                let until = &this.until;
-                let overdue = this
-                    .overdue
-                    .get_or_insert_with(|| Box::pin(until.clone().overdue()));
-                overdue
-                    .as_mut()
-                    .poll(cx)
-                    .map(|error| Some(Err(error.into())))
-            }
+            Poll::Pending => this
+                .until
+                .poll_overdue(cx)
+                .map(|error| Some(Err(error.into()))),
         }
     }
 

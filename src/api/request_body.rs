@@ -8,7 +8,8 @@ use hyper::body::Incoming;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-type BodyError = Box<dyn std::error::Error + Send + Sync>;
+/// Why a body cannot be read.
+pub(crate) type BodyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The body of a request.
 pub(crate) enum RequestBody {
@@ -36,32 +37,16 @@ impl Http2Body {
         }
     }
 
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        match ready!(self.stream.poll_data(cx)) {
-            Some(Ok(bytes)) => {
-                // The connection is gone where that fails, which the next read says.
-                let _ = self.stream.flow_control().release_capacity(bytes.len());
-                self.left = self
-                    .left
-                    .map(|left| left.saturating_sub(bytes.len() as u64));
-                Poll::Ready(Some(Ok(bytes)))
-            }
-            // The client wants no answer; what it sent is complete.
-            Some(Err(error)) if matches!(error.reason(), Some(Reason::NO_ERROR)) => {
-                Poll::Ready(None)
-            }
-            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
-            None => Poll::Ready(None),
-        }
-    }
-
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if !self.is_read {
-            if let Some(data) = ready!(self.poll_data(cx)) {
-                return Poll::Ready(Some(data.map(Frame::data)));
+            if let Some(data) = ready!(poll_data(&mut self.stream, cx)) {
+                if let (Some(left), Ok(data)) = (&mut self.left, &data) {
+                    *left = left.saturating_sub(data.len() as u64);
+                }
+                return Poll::Ready(Some(data.map(Frame::data).map_err(BodyError::from)));
             }
             self.is_read = true;
         }
@@ -72,6 +57,21 @@ impl Http2Body {
             Err(error) => Some(Err(error.into())),
         })
     }
+}
+
+/// Reads data of a stream, and lets its client send as much again.
+pub(crate) fn poll_data(
+    stream: &mut RecvStream,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, h2::Error>>> {
+    let data = ready!(stream.poll_data(cx));
+    if let Some(Ok(bytes)) = &data {
+        // The connection is gone where that fails, which the next read says.
+        let _ = stream.flow_control().release_capacity(bytes.len());
+    }
+    // With this reason the client wants no answer; what it sent is complete.
+    let is_over = |data: &Result<Bytes, h2::Error>| matches!(data, Err(error) if error.reason() == Some(Reason::NO_ERROR));
+    Poll::Ready(data.filter(|data| !is_over(data)))
 }
 
 impl Body for RequestBody {

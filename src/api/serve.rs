@@ -104,18 +104,14 @@ impl Router {
     pub(crate) async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
         let arrived = Instant::now();
         let charge = Arc::new(Charge::new(Arc::clone(&self.front)));
-        let at = match RequestHeaders::read(request.headers()).deadline(arrived) {
-            Ok(Some(deadline)) => deadline.0.min(arrived + self.front.limits.read_timeout),
-            // A malformed timeout is refused by the protocol's handler, in the form
-            // of its errors.
-            _ => arrived + self.front.limits.read_timeout,
-        };
+        let headers = RequestHeaders::read(request.headers());
+        let read_timeout = self.front.limits.read_timeout;
+        let until = BodyDeadline::new(&headers, arrived, read_timeout, &self.bodies);
 
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(Arrived(arrived));
         let is_http1 = parts.version < http::Version::HTTP_2;
-        let stop = Arc::clone(&self.bodies);
-        let mut body = Metered::new(body, Arc::clone(&charge), BodyDeadline { at, stop });
+        let mut body = Metered::new(body, Arc::clone(&charge), until);
         let unread = UnreadBody::of(&parts, &mut body);
         let request = Request::from_parts(parts, body);
         let servers = match request.headers().get("grpc-encoding") {

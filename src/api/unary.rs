@@ -11,6 +11,7 @@ use super::connection::http2::stream::{send, until_reset};
 use super::headers::RequestHeaders;
 use super::inbound::{Begun, Inbound};
 use super::oip::codec::Contents;
+use super::serve::is_grpc;
 use super::{Front, oip, tfs};
 use crate::core::error::Result;
 use crate::core::request::Protocol;
@@ -19,8 +20,7 @@ use answer::UnaryAnswer;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Error as StreamError, RecvStream};
-use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use message::Reading;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -56,11 +56,9 @@ impl UnaryCalls {
 
     /// Tells whether a request is one of these calls.
     pub(crate) fn takes(request: &Request<RecvStream>) -> bool {
-        let headers = request.headers();
-        let kind = headers.get(header::CONTENT_TYPE);
-        let encoding = headers.get(ENCODING);
+        let encoding = request.headers().get(ENCODING);
         protocol(request.uri().path()).is_some()
-            && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+            && is_grpc(request)
             && encoding.is_none_or(|encoding| encoding == "identity")
     }
 
@@ -93,11 +91,20 @@ impl UnaryCalls {
     ) -> Option<Result<UnaryAnswer>> {
         let arrived = Instant::now();
         let (head, body) = request.into_parts();
-        let mut reading = Reading::new(body, self.until(&head.headers, arrived), &self.front);
+        let headers = RequestHeaders::read(&head.headers);
+        let read_timeout = self.front.limits.read_timeout;
+        let until = BodyDeadline::new(&headers, arrived, read_timeout, &self.bodies);
+        let mut reading = Reading::new(body, until, &self.front);
         let message = until_reset(respond, |cx| reading.poll(cx)).await?;
         let _charge = reading.into_charge();
 
-        let begun = self.begin(&head, arrived, message);
+        let inbound = Inbound {
+            predictor: &self.front.predictor,
+            protocol: protocol(head.uri.path()).unwrap_or(Protocol::OipGrpc),
+            headers,
+            arrived,
+        };
+        let begun = begin(inbound, message);
         drop(head);
         let mut begun = match begun {
             Ok(begun) => begun,
@@ -105,39 +112,6 @@ impl UnaryCalls {
         };
         let done = until_reset(respond, |cx| begun.poll_done(cx)).await?;
         Some(begun.finish(done))
-    }
-
-    /// Until when the message is waited for.
-    fn until(&self, headers: &HeaderMap, arrived: Instant) -> BodyDeadline {
-        let latest = arrived + self.front.limits.read_timeout;
-        BodyDeadline {
-            at: match RequestHeaders::read(headers).deadline(arrived) {
-                Ok(Some(deadline)) => deadline.0.min(latest),
-                // A malformed timeout is refused with the request.
-                _ => latest,
-            },
-            stop: Arc::clone(&self.bodies),
-        }
-    }
-
-    fn begin(
-        &self,
-        head: &Parts,
-        arrived: Instant,
-        message: Result<Bytes>,
-    ) -> Result<BegunCall<'_>> {
-        let protocol = protocol(head.uri.path()).unwrap_or(Protocol::OipGrpc);
-        let inbound = Inbound {
-            predictor: &self.front.predictor,
-            protocol,
-            headers: RequestHeaders::read(&head.headers),
-            arrived,
-        };
-        let message = message.map_err(|error| inbound.refused(error))?;
-        Ok(match protocol {
-            Protocol::TfsGrpc => BegunCall::Tfs(tfs::grpc::begin(inbound, message)?),
-            _ => BegunCall::Oip(oip::grpc::begin(inbound, message)?),
-        })
     }
 
     async fn send(
@@ -155,6 +129,14 @@ impl UnaryCalls {
         }
         stream.send_trailers(self.succeeded.clone())
     }
+}
+
+fn begin<'c>(inbound: Inbound<'c, '_>, message: Result<Bytes>) -> Result<BegunCall<'c>> {
+    let message = message.map_err(|error| inbound.refused(error))?;
+    Ok(match inbound.protocol {
+        Protocol::TfsGrpc => BegunCall::Tfs(tfs::grpc::begin(inbound, message)?),
+        _ => BegunCall::Oip(oip::grpc::begin(inbound, message)?),
+    })
 }
 
 /// A call whose request was submitted.

@@ -26,7 +26,7 @@ mod child;
 mod tests;
 mod verdicts;
 
-pub(crate) use child::run;
+pub(crate) use child::{resident_bytes, run};
 
 /// The hidden subcommand that the child is started with.
 pub(crate) const SUBCOMMAND: &str = "probe-model";

@@ -10,7 +10,7 @@ use tonic::body::Body;
 
 /// The most bytes that are handed on at once. HTTP asks for more when the client has taken most of
 /// what came before.
-const PIECE_BYTES: usize = 64 << 10;
+pub(super) const PIECE_BYTES: usize = 64 << 10;
 
 /// The body of an answer in pieces. Until it is dropped, a client waits for it.
 pub(super) struct AnswerBody {

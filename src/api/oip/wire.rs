@@ -1,7 +1,7 @@
 //! Writes ModelInferResponse with raw contents straight from a response: no message in between, and no
 //! copy of large tensors.
 
-use crate::api::unary::answer::{AnswerWriter, UnaryAnswer, varint_bytes};
+use crate::api::unary::answer::{AnswerWriter, PIECE_BYTES_MIN, UnaryAnswer, varint_bytes};
 use crate::core::error::Result;
 use crate::core::request::Response;
 use crate::core::tensor::Tensor;
@@ -49,7 +49,9 @@ fn room(response: &Response, raw: &[Bytes]) -> usize {
         name.len() + 8 + 10 * rank + 4 * FIELD_START
     });
     // What is larger is not copied into it, and what remains is little.
-    let raw = raw.iter().map(|raw| FIELD_START + raw.len().min(8 << 10));
+    let raw = raw
+        .iter()
+        .map(|raw| FIELD_START + raw.len().min(PIECE_BYTES_MIN));
     texts + outputs.sum::<usize>() + raw.sum::<usize>()
 }
 

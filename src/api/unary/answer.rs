@@ -9,7 +9,7 @@ use prost::Message;
 /// The bytes before a message: whether it is compressed, and its length.
 pub(crate) const PREFIX_BYTES: usize = 5;
 /// Content of at least so many bytes is sent from where it is.
-const PIECE_BYTES_MIN: usize = 8 << 10;
+pub(crate) const PIECE_BYTES_MIN: usize = 8 << 10;
 /// Headers of an answer.
 const HEADERS: usize = 6;
 

@@ -1,17 +1,18 @@
 //! Reads the one message of a unary call as it arrives. What comes in one piece is not copied.
 
 use super::answer::PREFIX_BYTES;
-use crate::api::body::BodyDeadline;
+use crate::api::body::{self, BodyDeadline};
+use crate::api::request_body::poll_data;
 use crate::api::{Charge, Front};
 use crate::core::error::{Error, Result};
 use bytes::{Buf, Bytes, BytesMut};
-use h2::{Reason, RecvStream};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use h2::RecvStream;
+use std::task::{Context, Poll};
 
 /// The message of a call while it arrives.
 pub(super) struct Reading<'f> {
-    arriving: Arriving,
+    body: RecvStream,
+    until: BodyDeadline,
     message: PartialMessage,
     charge: Charge<&'f Front>,
 }
@@ -19,11 +20,8 @@ pub(super) struct Reading<'f> {
 impl<'f> Reading<'f> {
     pub(super) fn new(body: RecvStream, until: BodyDeadline, front: &'f Front) -> Self {
         Self {
-            arriving: Arriving {
-                body,
-                until,
-                overdue: None,
-            },
+            body,
+            until,
             message: PartialMessage::new(front.limits.message_bytes_max),
             charge: Charge::new(front),
         }
@@ -33,52 +31,20 @@ impl<'f> Reading<'f> {
     /// `ResourceExhausted` beyond the budget of the server, `DeadlineExceeded` or `Unavailable` when it is
     /// waited for no longer, and `InvalidArgument`.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes>> {
-        while let Some(data) = ready!(self.arriving.poll_data(cx)) {
-            let data = data?;
+        loop {
+            let data = match poll_data(&mut self.body, cx) {
+                Poll::Ready(Some(data)) => data.map_err(body::broken)?,
+                Poll::Ready(None) => return Poll::Ready(self.message.finish()),
+                Poll::Pending => return self.until.poll_overdue(cx).map(Err),
+            };
             self.charge.add(data.len())?;
             self.message.add(data)?;
         }
-        Poll::Ready(self.message.finish())
     }
 
     /// Leaves the charge, which is given back when it is dropped.
     pub(super) fn into_charge(self) -> Charge<&'f Front> {
         self.charge
-    }
-}
-
-/// A body that is waited for until a deadline.
-struct Arriving {
-    body: RecvStream,
-    until: BodyDeadline,
-    /// Set when the body first has to be waited for.
-    overdue: Option<Pin<Box<dyn Future<Output = Error> + Send>>>,
-}
-
-impl Arriving {
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        match self.body.poll_data(cx) {
-            Poll::Ready(Some(Ok(data))) => {
-                // The connection is gone where that fails, which the next read says.
-                let _ = self.body.flow_control().release_capacity(data.len());
-                Poll::Ready(Some(Ok(data)))
-            }
-            Poll::Ready(Some(Err(error))) if error.reason() == Some(Reason::NO_ERROR) => {
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => {
-                let text = "the request body ended early or is malformed";
-                Poll::Ready(Some(Err(Error::invalid(text).with_source(error))))
-            }
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => {
-                let until = &self.until;
-                let overdue = self
-                    .overdue
-                    .get_or_insert_with(|| Box::pin(until.clone().overdue()));
-                overdue.as_mut().poll(cx).map(|error| Some(Err(error)))
-            }
-        }
     }
 }
 

@@ -247,7 +247,8 @@ fn run_us(sample: &SampleInputs, session: &mut dyn Session, rows: usize) -> Resu
     Ok(sample.time(session, rows)?.as_secs_f64() * 1e6)
 }
 
-fn resident_bytes() -> u64 {
+/// Resident memory of this process; 0 where the system does not tell.
+pub(crate) fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = status.split(' ').nth(1).and_then(|n| n.parse().ok());
     pages.unwrap_or(0) * PAGE_BYTES

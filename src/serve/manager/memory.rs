@@ -1,11 +1,8 @@
 //! How much memory a version takes: by how much the server grew while it was loaded, and at least its
 //! weights. An estimate: requests that run meanwhile, and versions that end, change the server too.
 
-use crate::onnx::first_run::external_bytes;
+use crate::onnx::first_run::{external_bytes, resident_bytes};
 use crate::registry::directory::Loaded;
-
-/// Bytes of a page, as the kernel counts resident memory.
-const PAGE_BYTES: u64 = 4096;
 
 /// The memory of the server before a version is loaded.
 pub(super) struct MemoryBefore(u64);
@@ -25,11 +22,4 @@ impl MemoryBefore {
 /// Bytes of a model and its external data.
 pub(super) fn weights(loaded: &Loaded) -> u64 {
     loaded.bytes.len() as u64 + external_bytes(loaded.external_dir.as_deref())
-}
-
-/// Resident memory of this process; 0 where the system does not tell.
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: Option<u64> = status.split(' ').nth(1).and_then(|n| n.parse().ok());
-    pages.unwrap_or(0) * PAGE_BYTES
 }

@@ -1,6 +1,7 @@
 //! The answer of one stream: sent as the client takes it, and given up when the client resets it.
 
 use super::super::AnswerProgress;
+use super::super::answering::PIECE_BYTES;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Error, Reason, SendStream};
@@ -20,9 +21,6 @@ pub(crate) async fn until_reset<T>(
     })
     .await
 }
-
-/// The most bytes that are handed on at once, when the client has taken most of what came before.
-const PIECE_BYTES: usize = 64 << 10;
 
 /// Sends a part of a body, as the client has room for it.
 pub(crate) async fn send(
