@@ -8,6 +8,7 @@
 //! Imports no other wing.
 
 pub mod error;
+pub(crate) mod fields;
 pub mod hash;
 pub mod model;
 pub mod request;

@@ -6,7 +6,7 @@
 use super::headers::{
     DIGEST_HEADER, PREDICTION_HEADER, RequestHeaders, TRACED_HEADER, VERSION_HEADER, earlier,
 };
-use crate::core::error::{Error, Result};
+use crate::core::error::{Error, Kind, Result};
 use crate::core::model::Signature;
 use crate::core::request::{Deadline, Protocol, Request, Response, Target};
 use crate::core::tensor::Tensor;
@@ -65,6 +65,18 @@ pub(crate) struct Decoded<F> {
     pub form: F,
 }
 
+/// Marks a refusal of what may succeed later.
+fn unexecuted(error: Error) -> Error {
+    let is_passing = matches!(
+        error.kind,
+        Kind::ResourceExhausted | Kind::Unavailable | Kind::DeadlineExceeded
+    );
+    match is_passing && error.unexecuted.is_none() {
+        true => error.unexecuted(None),
+        false => error,
+    }
+}
+
 /// The error of a message that cannot be decoded.
 pub(crate) fn malformed(cause: &prost::DecodeError) -> Error {
     Error::invalid(format!("the message is malformed: {cause}"))
@@ -85,15 +97,17 @@ impl<'c, 'h> Inbound<'c, 'h> {
     /// Resolves the target and reads the deadline. Runs before the tensors are
     /// decoded, so that a refusal costs little.
     pub(crate) fn admit(self, target: Result<Target>) -> Result<Admitted<'c, 'h>> {
-        match self.resolve(target) {
-            Ok((target, servable, deadline)) => Ok(Admitted {
-                inbound: self,
-                target,
-                servable,
-                deadline,
-            }),
-            Err(error) => Err(self.refused(error)),
-        }
+        let resolved = self.resolve(target);
+        let (target, servable, deadline) = resolved.map_err(|error| self.refused(error))?;
+        servable
+            .check_room(deadline)
+            .map_err(|error| self.refused_by(&servable, error))?;
+        Ok(Admitted {
+            inbound: self,
+            target,
+            servable,
+            deadline,
+        })
     }
 
     fn resolve(&self, target: Result<Target>) -> Result<(Target, Arc<Servable>, Option<Deadline>)> {
@@ -107,10 +121,19 @@ impl<'c, 'h> Inbound<'c, 'h> {
         Ok((target, servable, deadline))
     }
 
-    /// Counts a request that is refused.
+    /// Counts a request that is refused before it ran.
     pub(crate) fn refused(&self, error: Error) -> Error {
         self.predictor.refused(self.protocol, &error);
-        error
+        unexecuted(error)
+    }
+
+    /// Counts a request that a servable refuses before it ran.
+    fn refused_by(&self, servable: &Servable, error: Error) -> Error {
+        let took = self.arrived.elapsed();
+        servable
+            .metrics
+            .finished(self.protocol, Err(error.kind), took);
+        unexecuted(error)
     }
 }
 

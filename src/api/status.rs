@@ -1,8 +1,18 @@
-//! Maps the kind of an error to a status: one table, with a column per protocol.
+//! Maps an error to a status: one table of kinds, with a column per protocol, and the headers that tell
+//! a client whether and when to try again.
 
-use crate::core::error::{Error, Kind};
-use http::StatusCode;
+use crate::core::error::{Error, Kind, Unexecuted};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use std::time::Duration;
+use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
+
+/// The response header that says `false` if the request was refused before it ran.
+const EXECUTED_HEADER: HeaderName = HeaderName::from_static("ortus-executed");
+/// The trailer with the milliseconds after which a gRPC client may try again.
+const PUSHBACK_HEADER: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
+/// The wait that HTTP clients are asked for where nothing is known.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The gRPC code of a kind.
 pub(crate) fn grpc(kind: Kind) -> Code {
@@ -41,6 +51,73 @@ pub(crate) fn http(kind: Kind) -> StatusCode {
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        Self::new(grpc(error.kind), error.message)
+        let code = grpc(error.kind);
+        let Some(unexecuted) = error.unexecuted else {
+            return Self::new(code, error.message);
+        };
+
+        let mut headers = HeaderMap::with_capacity(2);
+        headers.insert(EXECUTED_HEADER, HeaderValue::from_static("false"));
+        if let Some(wait) = unexecuted.retry_after {
+            let ms = wait.as_nanos().div_ceil(1_000_000).max(1);
+            let ms = u64::try_from(ms).unwrap_or(u64::MAX);
+            headers.insert(PUSHBACK_HEADER, ms.into());
+        }
+        Self::with_metadata(code, error.message, MetadataMap::from_headers(headers))
+    }
+}
+
+/// Adds the headers that tell an HTTP client whether and when to try again.
+pub(crate) fn add_retry_headers(error: &Error, headers: &mut HeaderMap) {
+    if error.unexecuted.is_some() {
+        headers.insert(EXECUTED_HEADER, HeaderValue::from_static("false"));
+    }
+    if matches!(error.kind, Kind::ResourceExhausted | Kind::Unavailable) {
+        let known = |unexecuted: Unexecuted| unexecuted.retry_after;
+        let wait = error.unexecuted.and_then(known).unwrap_or(RETRY_AFTER);
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.insert(header::RETRY_AFTER, seconds.max(1).into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The headers of both protocols.
+    fn headers(error: impl Fn() -> Error) -> [HeaderMap; 2] {
+        let mut http = HeaderMap::new();
+        add_retry_headers(&error(), &mut http);
+        let grpc = Status::from(error()).into_http::<()>();
+        [http, grpc.headers().clone()]
+    }
+
+    fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+        let value = headers.get(name)?;
+        Some(value.to_str().expect("text").to_owned())
+    }
+
+    #[test]
+    fn a_refusal_says_that_nothing_ran_and_when_to_try_again() {
+        for (ms, seconds, pushback) in [(0, "1", "1"), (20, "1", "20"), (3_001, "4", "3001")] {
+            let wait = Some(Duration::from_millis(ms));
+            let [http, grpc] = headers(|| Error::overloaded("full").unexecuted(wait));
+            assert_eq!(text(&http, "retry-after").as_deref(), Some(seconds));
+            assert_eq!(
+                text(&grpc, "grpc-retry-pushback-ms").as_deref(),
+                Some(pushback)
+            );
+            for headers in [http, grpc] {
+                assert_eq!(text(&headers, "ortus-executed").as_deref(), Some("false"));
+            }
+        }
+
+        let [http, grpc] = headers(|| Error::late("late").unexecuted(None));
+        assert_eq!(text(&http, "retry-after"), None);
+        assert_eq!(text(&grpc, "grpc-retry-pushback-ms"), None);
+        assert!(text(&http, "ortus-executed").is_some() && text(&grpc, "ortus-executed").is_some());
+        let [http, grpc] = headers(|| Error::unavailable("maybe it ran"));
+        assert_eq!(text(&http, "retry-after").as_deref(), Some("1"));
+        assert!(text(&http, "ortus-executed").is_none() && text(&grpc, "ortus-executed").is_none());
     }
 }

@@ -6,6 +6,7 @@
 mod tests;
 
 use std::fmt;
+use std::time::Duration;
 
 /// What a caller can do about an error, with the names of gRPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,7 +82,16 @@ pub struct Error {
     pub kind: Kind,
     /// At most [`MESSAGE_BYTES_MAX`] bytes, one line, without control characters.
     pub message: String,
+    /// Set if the request was refused before it ran, so that sending it again is safe.
+    pub unexecuted: Option<Unexecuted>,
     source: Option<BoxedCause>,
+}
+
+/// What is known of a request that was refused before it ran.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unexecuted {
+    /// When it is worth sending it again, if that can be told.
+    pub retry_after: Option<Duration>,
 }
 
 /// The result type of the project.
@@ -97,6 +107,7 @@ impl Error {
         Self {
             kind,
             message: clean(message.into()),
+            unexecuted: None,
             source: None,
         }
     }
@@ -104,6 +115,12 @@ impl Error {
     /// Adds the cause, which the log prints and clients never see.
     pub fn with_source(mut self, source: impl Into<BoxedCause>) -> Self {
         self.source = Some(source.into());
+        self
+    }
+
+    /// Says that the request was refused before it ran.
+    pub fn unexecuted(mut self, retry_after: Option<Duration>) -> Self {
+        self.unexecuted = Some(Unexecuted { retry_after });
         self
     }
 
@@ -164,6 +181,7 @@ impl Error {
         Self {
             kind: self.kind,
             message: self.message.clone(),
+            unexecuted: self.unexecuted,
             source: None,
         }
     }

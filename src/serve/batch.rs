@@ -7,6 +7,7 @@
 //! long, [`recheck`] samples whether batches give the answers that requests get
 //! alone.
 
+mod admission;
 mod class_costs;
 pub(crate) mod cost;
 mod due;
@@ -27,6 +28,7 @@ use crate::core::request::{Deadline, Timing};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::servable::ServableMetrics;
 use crate::onnx::runtime::Session;
+use admission::{Arrival, Backlog};
 use arc_swap::ArcSwap;
 use class_costs::ClassCosts;
 use cost::BatchCost;
@@ -144,6 +146,26 @@ impl BatcherShared {
         self.options.batched && !is_held && self.rechecks.ended().is_none()
     }
 
+    /// Until when a request that arrived at `at` can be served.
+    fn due(&self, deadline: Option<Deadline>, at: Instant) -> Due {
+        match deadline {
+            Some(deadline) => Due::answer(deadline.0),
+            None => Due::start(at + self.options.queue_timeout),
+        }
+    }
+
+    /// What a request with this priority and time finds waiting.
+    fn backlog(&self, state: &BatcherState, priority: u8, due: Due) -> Backlog {
+        let rows = state.queue.rows();
+        Backlog {
+            rows,
+            rows_max: self.options.queue_rows_max,
+            lanes: self.slots.load().len(),
+            is_busy: rows > 0 || state.idle_lanes == 0,
+            is_before: rows == 0 || state.queue.is_before(priority, due),
+        }
+    }
+
     fn slot(&self, at: usize) -> Arc<Slot> {
         Arc::clone(&self.slots.load()[at])
     }
@@ -166,6 +188,7 @@ impl BatcherShared {
             self.name,
             self.stuck.load(Ordering::Relaxed),
         ))
+        .unexecuted(None)
     }
 }
 
@@ -203,9 +226,8 @@ pub(crate) struct Submission {
 impl Batcher {
     /// Starts one lane per session.
     pub(crate) fn start(parts: BatcherParts) -> Result<Self> {
-        let queue = Queue::new(parts.options.queue_rows_max);
         let state = Mutex::new(BatcherState {
-            queue,
+            queue: Queue::new(),
             costs: ClassCosts::new(parts.options.cost.clone()),
             closed: false,
             idle_lanes: 0,
@@ -281,10 +303,7 @@ impl Batcher {
             },
         };
 
-        let due = match deadline {
-            Some(deadline) => Due::answer(deadline.0),
-            None => Due::start(submitted + self.shared.options.queue_timeout),
-        };
+        let due = self.shared.due(deadline, submitted);
         let place = QueuePlace {
             class,
             priority,
@@ -308,33 +327,41 @@ impl Batcher {
         } = place;
         let shared = &self.shared;
         let mut state = shared.state.lock();
-        // A lane that is free runs it all the same: what was learned may no longer hold.
-        let is_busy = state.queue.rows() > 0 || state.idle_lanes == 0;
-        let need = match is_busy {
-            true => state.costs.of(&class).mean(entry.rows),
-            false => Duration::ZERO,
+        let arrival = Arrival {
+            rows: entry.rows,
+            due,
+            at: entry.pushed,
         };
-        if !due.allows(entry.pushed, need) {
-            return Err(Error::late(
-                "the deadline cannot be met; the request was not executed",
-            ));
-        }
+        let backlog = shared.backlog(&state, priority, due);
+        backlog.admit(arrival, state.costs.of(&class))?;
 
-        let rank = state
-            .queue
-            .push(&class, priority, due, entry)
-            .map_err(|_| {
-                Error::overloaded(format!(
-                    "the queue is full at {} rows; the request was not executed",
-                    shared.options.queue_rows_max
-                ))
-            })?;
+        let rank = state.queue.push(&class, priority, due, entry);
         shared.metrics.queue_rows.set(state.queue.rows() as i64);
 
         if state.idle_lanes > 0 && wake {
             shared.wake.notify_one();
         }
         Ok(Ticket::new(Arc::clone(shared), class, rank))
+    }
+
+    /// Refuses a request of which only the deadline is known, where it is plain that it cannot be
+    /// served. Its class is taken to be that of the request which is served next.
+    pub(crate) fn check_room(&self, deadline: Option<Deadline>) -> Result<()> {
+        let shared = &self.shared;
+        // Read without the lock, as most often nothing waits.
+        if shared.metrics.queue_rows.get() == 0 {
+            return Ok(());
+        }
+
+        let at = Instant::now();
+        let due = shared.due(deadline, at);
+        let state = shared.state.lock();
+        let Some(class) = state.queue.first_class() else {
+            return Ok(());
+        };
+        let arrival = Arrival { rows: 1, due, at };
+        let backlog = shared.backlog(&state, 0, due);
+        backlog.admit(arrival, state.costs.of(class))
     }
 
     /// Runs each request alone until [`Batcher::release_merging`].
@@ -426,10 +453,16 @@ impl Drop for Batcher {
     }
 }
 
+/// The error of a request whose deadline passed before a lane took it.
+fn passed_in_queue() -> Error {
+    Error::late("the deadline passed in the queue; the request was not executed").unexecuted(None)
+}
+
 /// The error of a request without a deadline that waited too long.
 fn waited(options: &BatchOptions) -> Error {
     Error::overloaded(format!(
         "the request waited {:?} in the queue (queue_timeout); it was not executed",
         options.queue_timeout
     ))
+    .unexecuted(None)
 }

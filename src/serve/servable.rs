@@ -151,6 +151,11 @@ impl Servable {
         })
     }
 
+    /// Refuses a request of which only the deadline is known, where it is plain that it cannot be served.
+    pub(crate) fn check_room(&self, deadline: Option<Deadline>) -> Result<()> {
+        self.batcher.check_room(deadline)
+    }
+
     /// Tells whether requests wait for a lane now.
     pub(crate) fn has_waiting(&self) -> bool {
         self.batcher.has_waiting()

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 use tonic::{Code, Status};
 
-fn whole_numbers(model: &str, values: &[i64]) -> oip::ModelInferRequest {
+pub(crate) fn whole_numbers(model: &str, values: &[i64]) -> oip::ModelInferRequest {
     oip::ModelInferRequest {
         model_name: model.to_owned(),
         inputs: vec![oip::model_infer_request::InferInputTensor {
@@ -33,7 +33,10 @@ fn whole_numbers(model: &str, values: &[i64]) -> oip::ModelInferRequest {
     }
 }
 
-async fn ask(server: &Server, request: oip::ModelInferRequest) -> Result<Vec<u8>, Status> {
+pub(crate) async fn ask(
+    server: &Server,
+    request: oip::ModelInferRequest,
+) -> Result<Vec<u8>, Status> {
     let answer = server.grpc().await.model_infer(request).await?.into_inner();
     Ok(answer.raw_output_contents[0].to_vec())
 }
@@ -159,7 +162,10 @@ async fn a_run_beyond_its_deadline_is_answered_on_time_and_holds_up_neither_a_sw
     canary(&server);
 }
 
-fn with_timeout_us(mut request: oip::ModelInferRequest, us: i64) -> oip::ModelInferRequest {
+pub(crate) fn with_timeout_us(
+    mut request: oip::ModelInferRequest,
+    us: i64,
+) -> oip::ModelInferRequest {
     let parameter = oip::InferParameter {
         parameter_choice: Some(oip::infer_parameter::ParameterChoice::Int64Param(us)),
     };

@@ -20,6 +20,7 @@ mod compression;
 mod swap;
 
 /// Bad requests get typed answers and do not affect others.
+mod admission;
 mod bad_input;
 
 /// Refusals before the body was read, and the connection after them.

@@ -27,19 +27,14 @@ pub(crate) enum Contents {
     Raw,
 }
 
-/// Decodes a request; its target and its routing key are read apart. A client
-/// that sends raw contents is answered with raw contents.
+/// Decodes a request; its target is read apart. A client that sends raw contents
+/// is answered with raw contents.
 pub(crate) fn decode(request: ModelInferRequest) -> Result<Decoded<Contents>> {
     Request::check_limits(&request.id, request.inputs.len())?;
+    let route_key = route_key(&request)?;
     let parameters = parameters(&request.parameters)?;
     let raw = request.raw_input_contents;
-    if !raw.is_empty() && raw.len() != request.inputs.len() {
-        return Err(Error::invalid(format!(
-            "raw_input_contents has {} entries for {} inputs",
-            raw.len(),
-            request.inputs.len()
-        )));
-    }
+    check_raw_count(raw.len(), request.inputs.len())?;
 
     let form = match raw.is_empty() {
         true => Contents::Typed,
@@ -62,18 +57,32 @@ pub(crate) fn decode(request: ModelInferRequest) -> Result<Decoded<Contents>> {
         id: request.id,
         priority: parameters.priority,
         timeout_us: parameters.timeout_us,
-        route_key: None,
+        route_key,
         inputs,
         outputs: request.outputs.into_iter().map(|o| o.name).collect(),
         form,
     })
 }
 
+/// Refuses raw contents for another number of inputs than there are.
+pub(super) fn check_raw_count(raw: usize, inputs: usize) -> Result<()> {
+    if raw == 0 || raw == inputs {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "raw_input_contents has {raw} entries for {inputs} inputs"
+    )))
+}
+
+/// Reads the name of a datatype.
+pub(super) fn dtype(name: &str) -> Result<DType> {
+    DType::from_name(name)
+        .ok_or_else(|| Error::invalid(format!("datatype '{}' is unknown", short(name))))
+}
+
 fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {
     refuse_unserved(&input.parameters)?;
-    let dtype = DType::from_name(&input.datatype).ok_or_else(|| {
-        Error::invalid(format!("datatype '{}' is unknown", short(&input.datatype)))
-    })?;
+    let dtype = dtype(&input.datatype)?;
     let shape = shape_from_wire(&input.shape)?;
     match (raw, input.contents) {
         (Some(_), Some(_)) => Err(Error::invalid(
@@ -226,15 +235,15 @@ fn integer(all: &HashMap<String, InferParameter>, name: &str) -> Result<Option<u
     }
 }
 
-/// The routing key of a traffic split, from the parameters; empty if there is none.
-pub(crate) fn route_key(request: &ModelInferRequest) -> Result<&str> {
+/// The routing key of a traffic split, from the parameters.
+fn route_key(request: &ModelInferRequest) -> Result<Option<String>> {
     match request
         .parameters
         .get(super::ROUTE_KEY)
         .map(|p| &p.parameter_choice)
     {
-        None => Ok(""),
-        Some(Some(ParameterChoice::StringParam(key))) => Ok(key),
+        None => Ok(None),
+        Some(Some(ParameterChoice::StringParam(key))) => Ok(Some(key.clone())),
         Some(_) => Err(Error::invalid(format!(
             "parameter '{}' must be a string",
             super::ROUTE_KEY

@@ -1,7 +1,7 @@
 //! Open Inference Protocol v2 over gRPC.
 
 use super::codec::{self, Contents};
-use super::{describe, wire};
+use super::{describe, read, wire};
 use crate::api::Front;
 use crate::api::headers::RequestHeaders;
 use crate::api::inbound::{Arrived, Begun, Inbound, malformed};
@@ -24,10 +24,24 @@ pub(crate) struct Oip(pub Arc<Front>);
 
 /// Begins ModelInfer on the data path.
 pub(crate) fn begin<'c>(inbound: Inbound<'c, '_>, message: Bytes) -> Result<Begun<'c, Contents>> {
-    let message = p::ModelInferRequest::decode(message);
-    let message = message.map_err(|e| inbound.refused(malformed(&e)))?;
-    let target = target(&message, &inbound.headers);
-    inbound.admit(target)?.begin(codec::decode(message))
+    let outline = read::outline(&message).unwrap_or_default();
+    if outline.model.is_empty() {
+        // It is malformed, or says that no model is named.
+        let message = decoded(message).map_err(|error| inbound.refused(error))?;
+        return inbound
+            .admit(target(&message))?
+            .begin(codec::decode(message));
+    }
+
+    let admitted = inbound.admit(Target::parse(outline.model, outline.version))?;
+    admitted.begin(match outline.is_plain {
+        true => read::read(&message, &outline),
+        false => decoded(message.clone()).and_then(codec::decode),
+    })
+}
+
+fn decoded(message: Bytes) -> Result<p::ModelInferRequest> {
+    p::ModelInferRequest::decode(message).map_err(|e| malformed(&e))
 }
 
 /// Writes the answer of the data path.
@@ -53,8 +67,7 @@ impl Oip {
         let encode = |response: &PredictResponse, contents| {
             Ok(Response::new(codec::encode(response, contents)))
         };
-        let target = target(&message, &inbound.headers);
-        let admitted = inbound.admit(target)?;
+        let admitted = inbound.admit(target(&message))?;
         admitted.predict(codec::decode(message), encode).await
     }
 
@@ -63,14 +76,8 @@ impl Oip {
     }
 }
 
-/// Reads the target; a routing key in the headers overrides the parameter's.
-fn target(message: &p::ModelInferRequest, headers: &RequestHeaders<'_>) -> Result<Target> {
-    let target = Target::parse(&message.model_name, &message.model_version)?;
-    if !headers.route_key().is_empty() {
-        return Ok(target);
-    }
-
-    Ok(target.routed_by(codec::route_key(message)?.as_bytes()))
+fn target(message: &p::ModelInferRequest) -> Result<Target> {
+    Target::parse(&message.model_name, &message.model_version)
 }
 
 type GrpcReply<T> = std::result::Result<Response<T>, Status>;

@@ -47,13 +47,7 @@ impl Reply {
     pub(crate) fn error(error: &Error) -> Self {
         let mut reply = Self::json(error_body(&error.message));
         reply.status = status::http(error.kind);
-        if reply.status == StatusCode::TOO_MANY_REQUESTS
-            || reply.status == StatusCode::SERVICE_UNAVAILABLE
-        {
-            reply
-                .headers
-                .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
+        status::add_retry_headers(error, &mut reply.headers);
         if reply.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
             reply
                 .headers

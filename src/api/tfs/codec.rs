@@ -8,6 +8,7 @@ mod tests;
 use crate::api::inbound::Decoded;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
+use crate::core::fields::{Fields, WireField};
 use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version};
 use crate::core::request::{Request, Selector, Target};
 use crate::core::tensor::{
@@ -19,6 +20,7 @@ use crate::proto::tensorflow::tensor_info::Encoding;
 use crate::proto::tensorflow::tensor_shape_proto::Dim as WireDim;
 use crate::proto::tensorflow::{DataType, SignatureDef, TensorInfo, TensorProto, TensorShapeProto};
 use bytes::Bytes;
+use prost::Message;
 use std::collections::BTreeMap;
 
 /// The most memory a tensor may take that repeats its last element to fill
@@ -28,6 +30,18 @@ pub(crate) const FILL_BYTES_MAX: usize = 64 << 20;
 pub(crate) const LABEL_BYTES_MAX: usize = 128;
 /// The one signature every model has.
 pub(crate) const SIGNATURE: &str = "serving_default";
+
+/// Reads the model of an encoded PredictRequest before its tensors; none if that is not plain.
+pub(crate) fn spec(message: &[u8]) -> Option<ModelSpec> {
+    let mut specs = Fields::of(message).filter_map(|field| match field {
+        Ok((1, WireField::Body(spec))) => Some(spec),
+        _ => None,
+    });
+    match (specs.next(), specs.next()) {
+        (Some(spec), None) => ModelSpec::decode(spec).ok(),
+        _ => None,
+    }
+}
 
 /// Reads which model and version a request means. Refuses a signature other
 /// than `serving_default`.

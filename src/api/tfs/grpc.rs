@@ -24,8 +24,14 @@ pub(crate) struct Tfs(pub Arc<Front>);
 
 /// Begins Predict on the data path.
 pub(crate) fn begin<'c>(inbound: Inbound<'c, '_>, message: Bytes) -> Result<Begun<'c, ()>> {
-    let message = p::PredictRequest::decode(message);
-    let message = message.map_err(|e| inbound.refused(malformed(&e)))?;
+    let decoded = |message| p::PredictRequest::decode(message).map_err(|e| malformed(&e));
+    if let Some(spec) = codec::spec(&message) {
+        // A refusal costs little, as the tensors are not decoded.
+        let admitted = inbound.admit(codec::target(Some(&spec)))?;
+        return admitted.begin(decoded(message).and_then(codec::decode));
+    }
+
+    let message = decoded(message).map_err(|error| inbound.refused(error))?;
     let admitted = inbound.admit(codec::target(message.model_spec.as_ref()))?;
     admitted.begin(codec::decode(message))
 }

@@ -5,9 +5,10 @@
 mod tests;
 
 use super::GraphProto;
-use super::fields::{Fields, WireField, bodies};
+use super::fields::{bodies, fields_of};
 use super::parts::varint;
 use crate::core::error::Result;
+use crate::core::fields::WireField;
 use crate::core::model::task::{CLASSES_MAX, OutputEnd};
 use crate::proto::onnx::NodeProto;
 use std::collections::HashMap;
@@ -97,7 +98,7 @@ fn of_attribute(attribute: &[u8]) -> Result<Vec<String>> {
     if !bodies(attribute, 1).any(|name| name.is_ok_and(|name| NAMING.contains(&name))) {
         return Ok(classes);
     }
-    for field in (Fields { rest: attribute }) {
+    for field in fields_of(attribute) {
         match field? {
             (8, WireField::Number(n)) => classes.push(n.cast_signed().to_string()),
             (8, WireField::Body(mut packed)) => {

@@ -4,6 +4,7 @@
 
 use super::truncated;
 use crate::core::error::{Error, Result};
+use crate::core::fields as wire;
 
 /// The most nodes, those of subgraphs and functions included.
 pub(super) const NODES_MAX: usize = 1_000_000;
@@ -145,25 +146,9 @@ impl PartCount {
 }
 
 pub(in crate::onnx) fn varint(rest: &mut &[u8]) -> Result<u64> {
-    let mut value = 0;
-    for (i, byte) in rest.iter().take(10).enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * i);
-        if byte & 0x80 == 0 {
-            *rest = &rest[i + 1..];
-            return Ok(value);
-        }
-    }
-
-    Err(truncated())
+    wire::varint(rest).map_err(|_| truncated())
 }
 
 pub(super) fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8]> {
-    let length = usize::try_from(length)
-        .ok()
-        .filter(|n| *n <= rest.len())
-        .ok_or_else(truncated)?;
-    let (body, after) = rest.split_at(length);
-
-    *rest = after;
-    Ok(body)
+    wire::take(rest, length).map_err(|_| truncated())
 }

@@ -2,7 +2,8 @@
 //! attributes, shapes, and small constants. Long lists are left out.
 
 use crate::core::error::{Error, Result};
-use crate::onnx::graph::fields::{Fields, WireField};
+use crate::core::fields::WireField;
+use crate::onnx::graph::fields::fields_of;
 use crate::onnx::graph::parts::varint;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -126,7 +127,7 @@ fn fields<'f>(
     lists: &'static [u64],
 ) -> impl Iterator<Item = Result<(u64, WireField<'f>)>> {
     let mut seen = 0_u64;
-    Fields { rest: message }.map(move |field| {
+    fields_of(message).map(move |field| {
         let (tag, field) = field?;
         // The format has no higher field.
         let bit = if tag < 64 { 1 << tag } else { 0 };
@@ -366,7 +367,7 @@ fn listed(message: &[u8], kind: u64) -> Result<Option<Vec<Option<i64>>>> {
     };
 
     let mut numbers = Vec::new();
-    for field in (Fields { rest: message }) {
+    for field in fields_of(message) {
         match field? {
             (tag, _) if tag != from => {}
             (_, WireField::Number(n)) if kind != FLOAT => numbers.push(element(n)),

@@ -130,6 +130,13 @@ impl BatchCost {
         self.best_rows(1, rows) >= rows
     }
 
+    /// The mean duration of a row in batches of the cheapest size; none if nothing is known.
+    pub(crate) fn least_per_row(&self) -> Option<Duration> {
+        let known = self.sizes.iter().filter(|size| size.runs > 0.0);
+        let least = known.map(|size| size.mean / size.rows).reduce(f64::min);
+        least.map(Duration::from_secs_f64)
+    }
+
     /// Runs that were noted.
     pub(crate) fn runs(&self) -> u64 {
         self.runs

@@ -9,7 +9,7 @@ use super::policy::{self, BatchLimits, LaneDecision};
 use super::queue::{Class, QueuedRequest};
 use super::recheck::Sample;
 use super::watch::{RunEnd, RunWatch};
-use super::{BatcherShared, BatcherState, Done, waited};
+use super::{BatcherShared, BatcherState, Done, passed_in_queue, waited};
 use crate::core::error::{Error, Result};
 use crate::core::request::Timing;
 use crate::core::tensor::batch::{Stack, split};
@@ -187,9 +187,7 @@ fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep {
     let BatcherState { queue, costs, .. } = state;
     for late in queue.expire(now, |class| costs.of(class).mean(1)) {
         let _ = late.reply.send(Err(match late.deadline {
-            Some(_) => {
-                Error::late("the deadline passed in the queue; the request was not executed")
-            }
+            Some(_) => passed_in_queue(),
             None => waited(options),
         }));
     }

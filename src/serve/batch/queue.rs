@@ -54,7 +54,6 @@ pub(crate) struct QueuedRequest<T> {
 pub(crate) struct Queue<T> {
     classes: HashMap<Class, BTreeMap<Rank, QueuedRequest<T>>>,
     rows: usize,
-    rows_max: usize,
     arrivals: u64,
 }
 
@@ -69,12 +68,11 @@ pub(crate) struct QueueHead<'q> {
 }
 
 impl<T> Queue<T> {
-    /// Holds at most `rows_max` rows.
-    pub(crate) fn new(rows_max: usize) -> Self {
+    /// Starts empty.
+    pub(crate) fn new() -> Self {
         Self {
             classes: HashMap::new(),
             rows: 0,
-            rows_max,
             arrivals: 0,
         }
     }
@@ -84,18 +82,29 @@ impl<T> Queue<T> {
         self.rows
     }
 
-    /// Adds a request, or returns it if the queue is full.
+    /// Tells whether all that waits is served before a request with this priority and time.
+    pub(crate) fn is_before(&self, priority: u8, due: Due) -> bool {
+        let mut lasts = self.classes.values().filter_map(BTreeMap::last_key_value);
+        lasts.all(|(last, _)| (last.priority, last.due) <= (priority, due))
+    }
+
+    /// Returns the class of the most urgent request.
+    pub(crate) fn first_class(&self) -> Option<&Class> {
+        let firsts = self
+            .classes
+            .iter()
+            .filter_map(|(class, line)| Some((line.first_key_value()?.0, class)));
+        Some(firsts.min_by_key(|(rank, _)| **rank)?.1)
+    }
+
+    /// Adds a request; the caller saw that there is room.
     pub(crate) fn push(
         &mut self,
         class: &Class,
         priority: u8,
         due: Due,
         entry: QueuedRequest<T>,
-    ) -> Result<Rank, T> {
-        if self.rows + entry.rows > self.rows_max {
-            return Err(entry.load);
-        }
-
+    ) -> Rank {
         self.arrivals += 1;
         let rank = Rank {
             priority,
@@ -103,10 +112,10 @@ impl<T> Queue<T> {
             arrival: self.arrivals,
         };
         self.put(class, rank, entry);
-        Ok(rank)
+        rank
     }
 
-    /// Puts a request that was taken back into its place. The queue may then be over its limit.
+    /// Puts a request that was taken back into its place.
     pub(crate) fn put(&mut self, class: &Class, rank: Rank, entry: QueuedRequest<T>) {
         self.rows += entry.rows;
         match self.classes.get_mut(class) {

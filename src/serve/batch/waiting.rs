@@ -4,7 +4,7 @@
 use super::due::Due;
 use super::lane;
 use super::queue::{Class, Rank};
-use super::{BatcherShared, Done, waited};
+use super::{BatcherShared, Done, passed_in_queue, waited};
 use crate::core::error::{Error, Result};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -64,15 +64,19 @@ impl Waiting {
 
     /// What follows when it may not wait any longer.
     fn expire(&mut self) -> Option<Error> {
-        if self.due.is_of_answer() {
-            let late = "the deadline passed before the answer was ready";
-            return Some(Error::late(late));
+        let is_queued = self.ticket.leave_queue();
+        match (self.due.is_of_answer(), is_queued) {
+            (true, true) => Some(passed_in_queue()),
+            (true, false) => {
+                let late = "the deadline passed before the answer was ready";
+                Some(Error::late(late))
+            }
+            (false, true) => Some(waited(&self.ticket.shared.options)),
+            (false, false) => {
+                self.stage = Stage::Running;
+                None
+            }
         }
-        if self.ticket.leave_queue() {
-            return Some(waited(&self.ticket.shared.options));
-        }
-        self.stage = Stage::Running;
-        None
     }
 }
 

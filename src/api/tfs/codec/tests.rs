@@ -274,3 +274,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_model_of_a_request_is_read_before_its_tensors() {
+    let named = |name: &str| ModelSpec {
+        name: name.to_owned(),
+        signature_name: SIGNATURE.to_owned(),
+        version_choice: Some(VersionChoice::Version(3)),
+    };
+    let request = PredictRequest {
+        model_spec: Some(named("m")),
+        inputs: [("x".to_owned(), TensorProto::default())].into(),
+        output_filter: vec!["y".to_owned()],
+    };
+    let bytes = request.encode_to_vec();
+    assert_eq!(spec(&bytes), Some(named("m")));
+    // A decoder merges the two.
+    assert_eq!(spec(&[&bytes[..], &bytes].concat()), None);
+    assert_eq!(spec(&[&bytes[..3], b"\xff"].concat()), None);
+    assert_eq!(spec(b""), None);
+}

@@ -20,14 +20,10 @@ fn loads(entries: Vec<(Rank, QueuedRequest<u32>)>) -> Vec<u32> {
 fn requests_are_served_by_priority_then_deadline_then_arrival() {
     let start = Instant::now();
     let at = |ms: u32| Due::answer(start + MS * ms);
-    let mut queue = Queue::new(100);
+    let mut queue = Queue::new();
     let class = Class::default();
     for (priority, deadline, load) in [(0, 9, 1), (0, 5, 2), (0, 9, 3), (1, 1, 4), (0, 5, 5)] {
-        assert!(
-            queue
-                .push(&class, priority, at(deadline), entry(1, load))
-                .is_ok()
-        );
+        queue.push(&class, priority, at(deadline), entry(1, load));
     }
 
     assert_eq!(loads(queue.take(&class, 5)), [2, 5, 1, 3, 4]);
@@ -35,32 +31,28 @@ fn requests_are_served_by_priority_then_deadline_then_arrival() {
 }
 
 #[test]
-fn the_queue_is_full_at_its_row_limit() {
-    let at = Due::answer(Instant::now() + MS);
-    let mut queue = Queue::new(4);
-    assert!(queue.push(&Class::default(), 0, at, entry(3, 1)).is_ok());
-    assert_eq!(
-        queue.push(&Class::default(), 0, at, entry(2, 2)).err(),
-        Some(2)
-    );
-    assert!(queue.push(&Class::default(), 0, at, entry(1, 3)).is_ok());
-    assert_eq!(
-        queue.push(&Class::default(), 0, at, entry(1, 4)).err(),
-        Some(4)
-    );
+fn what_is_more_urgent_is_not_served_after_all_that_waits() {
+    let start = Instant::now();
+    let at = |ms: u32| Due::answer(start + MS * ms);
+    let mut queue = Queue::new();
+    assert!(queue.is_before(0, at(1)));
+    let (wide, narrow) = (Class::Sizes(vec![9]), Class::Sizes(vec![3]));
+    queue.push(&wide, 0, at(5), entry(1, 1));
+    queue.push(&narrow, 1, at(2), entry(1, 2));
+    assert_eq!(queue.first_class(), Some(&wide));
+    assert!(queue.is_before(1, at(2)) && queue.is_before(2, at(0)));
+    assert!(!queue.is_before(1, at(1)) && !queue.is_before(0, at(9)));
+    queue.take(&narrow, 1);
+    assert!(queue.is_before(0, at(5)) && !queue.is_before(0, at(4)));
 }
 
 #[test]
 fn shapes_that_cannot_be_merged_wait_in_separate_lines() {
     let start = Instant::now();
-    let mut queue = Queue::new(100);
+    let mut queue = Queue::new();
     let (wide, narrow) = (Class::Sizes(vec![9]), Class::Sizes(vec![3]));
     for (class, ms, load) in [(&wide, 5, 1), (&narrow, 1, 2), (&wide, 2, 3)] {
-        assert!(
-            queue
-                .push(class, 0, Due::answer(start + MS * ms), entry(1, load))
-                .is_ok()
-        );
+        queue.push(class, 0, Due::answer(start + MS * ms), entry(1, load));
     }
 
     let head = queue.head(8).expect("three wait");
@@ -77,14 +69,14 @@ fn shapes_that_cannot_be_merged_wait_in_separate_lines() {
 fn late_and_cancelled_requests_leave_the_queue() {
     let start = Instant::now();
     let at = |ms: u32| Due::answer(start + MS * ms);
-    let mut queue = Queue::new(100);
+    let mut queue = Queue::new();
     let class = Class::default();
     for (priority, ms, load) in [(0, 20, 1), (0, 3, 2), (1, 4, 3), (1, 50, 4)] {
-        assert!(queue.push(&class, priority, at(ms), entry(2, load)).is_ok());
+        queue.push(&class, priority, at(ms), entry(2, load));
     }
     assert_eq!(queue.expire(start + MS * 10, |_| Duration::ZERO), [2, 3]);
     assert_eq!(queue.rows(), 4);
-    let rank = queue.push(&class, 0, at(30), entry(1, 5)).expect("room");
+    let rank = queue.push(&class, 0, at(30), entry(1, 5));
     assert_eq!(queue.remove(&class, rank), Some(5));
     assert_eq!(queue.remove(&class, rank), None);
     assert_eq!(loads(queue.take(&class, 9)), [1, 4]);
@@ -94,14 +86,14 @@ fn late_and_cancelled_requests_leave_the_queue() {
 fn requests_that_cannot_be_served_in_time_leave_the_queue_where_others_can() {
     let start = Instant::now();
     let at = |ms: u32| start + MS * ms;
-    let mut queue = Queue::new(100);
+    let mut queue = Queue::new();
     let class = Class::default();
     for (due, load) in [
         (Due::answer(at(15)), 1),
         (Due::start(at(15)), 2),
         (Due::answer(at(40)), 3),
     ] {
-        assert!(queue.push(&class, 0, due, entry(1, load)).is_ok());
+        queue.push(&class, 0, due, entry(1, load));
     }
     // A run takes 10 ms. The second only has to begin in time.
     assert_eq!(queue.expire(at(5), |_| MS * 10), [] as [u32; 0]);
@@ -116,13 +108,13 @@ fn requests_that_cannot_be_served_in_time_leave_the_queue_where_others_can() {
 fn a_request_goes_back_to_its_place() {
     let start = Instant::now();
     let at = |ms: u32| Due::answer(start + MS * ms);
-    let mut queue = Queue::new(2);
+    let mut queue = Queue::new();
     let class = Class::Sizes(vec![4]);
     for (ms, load) in [(5, 1), (9, 2)] {
-        assert!(queue.push(&class, 0, at(ms), entry(1, load)).is_ok());
+        queue.push(&class, 0, at(ms), entry(1, load));
     }
     let (rank, first) = queue.take(&class, 1).remove(0);
-    assert!(queue.push(&class, 0, at(7), entry(1, 3)).is_ok());
+    queue.push(&class, 0, at(7), entry(1, 3));
     queue.put(&class, rank, first);
     assert_eq!(queue.rows(), 3);
     assert_eq!(queue.remove(&class, rank), Some(1));

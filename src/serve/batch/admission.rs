@@ -1,0 +1,171 @@
+//! Decides at arrival whether a request can be served in time, by what waits already. Pure: owns no
+//! clock and no lock.
+
+use super::cost::BatchCost;
+use super::due::Due;
+use crate::core::error::{Error, Result};
+use std::time::{Duration, Instant};
+
+/// What waits when a request arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Backlog {
+    /// Rows in the queue.
+    pub rows: usize,
+    /// Most rows in the queue.
+    pub rows_max: usize,
+    /// Lanes that serve it.
+    pub lanes: usize,
+    /// Whether no lane is free for the request now.
+    pub is_busy: bool,
+    /// Whether all that waits is served before the request.
+    pub is_before: bool,
+}
+
+/// A request that arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Arrival {
+    /// Its rows, at least 1.
+    pub rows: usize,
+    /// Until when it can be served.
+    pub due: Due,
+    /// When it arrived.
+    pub at: Instant,
+}
+
+impl Backlog {
+    /// Errors: `ResourceExhausted` if the queue has no room or is longer than a request may wait,
+    /// `DeadlineExceeded` if the deadline cannot be met.
+    pub(super) fn admit(self, arrival: Arrival, cost: &BatchCost) -> Result<()> {
+        let Arrival { rows, due, at } = arrival;
+        let wait = self.wait(cost);
+        // By then there is room again, also for others.
+        let retry_after = wait.map(|wait| wait / 2);
+        if self.rows + rows > self.rows_max {
+            let full = format!(
+                "the queue is full at {} rows; the request was not executed",
+                self.rows_max
+            );
+            return Err(Error::overloaded(full).unexecuted(retry_after));
+        }
+
+        // A lane that is free runs it all the same: what was learned may no longer hold.
+        let need = match self.is_busy {
+            true => cost.mean(rows),
+            false => Duration::ZERO,
+        };
+        let before = wait.filter(|_| self.is_before).unwrap_or(Duration::ZERO);
+        if due.allows(at + before, need) {
+            return Ok(());
+        }
+
+        let before_ms = before.as_millis();
+        Err(match due.is_of_answer() {
+            true if before_ms > 0 => Error::late(format!(
+                "the deadline cannot be met: about {before_ms} ms of work wait before the request; \
+                 it was not executed"
+            )),
+            true => Error::late("the deadline cannot be met; the request was not executed"),
+            false => Error::overloaded(format!(
+                "about {before_ms} ms of work wait before the request, longer than it may wait \
+                 (queue_timeout); it was not executed"
+            )),
+        }
+        .unexecuted(retry_after))
+    }
+
+    /// About how long the lanes need for what waits; none if nothing is known.
+    fn wait(self, cost: &BatchCost) -> Option<Duration> {
+        let per_row = cost.least_per_row()?;
+        Some(per_row.mul_f64(self.rows as f64 / self.lanes.max(1) as f64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::error::Kind;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// 16 rows wait for 2 lanes.
+    fn backlog() -> Backlog {
+        Backlog {
+            rows: 16,
+            rows_max: 64,
+            lanes: 2,
+            is_busy: true,
+            is_before: true,
+        }
+    }
+
+    /// A row takes 10 ms alone and 5 ms in a batch, so that 16 rows take 2 lanes 40 ms.
+    fn cost() -> BatchCost {
+        let mut cost = BatchCost::default();
+        cost.note(1, MS * 10);
+        cost.note(8, MS * 40);
+        cost
+    }
+
+    fn kind(backlog: Backlog, due: fn(Instant) -> Due, ms: u32, cost: &BatchCost) -> Option<Kind> {
+        let at = Instant::now();
+        let due = due(at + MS * ms);
+        let arrival = Arrival { rows: 1, due, at };
+        backlog.admit(arrival, cost).err().map(|error| error.kind)
+    }
+
+    #[test]
+    fn a_deadline_within_the_work_that_waits_is_refused_at_once() {
+        let late = Some(Kind::DeadlineExceeded);
+        assert_eq!(kind(backlog(), Due::answer, 49, &cost()), late);
+        assert_eq!(kind(backlog(), Due::answer, 51, &cost()), None);
+        // What is less urgent is served later.
+        let urgent = Backlog {
+            is_before: false,
+            ..backlog()
+        };
+        assert_eq!(kind(urgent, Due::answer, 11, &cost()), None);
+        assert_eq!(kind(urgent, Due::answer, 9, &cost()), late);
+        let free = Backlog {
+            rows: 0,
+            is_busy: false,
+            ..backlog()
+        };
+        assert_eq!(kind(free, Due::answer, 1, &cost()), None);
+        // As long as nothing is known, nothing is refused.
+        assert_eq!(kind(backlog(), Due::answer, 1, &BatchCost::default()), None);
+    }
+
+    #[test]
+    fn a_queue_longer_than_a_request_may_wait_is_full_for_it() {
+        let full = Some(Kind::ResourceExhausted);
+        assert_eq!(kind(backlog(), Due::start, 39, &cost()), full);
+        assert_eq!(kind(backlog(), Due::start, 41, &cost()), None);
+        let filled = Backlog {
+            rows: 64,
+            ..backlog()
+        };
+        assert_eq!(kind(filled, Due::start, 60_000, &cost()), full);
+        assert_eq!(
+            kind(filled, Due::start, 60_000, &BatchCost::default()),
+            full
+        );
+    }
+
+    #[test]
+    fn a_refusal_says_when_half_of_the_work_is_done() {
+        let at = Instant::now();
+        let due = Due::answer(at);
+        let arrival = Arrival { rows: 1, due, at };
+        let after = |backlog: Backlog, cost: &BatchCost| {
+            let error = backlog.admit(arrival, cost).expect_err("refused");
+            error.unexecuted.expect("not executed").retry_after
+        };
+        assert_eq!(after(backlog(), &cost()), Some(MS * 20));
+        let filled = Backlog {
+            rows: 64,
+            ..backlog()
+        };
+        assert_eq!(after(filled, &cost()), Some(MS * 80));
+        assert_eq!(after(filled, &BatchCost::default()), None);
+    }
+}
