@@ -4,7 +4,7 @@
 pub(crate) mod end;
 pub mod engine;
 mod health;
-mod settings;
+pub(crate) mod settings;
 pub(crate) mod signals;
 mod source;
 pub(crate) mod watching;
@@ -450,6 +450,6 @@ fn has_ended(mut manager: ManagerEnd, is_idle: bool) -> bool {
 }
 
 /// Returns the number of cores that this process may use.
-fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -13,6 +13,7 @@ pub mod registry;
 mod replay;
 mod report;
 mod schema;
+mod tune;
 
 use crate::app::App;
 use crate::app::end::end_process;
@@ -83,6 +84,8 @@ enum Command {
         #[command(subcommand)]
         verb: batching::BatchingVerb,
     },
+    /// Measure lanes, threads and batch sizes of a model on this machine; print the settings to paste.
+    Tune(tune::TuneArguments),
     /// Run a model for the first time, in a sandbox started by the server.
     #[command(hide = true)]
     ProbeModel,
@@ -293,6 +296,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Alarms(arguments) => alarms::alarms(&arguments)?,
         Command::Report(arguments) => report::report(&arguments)?,
         Command::Batching { verb } => batching::batching(&verb)?,
+        Command::Tune(arguments) => tune::tune(&arguments)?,
         Command::Metrics { verb } => metrics::metrics(&verb)?,
         Command::Replay(arguments) => return replay::replay(&arguments).map(ExitCode::from),
         Command::Drift(arguments) => monitor::drift(&arguments)?,

@@ -15,3 +15,4 @@ pub(crate) mod route;
 pub(crate) mod servable;
 pub(crate) mod settings;
 pub(crate) mod shadow;
+pub(crate) mod tuning;

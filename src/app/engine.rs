@@ -7,8 +7,6 @@ use crate::core::error::{Error, Result};
 use crate::onnx::first_run::{self, Prober};
 use crate::onnx::graph::Graph;
 use crate::onnx::runtime::onnx::OnnxRuntime;
-use crate::onnx::runtime::provider::{Provider, ProviderKind};
-use crate::onnx::runtime::warnings::RuntimeWarnings;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource, library};
 use crate::sandbox::supervise;
 use std::path::{Path, PathBuf};
@@ -41,35 +39,47 @@ pub fn probe_model() -> Result<()> {
     first_run::run()
 }
 
+/// A model file that was read for a command, and what opens sessions of it.
+pub(crate) struct ModelFile {
+    pub graph: Graph,
+    pub source: SessionSource,
+    pub engine: OnnxRuntime,
+}
+
+impl ModelFile {
+    /// Reads a model file, and finds ONNX Runtime as a server would.
+    pub(crate) fn read(config: &Config, path: &Path, say: &dyn Fn(&str)) -> Result<Self> {
+        let unreadable =
+            |e| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
+        let bytes: bytes::Bytes = std::fs::read(path).map_err(unreadable)?.into();
+        let graph = Graph::read(bytes.clone())?;
+        let engine = OnnxRuntime::load(&locate(config, say)?)?;
+
+        let whole = path.canonicalize().map_err(unreadable)?;
+        let folder = whole.parent().map(Path::to_owned);
+        let source = SessionSource {
+            bytes,
+            external_dir: folder.filter(|_| !graph.external.is_empty()),
+        };
+        Ok(Self {
+            graph,
+            source,
+            engine,
+        })
+    }
+}
+
 /// Reads a model file and opens a session of it on all cores, for commands.
 pub(crate) fn open_session(
     config: &Config,
     path: &Path,
     say: &dyn Fn(&str),
 ) -> Result<(Graph, Box<dyn Session>)> {
-    let unreadable =
-        |e| Error::invalid(format!("{} cannot be read", path.display())).with_source(e);
-    let bytes: bytes::Bytes = std::fs::read(path).map_err(unreadable)?.into();
-    let graph = Graph::read(bytes.clone())?;
-    let library = locate(config, say)?;
-
-    let whole = path.canonicalize().map_err(unreadable)?;
-    let folder = whole.parent().map(Path::to_owned);
-    let source = SessionSource {
-        bytes,
-        external_dir: folder.filter(|_| !graph.external.is_empty()),
-    };
-    let cpu = Provider {
-        kind: ProviderKind::Cpu,
-        options: Default::default(),
-    };
+    let file = ModelFile::read(config, path, say)?;
     let options = SessionOptions {
         intra_op_threads: cores(),
-        spinning: false,
-        providers: vec![cpu],
-        warnings: RuntimeWarnings::default(),
+        ..SessionOptions::single()
     };
-
-    let session = OnnxRuntime::load(&library)?.open(&source, &options)?;
-    Ok((graph, session))
+    let session = file.engine.open(&file.source, &options)?;
+    Ok((file.graph, session))
 }

@@ -6,15 +6,13 @@ use crate::core::model::ModelName;
 use crate::onnx::runtime::provider::{Provider, ProviderKind};
 use crate::registry::pbtxt::ModelConfig;
 use crate::serve::manager::{self, Settings};
-use crate::serve::settings::{Batching, ModelOverrides};
+use crate::serve::settings::{Batching, Model, ModelOverrides};
 
 /// Returns the settings of each model. Its section overrides its `config.pbtxt`, and that
 /// overrides the defaults.
 pub(super) fn settings(config: Config) -> manager::SettingsOf {
     Box::new(move |name: &ModelName, pbtxt: Option<&ModelConfig>| {
-        let own = config.model.get(name.as_str()).cloned().unwrap_or_default();
-        let file = pbtxt.map(overrides).unwrap_or_default();
-        let mut model = own.over(file).over(config.defaults.clone()).resolve();
+        let mut model = resolve(&config, name, pbtxt);
         if model.lanes == 0 {
             model.lanes = (super::cores() / model.intra_op_threads.max(1)).max(1);
         }
@@ -25,6 +23,17 @@ pub(super) fn settings(config: Config) -> manager::SettingsOf {
             declared: pbtxt.cloned().unwrap_or_default(),
         }
     })
+}
+
+/// Returns the settings of a model for a command, which reads no `config.pbtxt`.
+pub(crate) fn of_model(config: &Config, name: &ModelName) -> Model {
+    resolve(config, name, None)
+}
+
+fn resolve(config: &Config, name: &ModelName, pbtxt: Option<&ModelConfig>) -> Model {
+    let own = config.model.get(name.as_str()).cloned().unwrap_or_default();
+    let file = pbtxt.map(overrides).unwrap_or_default();
+    own.over(file).over(config.defaults.clone()).resolve()
 }
 
 /// Returns the settings that a model's `config.pbtxt` sets.

@@ -114,12 +114,17 @@ impl SampleInputs {
 
     /// Runs once on `rows` generated rows.
     pub(crate) fn run(&self, session: &mut dyn Session, rows: usize) -> Result<Vec<Tensor>> {
-        run(session, &self.inputs(rows, ValueRange::small(1))?)
+        run(session, &self.generate(rows)?)
+    }
+
+    /// Generates `rows` rows.
+    pub(crate) fn generate(&self, rows: usize) -> Result<Vec<Tensor>> {
+        self.inputs(rows, ValueRange::small(1))
     }
 
     /// Times one run on `rows` generated rows, without generating them.
     pub(crate) fn time(&self, session: &mut dyn Session, rows: usize) -> Result<Duration> {
-        let inputs = self.inputs(rows, ValueRange::small(1))?;
+        let inputs = self.generate(rows)?;
         let start = Instant::now();
         run(session, &inputs)?;
         Ok(start.elapsed())
@@ -128,7 +133,7 @@ impl SampleInputs {
     /// Creates golden rows from the answers of the model; `None` if a second run gives
     /// other answers, or if they are too large.
     pub(crate) fn golden(&self, session: &mut dyn Session, rows: usize) -> Result<Option<Golden>> {
-        let inputs = self.inputs(rows, ValueRange::small(1))?;
+        let inputs = self.generate(rows)?;
         let (once, again) = (run(session, &inputs)?, run(session, &inputs)?);
         let same = once.len() == again.len() && once.iter().zip(&again).all(|(a, b)| agree(a, b));
         Ok(if same {

@@ -6,7 +6,7 @@ mod batch_tests;
 mod declared;
 mod drain;
 mod known;
-mod load;
+pub(in crate::serve) mod load;
 mod memory;
 mod note;
 pub(crate) mod plan;

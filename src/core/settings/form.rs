@@ -285,7 +285,7 @@ impl Form<Vec<String>> for TextLine {
 /// Most texts in a list.
 const NAMES_MAX: usize = 10_000;
 
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = amount(text)?;
     match unit {
         "us" => Some(Duration::from_micros(number)),

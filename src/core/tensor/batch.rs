@@ -71,6 +71,21 @@ impl Stack {
     }
 }
 
+/// Stacks so many copies of a tensor.
+pub(crate) fn repeated(tensor: &Tensor, times: usize) -> Result<Tensor> {
+    let mut shape = tensor.shape().to_vec();
+    let rows = shape.first_mut();
+    let rows = rows.ok_or_else(|| Error::invalid("a tensor without axes has no rows"))?;
+    *rows *= times;
+    match tensor.data() {
+        Data::Fixed(bytes) => Tensor::fixed(tensor.dtype(), shape, bytes.repeat(times).into()),
+        Data::Strings(strings) => {
+            let copies = (0..times).flat_map(|_| strings.iter());
+            Tensor::strings(shape, Strings::from_parts(copies)?)
+        }
+    }
+}
+
 /// Cuts `tensor` along axis 0 into parts of `rows`, without copying fixed-width
 /// elements. Refuses an axis that is not the sum of `rows`.
 pub fn split(tensor: &Tensor, rows: &[usize]) -> Result<Vec<Tensor>> {

@@ -2,7 +2,7 @@
 //! rows and warms up. Blocks; runs on the manager's thread, never on one that serves requests.
 
 mod decide;
-mod lanes;
+pub(in crate::serve) mod lanes;
 mod warm;
 
 use super::batch_tests::{BatchTest, BatchTests};

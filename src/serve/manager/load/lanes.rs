@@ -19,7 +19,7 @@ use std::sync::Arc;
 const SHARED_FROM_BYTES: u64 = 1 << 20;
 
 /// The sessions of the lanes.
-pub(super) struct LaneSessions {
+pub(crate) struct LaneSessions {
     /// At least one.
     pub sessions: Vec<Box<dyn Session>>,
     /// What they share, if they do.
@@ -28,7 +28,7 @@ pub(super) struct LaneSessions {
 
 impl LaneSessions {
     /// Opens the first session.
-    pub(super) fn open(
+    pub(crate) fn open(
         engine: &dyn Engine,
         source: &SessionSource,
         options: &SessionOptions,
@@ -46,7 +46,7 @@ impl LaneSessions {
     }
 
     /// Adds the sessions of the other lanes.
-    pub(super) fn fill(
+    pub(crate) fn fill(
         &mut self,
         engine: &dyn Engine,
         source: &SessionSource,
