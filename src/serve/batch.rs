@@ -3,7 +3,7 @@
 //! load grows. Dropping the batcher ends the lanes.
 //!
 //! [`policy`] decides when a batch runs and how large it is, [`queue`] holds
-//! what waits, [`lane`] runs, [`watchdog`] ends and replaces runs that take too
+//! what waits, [`select`] joins the two, [`lane`] runs, [`watchdog`] ends and replaces runs that take too
 //! long, [`recheck`] samples whether batches give the answers that requests get
 //! alone.
 
@@ -15,6 +15,7 @@ mod lane;
 pub(crate) mod policy;
 mod queue;
 pub(crate) mod recheck;
+mod select;
 #[cfg(test)]
 mod tests;
 pub(crate) mod waiting;
@@ -36,6 +37,7 @@ use lane::Slot;
 use parking_lot::{Condvar, Mutex};
 use queue::{Class, Queue, QueuedRequest};
 use recheck::{RecheckOptions, Rechecks, Sample};
+use select::{NotAdmitted, QueuePlace};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -178,13 +180,6 @@ struct BatcherState {
     sample: Option<Sample>,
 }
 
-/// Where a request waits in the queue.
-struct QueuePlace {
-    class: Class,
-    priority: u8,
-    due: Due,
-}
-
 /// The handle through which the requests of one servable are batched.
 pub(crate) struct Batcher {
     shared: Arc<BatcherShared>,
@@ -301,40 +296,18 @@ impl Batcher {
         entry: QueuedRequest<BatchJob>,
         wake: bool,
     ) -> Result<Ticket> {
-        let QueuePlace {
-            class,
-            priority,
-            due,
-        } = place;
         let shared = &self.shared;
         let mut state = shared.state.lock();
-        // A lane that is free runs it all the same: what was learned may no longer hold.
-        let is_busy = state.queue.rows() > 0 || state.idle_lanes == 0;
-        let need = match is_busy {
-            true => state.costs.of(&class).mean(entry.rows),
-            false => Duration::ZERO,
-        };
-        if !due.allows(entry.pushed, need) {
-            return Err(Error::late(
-                "the deadline cannot be met; the request was not executed",
-            ));
-        }
-
-        let rank = state
-            .queue
-            .push(&class, priority, due, entry)
-            .map_err(|_| {
-                Error::overloaded(format!(
-                    "the queue is full at {} rows; the request was not executed",
-                    shared.options.queue_rows_max
-                ))
-            })?;
+        let is_lane_idle = state.idle_lanes > 0;
+        let BatcherState { queue, costs, .. } = &mut *state;
+        let rank = select::admit(queue, costs, &place, entry, is_lane_idle)
+            .map_err(|reason| not_admitted(reason, &shared.options))?;
         shared.metrics.queue_rows.set(state.queue.rows() as i64);
 
-        if state.idle_lanes > 0 && wake {
+        if is_lane_idle && wake {
             shared.wake.notify_one();
         }
-        Ok(Ticket::new(Arc::clone(shared), class, rank))
+        Ok(Ticket::new(Arc::clone(shared), place.class, rank))
     }
 
     /// Runs each request alone until [`Batcher::release_merging`].
@@ -423,6 +396,19 @@ impl Drop for Batcher {
         for slot in slots.iter().filter(|slot| slot.watch.is_recheck()) {
             slot.watch.abandon(now);
         }
+    }
+}
+
+/// The error of a request that the queue does not admit.
+fn not_admitted(reason: NotAdmitted, options: &BatchOptions) -> Error {
+    match reason {
+        NotAdmitted::Late => {
+            Error::late("the deadline cannot be met; the request was not executed")
+        }
+        NotAdmitted::Full => Error::overloaded(format!(
+            "the queue is full at {} rows; the request was not executed",
+            options.queue_rows_max
+        )),
     }
 }
 

@@ -7,6 +7,7 @@ mod held;
 mod optional;
 mod queueing;
 mod rechecking;
+mod simulation;
 mod waiting;
 
 use super::*;
