@@ -278,7 +278,7 @@ impl Lane {
     fn run_safely(&mut self, shared: &BatcherShared, batch: ClassBatch<BatchJob>) {
         if catch_unwind(AssertUnwindSafe(|| self.run(shared, batch))).is_err() {
             self.end_run();
-            tracing::error!(servable = shared.name, "a run panicked; its batch failed");
+            tracing::error!(servable = shared.name, "a lane panicked; its batch failed");
         }
     }
 
@@ -307,8 +307,13 @@ impl Lane {
         };
         let arrivals = jobs.iter().map(|taken| taken.rank.arrival);
         self.watch.begin(until, arrivals);
-        let attempt = self.attempt(&jobs, start);
+        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(&jobs, start)));
         let was_terminated = self.end_run();
+        let Ok(attempt) = attempt else {
+            // The other half of a batch that failed goes on.
+            tracing::error!(servable = shared.name, "a run panicked; its batch failed");
+            return;
+        };
 
         match attempt {
             Ok(ran) => reply(shared, class, jobs, ran),

@@ -1,6 +1,7 @@
 //! Tests of lanes with scripted sessions. Batch forming and the queue, which are pure, have files
 //! of their own.
 
+mod answers;
 mod forming;
 mod hanging;
 mod held;
