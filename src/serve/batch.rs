@@ -16,6 +16,7 @@ pub(crate) mod policy;
 mod queue;
 pub(crate) mod recheck;
 mod select;
+mod sync;
 #[cfg(test)]
 mod tests;
 pub(crate) mod waiting;
@@ -34,13 +35,13 @@ use cost::BatchCost;
 use due::Due;
 use hung::Hung;
 use lane::Slot;
-use parking_lot::{Condvar, Mutex};
 use queue::{Class, Queue, QueuedRequest};
 use recheck::{RecheckOptions, Rechecks, Sample};
 use select::{NotAdmitted, QueuePlace};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Condvar, Mutex};
 use tokio::sync::oneshot;
 use waiting::{Ticket, Waiting};
 
@@ -239,9 +240,8 @@ impl Batcher {
 
         for at in 0..lanes {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new()
-                .name(format!("lane {}", shared.name))
-                .spawn(move || lane::serve(&shared, at))
+            let name = format!("lane {}", shared.name);
+            sync::spawn(name, move || lane::serve(&shared, at))
                 .map_err(|e| Error::internal("start a lane").with_source(e))?;
         }
 
