@@ -3,7 +3,7 @@
 //! load grows. Dropping the batcher ends the lanes.
 //!
 //! [`policy`] decides when a batch runs and how large it is, [`queue`] holds
-//! what waits, [`lane`] runs, [`watchdog`] ends and replaces runs that take too
+//! what waits, [`select`] joins the two, [`lane`] runs, [`watchdog`] ends and replaces runs that take too
 //! long, [`recheck`] samples whether batches give the answers that requests get
 //! alone.
 
@@ -16,6 +16,8 @@ mod lane;
 pub(crate) mod policy;
 mod queue;
 pub(crate) mod recheck;
+mod select;
+mod sync;
 #[cfg(test)]
 mod tests;
 pub(crate) mod waiting;
@@ -28,19 +30,19 @@ use crate::core::request::{Deadline, Timing};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::servable::ServableMetrics;
 use crate::onnx::runtime::Session;
-use admission::{Arrival, Backlog};
+use admission::{QueuePlace, Room};
 use arc_swap::ArcSwap;
 use class_costs::ClassCosts;
 use cost::BatchCost;
 use due::Due;
 use hung::Hung;
 use lane::Slot;
-use parking_lot::{Condvar, Mutex};
 use queue::{Class, Queue, QueuedRequest};
 use recheck::{RecheckOptions, Rechecks, Sample};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Condvar, Mutex};
 use tokio::sync::oneshot;
 use waiting::{Ticket, Waiting};
 
@@ -154,15 +156,15 @@ impl BatcherShared {
         }
     }
 
-    /// What a request with this priority and time finds waiting.
-    fn backlog(&self, state: &BatcherState, priority: u8, due: Due) -> Backlog {
-        let rows = state.queue.rows();
-        Backlog {
-            rows,
+    fn room(&self, state: &BatcherState) -> Room {
+        Room {
             rows_max: self.options.queue_rows_max,
+            batch_rows_max: match self.is_batched() {
+                true => self.options.batch_rows_max,
+                false => 1,
+            },
             lanes: self.slots.load().len(),
-            is_busy: rows > 0 || state.idle_lanes == 0,
-            is_before: rows == 0 || state.queue.is_before(priority, due),
+            is_lane_idle: state.idle_lanes > 0,
         }
     }
 
@@ -199,13 +201,6 @@ struct BatcherState {
     idle_lanes: usize,
     /// A request of a batch that is to be run again alone.
     sample: Option<Sample>,
-}
-
-/// Where a request waits in the queue.
-struct QueuePlace {
-    class: Class,
-    priority: u8,
-    due: Due,
 }
 
 /// The handle through which the requests of one servable are batched.
@@ -266,9 +261,8 @@ impl Batcher {
 
         for at in 0..lanes {
             let shared = Arc::clone(&shared);
-            std::thread::Builder::new()
-                .name(format!("lane {}", shared.name))
-                .spawn(move || lane::serve(&shared, at))
+            let name = format!("lane {}", shared.name);
+            sync::spawn(name, move || lane::serve(&shared, at))
                 .map_err(|e| Error::internal("start a lane").with_source(e))?;
         }
 
@@ -320,28 +314,18 @@ impl Batcher {
         entry: QueuedRequest<BatchJob>,
         wake: bool,
     ) -> Result<Ticket> {
-        let QueuePlace {
-            class,
-            priority,
-            due,
-        } = place;
         let shared = &self.shared;
         let mut state = shared.state.lock();
-        let arrival = Arrival {
-            rows: entry.rows,
-            due,
-            at: entry.pushed,
-        };
-        let backlog = shared.backlog(&state, priority, due);
-        backlog.admit(arrival, state.costs.of(&class))?;
-
-        let rank = state.queue.push(&class, priority, due, entry);
+        let is_lane_idle = state.idle_lanes > 0;
+        let room = shared.room(&state);
+        let BatcherState { queue, costs, .. } = &mut *state;
+        let rank = admission::admit(queue, costs, &place, entry, room)?;
         shared.metrics.queue_rows.set(state.queue.rows() as i64);
 
-        if state.idle_lanes > 0 && wake {
+        if is_lane_idle && wake {
             shared.wake.notify_one();
         }
-        Ok(Ticket::new(Arc::clone(shared), class, rank))
+        Ok(Ticket::new(Arc::clone(shared), place.class, rank))
     }
 
     /// Refuses a request of which only the deadline is known, where it is plain that it cannot be
@@ -356,12 +340,7 @@ impl Batcher {
         let at = Instant::now();
         let due = shared.due(deadline, at);
         let state = shared.state.lock();
-        let Some(class) = state.queue.first_class() else {
-            return Ok(());
-        };
-        let arrival = Arrival { rows: 1, due, at };
-        let backlog = shared.backlog(&state, 0, due);
-        backlog.admit(arrival, state.costs.of(class))
+        admission::check_room(&state.queue, &state.costs, due, at, shared.room(&state))
     }
 
     /// Runs each request alone until [`Batcher::release_merging`].

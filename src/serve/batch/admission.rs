@@ -1,10 +1,70 @@
 //! Decides at arrival whether a request can be served in time, by what waits already. Pure: owns no
 //! clock and no lock.
 
+use super::class_costs::ClassCosts;
 use super::cost::BatchCost;
 use super::due::Due;
+use super::queue::{Class, Queue, QueuedRequest, Rank};
 use crate::core::error::{Error, Result};
 use std::time::{Duration, Instant};
+
+/// The share of the work before a request that counts against its deadline. Of what waits, a lane gives up
+/// what became late, and that should be the oldest: if new requests were refused as soon as the sum exceeds
+/// their time, all that is served would be served in the last moment, and some of it late.
+const CERTAIN: f64 = 2.0 / 3.0;
+
+/// Where a request waits in the queue.
+pub(super) struct QueuePlace {
+    pub class: Class,
+    pub priority: u8,
+    pub due: Due,
+}
+
+/// What serves the queue.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    /// Most rows in the queue.
+    pub rows_max: usize,
+    /// Most rows of a batch.
+    pub batch_rows_max: usize,
+    pub lanes: usize,
+    /// Whether a lane waits for requests now.
+    pub is_lane_idle: bool,
+}
+
+/// Adds a request to the queue. Errors: those of [`Backlog::admit`].
+pub(super) fn admit<T>(
+    queue: &mut Queue<T>,
+    costs: &ClassCosts,
+    place: &QueuePlace,
+    entry: QueuedRequest<T>,
+    room: Room,
+) -> Result<Rank> {
+    let arrival = Arrival {
+        rows: entry.rows,
+        due: place.due,
+        at: entry.pushed,
+    };
+    let backlog = Backlog::found(queue, place.priority, place.due, room);
+    backlog.admit(arrival, costs.of(&place.class))?;
+    Ok(queue.push(&place.class, place.priority, place.due, entry))
+}
+
+/// Refuses a request of which only its time is known, where it is plain that it cannot be served. Its class
+/// is taken to be that of the request which is served next.
+pub(super) fn check_room<T>(
+    queue: &Queue<T>,
+    costs: &ClassCosts,
+    due: Due,
+    at: Instant,
+    room: Room,
+) -> Result<()> {
+    let Some(class) = queue.first_class() else {
+        return Ok(());
+    };
+    let arrival = Arrival { rows: 1, due, at };
+    Backlog::found(queue, 0, due, room).admit(arrival, costs.of(class))
+}
 
 /// What waits when a request arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +73,8 @@ pub(super) struct Backlog {
     pub rows: usize,
     /// Most rows in the queue.
     pub rows_max: usize,
+    /// Most rows of a batch.
+    pub batch_rows_max: usize,
     /// Lanes that serve it.
     pub lanes: usize,
     /// Whether no lane is free for the request now.
@@ -33,28 +95,38 @@ pub(super) struct Arrival {
 }
 
 impl Backlog {
+    /// What a request with this priority and time finds.
+    fn found<T>(queue: &Queue<T>, priority: u8, due: Due, room: Room) -> Self {
+        let rows = queue.rows();
+        Self {
+            rows,
+            rows_max: room.rows_max,
+            batch_rows_max: room.batch_rows_max,
+            lanes: room.lanes,
+            is_busy: rows > 0 || !room.is_lane_idle,
+            is_before: rows == 0 || queue.is_before(priority, due),
+        }
+    }
+
     /// Errors: `ResourceExhausted` if the queue has no room or is longer than a request may wait,
     /// `DeadlineExceeded` if the deadline cannot be met.
     pub(super) fn admit(self, arrival: Arrival, cost: &BatchCost) -> Result<()> {
         let Arrival { rows, due, at } = arrival;
-        let wait = self.wait(cost);
-        // By then there is room again, also for others.
-        let retry_after = wait.map(|wait| wait / 2);
         if self.rows + rows > self.rows_max {
             let full = format!(
                 "the queue is full at {} rows; the request was not executed",
                 self.rows_max
             );
-            return Err(Error::overloaded(full).unexecuted(retry_after));
+            return Err(Error::overloaded(full).unexecuted(self.retry_after(cost)));
+        }
+        // A lane that is free runs it all the same: what was learned may no longer hold.
+        if !self.is_busy && due.allows(at, Duration::ZERO) {
+            return Ok(());
         }
 
-        // A lane that is free runs it all the same: what was learned may no longer hold.
-        let need = match self.is_busy {
-            true => cost.mean(rows),
-            false => Duration::ZERO,
-        };
-        let before = wait.filter(|_| self.is_before).unwrap_or(Duration::ZERO);
-        if due.allows(at + before, need) {
+        let wait = self.wait(cost).filter(|_| self.is_before);
+        let before = wait.unwrap_or(Duration::ZERO);
+        if due.allows(at + before.mul_f64(CERTAIN), cost.mean(rows)) {
             return Ok(());
         }
 
@@ -70,12 +142,18 @@ impl Backlog {
                  (queue_timeout); it was not executed"
             )),
         }
-        .unexecuted(retry_after))
+        .unexecuted(self.retry_after(cost)))
     }
 
-    /// About how long the lanes need for what waits; none if nothing is known.
+    /// When half of what waits is done, and there is room again for others too; none if that is not known.
+    fn retry_after(self, cost: &BatchCost) -> Option<Duration> {
+        self.wait(cost).map(|wait| wait / 2)
+    }
+
+    /// About how long the lanes need for what waits; none if that is not known.
     fn wait(self, cost: &BatchCost) -> Option<Duration> {
-        let per_row = cost.least_per_row()?;
+        let batch = self.rows.clamp(1, self.batch_rows_max.max(1));
+        let per_row = cost.least_per_row(batch)?;
         Some(per_row.mul_f64(self.rows as f64 / self.lanes.max(1) as f64))
     }
 }
@@ -92,13 +170,14 @@ mod tests {
         Backlog {
             rows: 16,
             rows_max: 64,
+            batch_rows_max: 8,
             lanes: 2,
             is_busy: true,
             is_before: true,
         }
     }
 
-    /// A row takes 10 ms alone and 5 ms in a batch, so that 16 rows take 2 lanes 40 ms.
+    /// A row takes 10 ms alone and 5 ms in a batch of 8: 16 rows take 2 lanes 40 ms, of which 26.7 ms count.
     fn cost() -> BatchCost {
         let mut cost = BatchCost::default();
         cost.note(1, MS * 10);
@@ -116,8 +195,8 @@ mod tests {
     #[test]
     fn a_deadline_within_the_work_that_waits_is_refused_at_once() {
         let late = Some(Kind::DeadlineExceeded);
-        assert_eq!(kind(backlog(), Due::answer, 49, &cost()), late);
-        assert_eq!(kind(backlog(), Due::answer, 51, &cost()), None);
+        assert_eq!(kind(backlog(), Due::answer, 36, &cost()), late);
+        assert_eq!(kind(backlog(), Due::answer, 37, &cost()), None);
         // What is less urgent is served later.
         let urgent = Backlog {
             is_before: false,
@@ -131,15 +210,18 @@ mod tests {
             ..backlog()
         };
         assert_eq!(kind(free, Due::answer, 1, &cost()), None);
-        // As long as nothing is known, nothing is refused.
+        // As long as nothing is known, or larger batches may be cheaper, nothing is refused.
         assert_eq!(kind(backlog(), Due::answer, 1, &BatchCost::default()), None);
+        let mut alone = BatchCost::default();
+        alone.note(1, MS * 10);
+        assert_eq!(kind(backlog(), Due::answer, 11, &alone), None);
     }
 
     #[test]
     fn a_queue_longer_than_a_request_may_wait_is_full_for_it() {
         let full = Some(Kind::ResourceExhausted);
-        assert_eq!(kind(backlog(), Due::start, 39, &cost()), full);
-        assert_eq!(kind(backlog(), Due::start, 41, &cost()), None);
+        assert_eq!(kind(backlog(), Due::start, 26, &cost()), full);
+        assert_eq!(kind(backlog(), Due::start, 27, &cost()), None);
         let filled = Backlog {
             rows: 64,
             ..backlog()

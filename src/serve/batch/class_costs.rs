@@ -9,7 +9,7 @@ use std::time::Duration;
 const CLASSES_MAX: usize = 64;
 
 /// The durations of the batches of each shape class of a model.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ClassCosts {
     /// What is known at the start.
     initial: BatchCost,

@@ -7,18 +7,23 @@ mod tests;
 
 use std::time::Duration;
 
-/// Sizes that are told apart: 1 row, 2, up to 4, up to 8, …
-const SIZES: usize = 15;
+/// Sizes that are told apart: 1 row, 2, 3, 4, up to 7, 8, up to 15, 16, … A full power of two has a size of
+/// its own, because a run may cost as much as one of the next power of two.
+const SIZES: usize = 29;
 /// Runs of one size over which its mean is taken, at most.
 const MEMORY: f64 = 16.0;
 /// A run that took more than this many times the mean counts as if it had taken that long.
 const STALL: f64 = 4.0;
+/// The same for a run after one that took less than that: a single stall says little.
+const STALL_ALONE: f64 = 2.0;
 /// Runs of one size from which on stalls are told from usual runs.
 const USUAL: f64 = 4.0;
 /// How far one run moves the 95th percentile, as a share of the mean.
 const HIGH_STEP: f64 = 0.1;
 /// A larger batch must make a row at least this much cheaper.
 const GAIN_MIN: f64 = 0.97;
+/// How far the means of well-known sizes move, in all, until the other sizes follow.
+const DRIFT_MAX: f64 = 1.3;
 /// One batch of so many is allowed to be of the next size, although that did not pay before.
 const EXPLORE: u64 = 64;
 
@@ -34,9 +39,19 @@ struct SizeCost {
     high: f64,
     /// Number of the run that was noted last.
     last: u64,
+    /// Whether that run took more than [`STALL_ALONE`] times the mean.
+    stalls: bool,
 }
 
 impl SizeCost {
+    /// What was known is old: a run that took less is believed at once, because a size that seems too dear
+    /// is seldom run again. One that took more may be a stall.
+    fn age(&mut self, took: f64) {
+        self.runs = self.runs.min(USUAL);
+        self.mean = self.mean.min(took);
+        self.high = self.high.min(STALL * self.mean);
+    }
+
     fn note(&mut self, rows: f64, took: f64) {
         if self.runs == 0.0 {
             *self = Self {
@@ -44,13 +59,17 @@ impl SizeCost {
                 rows,
                 mean: took,
                 high: took,
-                last: self.last,
+                ..*self
             };
             return;
         }
 
+        let stall = match std::mem::replace(&mut self.stalls, took > STALL_ALONE * self.mean) {
+            true => STALL,
+            false => STALL_ALONE,
+        };
         let took = if self.runs >= USUAL {
-            took.min(STALL * self.mean)
+            took.min(stall * self.mean)
         } else {
             took
         };
@@ -65,24 +84,57 @@ impl SizeCost {
 }
 
 /// The durations of the batches of one shape class.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct BatchCost {
     sizes: [SizeCost; SIZES],
     runs: u64,
+    /// How far the means of well-known sizes moved, as a factor, since the others followed.
+    drift: f64,
+}
+
+impl Default for BatchCost {
+    fn default() -> Self {
+        Self {
+            sizes: [SizeCost::default(); SIZES],
+            runs: 0,
+            drift: 1.0,
+        }
+    }
 }
 
 impl BatchCost {
-    /// Notes a run.
+    /// Notes a run. If the sizes that run become slower or faster by much, the machine did, and all
+    /// others follow: else they would seem cheap, or dear, beside those that run.
     pub(crate) fn note(&mut self, rows: usize, took: Duration) {
         self.runs += 1;
         let rows = rows.max(1);
-        let size = &mut self.sizes[size(rows)];
+        let number = size(rows);
+        let size = &mut self.sizes[number];
         if self.runs - size.last >= EXPLORE {
-            // What was known is old.
-            size.runs = size.runs.min(1.0);
+            size.age(took.as_secs_f64());
         }
+        let before = *size;
         size.last = self.runs;
         size.note(rows as f64, took.as_secs_f64());
+
+        let change = size.mean / before.mean;
+        if before.runs < MEMORY || !change.is_finite() || change <= 0.0 {
+            return;
+        }
+        self.drift *= change;
+        if !(1.0 / DRIFT_MAX..DRIFT_MAX).contains(&self.drift) {
+            self.follow(number);
+        }
+    }
+
+    /// Changes the durations of all sizes but one by the drift.
+    fn follow(&mut self, noted: usize) {
+        let sizes = self.sizes.iter_mut().enumerate();
+        for (_, size) in sizes.filter(|(number, _)| *number != noted) {
+            size.mean *= self.drift;
+            size.high *= self.drift;
+        }
+        self.drift = 1.0;
     }
 
     /// The expected duration of a batch; zero if nothing is known.
@@ -96,21 +148,24 @@ impl BatchCost {
     }
 
     /// How many rows the next batch should have, of `available` rows, of which it takes the first
-    /// `least` in any case. It grows as long as that makes a row cheaper, and by one size at most
-    /// to a size that was never run.
+    /// `least` in any case. It grows as long as that makes a row cheaper, and up to one more power of two
+    /// where all that ran did.
     pub(crate) fn best_rows(&self, least: usize, available: usize) -> usize {
         let least = least.max(1);
-        let Some(known_max) = self.sizes.iter().rposition(|size| size.runs > 0.0) else {
+        let Some(known) = self.sizes.iter().rfind(|size| size.runs > 0.0) else {
             return least.next_power_of_two().min(available.max(least));
         };
         let (mut best, mut best_cost) = (least, self.per_row(least));
         let mut rows = least;
         while rows < available {
+            let before = rows;
             rows = (rows + 1).next_power_of_two().min(available);
-            if size(rows) > known_max {
+            if rows as f64 > known.rows {
                 // Only what paid up to here may pay further.
-                let is_next = size(rows) == known_max + 1 && size(best) >= known_max;
-                return if is_next { rows } else { best };
+                if best == before {
+                    return rows;
+                }
+                break;
             }
             let cost = self.per_row(rows);
             if cost <= best_cost * GAIN_MIN {
@@ -130,11 +185,13 @@ impl BatchCost {
         self.best_rows(1, rows) >= rows
     }
 
-    /// The mean duration of a row in batches of the cheapest size; none if nothing is known.
-    pub(crate) fn least_per_row(&self) -> Option<Duration> {
-        let known = self.sizes.iter().filter(|size| size.runs > 0.0);
-        let least = known.map(|size| size.mean / size.rows).reduce(f64::min);
-        least.map(Duration::from_secs_f64)
+    /// The mean duration of a row in batches of the cheapest size up to `available` rows; none if that is
+    /// not known, as the largest batch that ran was the cheapest.
+    pub(crate) fn least_per_row(&self, available: usize) -> Option<Duration> {
+        let largest = self.sizes.iter().rfind(|size| size.runs > 0.0)?;
+        let best = self.best_rows(1, available);
+        let is_known = best as f64 <= largest.rows.ceil();
+        is_known.then(|| Duration::from_secs_f64(self.per_row(best)))
     }
 
     /// Runs that were noted.
@@ -165,8 +222,12 @@ impl BatchCost {
     }
 }
 
-/// The number of a size: the exponent of the next power of two.
+/// The number of a size: even for powers of two, odd for what lies between them.
 fn size(rows: usize) -> usize {
     let exponent = rows.next_power_of_two().trailing_zeros() as usize;
-    exponent.min(SIZES - 1)
+    let number = match rows.is_power_of_two() {
+        true => 2 * exponent,
+        false => 2 * exponent - 1,
+    };
+    number.min(SIZES - 1)
 }

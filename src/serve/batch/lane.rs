@@ -5,22 +5,23 @@
 mod rerun;
 mod taken;
 
-use super::policy::{self, BatchLimits, LaneDecision};
+use super::policy::BatchLimits;
 use super::queue::{Class, QueuedRequest};
 use super::recheck::Sample;
+use super::select::{self, ClassBatch, LaneStep};
+use super::sync::{AtomicBool, Mutex};
 use super::watch::{RunEnd, RunWatch};
-use super::{BatcherShared, BatcherState, Done, passed_in_queue, waited};
+use super::{BatchJob, BatcherShared, BatcherState, Done, passed_in_queue, waited};
 use crate::core::error::{Error, Result};
 use crate::core::request::Timing;
 use crate::core::tensor::batch::{Stack, split};
 use crate::core::tensor::{Tensor, View};
 use crate::onnx::runtime::Session;
-use parking_lot::Mutex;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use taken::{ClassBatch, TakenJob, awaited, latest};
+use taken::{TakenJob, awaited, latest};
 
 /// A slot for one session. A hung one is replaced as a whole.
 pub(super) struct Slot {
@@ -66,7 +67,7 @@ pub(super) fn serve(shared: &BatcherShared, at: usize) {
 
 /// What a lane takes to its session.
 enum LaneWork {
-    Batch(ClassBatch),
+    Batch(ClassBatch<BatchJob>),
     Recheck(Sample),
 }
 
@@ -89,7 +90,7 @@ fn run_at(shared: &BatcherShared, at: usize, work: LaneWork) -> Next {
             if shared.is_stuck() {
                 let error = shared.stuck_error();
                 match work {
-                    LaneWork::Batch(batch) => batch.refuse(&error),
+                    LaneWork::Batch(batch) => taken::refuse(batch, &error),
                     LaneWork::Recheck(sample) => rerun::give_up(shared, sample, error),
                 }
                 return Next::GoOn;
@@ -167,59 +168,29 @@ pub(super) fn judge(shared: &BatcherShared, took: Duration) {
     }
 }
 
-/// What a free lane finds in the queue.
-enum LaneStep {
-    Run(ClassBatch),
-    Wait(Instant),
-    Empty,
-}
-
-/// Refuses requests whose deadline has passed, and takes the next batch from the queue.
-fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep {
+/// Refuses requests that cannot be served in time, and takes the next batch from the queue.
+fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep<BatchJob> {
     let options = &shared.options;
-    let rows_max = if shared.is_batched() {
-        options.batch_rows_max
-    } else {
-        1
+    let limits = BatchLimits {
+        rows_max: match shared.is_batched() {
+            true => options.batch_rows_max,
+            false => 1,
+        },
+        delay: options.batch_delay,
+        lanes: shared.slots.load().len(),
     };
 
-    let now = Instant::now();
     let BatcherState { queue, costs, .. } = state;
-    for late in queue.expire(now, |class| costs.of(class).mean(1)) {
+    let selected = select::select(queue, costs, limits, Instant::now());
+    for late in selected.late {
         let _ = late.reply.send(Err(match late.deadline {
             Some(_) => passed_in_queue(),
             None => waited(options),
         }));
     }
 
-    let decision = queue.head(rows_max).map(|head| {
-        let delay = match head.class {
-            Class::Sizes(_) => options.batch_delay,
-            // No other request can join it.
-            Class::Alone(_) => Duration::ZERO,
-        };
-        let limits = BatchLimits { rows_max, delay };
-        (
-            policy::next(
-                &head.members,
-                head.oldest,
-                costs.of(head.class),
-                now,
-                &limits,
-            ),
-            head.class.clone(),
-        )
-    });
-
-    match decision {
-        Some((LaneDecision::Run(count), class)) => {
-            let requests = queue.take(&class, count);
-            shared.metrics.queue_rows.set(queue.rows() as i64);
-            LaneStep::Run(ClassBatch { class, requests })
-        }
-        Some((LaneDecision::WaitUntil(then), _)) => LaneStep::Wait(then),
-        None => LaneStep::Empty,
-    }
+    shared.metrics.queue_rows.set(queue.rows() as i64);
+    selected.step
 }
 
 /// Waits for the next work; `None` ends the lane.
@@ -302,10 +273,10 @@ impl Lane {
     }
 
     /// Runs a batch. If it panics, its requests fail, and the lane goes on with the next batch.
-    fn run_safely(&mut self, shared: &BatcherShared, batch: ClassBatch) {
+    fn run_safely(&mut self, shared: &BatcherShared, batch: ClassBatch<BatchJob>) {
         if catch_unwind(AssertUnwindSafe(|| self.run(shared, batch))).is_err() {
             self.end_run();
-            tracing::error!(servable = shared.name, "a run panicked; its batch failed");
+            tracing::error!(servable = shared.name, "a lane panicked; its batch failed");
         }
     }
 
@@ -316,7 +287,7 @@ impl Lane {
         end != RunEnd::InTime
     }
 
-    fn run(&mut self, shared: &BatcherShared, batch: ClassBatch) {
+    fn run(&mut self, shared: &BatcherShared, batch: ClassBatch<BatchJob>) {
         let jobs = awaited(batch.requests);
         if !jobs.is_empty() {
             self.run_jobs(shared, &batch.class, jobs);
@@ -334,8 +305,13 @@ impl Lane {
         };
         let arrivals = jobs.iter().map(|taken| taken.rank.arrival);
         self.watch.begin(until, arrivals);
-        let attempt = self.attempt(&jobs, start);
+        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(&jobs, start)));
         let was_terminated = self.end_run();
+        let Ok(attempt) = attempt else {
+            // The other half of a batch that failed goes on.
+            tracing::error!(servable = shared.name, "a run panicked; its batch failed");
+            return;
+        };
 
         match attempt {
             Ok(ran) => reply(shared, class, jobs, ran),

@@ -21,6 +21,8 @@ pub(crate) struct BatchLimits {
     pub rows_max: usize,
     /// How long the oldest request may wait for others; zero by default.
     pub delay: Duration,
+    /// Lanes that serve the queue.
+    pub lanes: usize,
 }
 
 /// What a free lane does next.
@@ -61,11 +63,20 @@ pub(crate) fn next(
     }
 }
 
+/// The rows of the batch that would be best if every deadline were far.
+pub(crate) fn best_rows(
+    members: &[WaitingRequest],
+    cost: &BatchCost,
+    limits: &BatchLimits,
+) -> usize {
+    let available: usize = members.iter().map(|m| m.rows).sum();
+    cost.best_rows(members[0].rows, available.min(limits.rows_max))
+}
+
 /// Counts how many requests from the head form the batch: those that keep every deadline and the
 /// row limit, and still make a row cheaper. At least one.
 fn fit(members: &[WaitingRequest], cost: &BatchCost, now: Instant, limits: &BatchLimits) -> usize {
-    let available: usize = members.iter().map(|m| m.rows).sum();
-    let rows_max = cost.best_rows(members[0].rows, available.min(limits.rows_max));
+    let rows_max = best_rows(members, cost, limits);
     let mut rows = 0;
     for (i, member) in members.iter().enumerate() {
         let grown = rows + member.rows;

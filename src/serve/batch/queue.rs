@@ -57,6 +57,19 @@ pub(crate) struct Queue<T> {
     arrivals: u64,
 }
 
+/// Requests that are looked at to find out whether too many wait.
+const LOOK_MAX: usize = 1_024;
+
+/// How fast the requests of a class leave the queue at best.
+pub(crate) struct Flow {
+    /// Requests that leave it now.
+    pub first: usize,
+    /// When those are answered, and the others have their turn.
+    pub start: Instant,
+    /// What each row takes then.
+    pub row: Duration,
+}
+
 /// The head of the class that is served next.
 pub(crate) struct QueueHead<'q> {
     /// The class.
@@ -177,6 +190,44 @@ impl<T> Queue<T> {
         self.classes
             .retain(|class, line| !line.is_empty() || class.is_kept());
         late
+    }
+
+    /// Tells whether some of the most urgent priority of a class will be late even at the best flow.
+    pub(crate) fn is_overloaded(&self, class: &Class, flow: &Flow) -> bool {
+        let mut end = flow.start;
+        let mut waiting = self.most_urgent(class).skip(flow.first).take(LOOK_MAX);
+        waiting.any(|(rank, entry)| {
+            end += flow
+                .row
+                .saturating_mul(u32::try_from(entry.rows).unwrap_or(u32::MAX));
+            rank.due.is_of_answer() && end > rank.due.at
+        })
+    }
+
+    /// Removes the requests of the most urgent priority of a class that a run of `need` cannot serve in
+    /// time, if it can serve another.
+    pub(crate) fn shed(&mut self, class: &Class, now: Instant, need: Duration) -> Vec<T> {
+        let mut urgent = self.most_urgent(class);
+        if !urgent.any(|(rank, _)| rank.due.allows(now, need)) {
+            return Vec::new();
+        }
+        drop(urgent);
+
+        let Some(line) = self.classes.get_mut(class) else {
+            return Vec::new();
+        };
+        let priority = line.first_key_value().map(|(rank, _)| rank.priority);
+        let is_late = |rank: &Rank| Some(rank.priority) == priority && !rank.due.allows(now, need);
+        let late: Vec<_> = line.extract_if(.., |rank, _| is_late(rank)).collect();
+        self.rows -= late.iter().map(|(_, entry)| entry.rows).sum::<usize>();
+        late.into_iter().map(|(_, entry)| entry.load).collect()
+    }
+
+    /// The requests of a class that have the priority of its first, in order.
+    fn most_urgent(&self, class: &Class) -> impl Iterator<Item = (&Rank, &QueuedRequest<T>)> {
+        let line = self.classes.get(class).into_iter().flatten();
+        let mut priority = None;
+        line.take_while(move |(rank, _)| *priority.get_or_insert(rank.priority) == rank.priority)
     }
 
     /// Returns the head of the class whose first request is the most urgent.

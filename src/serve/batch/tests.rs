@@ -1,30 +1,38 @@
 //! Tests of lanes with scripted sessions. Batch forming and the queue, which are pure, have files
 //! of their own.
 
+mod answers;
 mod forming;
 mod hanging;
 mod held;
 mod optional;
+pub(in crate::serve::batch) mod orders;
 mod queueing;
 mod rechecking;
+mod simulation;
 mod waiting;
 
 use super::*;
 use crate::core::model::{ModelName, Version};
 use crate::observe::metrics::Metrics;
 use crate::onnx::runtime::fake::{FakeSession, Script, floats};
+use parking_lot::Mutex;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 
+/// The metrics of a servable.
+fn metrics() -> Arc<ServableMetrics> {
+    let metrics = Metrics::new().expect("metrics");
+    metrics.servable(
+        &ModelName::parse("m").expect("legal"),
+        Version::new(1).expect("legal"),
+    )
+}
+
 /// Returns the parts of a batcher with one fake session, and the receiver that resolves when it
 /// ends.
 fn parts(session: FakeSession, options: BatchOptions) -> (BatcherParts, oneshot::Receiver<()>) {
-    let metrics = Metrics::new().expect("metrics");
-    let series = metrics.servable(
-        &ModelName::parse("m").expect("legal"),
-        Version::new(1).expect("legal"),
-    );
     let (ended, end) = oneshot::channel();
     let parts = BatcherParts {
         name: "m:1".to_owned(),
@@ -32,7 +40,7 @@ fn parts(session: FakeSession, options: BatchOptions) -> (BatcherParts, oneshot:
         reopen: Box::new(|| Err(Error::internal("this test opens no second session"))),
         options,
         recheck: None,
-        metrics: series,
+        metrics: metrics(),
         ended,
     };
 

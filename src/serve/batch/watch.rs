@@ -5,10 +5,10 @@
 #[cfg(test)]
 mod tests;
 
+use super::sync::{AtomicBool, AtomicU64, Mutex};
 use crate::onnx::runtime::Terminate;
-use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Time at which a run is terminated after nobody waits for it any more.

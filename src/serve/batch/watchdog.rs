@@ -7,6 +7,7 @@
 
 use super::hung::Hung;
 use super::lane::{self, Slot};
+use super::sync;
 use super::watch::{Finding, HANG_GRACE, RUN_GRACE};
 use super::{Batcher, BatcherShared};
 use crate::core::error::{Error, Result};
@@ -118,9 +119,8 @@ fn replace(shared: &Arc<BatcherShared>, at: usize, slot: &Arc<Slot>, hung: &mut 
     }
 
     let (new_shared, new_slot) = (Arc::clone(shared), Arc::clone(slot));
-    let started = std::thread::Builder::new()
-        .name(format!("lane {}", shared.name))
-        .spawn(move || serve_instead(&new_shared, at, &new_slot));
+    let name = format!("lane {}", shared.name);
+    let started = sync::spawn(name, move || serve_instead(&new_shared, at, &new_slot));
     if let Err(error) = started {
         tracing::error!(servable = shared.name, %error, "the thread of a new lane cannot start");
         give_up(shared, slot, hung);

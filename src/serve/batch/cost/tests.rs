@@ -116,3 +116,52 @@ fn a_machine_that_was_slow_is_fast_again_at_once() {
     assert!(cost.mean(1) <= MS * 40, "{:?}", cost.mean(1));
     assert!(cost.high(1) <= MS * 160, "{:?}", cost.high(1));
 }
+
+#[test]
+fn a_full_size_is_told_from_one_that_is_partly_filled() {
+    // A run costs as much as one of the next power of two.
+    let steps = |rows: usize| MS * u32::try_from(2 + rows.next_power_of_two()).expect("few");
+    let mut cost = BatchCost::default();
+    for _ in 0..100 {
+        for rows in [1, 2, 3, 3, 3, 4] {
+            cost.note(rows, steps(rows));
+        }
+    }
+    assert_eq!(cost.mean(4), MS * 6);
+    assert_eq!(cost.best_rows(1, 3), 2);
+    assert_eq!(cost.best_rows(1, 4), 4);
+}
+
+#[test]
+fn a_size_is_tried_again_although_larger_ones_never_ran() {
+    // Two rows pay, four did not. More wait than ever ran.
+    let mut cost = learned(4, |rows| [4.0, 4.0, 12.0, 12.0][rows - 1]);
+    let largest = (0..64).map(|_| {
+        let rows = cost.best_rows(1, 64);
+        cost.note(rows, MS * 4);
+        rows
+    });
+    assert_eq!(largest.max(), Some(4));
+}
+
+#[test]
+fn sizes_that_do_not_run_follow_a_machine_that_changes_its_speed() {
+    for times in [3.0, 1.0 / 3.0] {
+        let took = |rows: usize| 2.0 + rows as f64;
+        let mut cost = learned(16, took);
+        for run in 0..80 {
+            let speed = if run < 20 { 1.0 } else { times };
+            cost.note(1, MS.mul_f64(took(1) * speed));
+        }
+        let mean = cost.mean(16).as_secs_f64() * 1e3;
+        let share = mean / (took(16) * times);
+        assert!((0.7..1.4).contains(&share), "{times}: {share}");
+    }
+}
+
+#[test]
+fn a_single_stall_does_not_end_the_use_of_a_size() {
+    let mut cost = learned(8, |rows| 1.0 + 0.5 * rows as f64);
+    cost.note(8, MS * 50);
+    assert_eq!(cost.best_rows(1, 8), 8);
+}

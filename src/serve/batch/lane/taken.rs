@@ -1,15 +1,10 @@
 //! The requests that a lane took from the queue.
 
 use crate::core::error::{Error, Result};
-use crate::serve::batch::queue::{Class, QueuedRequest, Rank};
+use crate::serve::batch::queue::{QueuedRequest, Rank};
+use crate::serve::batch::select::ClassBatch;
 use crate::serve::batch::{BatchJob, Done};
 use std::time::Instant;
-
-/// Requests of one class that run together.
-pub(super) struct ClassBatch {
-    pub(super) class: Class,
-    pub(super) requests: Vec<(Rank, QueuedRequest<BatchJob>)>,
-}
 
 /// A request that a lane took from the queue, with the place that it had there.
 pub(super) struct TakenJob {
@@ -33,11 +28,10 @@ pub(super) fn awaited(requests: Vec<(Rank, QueuedRequest<BatchJob>)>) -> Vec<Tak
     taken.filter(|taken| !taken.job.reply.is_closed()).collect()
 }
 
-impl ClassBatch {
-    pub(super) fn refuse(self, error: &Error) {
-        for taken in awaited(self.requests) {
-            taken.reply(Err(Error::new(error.kind, error.message.clone())));
-        }
+/// Answers every request of a batch with this error.
+pub(super) fn refuse(batch: ClassBatch<BatchJob>, error: &Error) {
+    for taken in awaited(batch.requests) {
+        taken.reply(Err(Error::new(error.kind, error.message.clone())));
     }
 }
 

@@ -38,6 +38,7 @@ fn check(case: &Case<'_>, expected: &str) {
     let limits = BatchLimits {
         rows_max: case.rows_max,
         delay: MS * u32::try_from(case.delay_ms).expect("small"),
+        lanes: 1,
     };
 
     let now = start + MS * u32::try_from(case.now_ms).expect("small");

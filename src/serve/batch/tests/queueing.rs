@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::serve::batch::due::Due;
+use crate::serve::batch::policy::BatchLimits;
 use crate::serve::batch::queue::Rank;
+use crate::serve::batch::select::{LaneStep, select};
 
 fn entry(rows: usize, load: u32) -> QueuedRequest<u32> {
     QueuedRequest {
@@ -119,4 +121,53 @@ fn a_request_goes_back_to_its_place() {
     assert_eq!(queue.rows(), 3);
     assert_eq!(queue.remove(&class, rank), Some(1));
     assert_eq!(loads(queue.take(&class, 9)), [3, 2]);
+}
+
+/// What a free lane runs at `now_ms`, and what it gives up, of requests (priority, deadline in ms) of
+/// one row each: one row takes 10 ms, four take 12.
+fn selected(requests: &[(u8, u32)], now_ms: u32) -> (Vec<usize>, Vec<usize>) {
+    let start = Instant::now();
+    let mut cost = BatchCost::default();
+    for (rows, ms) in [(1, 10), (2, 11), (4, 12)] {
+        cost.note(rows, MS * ms);
+    }
+    let costs = ClassCosts::new(cost);
+    let mut queue = Queue::new();
+    for (number, (priority, ms)) in requests.iter().enumerate() {
+        let due = Due::answer(start + MS * *ms);
+        let entry = QueuedRequest {
+            rows: 1,
+            pushed: start,
+            load: number,
+        };
+        queue.push(&Class::default(), *priority, due, entry);
+    }
+
+    let limits = BatchLimits {
+        rows_max: 4,
+        delay: Duration::ZERO,
+        lanes: 1,
+    };
+    let selected = select(&mut queue, &costs, limits, start + MS * now_ms);
+    let LaneStep::Run(batch) = selected.step else {
+        panic!("nothing runs");
+    };
+    let runs = batch.requests.iter().map(|(_, entry)| entry.load);
+    (runs.collect(), selected.late)
+}
+
+#[test]
+fn those_whose_time_is_nearly_over_are_given_up_where_others_would_be_late_for_them() {
+    // The first has time for a run of its own, and then all others are in time.
+    let few = [(0, 10), (0, 40), (0, 40), (0, 40)];
+    assert_eq!(selected(&few, 0), (vec![0], vec![]));
+    // A run for the first would make the others late.
+    let many = [(0, 10), (0, 13), (0, 13), (0, 13), (0, 13)];
+    assert_eq!(selected(&many, 0), (vec![1, 2, 3, 4], vec![0]));
+    // If nobody has time for a batch of the best size, a smaller one runs.
+    let all = [(0, 11), (0, 11), (0, 11), (0, 11)];
+    assert_eq!(selected(&all, 0), (vec![0, 1], vec![]));
+    // A more urgent priority is never given up for another.
+    let urgent = [(0, 10), (1, 13), (1, 13), (1, 13), (1, 13)];
+    assert_eq!(selected(&urgent, 0), (vec![0], vec![]));
 }

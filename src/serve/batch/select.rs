@@ -1,0 +1,134 @@
+//! What a free lane takes from the queue. Pure: owns no clock, no lock and no thread; the lanes and the
+//! simulation of the tests pass the time in.
+
+use super::class_costs::ClassCosts;
+use super::cost::BatchCost;
+use super::policy::{self, BatchLimits, LaneDecision, WaitingRequest};
+use super::queue::{Class, Flow, Queue, QueuedRequest, Rank};
+use std::time::{Duration, Instant};
+
+/// What a free lane finds in the queue.
+pub(super) struct Selection<T> {
+    /// Requests that left the queue because they cannot be served in time.
+    pub(super) late: Vec<T>,
+    pub(super) step: LaneStep<T>,
+}
+
+/// What a free lane does next.
+pub(super) enum LaneStep<T> {
+    /// Run these requests.
+    Run(ClassBatch<T>),
+    /// Look again at this time, or when a request arrives.
+    Wait(Instant),
+    /// Look again when a request arrives.
+    Empty,
+}
+
+/// Requests of one class that run together.
+pub(super) struct ClassBatch<T> {
+    pub(super) class: Class,
+    pub(super) requests: Vec<(Rank, QueuedRequest<T>)>,
+}
+
+/// Takes the next batch from the queue, and the requests that cannot be served in time.
+pub(super) fn select<T>(
+    queue: &mut Queue<T>,
+    costs: &ClassCosts,
+    limits: BatchLimits,
+    now: Instant,
+) -> Selection<T> {
+    let mut late = queue.expire(now, |class| costs.of(class).mean(1));
+    let mut choice = choose(queue, costs, limits, now);
+    if let Some(chosen) = &choice
+        && let Some(limited) = &chosen.limited
+        && queue.is_overloaded(&chosen.class, &limited.flow)
+    {
+        late.extend(queue.shed(&chosen.class, now, limited.need));
+        choice = choose(queue, costs, limits, now);
+    }
+
+    let step = match choice {
+        Some(HeadChoice {
+            class,
+            decision: LaneDecision::Run(count),
+            ..
+        }) => {
+            let requests = queue.take(&class, count);
+            LaneStep::Run(ClassBatch { class, requests })
+        }
+        Some(HeadChoice {
+            decision: LaneDecision::WaitUntil(then),
+            ..
+        }) => LaneStep::Wait(then),
+        None => LaneStep::Empty,
+    };
+    Selection { late, step }
+}
+
+/// What the policy says about the head of the queue.
+struct HeadChoice {
+    class: Class,
+    decision: LaneDecision,
+    limited: Option<Limited>,
+}
+
+/// A batch that deadlines keep smaller than the best. If more wait than can be served in time, small
+/// batches for those whose time is nearly over would make many more late, so they are given up.
+struct Limited {
+    /// How fast the queue would empty after it.
+    flow: Flow,
+    /// What a batch of the best size takes.
+    need: Duration,
+}
+
+fn choose<T>(
+    queue: &Queue<T>,
+    costs: &ClassCosts,
+    limits: BatchLimits,
+    now: Instant,
+) -> Option<HeadChoice> {
+    let head = queue.head(limits.rows_max)?;
+    let limits = BatchLimits {
+        delay: match head.class {
+            Class::Sizes(_) => limits.delay,
+            // No other request can join it.
+            Class::Alone(_) => Duration::ZERO,
+        },
+        ..limits
+    };
+    let cost = costs.of(head.class);
+    let decision = policy::next(&head.members, head.oldest, cost, now, &limits);
+    let limited = match decision {
+        LaneDecision::Run(count) if count < head.members.len() => {
+            limited(&head.members, count, cost, now, &limits)
+        }
+        _ => None,
+    };
+
+    Some(HeadChoice {
+        class: head.class.clone(),
+        decision,
+        limited,
+    })
+}
+
+fn limited(
+    members: &[WaitingRequest],
+    count: usize,
+    cost: &BatchCost,
+    now: Instant,
+    limits: &BatchLimits,
+) -> Option<Limited> {
+    let rows: usize = members[..count].iter().map(|m| m.rows).sum();
+    let best = policy::best_rows(members, cost, limits);
+    let lanes = limits.lanes.max(1);
+    // Deadlines limit it, not the rows of the next request.
+    (rows + members[count].rows <= best).then(|| Limited {
+        flow: Flow {
+            first: count,
+            start: now + cost.mean(rows),
+            row: cost.mean(best).div_f64((best * lanes) as f64),
+        },
+        need: cost.high(best),
+    })
+}
