@@ -17,7 +17,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from kit import device, libraries, pieces, report
+from kit import device, libraries, load, pieces, report
 from kit.checks import golden, reloads
 from kit.clock import Clock, OutOfTime
 from kit.rows import Rows, difference
@@ -216,6 +216,32 @@ class AnswersTest(InFolder):
     def test_note_of_a_model_is_a_protobuf_field(self):
         self.assertEqual(property_bytes(""), b"")
         self.assertEqual(property_bytes("v2"), b"r\x0d\x0a\x07gpu-kit\x12\x02v2")
+
+
+class LoadTest(unittest.TestCase):
+    FIGURES = {"right": 5, "wrong": 0, "overloaded": 0, "expired": 0, "errors": 0, "void": False}
+
+    def read(self, code=0, **other):
+        return load.read_load(json.dumps(self.FIGURES | other), "why", code)
+
+    def test_lost_requests_and_failures_of_the_generator_are_reported(self):
+        self.assertEqual(self.read()["right"], 5)
+        self.assertEqual(self.read(1, void=True)["right"], 5)
+        for kind in ("wrong", "overloaded", "expired", "errors"):
+            with self.assertRaisesRegex(pieces.KitError, f"requests were lost: .*{kind}"):
+                self.read(1, **{kind: 1})
+        with self.assertRaisesRegex(pieces.KitError, "failed: why"):
+            self.read(1)
+        with self.assertRaisesRegex(pieces.KitError, "printed nothing"):
+            load.read_load("", "", 1)
+
+    def test_load_in_which_no_request_ended_is_repeated_for_longer(self):
+        ran = [mock.Mock(stdout=json.dumps(self.FIGURES | {"right": right}), stderr="", returncode=0) for right in (0, 0, 3)]
+        asked = []
+        command = lambda *_, **pace: asked.append(pace["seconds"])
+        with mock.patch.object(load, "run", lambda *_: ran.pop(0)), mock.patch.object(load, "command_of_load", command):
+            figures = load.load(mock.Mock(), mock.Mock(), "m3", "sample.json", mock.Mock(), seconds=0.2)
+        self.assertEqual((figures["right"], asked), (3, [0.2, 0.4, 0.8]))
 
 
 class RunTest(InFolder):
