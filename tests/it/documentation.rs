@@ -90,13 +90,14 @@ pages! {
 /// The table of contents of the book, which is no page of its own.
 const SUMMARY: &str = "docs/SUMMARY.md";
 /// Pages beside the book whose links must lead somewhere as well.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 7] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "models/README.md",
     "loadtest/README.md",
+    "tests/gpu/README.md",
 ];
 
 fn run_page(page: &str) {

@@ -429,7 +429,7 @@ fn a_types_name_is_declared_once() {
 
 #[test]
 fn files_keep_their_form() {
-    let files = tree(&["src", "tests", "benches", "loadtest/src", "trainer"]);
+    let files = tree(&["src", "tests", "benches", "loadtest", "trainer"]);
     assert_none(
         files
             .iter()

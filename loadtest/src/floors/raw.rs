@@ -3,7 +3,7 @@
 
 use crate::{Error, Result, process};
 use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{TensorElementType, TensorRef, ValueType};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -26,9 +26,20 @@ pub(crate) struct Grid {
     pub intra: Vec<usize>,
     #[arg(long, default_value_t = 3.0)]
     pub seconds: f64,
+    /// The hardware of the sessions. Where the library or the machine lacks it, the
+    /// command fails.
+    #[arg(long, value_enum, default_value_t = RawProvider::Cpu)]
+    pub provider: RawProvider,
     /// The ONNX Runtime library [default: $ORT_DYLIB_PATH].
     #[arg(long, value_name = "FILE")]
     pub library: Option<PathBuf>,
+}
+
+/// An execution provider of ONNX Runtime.
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+pub(crate) enum RawProvider {
+    Cpu,
+    Cuda,
 }
 
 /// One point of the grid.
@@ -37,6 +48,7 @@ struct Cell {
     rows: usize,
     lanes: usize,
     intra: usize,
+    provider: RawProvider,
 }
 
 /// What a dynamic dimension becomes that is not the first.
@@ -60,8 +72,12 @@ impl Runtime {
         Ok(Self(environment))
     }
 
-    /// Opens a model with so many threads within an operator.
+    /// Opens a model on the CPU with so many threads within an operator.
     pub(crate) fn open(&self, model: &Path, intra: usize) -> Result<Session> {
+        self.open_on(RawProvider::Cpu, model, intra)
+    }
+
+    fn open_on(&self, provider: RawProvider, model: &Path, intra: usize) -> Result<Session> {
         Session::builder(&self.0)
             .and_then(|b| Ok(b.with_optimization_level(GraphOptimizationLevel::All)?))
             .and_then(|b| Ok(b.with_intra_threads(intra)?))
@@ -69,8 +85,20 @@ impl Runtime {
             .and_then(|b| Ok(b.with_intra_op_spinning(false)?))
             .and_then(|b| Ok(b.with_inter_op_spinning(false)?))
             .and_then(|b| Ok(b.with_memory_pattern(false)?))
+            .and_then(|b| register(b, provider))
             .and_then(|mut b| b.commit_from_file(model))
             .map_err(|e| e.to_string().into())
+    }
+}
+
+/// Adds the provider; ONNX Runtime then fails instead of running on the CPU.
+fn register(builder: SessionBuilder, provider: RawProvider) -> ort::Result<SessionBuilder> {
+    match provider {
+        RawProvider::Cpu => Ok(builder),
+        RawProvider::Cuda => {
+            let cuda = ort::ep::CUDA::default().build().error_on_failure();
+            Ok(builder.with_execution_providers([cuda])?)
+        }
     }
 }
 
@@ -81,7 +109,12 @@ pub(crate) fn measure(grid: &Grid) -> Result<()> {
     for &intra in &grid.intra {
         for &lanes in &grid.lanes {
             for &rows in &grid.rows {
-                let cell = Cell { rows, lanes, intra };
+                let cell = Cell {
+                    rows,
+                    lanes,
+                    intra,
+                    provider: grid.provider,
+                };
                 println!("{}", run(&runtime, &grid.model, cell, length)?);
             }
         }
@@ -91,7 +124,8 @@ pub(crate) fn measure(grid: &Grid) -> Result<()> {
 
 fn run(runtime: &Runtime, model: &Path, cell: Cell, length: Duration) -> Result<Value> {
     let begin = Instant::now();
-    let sessions = (0..cell.lanes.max(1)).map(|_| runtime.open(model, cell.intra));
+    let sessions =
+        (0..cell.lanes.max(1)).map(|_| runtime.open_on(cell.provider, model, cell.intra));
     let sessions = sessions.collect::<Result<Vec<_>>>()?;
     let opened = begin.elapsed();
     let (barrier, lanes) = (&Barrier::new(sessions.len() + 1), sessions.len());
