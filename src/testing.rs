@@ -3,6 +3,7 @@
 
 pub mod counting;
 pub mod data_path;
+pub mod fuzzed;
 pub mod graphs;
 pub mod json_bodies;
 pub mod wire_client;
