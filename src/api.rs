@@ -27,7 +27,7 @@ pub(crate) mod side;
 pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod tfs;
-mod unary;
+pub(crate) mod unary;
 mod unread;
 
 use crate::core::error::{Error, Result};

@@ -1,9 +1,12 @@
 //! What tests and benchmarks share: small ONNX models made in place, the ONNX
-//! Runtime library of this machine, a runtime, and empty records.
+//! Runtime library of this machine, a runtime, empty records, and the data path without listeners.
 
 pub mod counting;
+pub mod data_path;
+pub mod fuzzed;
 pub mod graphs;
 pub mod json_bodies;
+pub mod wire_client;
 
 pub use crate::registry::commands::conformance;
 pub use crate::registry::commands::conformance::many_models;

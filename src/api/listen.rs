@@ -168,10 +168,8 @@ pub(crate) fn start(
             index,
             peers: Arc::clone(&peers),
             front: Arc::clone(front),
-            router: Arc::new(Router::new(Arc::clone(front), health.clone())),
-            calls: Arc::new(UnaryCalls::new(Arc::clone(front))),
+            connections: ConnectionServer::new(front, health.clone()),
             stop: stop.clone(),
-            requests: stop.requests.counter(),
         };
         let (bound, is_bound) = std::sync::mpsc::channel();
         let report = EndReport(end.clone());
@@ -208,14 +206,48 @@ pub(super) fn unbound(what: &str, address: SocketAddr, cause: &std::io::Error) -
     ))
 }
 
+/// Serves the connections of one thread.
+pub(crate) struct ConnectionServer {
+    front: Arc<Front>,
+    router: Arc<Router>,
+    calls: Arc<UnaryCalls>,
+    requests: RequestCounter,
+}
+
+impl ConnectionServer {
+    /// Answers over one front.
+    pub(crate) fn new(front: &Arc<Front>, health: HealthServer<HealthService>) -> Self {
+        Self {
+            front: Arc::clone(front),
+            router: Arc::new(Router::new(Arc::clone(front), health)),
+            calls: Arc::new(UnaryCalls::new(Arc::clone(front))),
+            requests: front.stop.requests.counter(),
+        }
+    }
+
+    /// Serves a connection to its end.
+    pub(crate) fn serve(&self, stream: TcpStream) -> impl Future<Output = ()> + use<> {
+        let (router, calls) = (Arc::clone(&self.router), Arc::clone(&self.calls));
+        let handlers = Handlers {
+            answer: Arc::new(move |request| {
+                let router = Arc::clone(&router);
+                Box::pin(async move { router.answer(request).await })
+            }),
+            is_call: UnaryCalls::takes,
+            call: move |call| Arc::clone(&calls).answer(call),
+        };
+
+        let (limits, stop) = (self.front.limits.clone(), self.front.stop.clone());
+        connection::serve(stream, handlers, limits, stop, Some(self.requests.clone()))
+    }
+}
+
 struct IoThread {
     index: usize,
     peers: Arc<Vec<Peer>>,
     front: Arc<Front>,
-    router: Arc<Router>,
-    calls: Arc<UnaryCalls>,
+    connections: ConnectionServer,
     stop: Stop,
-    requests: RequestCounter,
 }
 
 type Bound = Sender<Result<()>>;
@@ -380,19 +412,7 @@ impl IoThread {
 
     /// Serves a connection. The stop waits for it.
     fn serve(&self, stream: TcpStream, open: OpenConnection) {
-        let (router, calls) = (Arc::clone(&self.router), Arc::clone(&self.calls));
-        let requests = self.requests.clone();
-        let handlers = Handlers {
-            answer: Arc::new(move |request| {
-                let router = Arc::clone(&router);
-                Box::pin(async move { router.answer(request).await })
-            }),
-            is_call: UnaryCalls::takes,
-            call: move |call| Arc::clone(&calls).answer(call),
-        };
-
-        let (limits, stop) = (self.front.limits.clone(), self.stop.clone());
-        let connection = connection::serve(stream, handlers, limits, stop, Some(requests));
+        let connection = self.connections.serve(stream);
         self.stop.connections.spawn(async move {
             connection.await;
             drop(open);
@@ -402,7 +422,7 @@ impl IoThread {
     /// Answers a connection that was opened while the server stops: only health, so that the
     /// client tries another server. The stop does not wait for it.
     fn refuse(&self, stream: TcpStream, open: OpenConnection) {
-        let router = Arc::clone(&self.router);
+        let router = Arc::clone(&self.connections.router);
         let answer: Answer = Arc::new(move |request| {
             let router = Arc::clone(&router);
             Box::pin(async move { router.answer_while_stopping(request).await })

@@ -3,7 +3,7 @@
 //! others, take the way of tonic in `serve`.
 
 pub(crate) mod answer;
-mod message;
+pub(crate) mod message;
 
 use super::body::BodyDeadline;
 use super::connection::DataCall;

@@ -102,6 +102,43 @@ pub fn model_of(ir_version: i64, operators: i64, graph: o::GraphProto) -> Vec<u8
     .encode_to_vec()
 }
 
+/// Answers x, which has rows of this width.
+pub fn identity(width: i64) -> Vec<u8> {
+    model(o::GraphProto {
+        node: vec![node("Identity", &["x"], "y")],
+        input: vec![declare("x", FLOAT, &[-1, width])],
+        output: vec![declare("y", FLOAT, &[-1, width])],
+        ..o::GraphProto::default()
+    })
+}
+
+/// A perceptron with one layer for each pair of widths; all its weights are 1/8.
+pub fn perceptron(widths: &[i64]) -> Vec<u8> {
+    let (first, last) = (widths[0], widths[widths.len() - 1]);
+    let mut nodes = Vec::new();
+    let mut initializers = Vec::new();
+    let mut at = "x".to_owned();
+    for (layer, pair) in widths.windows(2).enumerate() {
+        let (weights, product) = (format!("w{layer}"), format!("p{layer}"));
+        let count = usize::try_from(pair[0] * pair[1]).expect("positive");
+        let mut values = floats(&weights, &vec![0.125; count]);
+        values.dims = pair.to_vec();
+        initializers.push(values);
+        nodes.push(node("MatMul", &[&at, &weights], &product));
+        at = format!("r{layer}");
+        nodes.push(node("Relu", &[&product], &at));
+    }
+    nodes.push(node("Identity", &[&at], "y"));
+
+    model(o::GraphProto {
+        node: nodes,
+        initializer: initializers,
+        input: vec![declare("x", FLOAT, &[-1, first])],
+        output: vec![declare("y", FLOAT, &[-1, last])],
+        ..o::GraphProto::default()
+    })
+}
+
 /// Answers x times k, where k is an input with the default 2.
 pub fn scaled(ir_version: i64) -> Vec<u8> {
     let graph = o::GraphProto {

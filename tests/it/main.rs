@@ -53,6 +53,9 @@ mod readiness;
 /// Misuse of HTTP/2.
 mod http2;
 
+/// What the fuzz targets found, and what they begin with.
+mod fuzz;
+
 /// Performance that is estimated without labels.
 mod estimate;
 

@@ -26,6 +26,8 @@ use std::collections::BTreeMap;
 /// The most memory a tensor may take that repeats its last element to fill
 /// its shape; beyond it the request is refused.
 pub(crate) const FILL_BYTES_MAX: usize = 64 << 20;
+/// An element that was sent in a list takes at most so many times its bytes in the message.
+const LIST_GROWTH: usize = 8;
 /// The longest version label.
 pub(crate) const LABEL_BYTES_MAX: usize = 128;
 /// The one signature every model has.
@@ -84,20 +86,45 @@ pub(crate) fn target(spec: Option<&ModelSpec>) -> Result<Target> {
 /// Decodes a request; its target is read apart.
 pub(crate) fn decode(request: PredictRequest) -> Result<Decoded<()>> {
     Request::check_limits("", request.inputs.len())?;
-    let inputs = request.inputs.into_iter().map(|(name, proto)| {
+    // Each input alone may be at the limit of a fill; all together may not be over it.
+    let mut filled = 0_usize;
+    let mut inputs = Vec::with_capacity(request.inputs.len());
+    for (name, proto) in request.inputs {
+        let is_list = proto.tensor_content.is_empty();
+        let given = if is_list { proto.encoded_len() } else { 0 };
         let tensor = tensor_from_proto(&name, proto)?;
-        Ok((name, tensor))
-    });
+        if is_list {
+            let more = memory(&tensor).saturating_sub(given.saturating_mul(LIST_GROWTH));
+            filled = filled.saturating_add(more);
+        }
+        if filled > FILL_BYTES_MAX {
+            return Err(Error::invalid(format!(
+                "the inputs filled from few elements are over the limit of {FILL_BYTES_MAX} bytes together"
+            )));
+        }
+        inputs.push((name, tensor));
+    }
 
     Ok(Decoded {
         id: String::new(),
         priority: 0,
         timeout_us: None,
         route_key: None,
-        inputs: inputs.collect::<Result<_>>()?,
+        inputs,
         outputs: request.output_filter,
         form: (),
     })
+}
+
+/// The memory of a tensor's elements, and of where each string begins and ends.
+fn memory(tensor: &Tensor) -> usize {
+    let spans = match tensor.dtype() {
+        DType::String => elements(tensor.shape()).unwrap_or(usize::MAX),
+        _ => 0,
+    };
+    tensor
+        .bytes()
+        .saturating_add(spans.saturating_mul(size_of::<(u32, u32)>()))
 }
 
 /// Decodes a tensor: `tensor_content` where it is not empty, else the typed

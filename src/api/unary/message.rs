@@ -49,7 +49,7 @@ impl<'f> Reading<'f> {
 }
 
 /// A message of which a part has arrived. Pure.
-pub(super) struct PartialMessage {
+pub(crate) struct PartialMessage {
     bytes_max: usize,
     /// All that arrived, as long as that is one piece.
     first: Bytes,
@@ -58,7 +58,7 @@ pub(super) struct PartialMessage {
 }
 
 impl PartialMessage {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
             first: Bytes::new(),
@@ -67,7 +67,7 @@ impl PartialMessage {
     }
 
     /// Adds what arrived. Refuses a message as soon as its length shows that it is too large.
-    pub(super) fn add(&mut self, data: Bytes) -> Result<()> {
+    pub(crate) fn add(&mut self, data: Bytes) -> Result<()> {
         if self.first.is_empty() && self.joined.is_empty() {
             self.first = data;
         } else {
@@ -101,7 +101,7 @@ impl PartialMessage {
     }
 
     /// Returns the message without its prefix.
-    pub(super) fn finish(&mut self) -> Result<Bytes> {
+    pub(crate) fn finish(&mut self) -> Result<Bytes> {
         let bytes = self.bytes();
         let Some(length) = announced(bytes) else {
             return Err(Error::invalid(match bytes.is_empty() {

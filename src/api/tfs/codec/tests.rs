@@ -135,6 +135,25 @@ fn shape_is_bounded() {
 }
 
 #[test]
+fn repeated_last_elements_of_all_inputs_together_are_bounded() {
+    let request = |inputs: usize, count: usize| {
+        let filled = TensorProto {
+            float_val: vec![1.0],
+            ..proto(DataType::DtFloat, &[count as i64])
+        };
+        let named = (0..inputs).map(|i| (i.to_string(), filled.clone()));
+        PredictRequest {
+            inputs: named.collect(),
+            ..PredictRequest::default()
+        }
+    };
+    let quarter = FILL_BYTES_MAX / 4 / 4;
+    assert!(decode(request(4, quarter)).is_ok());
+    let error = decode(request(5, quarter)).expect_err("over the limit");
+    assert!(error.message.contains("67108864 bytes together"), "{error}");
+}
+
+#[test]
 fn a_repeated_last_element_is_bounded_before_allocation() {
     let filled = |count: usize| TensorProto {
         float_val: vec![1.0],
