@@ -4,7 +4,7 @@ pub(crate) mod codec;
 pub(crate) mod describe;
 pub(crate) mod grpc;
 pub(crate) mod json;
-mod read;
+pub(crate) mod read;
 pub(crate) mod rest;
 pub(crate) mod wire;
 

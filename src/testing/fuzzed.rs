@@ -142,11 +142,17 @@ fn joined<'b>(pieces: impl Iterator<Item = &'b [u8]>) -> Result<Bytes> {
 }
 
 fn decode_infer(message: Bytes) -> Result<()> {
-    let Ok(message) = ModelInferRequest::decode(message) else {
+    let outline = oip::read::outline(&message).filter(|outline| outline.is_plain);
+    let plain = outline.map(|outline| oip::read::read(&message, &outline));
+    let Ok(message) = ModelInferRequest::decode(message.clone()) else {
+        assert!(plain.is_none(), "a malformed message was read");
         return Ok(());
     };
-    oip::codec::route_key(&message)?;
-    let decoded = oip::codec::decode(message)?;
+    let decoded = oip::codec::decode(message);
+    if let Some(plain) = plain {
+        assert_eq!(format!("{plain:?}"), format!("{decoded:?}"));
+    }
+    let decoded = decoded?;
     for (name, tensor) in decoded.inputs {
         let shape = tensor.shape().to_vec();
         let read = Tensor::from_raw(tensor.dtype(), shape, tensor.to_raw())?;
