@@ -14,7 +14,7 @@ use crate::serve::batch::Done;
 use crate::serve::predict::{Predicted, Predictor, RunningPrediction};
 use crate::serve::servable::Servable;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -219,23 +219,28 @@ impl<F> Begun<'_, F> {
         encode: impl FnOnce(&Response, F) -> Result<T>,
     ) -> Result<T> {
         let form = self.form;
-        let digest = self.running.servable().digest_text.clone();
+        let servable = self.running.servable();
+        let texts = [
+            (VERSION_HEADER, servable.version_text.clone()),
+            (DIGEST_HEADER, servable.digest_text.clone()),
+        ];
         let Predicted {
             response,
             encoded: mut answer,
         } = self
             .running
             .finish(done, |response| encode(response, form))?;
-        stamp(answer.headers_mut(), digest, &response);
+        stamp(answer.headers_mut(), texts, &response);
         Ok(answer)
     }
 }
 
 /// Names the version that served with its digest, the prediction and its trace.
-fn stamp(headers: &mut HeaderMap, digest: Bytes, response: &Response) {
-    headers.insert(VERSION_HEADER, response.version.number().into());
-    if let Ok(digest) = HeaderValue::from_maybe_shared(digest) {
-        headers.insert(DIGEST_HEADER, digest);
+fn stamp(headers: &mut HeaderMap, texts: [(HeaderName, Bytes); 2], response: &Response) {
+    for (name, text) in texts {
+        if let Ok(text) = HeaderValue::from_maybe_shared(text) {
+            headers.insert(name, text);
+        }
     }
 
     let mut buffer = uuid::Uuid::encode_buffer();

@@ -10,6 +10,7 @@ use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::tensor::{DType, Tensor};
 use optional::{CheckedInputs, FixedInput, OptionalInput, OptionalTensor};
+use smallvec::SmallVec;
 use std::fmt;
 
 /// A model's name: 1 to 128 characters of `A-Z a-z 0-9 _ . -`, not starting
@@ -216,6 +217,16 @@ pub struct Signature {
     pub outputs: Vec<TensorSpec>,
 }
 
+/// Places of outputs in the graph's order; few requests have many.
+pub type OutputPlaces = SmallVec<[usize; 4]>;
+
+/// Takes the tensors of slots that are all filled.
+fn required(slots: Vec<Option<Tensor>>) -> Vec<Tensor> {
+    let mut required = Vec::with_capacity(slots.len());
+    required.extend(slots.into_iter().flatten());
+    required
+}
+
 /// The most names of inputs in an error.
 const NAMES_MAX: usize = 16;
 
@@ -224,7 +235,7 @@ impl Signature {
     /// order. Refuses a missing, unknown or repeated name and a datatype or
     /// shape that does not fit.
     pub fn check(&self, given: Vec<(String, Tensor)>) -> Result<CheckedInputs> {
-        let mut slots: Vec<Option<Tensor>> = Vec::new();
+        let mut slots: Vec<Option<Tensor>> = Vec::with_capacity(self.inputs.len());
         slots.resize_with(self.inputs.len(), || None);
         let mut optional: Vec<(usize, OptionalTensor)> = Vec::new();
         for (name, tensor) in given {
@@ -268,7 +279,7 @@ impl Signature {
 
         optional.sort_by_key(|(at, _)| *at);
         Ok(CheckedInputs {
-            required: slots.into_iter().flatten().collect(),
+            required: required(slots),
             optional: optional.into_iter().map(|(_, given)| given).collect(),
         })
     }
@@ -303,11 +314,11 @@ impl Signature {
     }
 
     /// Finds the outputs that a request names; all if it names none.
-    pub fn select(&self, names: &[String]) -> Result<Vec<usize>> {
+    pub fn select(&self, names: &[String]) -> Result<OutputPlaces> {
         if names.is_empty() {
             return Ok((0..self.outputs.len()).collect());
         }
-        let mut picked = Vec::with_capacity(names.len());
+        let mut picked = OutputPlaces::with_capacity(names.len());
         for name in names {
             let at = self
                 .outputs

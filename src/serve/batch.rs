@@ -37,7 +37,7 @@ use cost::BatchCost;
 use due::Due;
 use hung::Hung;
 use lane::Slot;
-use queue::{Class, Queue, QueuedRequest};
+use queue::{AxisSizes, Class, Queue, QueuedRequest};
 use recheck::{RecheckOptions, Rechecks, Sample};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -332,8 +332,9 @@ impl Batcher {
     /// served. Its class is taken to be that of the request which is served next.
     pub(crate) fn check_room(&self, deadline: Option<Deadline>) -> Result<()> {
         let shared = &self.shared;
-        // Read without the lock, as most often nothing waits.
-        if shared.metrics.queue_rows.get() == 0 {
+        // Read without the lock, as most often no more waits than a lane takes at once.
+        let waiting = usize::try_from(shared.metrics.queue_rows.get()).unwrap_or(0);
+        if waiting <= shared.options.batch_rows_max && waiting < shared.options.queue_rows_max {
             return Ok(());
         }
 
@@ -414,7 +415,7 @@ impl Batcher {
             return Ok((rows, Class::Alone(number)));
         }
         let sizes = inputs.iter().flat_map(|t| t.shape()[1..].iter().copied());
-        Ok((rows, Class::Sizes(sizes.collect())))
+        Ok((rows, Class::Sizes(sizes.collect::<AxisSizes>())))
     }
 }
 

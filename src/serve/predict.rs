@@ -5,6 +5,7 @@
 mod slow;
 
 use crate::core::error::{Error, Kind, Result};
+use crate::core::model::OutputPlaces;
 use crate::core::model::optional::CheckedInputs;
 use crate::core::request::id::Mint;
 use crate::core::request::{Deadline, Protocol, Request, Response, Target};
@@ -205,7 +206,7 @@ impl Predictor {
 struct Extras {
     id: Uuid,
     /// Places of the outputs that the request selected, in its order.
-    wanted: Vec<usize>,
+    wanted: OutputPlaces,
     shadow: Option<(Arc<Servable>, NamedTensors)>,
     /// The inputs, if the monitor asked for them.
     sampled: Option<CheckedInputs>,

@@ -73,6 +73,8 @@ pub(crate) struct Servable {
     pub digest: Digest,
     /// The same as text, for every answer.
     pub digest_text: Bytes,
+    /// The version as text, for every answer.
+    pub version_text: Bytes,
     pub signature: Signature,
     /// What was decided at load, or by the test in the background; see [`Servable::batching`].
     loaded_batching: ArcSwap<Batching>,
@@ -122,6 +124,7 @@ impl Servable {
             version: parts.version,
             digest: parts.digest,
             digest_text: parts.digest.to_string().into(),
+            version_text: parts.version.to_string().into(),
             signature: parts.signature,
             loaded_batching: ArcSwap::from_pointee(parts.batching),
             lanes,

@@ -4,8 +4,7 @@
 use crate::api::unary::answer::{AnswerWriter, PIECE_BYTES_MIN, UnaryAnswer, varint_bytes};
 use crate::core::error::Result;
 use crate::core::request::Response;
-use crate::core::tensor::Tensor;
-use bytes::Bytes;
+use crate::core::tensor::{Data, Tensor};
 
 // Field numbers of ModelInferResponse and of its InferOutputTensor.
 const MODEL_NAME: u32 = 1;
@@ -24,8 +23,7 @@ const FIELD_START: usize = 6;
 pub(crate) fn encode_raw(response: &Response) -> Result<UnaryAnswer> {
     let mut version = itoa::Buffer::new();
     let version = version.format(response.version.number());
-    let raw: Vec<Bytes> = response.outputs.iter().map(|(_, t)| t.to_raw()).collect();
-    let mut writer = AnswerWriter::new(room(response, &raw));
+    let mut writer = AnswerWriter::new(room(response));
     writer.field(MODEL_NAME, response.model.as_str().as_bytes());
     writer.field(MODEL_VERSION, version.as_bytes());
     if !response.id.is_empty() {
@@ -35,23 +33,27 @@ pub(crate) fn encode_raw(response: &Response) -> Result<UnaryAnswer> {
     for (name, tensor) in &response.outputs {
         output(&mut writer, name, tensor);
     }
-    for raw in raw {
-        writer.content(RAW_OUTPUT_CONTENTS, raw);
+    for (_, tensor) in &response.outputs {
+        match tensor.data() {
+            Data::Fixed(bytes) if bytes.len() < PIECE_BYTES_MIN => {
+                writer.field(RAW_OUTPUT_CONTENTS, bytes);
+            }
+            _ => writer.content(RAW_OUTPUT_CONTENTS, tensor.to_raw()),
+        }
     }
     writer.finish()
 }
 
 /// About how many bytes are written in one piece.
-fn room(response: &Response, raw: &[Bytes]) -> usize {
+fn room(response: &Response) -> usize {
     let texts = response.model.as_str().len() + response.id.len() + 20 + 3 * FIELD_START;
     let outputs = response.outputs.iter().map(|(name, tensor)| {
         let rank = tensor.shape().len();
         name.len() + 8 + 10 * rank + 4 * FIELD_START
     });
     // What is larger is not copied into it, and what remains is little.
-    let raw = raw
-        .iter()
-        .map(|raw| FIELD_START + raw.len().min(PIECE_BYTES_MIN));
+    let tensors = response.outputs.iter();
+    let raw = tensors.map(|(_, tensor)| FIELD_START + tensor.bytes().min(PIECE_BYTES_MIN));
     texts + outputs.sum::<usize>() + raw.sum::<usize>()
 }
 
@@ -83,6 +85,7 @@ mod tests {
     use crate::core::request::Timing;
     use crate::core::tensor::Strings;
     use crate::proto::inference::ModelInferResponse;
+    use bytes::Bytes;
     use prost::Message;
 
     #[test]

@@ -192,8 +192,8 @@ fn selected_outputs_must_exist_once() {
         ..Signature::default()
     };
 
-    assert_eq!(signature.select(&[]).expect("all"), [0, 1]);
-    assert_eq!(signature.select(&["z".into()]).expect("one"), [1]);
+    assert_eq!(signature.select(&[]).expect("all")[..], [0, 1]);
+    assert_eq!(signature.select(&["z".into()]).expect("one")[..], [1]);
     assert!(
         signature
             .select(&["w".into()])

@@ -45,8 +45,11 @@ pub(super) fn admit<T>(
         due: place.due,
         at: entry.pushed,
     };
-    let backlog = Backlog::found(queue, place.priority, place.due, room);
-    backlog.admit(arrival, costs.of(&place.class))?;
+    let cost = costs.of(&place.class);
+    if !has_time(queue.rows(), arrival, cost) || queue.rows() + entry.rows > room.rows_max {
+        let backlog = Backlog::found(queue, place.priority, place.due, room);
+        backlog.admit(arrival, cost)?;
+    }
     Ok(queue.push(&place.class, place.priority, place.due, entry))
 }
 
@@ -64,6 +67,15 @@ pub(super) fn check_room<T>(
     };
     let arrival = Arrival { rows: 1, due, at };
     Backlog::found(queue, 0, due, room).admit(arrival, costs.of(class))
+}
+
+/// Tells whether there is time for a request even if each row ran alone, one after the other. Most often
+/// there is, and nothing else need be computed.
+fn has_time(waiting: usize, arrival: Arrival, cost: &BatchCost) -> bool {
+    let rows = u32::try_from(waiting + arrival.rows).unwrap_or(u32::MAX);
+    let need = cost.alone().and_then(|alone| alone.checked_mul(rows));
+    let end = need.and_then(|need| arrival.at.checked_add(need));
+    end.is_some_and(|end| end <= arrival.due.at)
 }
 
 /// What waits when a request arrives.
@@ -231,6 +243,21 @@ mod tests {
             kind(filled, Due::start, 60_000, &BatchCost::default()),
             full
         );
+    }
+
+    #[test]
+    fn what_has_time_alone_is_admitted() {
+        let at = Instant::now();
+        let arrival = |ms: u32| Arrival {
+            rows: 2,
+            due: Due::answer(at + MS * ms),
+            at,
+        };
+        // Eight rows of 10 ms.
+        assert!(has_time(6, arrival(80), &cost()));
+        assert!(!has_time(6, arrival(79), &cost()));
+        assert!(!has_time(0, arrival(60_000), &BatchCost::default()));
+        assert!(!has_time(usize::MAX / 2, arrival(60_000), &cost()));
     }
 
     #[test]

@@ -51,12 +51,13 @@ impl ClassCosts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use smallvec::smallvec;
 
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
     fn each_shape_class_has_its_own_durations() {
-        let class = |length: usize| Class::Sizes(vec![length]);
+        let class = |length: usize| Class::Sizes(smallvec![length]);
         let mut costs = ClassCosts::new(BatchCost::default());
         costs.note(&class(8), 1, MS);
         costs.note(&class(512), 1, MS * 60);

@@ -185,6 +185,12 @@ impl BatchCost {
         self.best_rows(1, rows) >= rows
     }
 
+    /// The mean duration of a batch of one row; none if that is not known.
+    pub(crate) fn alone(&self) -> Option<Duration> {
+        let size = self.sizes.first().filter(|size| size.runs > 0.0)?;
+        Some(Duration::from_secs_f64(size.mean))
+    }
+
     /// The mean duration of a row in batches of the cheapest size up to `available` rows; none if that is
     /// not known, as the largest batch that ran was the cheapest.
     pub(crate) fn least_per_row(&self, available: usize) -> Option<Duration> {

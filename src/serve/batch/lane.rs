@@ -17,6 +17,7 @@ use crate::core::request::Timing;
 use crate::core::tensor::batch::{Stack, split};
 use crate::core::tensor::{Tensor, View};
 use crate::onnx::runtime::Session;
+use smallvec::SmallVec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -339,7 +340,7 @@ impl Lane {
     fn attempt(&mut self, jobs: &[TakenJob], start: Instant) -> Result<Ran> {
         if let [taken] = jobs {
             let inputs = &taken.job.inputs;
-            let views: Vec<View<'_>> = inputs.required.iter().map(Tensor::view).collect();
+            let views: SmallVec<[View<'_>; 4]> = inputs.required.iter().map(Tensor::view).collect();
             let outputs = self.session.run_with(&views, &inputs.optional)?;
             return Ok(Ran {
                 parts: vec![outputs],

@@ -4,28 +4,28 @@
 
 use super::due::Due;
 use super::policy::WaitingRequest;
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
+
+/// Sizes of axes, of which most models have few.
+pub(crate) type AxisSizes = SmallVec<[usize; 4]>;
+
+/// Lines that are kept when they are empty, because the next request most often needs one of them again.
+const LINES_KEPT: usize = 8;
 
 /// Requests that can be merged are of the same class.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Class {
     /// The sizes of the axes of a request's inputs, without the first axis.
-    Sizes(Vec<usize>),
+    Sizes(AxisSizes),
     /// A request that is merged with no other. The number is its own.
     Alone(u64),
 }
 
 impl Default for Class {
     fn default() -> Self {
-        Self::Sizes(Vec::new())
-    }
-}
-
-impl Class {
-    /// Tells whether its line is kept when it is empty, because the next request needs it again.
-    fn is_kept(&self) -> bool {
-        matches!(self, Self::Sizes(sizes) if sizes.is_empty())
+        Self::Sizes(AxisSizes::new())
     }
 }
 
@@ -146,8 +146,8 @@ impl<T> Queue<T> {
         let line = self.classes.get_mut(class)?;
         let entry = line.remove(&rank)?;
         self.rows -= entry.rows;
-        if line.is_empty() && !class.is_kept() {
-            self.classes.remove(class);
+        if line.is_empty() {
+            self.end_line(class);
         }
         Some(entry.load)
     }
@@ -187,9 +187,17 @@ impl<T> Queue<T> {
             }
         }
 
+        let are_few = self.classes.len() <= LINES_KEPT;
         self.classes
-            .retain(|class, line| !line.is_empty() || class.is_kept());
+            .retain(|class, line| !line.is_empty() || are_few && matches!(class, Class::Sizes(_)));
         late
+    }
+
+    /// Removes a line that became empty, or keeps it while there are few.
+    fn end_line(&mut self, class: &Class) {
+        if self.classes.len() > LINES_KEPT || matches!(class, Class::Alone(_)) {
+            self.classes.remove(class);
+        }
     }
 
     /// Tells whether some of the most urgent priority of a class will be late even at the best flow.
@@ -265,13 +273,12 @@ impl<T> Queue<T> {
         let Some(line) = self.classes.get_mut(class) else {
             return Vec::new();
         };
-        let taken: Vec<_> = std::iter::from_fn(|| line.pop_first())
-            .take(count)
-            .collect();
+        let mut taken = Vec::with_capacity(count.min(line.len()));
+        taken.extend(std::iter::from_fn(|| line.pop_first()).take(count));
         self.rows -= taken.iter().map(|(_, e)| e.rows).sum::<usize>();
 
-        if line.is_empty() && !class.is_kept() {
-            self.classes.remove(class);
+        if line.is_empty() {
+            self.end_line(class);
         }
         taken
     }

@@ -8,9 +8,13 @@
 use ort::AsPointer;
 use ort::session::{RunOptions, Session as OrtSession, SessionInputValue};
 use ort::value::DynValue;
+use smallvec::{SmallVec, smallvec};
 use std::ffi::{CString, c_char};
 use std::ptr::{NonNull, null_mut};
 use std::sync::Arc;
+
+/// One of each input or output, of which most models have few.
+type FewOf<T> = SmallVec<[T; 8]>;
 
 /// A session with the names that a run needs.
 pub(super) struct LoadedModel {
@@ -75,17 +79,17 @@ impl ModelRunner {
         let model = &self.model;
         let required = values.len().saturating_sub(optional.len());
         let names = model.inputs.iter().take(required).chain(optional);
-        let names: Vec<*const c_char> = names.map(|name| name.as_ptr()).collect();
+        let names: FewOf<*const c_char> = names.map(|name| name.as_ptr()).collect();
         if names.len() != values.len() {
             return Err(ort::Error::new_with_code(
                 ort::ErrorCode::InvalidArgument,
                 "a run has more inputs than the model",
             ));
         }
-        let inputs: Vec<_> = values.iter().map(|value| value.ptr()).collect();
-        let output_names: Vec<*const c_char> =
-            model.outputs.iter().map(|name| name.as_ptr()).collect();
-        let mut outputs = vec![null_mut(); output_names.len()];
+        let inputs: FewOf<_> = values.iter().map(|value| value.ptr()).collect();
+        let output_names = model.outputs.iter().map(|name| name.as_ptr());
+        let output_names: FewOf<*const c_char> = output_names.collect();
+        let mut outputs: FewOf<_> = smallvec![null_mut(); output_names.len()];
 
         // SAFETY: every pointer is of a value that lives until the call returns, and each list is as
         // long as its number says. The names end with NUL. Another thread runs the same session at

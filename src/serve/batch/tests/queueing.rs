@@ -5,6 +5,7 @@ use crate::serve::batch::due::Due;
 use crate::serve::batch::policy::BatchLimits;
 use crate::serve::batch::queue::Rank;
 use crate::serve::batch::select::{LaneStep, select};
+use smallvec::smallvec;
 
 fn entry(rows: usize, load: u32) -> QueuedRequest<u32> {
     QueuedRequest {
@@ -38,7 +39,7 @@ fn what_is_more_urgent_is_not_served_after_all_that_waits() {
     let at = |ms: u32| Due::answer(start + MS * ms);
     let mut queue = Queue::new();
     assert!(queue.is_before(0, at(1)));
-    let (wide, narrow) = (Class::Sizes(vec![9]), Class::Sizes(vec![3]));
+    let (wide, narrow) = (Class::Sizes(smallvec![9]), Class::Sizes(smallvec![3]));
     queue.push(&wide, 0, at(5), entry(1, 1));
     queue.push(&narrow, 1, at(2), entry(1, 2));
     assert_eq!(queue.first_class(), Some(&wide));
@@ -52,7 +53,7 @@ fn what_is_more_urgent_is_not_served_after_all_that_waits() {
 fn shapes_that_cannot_be_merged_wait_in_separate_lines() {
     let start = Instant::now();
     let mut queue = Queue::new();
-    let (wide, narrow) = (Class::Sizes(vec![9]), Class::Sizes(vec![3]));
+    let (wide, narrow) = (Class::Sizes(smallvec![9]), Class::Sizes(smallvec![3]));
     for (class, ms, load) in [(&wide, 5, 1), (&narrow, 1, 2), (&wide, 2, 3)] {
         queue.push(class, 0, Due::answer(start + MS * ms), entry(1, load));
     }
@@ -111,7 +112,7 @@ fn a_request_goes_back_to_its_place() {
     let start = Instant::now();
     let at = |ms: u32| Due::answer(start + MS * ms);
     let mut queue = Queue::new();
-    let class = Class::Sizes(vec![4]);
+    let class = Class::Sizes(smallvec![4]);
     for (ms, load) in [(5, 1), (9, 2)] {
         queue.push(&class, 0, at(ms), entry(1, load));
     }

@@ -10,6 +10,7 @@ use crate::serve::batch::due::Due;
 use crate::serve::batch::policy::BatchLimits;
 use crate::serve::batch::queue::{Class, Queue, QueuedRequest, Rank};
 use crate::serve::batch::select::{LaneStep, select};
+use smallvec::smallvec;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
@@ -154,7 +155,7 @@ impl Simulation {
             None => Due::start(self.instant(until)),
         };
         let place = QueuePlace {
-            class: Class::Sizes(vec![arrival.class]),
+            class: Class::Sizes(smallvec![arrival.class]),
             priority: arrival.priority,
             due,
         };
