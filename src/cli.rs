@@ -4,6 +4,7 @@
 mod alarms;
 mod batching;
 mod demo;
+mod explain;
 mod metrics;
 pub mod monitor;
 mod performance;
@@ -84,6 +85,8 @@ enum Command {
         #[command(subcommand)]
         verb: batching::BatchingVerb,
     },
+    /// Show what the scheduler of a served model knows and does: durations, lanes, queue, last batches.
+    Explain(explain::ExplainArguments),
     /// Measure lanes, threads and batch sizes of a model on this machine; print the settings to paste.
     Tune(tune::TuneArguments),
     /// Run a model for the first time, in a sandbox started by the server.
@@ -296,6 +299,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Alarms(arguments) => alarms::alarms(&arguments)?,
         Command::Report(arguments) => report::report(&arguments)?,
         Command::Batching { verb } => batching::batching(&verb)?,
+        Command::Explain(arguments) => explain::explain(&arguments)?,
         Command::Tune(arguments) => tune::tune(&arguments)?,
         Command::Metrics { verb } => metrics::metrics(&verb)?,
         Command::Replay(arguments) => return replay::replay(&arguments).map(ExitCode::from),

@@ -80,6 +80,10 @@ async fn answer_rest(front: &Front, request: Request<RequestBody>) -> Result<Rep
             let report = views::performance(front, &name, version)?;
             return Ok(Reply::json(to_json(&report)));
         }
+        OperatorRoute::Explain(name) => {
+            let report = views::explain(front, &name, version)?;
+            return Ok(Reply::json(to_json(&report)));
+        }
         OperatorRoute::Report(name) => {
             let report = views::report(front, &name, version, query.value("hours"))?;
             return Ok(Reply::json(to_json(&report)));

@@ -40,13 +40,13 @@ pub fn probe_model() -> Result<()> {
 }
 
 /// A model file that was read for a command, and what opens sessions of it.
-pub(crate) struct ModelFile {
+pub(crate) struct OpenedFile {
     pub graph: Graph,
     pub source: SessionSource,
     pub engine: OnnxRuntime,
 }
 
-impl ModelFile {
+impl OpenedFile {
     /// Reads a model file, and finds ONNX Runtime as a server would.
     pub(crate) fn read(config: &Config, path: &Path, say: &dyn Fn(&str)) -> Result<Self> {
         let unreadable =
@@ -75,7 +75,7 @@ pub(crate) fn open_session(
     path: &Path,
     say: &dyn Fn(&str),
 ) -> Result<(Graph, Box<dyn Session>)> {
-    let file = ModelFile::read(config, path, say)?;
+    let file = OpenedFile::read(config, path, say)?;
     let options = SessionOptions {
         intra_op_threads: cores(),
         ..SessionOptions::single()

@@ -4,11 +4,11 @@
 #[cfg(test)]
 mod tests;
 
-use super::print::{TextTable, line, note};
+use super::print::{TextTable, figures, line, note};
 use super::{CommonArguments, load};
 use crate::api::oip::json as oip_json;
 use crate::app::cores;
-use crate::app::engine::ModelFile;
+use crate::app::engine::OpenedFile;
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Signature, Version};
 use crate::core::settings::form;
@@ -17,7 +17,7 @@ use crate::onnx::batchability::SampleInputs;
 use crate::onnx::rows::{self, RowVerdict};
 use crate::onnx::runtime::Engine;
 use crate::serve::settings::{Batching, Model};
-use crate::serve::tuning::{self, Choice, LaneThreads, TuneInputs, TunePoint, TuneSubject};
+use crate::serve::tuning::{self, LaneThreads, TuneChoice, TuneInputs, TunePoint, TuneSubject};
 use clap::Args;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ pub(super) fn tune(arguments: &TuneArguments) -> Result<()> {
     let path = model_file(&arguments.model)?;
     let name = model_name(&path);
     let settings = crate::app::settings::of_model(&config, &name);
-    let file = ModelFile::read(&config, &path, &note)?;
+    let file = OpenedFile::read(&config, &path, &note)?;
 
     let signature = &file.graph.signature;
     let unmerged = unmerged(&file, &settings);
@@ -157,7 +157,7 @@ fn model_name(path: &Path) -> ModelName {
 }
 
 /// Why requests of a model are not merged; none if they are, or if a test at load decides.
-fn unmerged(file: &ModelFile, settings: &Model) -> Option<String> {
+fn unmerged(file: &OpenedFile, settings: &Model) -> Option<String> {
     if settings.batching == Batching::Off {
         return Some("batching is off in the configuration".to_owned());
     }
@@ -201,7 +201,12 @@ fn say_what_is_run(arguments: &TuneArguments, inputs: &TuneInputs, unmerged: Opt
     }
 }
 
-fn print(arguments: &TuneArguments, name: &ModelName, points: &[TunePoint], choice: &Choice<'_>) {
+fn print(
+    arguments: &TuneArguments,
+    name: &ModelName,
+    points: &[TunePoint],
+    choice: &TuneChoice<'_>,
+) {
     let toml = settings(name, choice, arguments.slo);
     if arguments.json {
         let json = serde_json::json!({
@@ -254,7 +259,7 @@ fn print(arguments: &TuneArguments, name: &ModelName, points: &[TunePoint], choi
 }
 
 /// Says what was chosen.
-fn said(choice: &Choice<'_>, slo: Option<Duration>) -> String {
+fn said(choice: &TuneChoice<'_>, slo: Option<Duration>) -> String {
     let gain = choice.point.rows_per_second / choice.default.rows_per_second;
     let mut text = match choice.is_default() {
         true => "The default lanes and threads are as good as any.".to_owned(),
@@ -273,7 +278,7 @@ fn said(choice: &Choice<'_>, slo: Option<Duration>) -> String {
 }
 
 /// The section to paste.
-fn settings(name: &ModelName, choice: &Choice<'_>, slo: Option<Duration>) -> String {
+fn settings(name: &ModelName, choice: &TuneChoice<'_>, slo: Option<Duration>) -> String {
     let mut toml = format!("[model.{}]\n", toml_key(name.as_str()));
     let LaneThreads {
         lanes,
@@ -300,15 +305,4 @@ fn toml_key(name: &str) -> String {
         true => name.to_owned(),
         false => format!("{name:?}"),
     }
-}
-
-/// A number with three significant digits.
-fn figures(value: f64) -> String {
-    let digits = match value.abs() {
-        v if v >= 100.0 => 0,
-        v if v >= 10.0 => 1,
-        v if v >= 1.0 => 2,
-        _ => 3,
-    };
-    format!("{value:.digits$}")
 }

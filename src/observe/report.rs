@@ -8,6 +8,7 @@ pub mod drift;
 pub mod model;
 mod page;
 pub mod performance;
+pub mod scheduler;
 
 #[cfg(test)]
 mod tests;

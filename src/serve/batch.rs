@@ -11,6 +11,7 @@ mod admission;
 mod class_costs;
 pub(crate) mod cost;
 mod due;
+mod explain;
 mod hung;
 mod lane;
 pub(crate) mod policy;
@@ -24,17 +25,19 @@ pub(crate) mod waiting;
 mod watch;
 pub(crate) mod watchdog;
 
-use crate::core::error::{Error, Result};
+use crate::core::error::{Error, Kind, Result};
 use crate::core::model::optional::CheckedInputs;
 use crate::core::request::{Deadline, Timing};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::servable::ServableMetrics;
+use crate::observe::report::scheduler::{BatchTaken, ClassDurations, QueueNow, RefusedCount};
 use crate::onnx::runtime::Session;
 use admission::{QueuePlace, Room};
 use arc_swap::ArcSwap;
 use class_costs::ClassCosts;
 use cost::BatchCost;
 use due::Due;
+use explain::{BatchLog, UnservedCounts, UnservedReason};
 use hung::Hung;
 use lane::Slot;
 use queue::{AxisSizes, Class, Queue, QueuedRequest};
@@ -86,6 +89,16 @@ pub(crate) struct Done {
     pub timing: Timing,
 }
 
+/// What a batcher says about itself.
+pub(crate) struct Explained {
+    /// Whether I/O threads make the runs themselves.
+    pub in_place: bool,
+    pub queue: QueueNow,
+    pub classes: Vec<ClassDurations>,
+    pub batches: Vec<BatchTaken>,
+    pub refused: Vec<RefusedCount>,
+}
+
 /// Opens one more session of the model, for a lane that replaces a hung one.
 pub(crate) type Reopen = Box<dyn Fn() -> Result<Box<dyn Session>> + Send + Sync>;
 
@@ -118,6 +131,8 @@ struct BatcherShared {
     /// Number of requests that were queued to run alone.
     alone: AtomicU64,
     rechecks: Rechecks,
+    /// Requests that were not served.
+    unserved: UnservedCounts,
     /// Whether each request runs alone until [`Batcher::release_merging`].
     holds_merging: AtomicBool,
     /// One for each lane; hung ones are replaced.
@@ -154,6 +169,15 @@ impl BatcherShared {
             Some(deadline) => Due::answer(deadline.0),
             None => Due::start(at + self.options.queue_timeout),
         }
+    }
+
+    /// Counts a request that was refused when it arrived.
+    fn not_admitted(&self, error: Error) -> Error {
+        self.unserved.add(match error.kind {
+            Kind::DeadlineExceeded => UnservedReason::LateAtArrival,
+            _ => UnservedReason::NoRoom,
+        });
+        error
     }
 
     fn room(&self, state: &BatcherState) -> Room {
@@ -197,6 +221,7 @@ impl BatcherShared {
 struct BatcherState {
     queue: Queue<BatchJob>,
     costs: ClassCosts,
+    log: BatchLog,
     closed: bool,
     idle_lanes: usize,
     /// A request of a batch that is to be run again alone.
@@ -224,6 +249,7 @@ impl Batcher {
         let state = Mutex::new(BatcherState {
             queue: Queue::new(),
             costs: ClassCosts::new(parts.options.cost.clone()),
+            log: BatchLog::default(),
             closed: false,
             idle_lanes: 0,
             sample: None,
@@ -247,6 +273,7 @@ impl Batcher {
             batches: AtomicU64::new(0),
             alone: AtomicU64::new(0),
             rechecks: Rechecks::new(recheck, Instant::now()),
+            unserved: UnservedCounts::default(),
             holds_merging: AtomicBool::new(false),
             slots: ArcSwap::from_pointee(slots),
             reopen: parts.reopen,
@@ -319,7 +346,8 @@ impl Batcher {
         let is_lane_idle = state.idle_lanes > 0;
         let room = shared.room(&state);
         let BatcherState { queue, costs, .. } = &mut *state;
-        let rank = admission::admit(queue, costs, &place, entry, room)?;
+        let admitted = admission::admit(queue, costs, &place, entry, room);
+        let rank = admitted.map_err(|error| shared.not_admitted(error))?;
         shared.metrics.queue_rows.set(state.queue.rows() as i64);
 
         if is_lane_idle && wake {
@@ -341,7 +369,29 @@ impl Batcher {
         let at = Instant::now();
         let due = shared.due(deadline, at);
         let state = shared.state.lock();
-        admission::check_room(&state.queue, &state.costs, due, at, shared.room(&state))
+        let room = shared.room(&state);
+        admission::check_room(&state.queue, &state.costs, due, at, room)
+            .map_err(|error| shared.not_admitted(error))
+    }
+
+    /// Says what is waiting, what was learned and what was decided.
+    pub(crate) fn explain(&self) -> Explained {
+        let shared = &self.shared;
+        let options = &shared.options;
+        let lanes = shared.slots.load().len();
+        let state = shared.state.lock();
+        let rows_max = shared.room(&state).batch_rows_max;
+        Explained {
+            in_place: shared.is_in_place(),
+            queue: QueueNow {
+                rows: state.queue.rows(),
+                rows_max: options.queue_rows_max,
+                seconds: explain::wait_seconds(&state.queue, &state.costs, rows_max, lanes),
+            },
+            classes: explain::durations(&state.costs, rows_max),
+            batches: state.log.taken(Instant::now()),
+            refused: shared.unserved.read(),
+        }
     }
 
     /// Runs each request alone until [`Batcher::release_merging`].

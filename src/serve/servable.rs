@@ -10,6 +10,7 @@ use crate::core::request::Deadline;
 use crate::core::tensor::NamedTensors;
 use crate::observe::drift::observer::Observer;
 use crate::observe::metrics::servable::ServableMetrics;
+use crate::observe::report::scheduler::VersionScheduler;
 use crate::onnx::runtime::Session;
 use crate::serve::batch::recheck::RecheckOptions;
 use crate::serve::batch::waiting::Waiting;
@@ -157,6 +158,27 @@ impl Servable {
     /// Refuses a request of which only the deadline is known, where it is plain that it cannot be served.
     pub(crate) fn check_room(&self, deadline: Option<Deadline>) -> Result<()> {
         self.batcher.check_room(deadline)
+    }
+
+    /// Says what its scheduler knows and does.
+    pub(crate) fn explain(&self) -> VersionScheduler {
+        let explained = self.batcher.explain();
+        VersionScheduler {
+            model: self.name.to_string(),
+            version: self.version.number(),
+            provider: self.provider.to_owned(),
+            unbatched: match self.batching() {
+                Batching::Alone(reason) => Some(reason),
+                Batching::Joined | Batching::Forced(_) => None,
+            },
+            lanes: self.lanes,
+            in_place: explained.in_place,
+            batch_rows_max: self.options.batch_rows_max,
+            queue: explained.queue,
+            classes: explained.classes,
+            batches: explained.batches,
+            refused: explained.refused,
+        }
     }
 
     /// Tells whether requests wait for a lane now.

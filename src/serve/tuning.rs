@@ -11,7 +11,7 @@ use crate::core::tensor::{Tensor, View};
 use crate::onnx::batchability::SampleInputs;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::serve::manager::load::lanes::LaneSessions;
-pub(crate) use choice::{Choice, choose};
+pub(crate) use choice::{TuneChoice, choose};
 use std::time::{Duration, Instant};
 
 /// Runs of each lane that a point is measured with, at least.

@@ -3,7 +3,7 @@
 
 use crate::faults::{ask, whole_numbers, with_timeout_us};
 use crate::support::optional::is_long;
-use crate::support::{Directory, Server, eventually, http, settings};
+use crate::support::{Directory, Server, eventually, http, models_folder, ortus, settings};
 use ortus::proto::inference as oip;
 use ortus::proto::onnx::GraphProto;
 use ortus::testing::graphs;
@@ -279,4 +279,59 @@ fn stop_length() -> Duration {
         true => Duration::from_secs(10),
         false => Duration::ZERO,
     }
+}
+
+#[test]
+fn explain_shows_what_was_learned_what_ran_and_what_was_not_served() {
+    let directory = Directory::with(&["digits"]);
+    let server = Server::start(directory.path());
+    let explain = |arguments: &[&str]| {
+        let asked = ortus()
+            .args(["explain", "digits", "--server", &server.operator])
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        assert!(asked.status.success(), "{asked:?}");
+        String::from_utf8(asked.stdout).expect("text")
+    };
+    let body = std::fs::read(models_folder().join("digits/sample.json")).expect("a sample");
+    let path = "/v2/models/digits/infer";
+    assert_eq!(server.post(path, &body).status, 200);
+    let late = http(&server.http, "POST", path, &[("grpc-timeout", "1n")], &body);
+    assert_eq!(late.status, 504, "{}", late.text());
+
+    let report: serde_json::Value = serde_json::from_str(&explain(&["--json"])).expect("JSON");
+    let version = &report["versions"][0];
+    assert_eq!(version["queue"]["rows"], 0);
+    let sizes = version["classes"][0]["sizes"].as_array().expect("sizes");
+    assert!(
+        sizes
+            .iter()
+            .all(|size| size["mean_seconds"].as_f64() > Some(0.0)),
+        "{version}"
+    );
+    let rows: u64 = serde_json::from_slice::<serde_json::Value>(&body).expect("JSON")["inputs"][0]
+        ["shape"][0]
+        .as_u64()
+        .expect("rows");
+    assert_eq!(version["batches"][0]["rows"], rows);
+    assert_eq!(version["batches"][0]["why"], "no more waited");
+    assert_eq!(version["refused"][0]["requests"], 1, "{version}");
+
+    let text = explain(&[]);
+    for part in [
+        "digits:1  batches of up to",
+        "rows wait",
+        "last batches",
+        "1 not served: deadline",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let unknown = ortus()
+        .args(["explain", "none", "--server", &server.operator])
+        .output()
+        .expect("it runs");
+    assert!(!unknown.status.success());
+    let error = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(error.contains("is not served here"), "{error}");
 }

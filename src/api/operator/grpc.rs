@@ -334,6 +334,12 @@ impl operator_server::Operator for OperatorService {
         Ok(document(super::to_json(&report)))
     }
 
+    async fn explain(&self, request: Request<p::VersionRequest>) -> OperatorReply<p::Document> {
+        let p::VersionRequest { model, version } = request.into_inner();
+        let report = views::explain(&self.0, &model, non_empty(version).as_deref())?;
+        Ok(document(super::to_json(&report)))
+    }
+
     async fn config(&self, _: Request<p::ConfigRequest>) -> OperatorReply<p::Document> {
         Ok(document(self.0.config.clone()))
     }

@@ -14,6 +14,7 @@ pub(super) enum OperatorRoute {
     Nudge,
     Drift(String),
     Performance(String),
+    Explain(String),
     Report(String),
     Registry(RegistryRoute),
 }
@@ -90,6 +91,9 @@ pub(super) fn route(method: &str, path: &str) -> Result<OperatorRoute> {
         ("GET", ["v1", "models", name @ .., "performance"]) if !name.is_empty() => {
             Ok(OperatorRoute::Performance(name.join("/")))
         }
+        ("GET", ["v1", "models", name @ .., "explain"]) if !name.is_empty() => {
+            Ok(OperatorRoute::Explain(name.join("/")))
+        }
         ("GET", ["v1", "models", name @ .., "report"]) if !name.is_empty() => {
             Ok(OperatorRoute::Report(name.join("/")))
         }
@@ -100,7 +104,7 @@ pub(super) fn route(method: &str, path: &str) -> Result<OperatorRoute> {
             change_of(rest).map(OperatorRoute::Registry)
         }
         _ => Err(Error::not_found(
-            "no such call; try /v1/models, /v1/models/NAME/drift, /v1/models/NAME/performance, /v1/models/NAME/report, /v1/config, /v1/registry/models or POST /v1/nudge",
+            "no such call; try /v1/models, /v1/models/NAME/drift, /v1/models/NAME/performance, /v1/models/NAME/explain, /v1/models/NAME/report, /v1/config, /v1/registry/models or POST /v1/nudge",
         )),
     }
 }

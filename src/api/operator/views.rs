@@ -10,6 +10,7 @@ use crate::observe::drift::observer::Monitor;
 use crate::observe::report::drift::{DriftReport, VersionDrift};
 use crate::observe::report::model::ModelReport;
 use crate::observe::report::performance::{PerformanceReport, VersionEstimate};
+use crate::observe::report::scheduler::SchedulerReport;
 use crate::proto::inference::repository_index_response::ModelIndex;
 use crate::serve::route::RouteTable;
 use crate::serve::servable::{Batching, Servable};
@@ -62,6 +63,24 @@ fn show_servable(shown: &mut Value, servable: &Servable) {
     shown["queue_rows_max"] = servable.options.queue_rows_max.into();
     shown["queue_rows"] = servable.metrics.queue_rows.get().into();
     shown["requests_in_flight"] = servable.metrics.in_flight.get().into();
+}
+
+/// Shows what the schedulers of a model's versions know and do, or of one.
+pub(super) fn explain(front: &Front, name: &str, version: Option<&str>) -> Result<SchedulerReport> {
+    let name = ModelName::parse(name)?;
+    let version = version.map(Version::parse).transpose()?;
+    let table = front.predictor.routes().table();
+    let served = table.models.get(&name).into_iter();
+    let mut versions: Vec<_> = served
+        .flat_map(|model| model.versions.values())
+        .filter(|servable| version.is_none_or(|version| version == servable.version))
+        .map(|servable| servable.explain())
+        .collect();
+    if versions.is_empty() {
+        return Err(not_served(&name, version));
+    }
+    versions.sort_by_key(|scheduler| scheduler.version);
+    Ok(SchedulerReport { versions })
 }
 
 /// Shows the drift of a model's versions, or of one.

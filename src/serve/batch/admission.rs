@@ -40,7 +40,7 @@ pub(super) fn admit<T>(
     entry: QueuedRequest<T>,
     room: Room,
 ) -> Result<Rank> {
-    let arrival = Arrival {
+    let arrival = ArrivingRequest {
         rows: entry.rows,
         due: place.due,
         at: entry.pushed,
@@ -65,13 +65,13 @@ pub(super) fn check_room<T>(
     let Some(class) = queue.first_class() else {
         return Ok(());
     };
-    let arrival = Arrival { rows: 1, due, at };
+    let arrival = ArrivingRequest { rows: 1, due, at };
     Backlog::found(queue, 0, due, room).admit(arrival, costs.of(class))
 }
 
 /// Tells whether there is time for a request even if each row ran alone, one after the other. Most often
 /// there is, and nothing else need be computed.
-fn has_time(waiting: usize, arrival: Arrival, cost: &BatchCost) -> bool {
+fn has_time(waiting: usize, arrival: ArrivingRequest, cost: &BatchCost) -> bool {
     let rows = u32::try_from(waiting + arrival.rows).unwrap_or(u32::MAX);
     let need = cost.alone().and_then(|alone| alone.checked_mul(rows));
     let end = need.and_then(|need| arrival.at.checked_add(need));
@@ -97,7 +97,7 @@ pub(super) struct Backlog {
 
 /// A request that arrives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Arrival {
+pub(super) struct ArrivingRequest {
     /// Its rows, at least 1.
     pub rows: usize,
     /// Until when it can be served.
@@ -122,8 +122,8 @@ impl Backlog {
 
     /// Errors: `ResourceExhausted` if the queue has no room or is longer than a request may wait,
     /// `DeadlineExceeded` if the deadline cannot be met.
-    pub(super) fn admit(self, arrival: Arrival, cost: &BatchCost) -> Result<()> {
-        let Arrival { rows, due, at } = arrival;
+    pub(super) fn admit(self, arrival: ArrivingRequest, cost: &BatchCost) -> Result<()> {
+        let ArrivingRequest { rows, due, at } = arrival;
         if self.rows + rows > self.rows_max {
             let full = format!(
                 "the queue is full at {} rows; the request was not executed",
@@ -200,7 +200,7 @@ mod tests {
     fn kind(backlog: Backlog, due: fn(Instant) -> Due, ms: u32, cost: &BatchCost) -> Option<Kind> {
         let at = Instant::now();
         let due = due(at + MS * ms);
-        let arrival = Arrival { rows: 1, due, at };
+        let arrival = ArrivingRequest { rows: 1, due, at };
         backlog.admit(arrival, cost).err().map(|error| error.kind)
     }
 
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn what_has_time_alone_is_admitted() {
         let at = Instant::now();
-        let arrival = |ms: u32| Arrival {
+        let arrival = |ms: u32| ArrivingRequest {
             rows: 2,
             due: Due::answer(at + MS * ms),
             at,
@@ -264,7 +264,7 @@ mod tests {
     fn a_refusal_says_when_half_of_the_work_is_done() {
         let at = Instant::now();
         let due = Due::answer(at);
-        let arrival = Arrival { rows: 1, due, at };
+        let arrival = ArrivingRequest { rows: 1, due, at };
         let after = |backlog: Backlog, cost: &BatchCost| {
             let error = backlog.admit(arrival, cost).expect_err("refused");
             error.unexecuted.expect("not executed").retry_after

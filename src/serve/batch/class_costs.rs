@@ -24,6 +24,13 @@ impl ClassCosts {
         }
     }
 
+    /// Each class of which something is known; without a class what is known at the start, if no class ran.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Option<&Class>, &BatchCost)> {
+        let initial = self.classes.is_empty().then_some((None, &self.initial));
+        let classes = self.classes.iter().map(|(class, cost)| (Some(class), cost));
+        initial.into_iter().chain(classes)
+    }
+
     pub(super) fn of(&self, class: &Class) -> &BatchCost {
         self.classes.get(class).unwrap_or(&self.initial)
     }

@@ -185,6 +185,21 @@ impl BatchCost {
         self.best_rows(1, rows) >= rows
     }
 
+    /// Mean rows, mean duration and the duration that is seldom exceeded, in seconds, of each size that ran.
+    pub(crate) fn known(&self) -> impl Iterator<Item = (f64, f64, f64)> {
+        let known = self.sizes.iter().filter(|size| size.runs > 0.0);
+        known.map(|size| (size.rows, size.mean, size.high))
+    }
+
+    /// How many rows a batch has if enough wait, but for those that explore.
+    pub(crate) fn usual_rows(&self, available: usize) -> usize {
+        let settled = Self {
+            runs: 0,
+            ..self.clone()
+        };
+        settled.best_rows(1, available)
+    }
+
     /// The mean duration of a batch of one row; none if that is not known.
     pub(crate) fn alone(&self) -> Option<Duration> {
         let size = self.sizes.first().filter(|size| size.runs > 0.0)?;

@@ -5,6 +5,7 @@
 mod rerun;
 mod taken;
 
+use super::explain::{BatchNote, UnservedReason};
 use super::policy::BatchLimits;
 use super::queue::{Class, QueuedRequest};
 use super::recheck::Sample;
@@ -181,17 +182,39 @@ fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep<BatchJob> 
         lanes: shared.slots.load().len(),
     };
 
-    let BatcherState { queue, costs, .. } = state;
-    let selected = select::select(queue, costs, limits, Instant::now());
+    let BatcherState {
+        queue, costs, log, ..
+    } = state;
+    let now = Instant::now();
+    let selected = select::select(queue, costs, limits, now);
     for late in selected.late {
-        let _ = late.reply.send(Err(match late.deadline {
-            Some(_) => passed_in_queue(),
-            None => waited(options),
-        }));
+        let (reason, error) = match late.deadline {
+            Some(_) => (UnservedReason::LateInQueue, passed_in_queue()),
+            None => (UnservedReason::QueueTimeout, waited(options)),
+        };
+        shared.unserved.add(reason);
+        let _ = late.reply.send(Err(error));
     }
 
     shared.metrics.queue_rows.set(queue.rows() as i64);
+    if let LaneStep::Run(batch) = &selected.step {
+        log.note(noted(batch, queue.rows(), now));
+    }
     selected.step
+}
+
+/// What is remembered of a batch.
+fn noted(batch: &ClassBatch<BatchJob>, left_rows: usize, now: Instant) -> BatchNote {
+    let requests = batch.requests.iter();
+    let oldest = requests.clone().map(|(_, entry)| entry.pushed).min();
+    BatchNote {
+        at: now,
+        requests: batch.requests.len(),
+        rows: requests.map(|(_, entry)| entry.rows).sum(),
+        left_rows,
+        waited: oldest.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
+        reason: batch.reason,
+    }
 }
 
 /// Waits for the next work; `None` ends the lane.

@@ -3,6 +3,7 @@
 
 use super::class_costs::ClassCosts;
 use super::cost::BatchCost;
+use super::explain::SizeReason;
 use super::policy::{self, BatchLimits, LaneDecision, WaitingRequest};
 use super::queue::{Class, Flow, Queue, QueuedRequest, Rank};
 use std::time::{Duration, Instant};
@@ -27,6 +28,8 @@ pub(super) enum LaneStep<T> {
 /// Requests of one class that run together.
 pub(super) struct ClassBatch<T> {
     pub(super) class: Class,
+    /// Why it has no more rows.
+    pub(super) reason: SizeReason,
     pub(super) requests: Vec<(Rank, QueuedRequest<T>)>,
 }
 
@@ -51,10 +54,15 @@ pub(super) fn select<T>(
         Some(HeadChoice {
             class,
             decision: LaneDecision::Run(count),
+            reason,
             ..
         }) => {
             let requests = queue.take(&class, count);
-            LaneStep::Run(ClassBatch { class, requests })
+            LaneStep::Run(ClassBatch {
+                class,
+                reason,
+                requests,
+            })
         }
         Some(HeadChoice {
             decision: LaneDecision::WaitUntil(then),
@@ -69,6 +77,8 @@ pub(super) fn select<T>(
 struct HeadChoice {
     class: Class,
     decision: LaneDecision,
+    /// Why a batch has no more rows.
+    reason: SizeReason,
     limited: Option<Limited>,
 }
 
@@ -98,6 +108,10 @@ fn choose<T>(
     };
     let cost = costs.of(head.class);
     let decision = policy::next(&head.members, head.oldest, cost, now, &limits);
+    let reason = match decision {
+        LaneDecision::Run(count) => reason(&head.members, count, cost, &limits),
+        LaneDecision::WaitUntil(_) => SizeReason::AllThatWaited,
+    };
     let limited = match decision {
         LaneDecision::Run(count) if count < head.members.len() => {
             limited(&head.members, count, cost, now, &limits)
@@ -108,8 +122,37 @@ fn choose<T>(
     Some(HeadChoice {
         class: head.class.clone(),
         decision,
+        reason,
         limited,
     })
+}
+
+/// Why a batch of the first `count` members has no more rows.
+fn reason(
+    members: &[WaitingRequest],
+    count: usize,
+    cost: &BatchCost,
+    limits: &BatchLimits,
+) -> SizeReason {
+    if limits.rows_max == 1 {
+        return SizeReason::RunsAlone;
+    }
+    let rows: usize = members[..count].iter().map(|m| m.rows).sum();
+    let Some(next) = members.get(count) else {
+        return match rows >= limits.rows_max {
+            true => SizeReason::RowLimit,
+            false => SizeReason::AllThatWaited,
+        };
+    };
+
+    let grown = rows + next.rows;
+    if grown > limits.rows_max {
+        SizeReason::RowLimit
+    } else if grown > policy::best_rows(members, cost, limits) {
+        SizeReason::NoGain
+    } else {
+        SizeReason::Deadline
+    }
 }
 
 fn limited(

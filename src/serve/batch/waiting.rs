@@ -2,6 +2,7 @@
 //! deadline passes or when it is dropped.
 
 use super::due::Due;
+use super::explain::UnservedReason;
 use super::lane;
 use super::queue::{Class, Rank};
 use super::{BatcherShared, Done, passed_in_queue, waited};
@@ -66,12 +67,22 @@ impl Waiting {
     fn expire(&mut self) -> Option<Error> {
         let is_queued = self.ticket.leave_queue();
         match (self.due.is_of_answer(), is_queued) {
-            (true, true) => Some(passed_in_queue()),
+            (true, true) => {
+                self.ticket.shared.unserved.add(UnservedReason::LateInQueue);
+                Some(passed_in_queue())
+            }
             (true, false) => {
+                self.ticket.shared.unserved.add(UnservedReason::LateInRun);
                 let late = "the deadline passed before the answer was ready";
                 Some(Error::late(late))
             }
-            (false, true) => Some(waited(&self.ticket.shared.options)),
+            (false, true) => {
+                self.ticket
+                    .shared
+                    .unserved
+                    .add(UnservedReason::QueueTimeout);
+                Some(waited(&self.ticket.shared.options))
+            }
             (false, false) => {
                 self.stage = Stage::Running;
                 None

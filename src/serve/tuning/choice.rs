@@ -12,7 +12,7 @@ const WORTH: f64 = 1.05;
 
 /// What was chosen.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Choice<'p> {
+pub(crate) struct TuneChoice<'p> {
     pub point: &'p TunePoint,
     /// The best point with the default lanes and threads.
     pub default: &'p TunePoint,
@@ -20,7 +20,7 @@ pub(crate) struct Choice<'p> {
     pub is_in_time: bool,
 }
 
-impl Choice<'_> {
+impl TuneChoice<'_> {
     /// Tells whether the default lanes and threads were chosen.
     pub(crate) fn is_default(&self) -> bool {
         self.point.threads == self.default.threads
@@ -33,7 +33,7 @@ pub(crate) fn choose(
     points: &[TunePoint],
     default: LaneThreads,
     slo: Option<Duration>,
-) -> Option<Choice<'_>> {
+) -> Option<TuneChoice<'_>> {
     let best = points.iter().min_by(|a, b| order(a, b, slo))?;
     let of_default = points.iter().filter(|point| point.threads == default);
     let default = of_default.min_by(|a, b| order(a, b, slo))?;
@@ -51,7 +51,7 @@ pub(crate) fn choose(
         && self::is_in_time(default, slo)
         && best.rows_per_second < WORTH * default.rows_per_second;
     let is_other = best.threads != default.threads;
-    Some(Choice {
+    Some(TuneChoice {
         point: if keeps_default && is_other {
             default
         } else {

@@ -52,7 +52,7 @@ ortus() {
             [[ " $* " == *" --grpc "* ]] && server=$GRPC
             ;;
         replay) server=$GRPC ;;
-        drift | performance | report) server=$OPERATOR ;;
+        drift | explain | performance | report) server=$OPERATOR ;;
     esac
     [[ " $* " == *" --server "* ]] && server=
     "$ORTUS" "$@" ${server:+--server "$server"}

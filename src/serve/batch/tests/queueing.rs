@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::serve::batch::due::Due;
+use crate::serve::batch::explain::SizeReason;
 use crate::serve::batch::policy::BatchLimits;
 use crate::serve::batch::queue::Rank;
 use crate::serve::batch::select::{LaneStep, select};
@@ -171,4 +172,45 @@ fn those_whose_time_is_nearly_over_are_given_up_where_others_would_be_late_for_t
     // A more urgent priority is never given up for another.
     let urgent = [(0, 10), (1, 13), (1, 13), (1, 13), (1, 13)];
     assert_eq!(selected(&urgent, 0), (vec![0], vec![]));
+}
+
+/// Why a batch of requests that wait has no more rows: with durations in ms of 1, 2 and 4 rows, and a
+/// deadline in ms for each request.
+fn reason(durations: [u32; 3], rows_max: usize, deadlines: &[u32]) -> SizeReason {
+    let start = Instant::now();
+    let mut cost = BatchCost::default();
+    for (rows, ms) in [1, 2, 4].into_iter().zip(durations) {
+        cost.note(rows, MS * ms);
+    }
+    let mut queue = Queue::new();
+    for (number, ms) in deadlines.iter().enumerate() {
+        let number = u32::try_from(number).expect("few");
+        queue.push(
+            &Class::default(),
+            0,
+            Due::answer(start + MS * *ms),
+            entry(1, number),
+        );
+    }
+    let limits = BatchLimits {
+        rows_max,
+        delay: Duration::ZERO,
+        lanes: 1,
+    };
+    let LaneStep::Run(batch) = select(&mut queue, &ClassCosts::new(cost), limits, start).step
+    else {
+        panic!("nothing runs");
+    };
+    batch.reason
+}
+
+#[test]
+fn a_batch_says_why_it_has_no_more_rows() {
+    let falling = [10, 11, 12];
+    assert_eq!(reason(falling, 4, &[999; 2]), SizeReason::AllThatWaited);
+    assert_eq!(reason(falling, 4, &[999; 4]), SizeReason::RowLimit);
+    assert_eq!(reason(falling, 4, &[999; 6]), SizeReason::RowLimit);
+    assert_eq!(reason([10, 20, 40], 4, &[999; 6]), SizeReason::NoGain);
+    assert_eq!(reason(falling, 4, &[11, 999, 999]), SizeReason::Deadline);
+    assert_eq!(reason(falling, 1, &[999; 6]), SizeReason::RunsAlone);
 }

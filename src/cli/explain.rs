@@ -1,0 +1,156 @@
+//! `ortus explain`: what the scheduler of a served model knows and does.
+
+use super::print::{TextTable, figures, line};
+use super::registry::split_target;
+use super::{block_on, monitor};
+use crate::core::error::Result;
+use crate::observe::report::scheduler::{ClassDurations, SchedulerReport, VersionScheduler};
+use clap::Args;
+
+/// The longest bar of the chart.
+const BAR: usize = 24;
+/// Shape classes that are printed; JSON has all.
+const CLASSES_MAX: usize = 4;
+
+#[derive(Args)]
+pub(super) struct ExplainArguments {
+    /// Model: NAME or NAME:VERSION.
+    target: String,
+    /// Address of the operator API of a running server.
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8003")]
+    server: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows what the scheduler of a served model knows and does.
+pub(super) fn explain(arguments: &ExplainArguments) -> Result<()> {
+    let (name, version) = split_target(&arguments.target)?;
+    let query = version.map_or_else(String::new, |v| format!("?version={v}"));
+    let path = format!("/v1/models/{name}/explain{query}");
+    let body = block_on(monitor::ask(&arguments.server, &path))?;
+    if arguments.json {
+        line(&String::from_utf8_lossy(&body));
+        return Ok(());
+    }
+
+    let report: SchedulerReport = monitor::read(&body)?;
+    report.versions.iter().for_each(show);
+    Ok(())
+}
+
+fn show(version: &VersionScheduler) {
+    let VersionScheduler { lanes, queue, .. } = version;
+    line(&format!(
+        "{}:{}  {}",
+        version.model,
+        version.version,
+        merging(version)
+    ));
+    let runs = match version.in_place {
+        true => "runs on the I/O threads".to_owned(),
+        false => format!("{lanes} {}", plural(*lanes, "lane")),
+    };
+    let wait = match queue.seconds {
+        Some(seconds) => format!("about {} ms of work", figures(seconds * 1e3)),
+        None => "for how long is not known yet".to_owned(),
+    };
+    line(&format!(
+        "  {runs} ({}); {} of {} rows wait, {wait}",
+        version.provider, queue.rows, queue.rows_max
+    ));
+
+    for class in version.classes.iter().take(CLASSES_MAX) {
+        show_class(class);
+    }
+    let hidden = version.classes.len().saturating_sub(CLASSES_MAX);
+    if hidden > 0 {
+        line(&format!("\n  {hidden} more shapes: see --json"));
+    }
+    show_batches(version);
+    for refused in &version.refused {
+        line(&format!(
+            "  {} not served: {}",
+            refused.requests, refused.reason
+        ));
+    }
+}
+
+fn merging(version: &VersionScheduler) -> String {
+    match &version.unbatched {
+        Some(reason) => format!("each request runs alone: {reason}"),
+        None => format!("batches of up to {} rows", version.batch_rows_max),
+    }
+}
+
+/// Prints the durations of a shape class, with a bar for the duration of each row.
+fn show_class(class: &ClassDurations) {
+    let axes = match class.axes.is_empty() {
+        true => String::new(),
+        false => format!(", other axes {:?}", class.axes),
+    };
+    line(&format!(
+        "\n  durations of {} {}{axes}; best: {} {}",
+        class.runs,
+        plural(usize::try_from(class.runs).unwrap_or(usize::MAX), "run"),
+        class.best_rows,
+        plural(class.best_rows, "row")
+    ));
+    let per_row = |seconds: f64, rows: f64| seconds / rows.max(1.0);
+    let rows = class
+        .sizes
+        .iter()
+        .map(|size| per_row(size.mean_seconds, size.rows));
+    let most = rows.fold(f64::MIN_POSITIVE, f64::max);
+
+    let mut table = TextTable::new(&["", "rows", "mean ms", "p95 ms", "µs a row", ""]);
+    for size in &class.sizes {
+        let each = per_row(size.mean_seconds, size.rows);
+        let bar = (each / most * BAR as f64).round() as usize;
+        table.row(&[
+            "",
+            &figures(size.rows),
+            &figures(size.mean_seconds * 1e3),
+            &figures(size.high_seconds * 1e3),
+            &figures(each * 1e6),
+            &"█".repeat(bar.max(1)),
+        ]);
+    }
+    table.print();
+}
+
+fn show_batches(version: &VersionScheduler) {
+    if version.batches.is_empty() {
+        return;
+    }
+    line("\n  last batches");
+    let mut table = TextTable::new(&[
+        "",
+        "s ago",
+        "requests",
+        "rows",
+        "waited ms",
+        "left",
+        "no more, because",
+    ]);
+    for batch in &version.batches {
+        table.row(&[
+            "",
+            &figures(batch.age_seconds),
+            &batch.requests.to_string(),
+            &batch.rows.to_string(),
+            &figures(batch.waited_seconds * 1e3),
+            &batch.left_rows.to_string(),
+            &batch.why,
+        ]);
+    }
+    table.print();
+}
+
+fn plural(count: usize, word: &str) -> String {
+    match count {
+        1 => word.to_owned(),
+        _ => format!("{word}s"),
+    }
+}
