@@ -133,7 +133,7 @@ impl<'c, 'h> Inbound<'c, 'h> {
         servable
             .metrics
             .finished(self.protocol, Err(error.kind), took);
-        unexecuted(error)
+        error
     }
 }
 

@@ -3,9 +3,9 @@
 //! load grows. Dropping the batcher ends the lanes.
 //!
 //! [`policy`] decides when a batch runs and how large it is, [`queue`] holds
-//! what waits, [`select`] joins the two, [`lane`] runs, [`watchdog`] ends and replaces runs that take too
-//! long, [`recheck`] samples whether batches give the answers that requests get
-//! alone.
+//! what waits, [`admission`] decides what may wait, [`select`] takes the next batch, [`lane`] runs,
+//! [`watchdog`] ends and replaces runs that take too long, [`recheck`] samples whether batches give the
+//! answers that requests get alone, and [`explain`] remembers what was decided.
 
 mod admission;
 mod class_costs;
@@ -163,6 +163,14 @@ impl BatcherShared {
         self.options.batched && !is_held && self.rechecks.ended().is_none()
     }
 
+    /// Most rows of a batch now.
+    fn batch_rows_max(&self) -> usize {
+        match self.is_batched() {
+            true => self.options.batch_rows_max,
+            false => 1,
+        }
+    }
+
     /// Until when a request that arrived at `at` can be served.
     fn due(&self, deadline: Option<Deadline>, at: Instant) -> Due {
         match deadline {
@@ -183,10 +191,7 @@ impl BatcherShared {
     fn room(&self, state: &BatcherState) -> Room {
         Room {
             rows_max: self.options.queue_rows_max,
-            batch_rows_max: match self.is_batched() {
-                true => self.options.batch_rows_max,
-                false => 1,
-            },
+            batch_rows_max: self.batch_rows_max(),
             lanes: self.slots.load().len(),
             is_lane_idle: state.idle_lanes > 0,
         }
@@ -343,14 +348,13 @@ impl Batcher {
     ) -> Result<Ticket> {
         let shared = &self.shared;
         let mut state = shared.state.lock();
-        let is_lane_idle = state.idle_lanes > 0;
         let room = shared.room(&state);
         let BatcherState { queue, costs, .. } = &mut *state;
         let admitted = admission::admit(queue, costs, &place, entry, room);
         let rank = admitted.map_err(|error| shared.not_admitted(error))?;
         shared.metrics.queue_rows.set(state.queue.rows() as i64);
 
-        if is_lane_idle && wake {
+        if room.is_lane_idle && wake {
             shared.wake.notify_one();
         }
         Ok(Ticket::new(Arc::clone(shared), place.class, rank))
@@ -380,7 +384,7 @@ impl Batcher {
         let options = &shared.options;
         let lanes = shared.slots.load().len();
         let state = shared.state.lock();
-        let rows_max = shared.room(&state).batch_rows_max;
+        let rows_max = shared.batch_rows_max();
         Explained {
             in_place: shared.is_in_place(),
             queue: QueueNow {

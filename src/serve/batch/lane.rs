@@ -174,10 +174,7 @@ pub(super) fn judge(shared: &BatcherShared, took: Duration) {
 fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep<BatchJob> {
     let options = &shared.options;
     let limits = BatchLimits {
-        rows_max: match shared.is_batched() {
-            true => options.batch_rows_max,
-            false => 1,
-        },
+        rows_max: shared.batch_rows_max(),
         delay: options.batch_delay,
         lanes: shared.slots.load().len(),
     };

@@ -103,11 +103,16 @@ impl<T> Queue<T> {
 
     /// Returns the class of the most urgent request.
     pub(crate) fn first_class(&self) -> Option<&Class> {
+        self.first_line().map(|(class, _)| class)
+    }
+
+    fn first_line(&self) -> Option<(&Class, &BTreeMap<Rank, QueuedRequest<T>>)> {
         let firsts = self
             .classes
             .iter()
-            .filter_map(|(class, line)| Some((line.first_key_value()?.0, class)));
-        Some(firsts.min_by_key(|(rank, _)| **rank)?.1)
+            .filter_map(|(class, line)| Some((*line.first_key_value()?.0, class, line)));
+        let (_, class, line) = firsts.min_by_key(|(rank, _, _)| *rank)?;
+        Some((class, line))
     }
 
     /// Adds a request; the caller saw that there is room.
@@ -240,11 +245,7 @@ impl<T> Queue<T> {
 
     /// Returns the head of the class whose first request is the most urgent.
     pub(crate) fn head(&self, rows_max: usize) -> Option<QueueHead<'_>> {
-        let firsts = self
-            .classes
-            .iter()
-            .filter_map(|(class, line)| Some((*line.first_key_value()?.0, class, line)));
-        let (_, class, line) = firsts.min_by_key(|(rank, _, _)| *rank)?;
+        let (class, line) = self.first_line()?;
 
         let mut rows = 0;
         let mut oldest = line.first_key_value()?.1.pushed;

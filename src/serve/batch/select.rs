@@ -112,9 +112,9 @@ fn choose<T>(
         LaneDecision::Run(count) => reason(&head.members, count, cost, &limits),
         LaneDecision::WaitUntil(_) => SizeReason::AllThatWaited,
     };
-    let limited = match decision {
-        LaneDecision::Run(count) if count < head.members.len() => {
-            limited(&head.members, count, cost, now, &limits)
+    let limited = match (decision, reason) {
+        (LaneDecision::Run(count), SizeReason::Deadline) => {
+            Some(limited(&head.members, count, cost, now, &limits))
         }
         _ => None,
     };
@@ -161,17 +161,16 @@ fn limited(
     cost: &BatchCost,
     now: Instant,
     limits: &BatchLimits,
-) -> Option<Limited> {
+) -> Limited {
     let rows: usize = members[..count].iter().map(|m| m.rows).sum();
     let best = policy::best_rows(members, cost, limits);
     let lanes = limits.lanes.max(1);
-    // Deadlines limit it, not the rows of the next request.
-    (rows + members[count].rows <= best).then(|| Limited {
+    Limited {
         flow: Flow {
             first: count,
             start: now + cost.mean(rows),
             row: cost.mean(best).div_f64((best * lanes) as f64),
         },
         need: cost.high(best),
-    })
+    }
 }
