@@ -30,14 +30,14 @@ use crate::core::model::optional::CheckedInputs;
 use crate::core::request::{Deadline, Timing};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::servable::ServableMetrics;
-use crate::observe::report::scheduler::{BatchTaken, ClassDurations, QueueNow, RefusedCount};
+use crate::observe::report::scheduler::QueueNow;
 use crate::onnx::runtime::Session;
 use admission::{QueuePlace, Room};
 use arc_swap::ArcSwap;
 use class_costs::ClassCosts;
 use cost::BatchCost;
 use due::Due;
-use explain::{BatchLog, UnservedCounts, UnservedReason};
+use explain::{BatchLog, Explained, UnservedCounts, UnservedReason};
 use hung::Hung;
 use lane::Slot;
 use queue::{AxisSizes, Class, Queue, QueuedRequest};
@@ -87,16 +87,6 @@ pub(crate) struct Done {
     pub outputs: Vec<Tensor>,
     /// Durations of the parts.
     pub timing: Timing,
-}
-
-/// What a batcher says about itself.
-pub(crate) struct Explained {
-    /// Whether I/O threads make the runs themselves.
-    pub in_place: bool,
-    pub queue: QueueNow,
-    pub classes: Vec<ClassDurations>,
-    pub batches: Vec<BatchTaken>,
-    pub refused: Vec<RefusedCount>,
 }
 
 /// Opens one more session of the model, for a lane that replaces a hung one.

@@ -4,10 +4,22 @@
 use super::class_costs::ClassCosts;
 use super::cost::BatchCost;
 use super::queue::{Class, Queue};
-use crate::observe::report::scheduler::{BatchTaken, ClassDurations, RefusedCount, SizeDuration};
+use crate::observe::report::scheduler::{
+    BatchTaken, ClassDurations, QueueNow, RefusedCount, SizeDuration,
+};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+/// What a batcher says about itself.
+pub(crate) struct Explained {
+    /// Whether I/O threads make the runs themselves.
+    pub in_place: bool,
+    pub queue: QueueNow,
+    pub classes: Vec<ClassDurations>,
+    pub batches: Vec<BatchTaken>,
+    pub refused: Vec<RefusedCount>,
+}
 
 /// Batches that are remembered.
 const BATCHES_KEPT: usize = 16;
