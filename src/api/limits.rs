@@ -25,10 +25,12 @@ section! {
         /// Time from a request's headers to the end of its body. The request is refused beyond it.
         read_timeout: Duration = Duration::from_secs(30), in MILLISECOND..=HOUR;
         /// Bytes of the body of a request that is refused before the body was read. They are read
-        /// and dropped before the answer, so that the HTTP/1 connection stays open. With more, the
-        /// answer says `connection: close`.
+        /// and dropped. Over HTTP/1 that is before the answer, so that the connection stays open; with
+        /// more, the answer says `connection: close`. Over HTTP/2 the answer goes first; with more, the
+        /// stream is reset.
         refused_body_bytes_max: usize as Size = 1 << 20, in 0..=1 << 30;
-        /// Time to wait for these bytes. Beyond it, the answer says `connection: close`.
+        /// Time to wait for these bytes. Beyond it, the answer says `connection: close`, or the stream is
+        /// reset.
         refused_body_timeout: Duration = Duration::from_millis(100), in MILLISECOND..=Duration::from_secs(600);
         /// Bytes that are read and dropped after an answer with `connection: close`, so that
         /// clients that send the whole body first can read the answer. The connection is closed

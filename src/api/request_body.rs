@@ -5,7 +5,9 @@ use h2::{Reason, RecvStream};
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 /// Why a body cannot be read.
@@ -17,9 +19,14 @@ pub(crate) enum RequestBody {
     Http2(Http2Body),
 }
 
+/// Where a stream goes whose body was dropped before its end.
+pub(crate) type UnreadStream = Arc<Mutex<Option<RecvStream>>>;
+
 /// The body of a request over HTTP/2.
 pub(crate) struct Http2Body {
-    stream: RecvStream,
+    /// Taken when the body is dropped.
+    stream: Option<RecvStream>,
+    unread: UnreadStream,
     /// What the header announces and has not arrived, if it announces anything.
     left: Option<u64>,
     /// Trailers come next.
@@ -31,18 +38,31 @@ impl Http2Body {
     pub(crate) fn new(stream: RecvStream, headers: &HeaderMap) -> Self {
         let length = headers.get(header::CONTENT_LENGTH);
         Self {
-            stream,
+            stream: Some(stream),
+            unread: UnreadStream::default(),
             left: length.and_then(|value| value.to_str().ok()?.parse().ok()),
             is_read: false,
         }
+    }
+
+    /// Holds the stream once this body is dropped, if that is before its end.
+    pub(crate) fn unread(&self) -> UnreadStream {
+        Arc::clone(&self.unread)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.as_ref().is_none_or(RecvStream::is_end_stream)
     }
 
     fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Ready(None);
+        };
         if !self.is_read {
-            if let Some(data) = ready!(poll_data(&mut self.stream, cx)) {
+            if let Some(data) = ready!(poll_data(stream, cx)) {
                 if let (Some(left), Ok(data)) = (&mut self.left, &data) {
                     *left = left.saturating_sub(data.len() as u64);
                 }
@@ -51,11 +71,19 @@ impl Http2Body {
             self.is_read = true;
         }
 
-        let trailers = ready!(self.stream.poll_trailers(cx));
+        let trailers = ready!(stream.poll_trailers(cx));
         Poll::Ready(match trailers {
             Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
             Err(error) => Some(Err(error.into())),
         })
+    }
+}
+
+impl Drop for Http2Body {
+    fn drop(&mut self) {
+        if !self.is_end_stream() {
+            *self.unread.lock() = self.stream.take();
+        }
     }
 }
 
@@ -91,7 +119,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(body) => body.is_end_stream(),
-            Self::Http2(body) => body.stream.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
         }
     }
 

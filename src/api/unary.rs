@@ -12,6 +12,7 @@ use super::headers::RequestHeaders;
 use super::inbound::{Begun, Inbound};
 use super::oip::codec::Contents;
 use super::serve::is_grpc;
+use super::unread::RefusedBody;
 use super::{Front, oip, tfs};
 use crate::core::error::Result;
 use crate::core::request::Protocol;
@@ -69,7 +70,9 @@ impl UnaryCalls {
             mut respond,
             mut progress,
         } = call;
-        let Some(predicted) = self.predict(request, &mut respond).await else {
+        let mut unread = None;
+        let predicted = self.predict(request, &mut respond, &mut unread).await;
+        let Some(predicted) = predicted else {
             return;
         };
         progress.answered();
@@ -77,17 +80,24 @@ impl UnaryCalls {
             Ok(answer) => self.send(respond, answer, &progress).await,
             Err(error) => refuse(respond, error.into()),
         };
+        drop(progress);
         if let Err(error) = sent {
             tracing::debug!(%error, "an answer was not sent");
         }
+        if let Some(rest) = unread {
+            // On the heap, as few calls need it.
+            let refused = RefusedBody::new(&self.front.limits);
+            Box::pin(refused.drop_stream(rest)).await;
+        }
     }
 
-    /// Predicts; none if the client resets the stream. What is kept while the call waits is little, as it
-    /// is moved when the call begins.
+    /// Predicts; none if the client resets the stream. Leaves the body in `unread` if it is refused before
+    /// its end. What is kept while the call waits is little, as it is moved when the call begins.
     async fn predict(
         &self,
         request: Request<RecvStream>,
         respond: &mut SendResponse<Bytes>,
+        unread: &mut Option<RecvStream>,
     ) -> Option<Result<UnaryAnswer>> {
         let arrived = Instant::now();
         let (head, body) = request.into_parts();
@@ -96,7 +106,8 @@ impl UnaryCalls {
         let until = BodyDeadline::new(&headers, arrived, read_timeout, &self.bodies);
         let mut reading = Reading::new(body, until, &self.front);
         let message = until_reset(respond, |cx| reading.poll(cx)).await?;
-        let _charge = reading.into_charge();
+        let (rest, _charge) = reading.into_parts();
+        *unread = message.is_err().then_some(rest);
 
         let inbound = Inbound {
             predictor: &self.front.predictor,

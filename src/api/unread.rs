@@ -1,22 +1,25 @@
 //! What a client still sends when its request was refused before the body was read.
 //! A client that sends first and reads afterwards would get a broken pipe instead of
 //! the answer. So a short body is read and dropped; for a longer one the answer
-//! announces the close, and the connection lingers (RFC 9112, 9.6). Owns no limits.
+//! announces the close, and the connection lingers (RFC 9112, 9.6). Over HTTP/2 the answer does not
+//! wait for the body, and what is read and dropped after it is no error of the client.
 
 use super::Front;
 use super::body::{Metered, UnreadSlot};
 use super::limits::Limits;
-use super::request_body::RequestBody;
-use http::{HeaderValue, Response, Version, header, request};
+use super::request_body::{Http2Body, RequestBody};
+use h2::RecvStream;
+use http::{HeaderMap, HeaderValue, Response, Version, header, request};
 use http_body::Body;
 use std::pin::Pin;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// The body of an HTTP/1 request, as far as its handler leaves it unread.
 pub(crate) struct UnreadBody {
-    /// `None` with HTTP/2, where a body ends without ending the connection.
+    /// `None` with HTTP/2: see [`RefusedBody`].
     slot: Option<UnreadSlot>,
     /// The client waits for the status before it sends the body.
     expects_continue: bool,
@@ -40,9 +43,10 @@ impl UnreadBody {
         };
 
         // To read the body would ask the client to send it.
+        let refused = RefusedBody::new(&front.limits);
         let is_read = !self.expects_continue
             && tokio::select! {
-                is_read = is_read_within(rest, &front.limits) => is_read,
+                is_read = refused.is_read(rest) => is_read,
                 () = front.stop.bodies.cancelled() => false,
             };
         if !is_read {
@@ -51,14 +55,37 @@ impl UnreadBody {
     }
 }
 
-async fn is_read_within(rest: RequestBody, limits: &Limits) -> bool {
-    let max = limits.refused_body_bytes_max;
-    if rest.size_hint().lower() > max as u64 {
-        return false;
+/// How much of the body of a refused request is read and dropped.
+#[derive(Clone, Copy)]
+pub(crate) struct RefusedBody {
+    bytes_max: usize,
+    timeout: Duration,
+}
+
+impl RefusedBody {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            bytes_max: limits.refused_body_bytes_max,
+            timeout: limits.refused_body_timeout,
+        }
     }
 
-    let read = timeout(limits.refused_body_timeout, read_up_to(rest, max));
-    read.await.unwrap_or(false)
+    /// Reads and drops a body. Returns whether it ended within the limits.
+    async fn is_read(self, rest: RequestBody) -> bool {
+        if rest.size_hint().lower() > self.bytes_max as u64 {
+            return false;
+        }
+
+        let read = timeout(self.timeout, read_up_to(rest, self.bytes_max));
+        read.await.unwrap_or(false)
+    }
+
+    /// Reads and drops the rest of a body over HTTP/2, once its request is answered. Beyond the limits
+    /// the stream is reset.
+    pub(crate) async fn drop_stream(self, rest: RecvStream) {
+        let rest = Http2Body::new(rest, &HeaderMap::new());
+        self.is_read(RequestBody::Http2(rest)).await;
+    }
 }
 
 /// Reads and drops a body. Returns whether it ended within `max` bytes.

@@ -1,7 +1,7 @@
 //! Misuse of HTTP/2: floods, resets and misplaced frames. It may end the connection, but
 //! not the process or the requests of other clients.
 
-use crate::support::{Directory, Server};
+use crate::support::{Directory, Server, settings};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -15,6 +15,7 @@ const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
+const END_STREAM: u8 = 1;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
@@ -26,10 +27,14 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// The header block of a gRPC infer call, without dynamic table or Huffman.
 fn call() -> Vec<u8> {
-    let path = b"/inference.GRPCInferenceService/ModelInfer";
+    call_of("/inference.GRPCInferenceService/ModelInfer", &[])
+}
+
+/// The header block of a gRPC call with more headers.
+fn call_of(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     // :method POST, :scheme http, and literals for :path, content-type and te.
     let mut block = vec![0x83, 0x86, 0x04, path.len() as u8];
-    block.extend_from_slice(path);
+    block.extend_from_slice(path.as_bytes());
     let mut literal = |name: &[u8], value: &[u8]| {
         block.extend_from_slice(&[0, name.len() as u8]);
         block.extend_from_slice(name);
@@ -38,6 +43,9 @@ fn call() -> Vec<u8> {
     };
     literal(b"content-type", b"application/grpc");
     literal(b"te", b"trailers");
+    for (name, value) in more {
+        literal(name.as_bytes(), value.as_bytes());
+    }
     block
 }
 
@@ -53,28 +61,53 @@ fn misuse(server: &Server, frames: &[u8]) -> Vec<u8> {
 /// Sends frames on a new connection, and reads until the server closes it or answers the
 /// last ping, if there is one.
 fn exchange(server: &Server, frames: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(&server.grpc).expect("the server accepts");
-    for set in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
-        set(&stream, Some(Duration::from_secs(60))).expect("set");
-    }
-    let mut sender = stream.try_clone().expect("cloned");
-    let settings = frame(SETTINGS, 0, 0, &[]);
-    let bytes = [PREFACE, &settings, frames].concat();
-    // On a thread of its own, so that the server's answers never block both sides. The
-    // server may close the connection at any point.
-    std::thread::spawn(move || sender.write_all(&bytes));
+    let mut client = Client::open(server);
+    client.send(frames.to_vec());
+    client.read_until(answers_last_ping);
+    client.answer
+}
 
-    let mut answer = Vec::new();
-    let mut part = [0; 64 << 10];
-    while !answers_last_ping(&answer) {
-        match stream.read(&mut part) {
-            Ok(0) => break,
-            Ok(n) => answer.extend_from_slice(&part[..n]),
-            Err(e) if e.kind() == ErrorKind::WouldBlock => panic!("no answer and no end"),
-            Err(_) => break,
+/// A connection, and what the server sent on it.
+struct Client {
+    stream: TcpStream,
+    answer: Vec<u8>,
+}
+
+impl Client {
+    fn open(server: &Server) -> Self {
+        let stream = TcpStream::connect(&server.grpc).expect("the server accepts");
+        for set in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
+            set(&stream, Some(Duration::from_secs(60))).expect("set");
+        }
+        let mut client = Self {
+            stream,
+            answer: Vec::new(),
+        };
+        client.stream.write_all(PREFACE).expect("sent");
+        let settings = frame(SETTINGS, 0, 0, &[]);
+        client.stream.write_all(&settings).expect("sent");
+        client
+    }
+
+    /// Sends on a thread of its own, so that the server's answers never block both sides. The
+    /// server may close the connection at any point.
+    fn send(&self, bytes: Vec<u8>) {
+        let mut sender = self.stream.try_clone().expect("cloned");
+        std::thread::spawn(move || sender.write_all(&bytes));
+    }
+
+    /// Reads until the answer is whole, or the server closes the connection.
+    fn read_until(&mut self, is_whole: impl Fn(&[u8]) -> bool) {
+        let mut part = [0; 64 << 10];
+        while !is_whole(&self.answer) {
+            match self.stream.read(&mut part) {
+                Ok(0) => break,
+                Ok(n) => self.answer.extend_from_slice(&part[..n]),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => panic!("no answer and no end"),
+                Err(_) => break,
+            }
         }
     }
-    answer
 }
 
 fn answers_last_ping(answer: &[u8]) -> bool {
@@ -282,5 +315,65 @@ fn floods_and_misplaced_frames_do_not_affect_other_clients() {
         misuse(&server, &frames);
         canary(&server);
         assert_eq!(server.get("/v2/health/live").status, 200, "after {what}");
+    }
+}
+
+/// Opens calls that the server refuses before their bodies arrive.
+fn refused_calls(server: &Server, headers: &[u8], count: usize) -> Client {
+    let mut client = Client::open(server);
+    client.send(on_streams(count, |id| {
+        frame(HEADERS, END_HEADERS, id, headers)
+    }));
+    client.read_until(|answer| frames(answer).filter(|f| f[3] == HEADERS).count() == count);
+    client
+}
+
+fn on_streams(count: usize, frames: impl Fn(u32) -> Vec<u8>) -> Vec<u8> {
+    stream_ids(count as u32).flat_map(frames).collect()
+}
+
+#[test]
+fn bodies_that_arrive_after_a_refusal_are_no_errors_of_the_client() {
+    const CALLS: usize = 600;
+    let directory = Directory::of_all_models();
+    let limits = |bytes_max| {
+        settings(&[
+            "limits.concurrent_streams_max=1000",
+            "limits.refused_body_timeout=60s",
+            bytes_max,
+        ])
+    };
+    let late = call_of(
+        "/inference.GRPCInferenceService/ModelInfer",
+        &[("grpc-timeout", "1n")],
+    );
+    let unknown = call_of("/no.such.Service/Call", &[]);
+    let last = || frame(PING, 0, 0, LAST);
+    for headers in [late, unknown] {
+        // The streams end by themselves, three frames later.
+        let server = Server::start_with(
+            directory.path(),
+            &limits("limits.refused_body_bytes_max=1MiB"),
+        );
+        let mut client = refused_calls(&server, &headers, CALLS);
+        let part = |end, id| frame(DATA, end, id, &[0; 2048]);
+        let body = |id| [part(0, id), part(0, id), part(END_STREAM, id)].concat();
+        client.send([on_streams(CALLS, body), last()].concat());
+        client.read_until(answers_last_ping);
+        assert_eq!(goaways(&client.answer), Vec::<u32>::new());
+        assert_eq!(resets(&client.answer).len(), 0);
+
+        // More is sent than is read.
+        let server = Server::start_with(
+            directory.path(),
+            &limits("limits.refused_body_bytes_max=1000"),
+        );
+        let mut client = refused_calls(&server, &headers, CALLS);
+        client.send(on_streams(CALLS, |id| part(0, id)));
+        client.read_until(|answer| resets(answer).len() == CALLS);
+        client.send([on_streams(CALLS, |id| part(END_STREAM, id)), last()].concat());
+        client.read_until(answers_last_ping);
+        assert_eq!(goaways(&client.answer), Vec::<u32>::new());
+        canary(&server);
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod stream;
 use super::socket::CountedSocket;
 use super::{ConnectionError, ConnectionParts, DataCall};
 use crate::api::limits::Limits;
+use crate::api::unread::RefusedBody;
 use alive::Alive;
 use bytes::Bytes;
 use calls::Calls;
@@ -30,6 +31,7 @@ pub(super) struct Http2<C, F> {
     state: State,
     parts: ConnectionParts<C>,
     calls: Calls<F>,
+    refused: RefusedBody,
     /// It was asked to end before it was open.
     is_ending: bool,
 }
@@ -49,6 +51,8 @@ where
             .max_header_list_size(limits.header_list_bytes_max)
             .max_concurrent_streams(limits.concurrent_streams_max)
             .max_local_error_reset_streams(Some(limits.local_error_reset_streams_max))
+            // What a client sent before it learned of a reset is no error of the client.
+            .max_concurrent_reset_streams(limits.local_error_reset_streams_max)
             .max_pending_accept_reset_streams(limits.pending_accept_reset_streams_max)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
@@ -56,6 +60,7 @@ where
             state: State::Opening(builder.handshake(socket)),
             parts,
             calls: Calls::default(),
+            refused: RefusedBody::new(limits),
             is_ending: false,
         }
     }
@@ -76,6 +81,7 @@ where
     fn start(
         &self,
         calls: &mut Calls<F>,
+        refused: RefusedBody,
         request: Request<RecvStream>,
         respond: SendResponse<Bytes>,
     ) {
@@ -87,7 +93,7 @@ where
                 progress,
             }));
         } else {
-            exchange(&self.handlers.answer, request, respond, progress);
+            exchange(&self.handlers.answer, refused, request, respond, progress);
         }
     }
 }
@@ -126,7 +132,8 @@ where
                 let Some((request, respond)) = accepted else {
                     return Poll::Ready(Ok(()));
                 };
-                this.parts.start(&mut this.calls, request, respond);
+                this.parts
+                    .start(&mut this.calls, this.refused, request, respond);
             }
             if !this.calls.poll(cx) {
                 return Poll::Pending;

@@ -42,9 +42,9 @@ impl<'f> Reading<'f> {
         }
     }
 
-    /// Leaves the charge, which is given back when it is dropped.
-    pub(super) fn into_charge(self) -> Charge<&'f Front> {
-        self.charge
+    /// Leaves the body, and the charge, which is given back when it is dropped.
+    pub(super) fn into_parts(self) -> (RecvStream, Charge<&'f Front>) {
+        (self.body, self.charge)
     }
 }
 

@@ -4,6 +4,7 @@ use super::super::answering::AnswerBody;
 use super::super::{Answer, AnswerProgress, BoxedAnswer};
 use super::stream::{send, until_reset};
 use crate::api::request_body::{Http2Body, RequestBody};
+use crate::api::unread::RefusedBody;
 use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Error, Reason, RecvStream};
@@ -17,6 +18,7 @@ use std::time::SystemTime;
 /// Starts the task.
 pub(super) fn exchange(
     answer: &Answer,
+    refused: RefusedBody,
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
     progress: AnswerProgress,
@@ -24,10 +26,15 @@ pub(super) fn exchange(
     let is_head = request.method() == Method::HEAD;
     let (head, stream) = request.into_parts();
     let body = Http2Body::new(stream, &head.headers);
+    let unread = body.unread();
     let answered = answer(Request::from_parts(head, RequestBody::Http2(body)));
     tokio::spawn(async move {
         if let Err(error) = reply(answered, respond, is_head, progress).await {
             tracing::debug!(%error, "a stream ended");
+        }
+        let rest = unread.lock().take();
+        if let Some(rest) = rest {
+            refused.drop_stream(rest).await;
         }
     });
 }
