@@ -80,8 +80,24 @@ fn show(version: &VersionScheduler) {
 fn merging(version: &VersionScheduler) -> String {
     match &version.unbatched {
         Some(reason) => format!("each request runs alone: {reason}"),
-        None => format!("batches of up to {} rows", version.batch_rows_max),
+        None => match &version.batch_sizes {
+            None => format!("batches of up to {} rows", version.batch_rows_max),
+            Some(sizes) => format!("batches are filled up to {} rows", listed(sizes)),
+        },
     }
+}
+
+/// Writes sizes such as `2-8, 10, 12`.
+fn listed(sizes: &[usize]) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for run in sizes.chunk_by(|a, b| a + 1 == *b) {
+        match run {
+            [first, .., last] => parts.push(format!("{first}-{last}")),
+            [one] => parts.push(one.to_string()),
+            [] => {}
+        }
+    }
+    parts.join(", ")
 }
 
 /// Prints the durations of a shape class, with a bar for the duration of each row.

@@ -6,6 +6,7 @@
 //! Runs untested models, which may crash:
 //! `first_run` calls it inside a sandbox.
 
+pub(crate) mod invariance;
 #[cfg(test)]
 mod tests;
 mod values;

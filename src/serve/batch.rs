@@ -14,6 +14,7 @@ mod due;
 mod explain;
 mod hung;
 mod lane;
+mod options;
 pub(crate) mod policy;
 mod queue;
 pub(crate) mod recheck;
@@ -35,41 +36,19 @@ use crate::onnx::runtime::Session;
 use admission::{QueuePlace, Room};
 use arc_swap::ArcSwap;
 use class_costs::ClassCosts;
-use cost::BatchCost;
 use due::Due;
 use explain::{BatchLog, Explained, UnservedCounts, UnservedReason};
 use hung::Hung;
 use lane::Slot;
+pub(crate) use options::BatchOptions;
 use queue::{AxisSizes, Class, Queue, QueuedRequest};
 use recheck::{RecheckOptions, Rechecks, Sample};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use sync::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Condvar, Mutex};
 use tokio::sync::oneshot;
 use waiting::{Ticket, Waiting};
-
-/// How the requests of a servable are batched.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct BatchOptions {
-    /// Whether requests may be merged; otherwise each runs alone.
-    pub batched: bool,
-    /// Most rows of a batch, and of one request.
-    pub batch_rows_max: usize,
-    /// Most rows in the queue; beyond it, requests are refused.
-    pub queue_rows_max: usize,
-    /// How long a request without a deadline may wait in the queue.
-    pub queue_timeout: Duration,
-    /// How long the oldest request may wait for others to join its batch.
-    pub batch_delay: Duration,
-    /// What is known of the durations of batches at the start.
-    pub cost: BatchCost,
-    /// Whether runs change it.
-    pub learns: bool,
-    /// Whether runs are so short that the I/O thread makes them itself, because handing them to a
-    /// lane would cost more.
-    pub in_place: bool,
-}
 
 /// A request inside the batcher.
 struct BatchJob {
@@ -156,7 +135,7 @@ impl BatcherShared {
     /// Most rows of a batch now.
     fn batch_rows_max(&self) -> usize {
         match self.is_batched() {
-            true => self.options.batch_rows_max,
+            true => self.options.merged_rows_max(),
             false => 1,
         }
     }
@@ -454,7 +433,7 @@ impl Batcher {
         }
 
         // An optional input is a value for the whole run: other requests would get it too.
-        if !checked.optional.is_empty() {
+        if !checked.optional.is_empty() || rows > options.merged_rows_max() {
             let number = self.shared.alone.fetch_add(1, Ordering::Relaxed);
             return Ok((rows, Class::Alone(number)));
         }

@@ -173,7 +173,12 @@ impl Servable {
             },
             lanes: self.lanes,
             in_place: explained.in_place,
-            batch_rows_max: self.options.batch_rows_max,
+            batch_rows_max: self.options.merged_rows_max(),
+            batch_sizes: self
+                .options
+                .sizes
+                .as_ref()
+                .map(|sizes| sizes.all().to_vec()),
             queue: explained.queue,
             classes: explained.classes,
             batches: explained.batches,

@@ -28,6 +28,11 @@ overridable! {
         /// other), `on` (merge them although that is not shown; a batch may then change answers) or
         /// `off`.
         batching: Batching = Batching::Auto;
+        /// Whether a request gets the same answer bit for bit, however many others are served beside it, on
+        /// the same machine with the same settings. Batches then have only sizes for which a test at load
+        /// (at most 5 s) found that, and are filled up with copies of a row. Models whose graph does not prove
+        /// that rows are independent, and inputs with a dynamic axis beyond the first, are not batched.
+        batch_invariant: bool = false;
         /// Most rows in one batch. A request with more rows is refused. It does not apply to
         /// models whose requests cannot be merged: each request then runs alone, with any number
         /// of rows.

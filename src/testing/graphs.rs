@@ -139,6 +139,18 @@ pub fn perceptron(widths: &[i64]) -> Vec<u8> {
     })
 }
 
+/// The mean over the middle axis, as pooling over the words of a text. ONNX Runtime rounds it otherwise
+/// for one row than for several.
+pub fn pooled(length: i64, width: i64) -> Vec<u8> {
+    model(o::GraphProto {
+        node: vec![node("ReduceMean", &["x", "middle"], "y")],
+        initializer: vec![whole("middle", &[1])],
+        input: vec![declare("x", FLOAT, &[-1, length, width])],
+        output: vec![declare("y", FLOAT, &[-1, 1, width])],
+        ..o::GraphProto::default()
+    })
+}
+
 /// Answers x times k, where k is an input with the default 2.
 pub fn scaled(ir_version: i64) -> Vec<u8> {
     let graph = o::GraphProto {

@@ -64,6 +64,7 @@ mod report;
 
 /// New bytes under the number of a loaded version.
 mod in_place;
+mod invariant;
 
 /// First runs, tests in the background, and kept verdicts.
 mod first_run;

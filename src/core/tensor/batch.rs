@@ -56,6 +56,27 @@ impl Stack {
         }
     }
 
+    /// Copies `parts`, and then the last row again and again, up to `rows` rows.
+    pub(crate) fn fill_up<'t>(
+        &mut self,
+        parts: impl Iterator<Item = &'t Tensor> + Clone,
+        rows: usize,
+    ) -> Result<()> {
+        let total: usize = parts.clone().filter_map(Tensor::rows).sum();
+        let with_rows = parts.clone().filter(|part| part.rows() > Some(0));
+        let Some(last) = with_rows.last().filter(|_| total < rows) else {
+            self.fill(parts);
+            return Ok(());
+        };
+
+        let before = last.rows().unwrap_or(1) - 1;
+        let row = split(last, &[before, 1])?.swap_remove(1);
+        // As references of one lifetime.
+        let parts = parts.map(|part: &Tensor| part);
+        self.fill(parts.chain(std::iter::repeat_n(&row, rows - total)));
+        Ok(())
+    }
+
     /// Views what [`Stack::fill`] put here.
     pub(crate) fn view(&self) -> View<'_> {
         let dtype = self.dtype.expect("filled before it is viewed");

@@ -36,6 +36,7 @@ pub(super) struct ServingFamilies {
     compute_seconds: HistogramVec,
     batch_rows: HistogramVec,
     batch_rechecks: IntCounterVec,
+    batch_fill_rows: IntCounterVec,
     batch_disagreements: IntCounterVec,
     runs_terminated: IntCounterVec,
     lanes_hung: IntGaugeVec,
@@ -143,6 +144,11 @@ impl ServingFamilies {
                 SERVED,
             )?,
             batch_rows: r.histograms("ortus_batch_rows", "Rows in a batch.", &ROWS, SERVED)?,
+            batch_fill_rows: r.counters(
+                "ortus_batch_fill_rows_total",
+                "Copies of rows with which batches were filled up to a size of `batch_invariant`.",
+                SERVED,
+            )?,
             batch_rechecks: r.counters(
                 "ortus_batch_rechecks_total",
                 "Requests of batches that were run again alone, to compare the answers.",
@@ -214,6 +220,7 @@ impl ServingFamilies {
         Arc::new(ServableMetrics {
             queue_rows: self.queue_rows.with_label_values(labels),
             batch_rechecks: self.batch_rechecks.with_label_values(labels),
+            batch_fill_rows: self.batch_fill_rows.with_label_values(labels),
             batch_disagreements: self.batch_disagreements.with_label_values(labels),
             runs_terminated: self.runs_terminated.with_label_values(labels),
             lanes_hung: self.lanes_hung.with_label_values(labels),
@@ -261,6 +268,7 @@ impl ServingFamilies {
         let _ = self.compute_seconds.remove_label_values(labels);
         let _ = self.batch_rows.remove_label_values(labels);
         let _ = self.batch_rechecks.remove_label_values(labels);
+        let _ = self.batch_fill_rows.remove_label_values(labels);
         let _ = self.batch_disagreements.remove_label_values(labels);
         self.requests.remove(labels[0], labels[1]);
     }
@@ -272,6 +280,8 @@ pub(crate) struct ServableMetrics {
     pub queue_rows: IntGauge,
     /// Requests that were run again alone.
     pub batch_rechecks: IntCounter,
+    /// Rows with which batches were filled up.
+    pub batch_fill_rows: IntCounter,
     /// Requests whose answer alone differed from their answer in a batch.
     pub batch_disagreements: IntCounter,
     /// Runs terminated because they passed their time limit.

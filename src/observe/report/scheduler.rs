@@ -27,6 +27,8 @@ pub struct VersionScheduler {
     pub in_place: bool,
     /// Most rows of a batch.
     pub batch_rows_max: usize,
+    /// The sizes up to which batches are filled, where `batch_invariant` is set.
+    pub batch_sizes: Option<Vec<usize>>,
     /// What waits now.
     pub queue: QueueNow,
     /// Learned durations of each shape class, those with the most runs first.

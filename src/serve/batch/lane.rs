@@ -261,6 +261,8 @@ struct Ran {
     parts: Vec<Vec<Tensor>>,
     /// Outputs of the whole batch; empty for a request that ran alone.
     whole: Vec<Tensor>,
+    /// Rows of the run.
+    rows: usize,
     start: Instant,
     gather: Duration,
     run: Duration,
@@ -326,7 +328,9 @@ impl Lane {
         };
         let arrivals = jobs.iter().map(|taken| taken.rank.arrival);
         self.watch.begin(until, arrivals);
-        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(&jobs, start)));
+        let rows = jobs.iter().map(|taken| taken.job.rows).sum();
+        let filled = filled(shared, class, rows);
+        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(&jobs, filled, start)));
         let was_terminated = self.end_run();
         let Ok(attempt) = attempt else {
             // The other half of a batch that failed goes on.
@@ -357,14 +361,18 @@ impl Lane {
         }
     }
 
-    fn attempt(&mut self, jobs: &[TakenJob], start: Instant) -> Result<Ran> {
-        if let [taken] = jobs {
+    /// Runs requests, filled up to so many rows.
+    fn attempt(&mut self, jobs: &[TakenJob], filled: usize, start: Instant) -> Result<Ran> {
+        if let [taken] = jobs
+            && taken.job.rows == filled
+        {
             let inputs = &taken.job.inputs;
             let views: SmallVec<[View<'_>; 4]> = inputs.required.iter().map(Tensor::view).collect();
             let outputs = self.session.run_with(&views, &inputs.optional)?;
             return Ok(Ran {
                 parts: vec![outputs],
                 whole: Vec::new(),
+                rows: filled,
                 start,
                 gather: Duration::ZERO,
                 run: start.elapsed(),
@@ -374,7 +382,8 @@ impl Lane {
         let inputs = jobs[0].job.inputs.required.len();
         self.stacks.resize_with(inputs, Stack::default);
         for (i, stack) in self.stacks.iter_mut().enumerate() {
-            stack.fill(jobs.iter().map(|taken| &taken.job.inputs.required[i]));
+            let inputs = jobs.iter().map(|taken| &taken.job.inputs.required[i]);
+            stack.fill_up(inputs, filled)?;
         }
         let gathered = Instant::now();
 
@@ -382,7 +391,8 @@ impl Lane {
         let outputs = self.session.run(&views)?;
         let run = gathered.elapsed();
 
-        let rows: Vec<usize> = jobs.iter().map(|taken| taken.job.rows).collect();
+        let mut rows: Vec<usize> = jobs.iter().map(|taken| taken.job.rows).collect();
+        rows.push(filled - rows.iter().sum::<usize>());
         let mut parts: Vec<Vec<Tensor>> = jobs
             .iter()
             .map(|_| Vec::with_capacity(outputs.len()))
@@ -396,11 +406,19 @@ impl Lane {
         Ok(Ran {
             parts,
             whole: outputs,
+            rows: filled,
             start,
             gather: gathered - start,
             run,
         })
     }
+}
+
+/// The rows of the run of requests with so many rows.
+fn filled(shared: &BatcherShared, class: &Class, rows: usize) -> usize {
+    let sizes = shared.options.sizes.as_ref();
+    let sizes = sizes.filter(|_| matches!(class, Class::Sizes(_)));
+    sizes.and_then(|sizes| sizes.filled(rows)).unwrap_or(rows)
 }
 
 /// The error of a request whose run was terminated. Usually nobody waits for it.
@@ -437,6 +455,10 @@ fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>, mut ran: Ra
     }
     let batch = shared.batches.fetch_add(1, Ordering::Relaxed);
     shared.metrics.ran(rows, ran.gather, ran.run);
+    shared
+        .metrics
+        .batch_fill_rows
+        .inc_by((ran.rows - rows) as u64);
     let sample = rerun::sample(shared, &jobs, &mut ran, start);
 
     for (taken, outputs) in jobs.into_iter().zip(ran.parts) {

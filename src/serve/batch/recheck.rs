@@ -21,8 +21,8 @@ pub(super) use sample::Sample;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-pub(super) use verdict::judge;
 use verdict::{Consequence, RecheckVerdict, Ties};
+pub(super) use verdict::{judge, judge_bits};
 
 /// Why requests run alone after a disagreement.
 pub(crate) const DISAGREED: &str = "a row's answer alone differed from its answer in a batch";

@@ -2,6 +2,7 @@
 //! of their own.
 
 mod answers;
+mod filled;
 mod forming;
 mod hanging;
 mod held;
@@ -12,6 +13,7 @@ mod rechecking;
 mod simulation;
 mod waiting;
 
+use super::cost::BatchCost;
 use super::*;
 use crate::core::model::{ModelName, Version};
 use crate::observe::metrics::Metrics;
@@ -74,6 +76,7 @@ fn options() -> BatchOptions {
     BatchOptions {
         batched: true,
         batch_rows_max: 8,
+        sizes: None,
         queue_rows_max: 16,
         queue_timeout: LONG,
         batch_delay: Duration::ZERO,

@@ -2,6 +2,7 @@
 //! rows and warms up. Blocks; runs on the manager's thread, never on one that serves requests.
 
 mod decide;
+mod invariant;
 pub(in crate::serve) mod lanes;
 mod warm;
 
@@ -25,6 +26,7 @@ use crate::serve::batch::{BatchOptions, cost::BatchCost};
 use crate::serve::servable::{self, Batching, Drained, Servable};
 use crate::serve::settings;
 pub(super) use decide::subject;
+use decide::{Decision, GENERATED_MAX};
 use lanes::{LaneSessions, Reopening};
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +75,9 @@ impl Loading<'_> {
         let engine = self.parts.engine.as_ref();
         let mut lanes = LaneSessions::open(engine, &source, &options)?;
 
-        let decision = self.decide(&model, lanes.sessions[0].as_mut());
+        let session = lanes.sessions[0].as_mut();
+        let decision = self.decide(&model, session);
+        let decision = self.with_invariant_sizes(decision, &model.verdict, &signature, session);
         lanes.fill(engine, &source, &options, self.settings.model.lanes)?;
         // Only the sessions need the weights from here on.
         drop(source);
@@ -86,10 +90,10 @@ impl Loading<'_> {
             check_golden(golden, &signature, &mut sessions)?;
         }
 
-        let (batching, is_open) = (decision.batching, decision.is_open);
+        let (batching, is_open) = (decision.batching.clone(), decision.is_open);
         let rows_max = largest_batch(self.settings, batching.is_joined());
         // The test may allow it while the version serves.
-        let batched = batching.is_joined() || is_open;
+        let batched = decision.may_be_joined();
         let warm = match &decision.sample {
             Some(sample) => warm(sample, &mut sessions[..distinct], rows_max)?,
             None => Warm::default(),
@@ -100,6 +104,7 @@ impl Loading<'_> {
         let in_place = bounded && !is_open && self.runs_in_place(&signature, batched, &warm);
         let options = BatchOptions {
             in_place,
+            sizes: decision.sizes,
             ..self.options(&signature, batched, warm.cost)
         };
         let parts = servable::ServableParts {
@@ -143,6 +148,7 @@ impl Loading<'_> {
         BatchOptions {
             batched,
             batch_rows_max: self.settings.model.batch_rows_max as usize,
+            sizes: None,
             queue_rows_max: self.settings.model.queue_rows_max as usize,
             queue_timeout: match self.settings.model.queue_timeout {
                 Duration::ZERO => TIMEOUT_MAX,

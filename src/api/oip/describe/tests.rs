@@ -43,6 +43,7 @@ fn mixing(watchdog: &Watchdog) -> Arc<Servable> {
         options: BatchOptions {
             batched: true,
             batch_rows_max: 8,
+            sizes: None,
             queue_rows_max: 16,
             queue_timeout: LONG,
             batch_delay: Duration::ZERO,

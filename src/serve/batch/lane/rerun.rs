@@ -5,7 +5,7 @@ use super::{Lane, Ran, TakenJob};
 use crate::core::error::{Error, Result};
 use crate::core::hash::mix;
 use crate::core::tensor::{Tensor, View};
-use crate::serve::batch::recheck::{Rechecked, Sample, judge};
+use crate::serve::batch::recheck::{Rechecked, Sample, judge, judge_bits};
 use crate::serve::batch::{BatcherShared, BatcherState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -32,7 +32,7 @@ pub(super) fn sample(
         batch: std::mem::take(&mut ran.whole),
         before: rows(before),
         rows: job.rows,
-        total: rows(jobs),
+        total: ran.rows,
         ended,
         run: ran.run,
     };
@@ -81,9 +81,11 @@ impl Lane {
         let provider = self.session.provider();
         let timeout = sample.timeout();
         let verdict = catch_unwind(AssertUnwindSafe(|| {
-            judge(&sample, provider, |inputs| {
-                self.run_once(shared, inputs, timeout)
-            })
+            let run = |inputs: &[View<'_>]| self.run_once(shared, inputs, timeout);
+            match &shared.options.sizes {
+                Some(sizes) => judge_bits(&sample, sizes, run),
+                None => judge(&sample, provider, run),
+            }
         }));
         let verdict = verdict.unwrap_or_else(|_| {
             self.end_run();

@@ -87,25 +87,51 @@ pub(super) fn difference(
         .min_by_key(|found| found.is_tie)
 }
 
+/// Finds the first value of which a bit differs.
+pub(super) fn bits_apart(alone: &[Tensor], batched: &[Tensor]) -> Option<ValueDifference> {
+    let mut pairs = alone.iter().zip(batched).enumerate();
+    pairs.find_map(|(output, (a, b))| of_shape(output, a, b).or_else(|| in_bits(output, a, b)))
+}
+
+fn of_shape(output: usize, a: &Tensor, b: &Tensor) -> Option<ValueDifference> {
+    let shape = |t: &Tensor| format!("{} of shape {:?}", t.dtype(), t.shape());
+    (a.dtype() != b.dtype() || a.shape() != b.shape()).then(|| ValueDifference {
+        output,
+        row: 0,
+        alone: shape(a),
+        batched: shape(b),
+        apart: "another shape".to_owned(),
+        is_tie: false,
+    })
+}
+
+fn in_bits(output: usize, a: &Tensor, b: &Tensor) -> Option<ValueDifference> {
+    let at = exact(a, b)?;
+    Some(ValueDifference {
+        output,
+        row: at / values_per_row(a),
+        alone: shown(a, at),
+        batched: shown(b, at),
+        apart: "not equal".to_owned(),
+        is_tie: a.floats().is_none(),
+    })
+}
+
+fn values_per_row(tensor: &Tensor) -> usize {
+    tensor.shape().iter().skip(1).product::<usize>().max(1)
+}
+
 fn in_output(
     output: usize,
     a: &Tensor,
     b: &Tensor,
     limits: &Limits<'_>,
 ) -> Option<ValueDifference> {
-    if a.dtype() != b.dtype() || a.shape() != b.shape() {
-        let shape = |t: &Tensor| format!("{} of shape {:?}", t.dtype(), t.shape());
-        return Some(ValueDifference {
-            output,
-            row: 0,
-            alone: shape(a),
-            batched: shape(b),
-            apart: "another shape".to_owned(),
-            is_tie: false,
-        });
+    if let Some(found) = of_shape(output, a, b) {
+        return Some(found);
     }
 
-    let per_row = a.shape().iter().skip(1).product::<usize>().max(1);
+    let per_row = values_per_row(a);
     match (a.floats(), b.floats()) {
         (Some(x), Some(y)) => {
             let rows = x.chunks(per_row).zip(y.chunks(per_row)).enumerate();
@@ -115,18 +141,7 @@ fn in_output(
             };
             rows.into_iter().find_map(find)
         }
-        _ => {
-            let at = exact(a, b)?;
-            let shown = |t: &Tensor| shown(t, at);
-            Some(ValueDifference {
-                output,
-                row: at / per_row,
-                alone: shown(a),
-                batched: shown(b),
-                apart: "not equal".to_owned(),
-                is_tie: true,
-            })
-        }
+        _ => in_bits(output, a, b),
     }
 }
 
@@ -179,7 +194,7 @@ fn apart(x: f64, y: f64) -> f64 {
 
 /// Returns the median of the rows' largest values; 0 if the output is not in floating point.
 fn typical(output: &Tensor) -> f64 {
-    let per_row = output.shape().iter().skip(1).product::<usize>().max(1);
+    let per_row = values_per_row(output);
     let numbers = output.floats().unwrap_or_default();
     let mut sizes: Vec<f64> = numbers.chunks(per_row).map(largest).collect();
     sizes.sort_by(f64::total_cmp);
@@ -202,8 +217,11 @@ fn exact(a: &Tensor, b: &Tensor) -> Option<usize> {
     }
 }
 
-/// Writes element `at` of integers, booleans or strings.
+/// Writes element `at`.
 fn shown(tensor: &Tensor, at: usize) -> String {
+    if let Some(number) = tensor.floats().and_then(|numbers| numbers.get(at).copied()) {
+        return number.to_string();
+    }
     match tensor.data() {
         Data::Strings(strings) => {
             let text = strings.iter().nth(at).unwrap_or_default();

@@ -69,6 +69,16 @@ impl Sample {
         self.inputs.iter().map(fill).collect()
     }
 
+    /// Fills a batch of so many rows: the request, and copies of its last row.
+    pub(super) fn filled(&self, rows: usize) -> Result<Vec<Stack>> {
+        let fill = |input: &Tensor| {
+            let mut stack = Stack::default();
+            stack.fill_up(std::iter::once(input), rows)?;
+            Ok(stack)
+        };
+        self.inputs.iter().map(fill).collect()
+    }
+
     /// Computes the digest of the request's inputs, to find it again in captured predictions.
     pub(super) fn digest(&self) -> Digest {
         let mut hasher = Hasher::default();

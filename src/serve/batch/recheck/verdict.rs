@@ -3,10 +3,11 @@
 //! draw random numbers. Further runs of the same request tell these causes from other rows.
 
 use super::Sample;
-use super::compare::{Limits, ValueDifference, difference};
+use super::compare::{Limits, ValueDifference, bits_apart, difference};
 use crate::core::error::Result;
-use crate::core::tensor::batch::Stack;
+use crate::core::tensor::batch::{Stack, split};
 use crate::core::tensor::{Tensor, View};
+use crate::onnx::batchability::invariance::InvariantSizes;
 
 /// Runs of the same request that show whether the model always gives the same answer.
 pub(super) const REPEATS: usize = 8;
@@ -60,6 +61,36 @@ pub(in crate::serve::batch) fn judge(
 
     for _ in 0..REPEATS {
         if difference(&run(&views)?, &alone, &limits).is_some() {
+            return Ok(RecheckVerdict::NotDeterministic);
+        }
+    }
+    Ok(RecheckVerdict::Different(found))
+}
+
+/// … of a version whose answers do not depend on the size of the batch: every other bit is a difference.
+pub(in crate::serve::batch) fn judge_bits(
+    sample: &Sample,
+    sizes: &InvariantSizes,
+    mut run: impl FnMut(&[View<'_>]) -> Result<Vec<Tensor>>,
+) -> Result<RecheckVerdict> {
+    let rows = sizes.filled(sample.rows).unwrap_or(sample.rows);
+    let filled = sample.filled(rows)?;
+    let views: Vec<View<'_>> = filled.iter().map(Stack::view).collect();
+    let mut alone = || {
+        let cut =
+            |output: &Tensor| Ok(split(output, &[sample.rows, rows - sample.rows])?.swap_remove(0));
+        run(&views)?
+            .iter()
+            .map(cut)
+            .collect::<Result<Vec<Tensor>>>()
+    };
+
+    let once = alone()?;
+    let Some(found) = bits_apart(&once, &sample.part(&sample.batch)?) else {
+        return Ok(RecheckVerdict::Same);
+    };
+    for _ in 0..REPEATS {
+        if alone()? != once {
             return Ok(RecheckVerdict::NotDeterministic);
         }
     }

@@ -118,6 +118,7 @@ fn no_request_is_left_while_all_lanes_sleep() {
 fn no_request_is_left_where_batches_have_one_row() {
     let alone = BatchOptions {
         batch_rows_max: 1,
+        sizes: None,
         ..options()
     };
     in_many_orders(move |metrics| clients(metrics, 2, 3, alone.clone()));

@@ -1,6 +1,7 @@
 //! Tests of requests that lanes run again alone: what ends batching, and that nothing waits for it.
 
 use super::*;
+use crate::onnx::batchability::invariance::InvariantSizes;
 use crate::onnx::runtime::fake::Flag;
 use crate::serve::batch::recheck::{DISAGREED, Sample};
 use crate::serve::batch::watch::{HANG_GRACE, RUN_GRACE};
@@ -16,18 +17,20 @@ struct Rechecked {
 
 impl Rechecked {
     fn start(script: Script, in_place: bool) -> Self {
+        let options = BatchOptions {
+            in_place,
+            ..options()
+        };
+        Self::start_with(script, options)
+    }
+
+    fn start_with(script: Script, options: BatchOptions) -> Self {
         let runs = Arc::<Mutex<Vec<usize>>>::default();
         let session = FakeSession {
             script,
             runs: Arc::clone(&runs),
         };
-        let (mut parts, end) = parts(
-            session,
-            BatchOptions {
-                in_place,
-                ..options()
-            },
-        );
+        let (mut parts, end) = parts(session, options);
         parts.recheck = Some(RecheckOptions {
             model: ModelName::parse("m").expect("legal"),
             version: Version::new(1).expect("legal"),
@@ -154,6 +157,27 @@ async fn rounding_that_depends_on_the_number_of_rows_is_no_disagreement() {
         assert_eq!(rechecked.batcher.unbatched(), None);
     }
     assert_eq!(rechecked.metrics().batch_disagreements.get(), 0);
+}
+
+#[tokio::test]
+async fn where_bits_are_promised_each_other_bit_is_a_disagreement() {
+    let options = |sizes: &[usize]| BatchOptions {
+        in_place: true,
+        sizes: Some(InvariantSizes::of(sizes)),
+        ..options()
+    };
+    // The request alone is filled up to two rows too.
+    let rechecked = Rechecked::start_with(Script::Sized(1e-6), options(&[2]));
+    while rechecked.metrics().batch_rechecks.get() < 3 {
+        rechecked.ask_two(1.0, 1.0).await;
+    }
+    assert_eq!(rechecked.batcher.unbatched(), None);
+
+    let rechecked = Rechecked::start_with(Script::Sized(1e-6), options(&[1, 2]));
+    while rechecked.batcher.unbatched().is_none() {
+        rechecked.ask_two(1.0, 1.0).await;
+    }
+    assert_eq!(rechecked.metrics().batch_disagreements.get(), 1);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use super::{Loading, largest_batch};
 use crate::core::error::{Error, Result};
 use crate::core::model::Signature;
 use crate::core::tensor::Tensor;
+use crate::onnx::batchability::invariance::InvariantSizes;
 use crate::onnx::batchability::{self, BatchSubject, KnownInputs, SampleInputs};
 use crate::onnx::first_run::{FirstRunSubject, GeneratedRuns, GoldenRows, Passed};
 use crate::onnx::rows::{self, RowVerdict};
@@ -20,7 +21,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// Time for generated inputs in this process, where there is no sandbox.
-const GENERATED_MAX: Duration = Duration::from_secs(5);
+pub(super) const GENERATED_MAX: Duration = Duration::from_secs(5);
 
 /// Describes the model for its first run, in the sandbox.
 pub(in crate::serve::manager) fn subject<'l>(
@@ -47,6 +48,8 @@ pub(super) struct Decision {
     pub sample: Option<SampleInputs>,
     /// Whether the test decides later.
     pub is_open: bool,
+    /// The sizes that batches have; any, if it is none.
+    pub sizes: Option<InvariantSizes>,
 }
 
 impl Decision {
@@ -55,14 +58,20 @@ impl Decision {
             batching,
             sample,
             is_open: false,
+            sizes: None,
         }
+    }
+
+    /// Tells whether requests are merged, or may be later.
+    pub(super) fn may_be_joined(&self) -> bool {
+        self.batching.is_joined() || self.is_open
     }
 }
 
 /// A model about whose batching nothing was decided yet.
 pub(super) struct Undecided {
     signature: Signature,
-    verdict: RowVerdict,
+    pub verdict: RowVerdict,
     /// Read only where the test needs them.
     pub known: KnownInputs,
     /// What the test found when the same model was loaded before.
@@ -134,6 +143,7 @@ impl Loading<'_> {
             batching,
             sample: Some(sample),
             is_open: is_open && model.tested.is_none(),
+            sizes: None,
         }
     }
 }

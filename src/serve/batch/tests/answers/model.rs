@@ -48,6 +48,7 @@ impl Walk {
         let runs = Arc::<KnownRuns>::default();
         let options = BatchOptions {
             batch_rows_max: 4,
+            sizes: None,
             queue_rows_max: QUEUE_ROWS_MAX,
             ..options()
         };
