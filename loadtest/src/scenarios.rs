@@ -13,6 +13,7 @@ mod request_cost;
 mod side;
 mod soak;
 mod steady;
+mod tuned;
 
 use crate::Result;
 use crate::report::{self, Outcome, Standing};
@@ -43,6 +44,11 @@ const SCENARIOS: &[Scenario] = &[
         id: "P3",
         title: "Offline: 32 rows a request, beside the best raw grid",
         run: offline::run,
+    },
+    Scenario {
+        id: "P5",
+        title: "Tuned, beside every setting of a grid",
+        run: tuned::run,
     },
     Scenario {
         id: "P6",
@@ -104,7 +110,7 @@ const SCENARIOS: &[Scenario] = &[
 /// Arguments of `run`.
 #[derive(Args)]
 pub(crate) struct Run {
-    /// Scenarios: P1, P2, P3, P6 to P8, P10 to P17, or all.
+    /// Scenarios: P1, P2, P3, P5 to P8, P10 to P17, or all.
     #[arg(required = true, value_name = "SCENARIO")]
     names: Vec<String>,
     /// The ortus program [default: the one beside this program].

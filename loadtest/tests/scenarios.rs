@@ -95,3 +95,23 @@ fn memory_is_measured_when_ready_and_after_load() {
     assert_eq!(ratios.len(), 2, "{scenario}");
     assert!(ratios.iter().all(|r| *r > 0.0), "{scenario}");
 }
+
+#[test]
+fn tuned_server_is_held_against_both_grids() {
+    let options = ["--seconds", "0.1", "--models", "m1"];
+    let Some(scenario) = found("P5", &options) else {
+        return;
+    };
+    for name in [
+        "rate over the best settings'",
+        "rate over that without batching",
+        "rows/s over best raw grid and wire",
+        "rows/s over best raw grid",
+    ] {
+        // Tuned, and with the defaults.
+        let ratios = figures(&scenario, name);
+        assert_eq!(ratios.len(), 2, "{name}: {scenario}");
+        assert!(ratios.iter().all(|r| *r > 0.0), "{name}: {scenario}");
+    }
+    assert_eq!(plots(&scenario), 1);
+}

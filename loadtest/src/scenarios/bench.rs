@@ -179,6 +179,13 @@ impl<'r> Bench<'r> {
         Ok(sample["inputs"][0]["shape"][1].as_i64())
     }
 
+    /// A command of Ortus.
+    pub(super) fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(verb).arg("--ort-lib").arg(&self.library);
+        command
+    }
+
     /// Starts Ortus with some models and settings beside those of the command line.
     pub(super) fn serve(&self, models: &[&str], settings: &[&str]) -> Result<Server> {
         Server::ortus(&self.ortus(models, settings)?)
