@@ -37,6 +37,18 @@ pub(crate) fn used_tree(root: u32) -> Result<Duration> {
     Ok(below.iter().map(|pid| all[pid].used).sum())
 }
 
+/// Returns the memory in MB of a process and all below it; pages that some of them share
+/// count once.
+pub(crate) fn memory_tree_mb(root: u32) -> Result<f64> {
+    let mut sum = 0.0;
+    for pid in tree(&listed()?, root)? {
+        // A child may have ended meanwhile.
+        let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"));
+        sum += rollup.map_or(Ok(0.0), |text| parse_mb(&text, "Pss:"))?;
+    }
+    Ok(sum)
+}
+
 /// Every process of the machine.
 fn listed() -> Result<BTreeMap<u32, Listed>> {
     let mut all = BTreeMap::new();
@@ -151,6 +163,7 @@ mod tests {
             .unwrap();
         let with = tree(&listed().unwrap(), own).unwrap();
         assert!(with.contains(&child.id()), "{with:?}");
+        assert!(memory_tree_mb(own).unwrap() > memory_tree_mb(child.id()).unwrap());
         drop(child.stdin.take());
         child.wait().unwrap();
     }
