@@ -4,7 +4,7 @@
 
 use super::bench::{Bench, outcome};
 use super::side::{Side, alternate, median, paired_ratio};
-use super::steady::doubt;
+use super::steady::bound_us;
 use crate::load::Report;
 use crate::process;
 use crate::report::{Bar, Finding, Outcome, Plot, Series, Standing};
@@ -13,6 +13,7 @@ use crate::schedule::Arrivals;
 use crate::servers::{Server, on_cores};
 use crate::{Result, span};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,6 +22,7 @@ const FLOODED: [&str; 2] = ["m4", "m3"];
 /// A light model and a heavy one.
 const VICTIMS: [&str; 2] = ["m1", "m5"];
 const FLOOD_IN_FLIGHT: usize = 64;
+const FLOOD_NICE: &str = "10";
 /// Requests a second of the trickle, Poisson.
 const TRICKLE: f64 = 40.0;
 /// A p99 needs many requests: times the usual length.
@@ -28,6 +30,12 @@ const TRICKLE_TIMES: f64 = 5.0;
 /// How long the flood flows before the trickle starts, and after its end.
 const LEAD: Duration = Duration::from_millis(500);
 const TAIL: Duration = Duration::from_secs(1);
+/// The percentile that is held.
+const PERCENT: f64 = 99.0;
+/// How late the generator may be: over the p99 alone, which it would make longer, and over
+/// the limit beside the flood.
+const ALONE_SHARE: f64 = 0.5;
+const LATE_SHARE: f64 = 0.1;
 /// Percentiles that are drawn.
 const DRAWN: [f64; 5] = [50.0, 75.0, 90.0, 99.0, 99.9];
 
@@ -141,27 +149,56 @@ fn trickle(bench: &Bench<'_>, side: &Side, length: Duration) -> Result<Report> {
 
 fn judge(case: &str, placement: &Placement, all: &[Vec<Report>], flood_rate: f64) -> Finding {
     let p99s = |reports: &[Report]| -> Vec<f64> {
-        reports.iter().map(|r| r.tally.latency_us(99.0)).collect()
+        reports
+            .iter()
+            .map(|r| r.tally.latency_us(PERCENT))
+            .collect()
     };
-    let (alone, beside) = (p99s(&all[0]), p99s(&all[1]));
+    let lateness = |reports: &[Report]| {
+        let each = reports.iter().map(|r| r.tally.lateness_us(PERCENT));
+        median(each.collect())
+    };
+    let (alone_p99s, beside_p99s) = (p99s(&all[0]), p99s(&all[1]));
     let refused: u64 = all[1].iter().map(|r| r.tally.refused()).sum();
-    let bound_us = placement.bar * median(alone.clone());
     let detail = json!({
-        "alone_p99_us": median(alone.clone()), "beside_p99_us": median(beside.clone()),
+        "alone_p99_us": median(alone_p99s.clone()), "beside_p99_us": median(beside_p99s.clone()),
+        "alone_lateness_us": lateness(&all[0]), "beside_lateness_us": lateness(&all[1]),
         "flood_rate": flood_rate, "refused": refused,
     });
     // A trickle that is refused is not served.
     let ratio = match refused {
-        0 => paired_ratio(&beside, &alone),
+        0 => paired_ratio(&beside_p99s, &alone_p99s),
         _ => f64::NAN,
     };
     let bar = Some(Bar::AtMost(placement.bar));
     let name = "p99 beside the flood over alone";
     let finding = Finding::new(case.to_owned(), name, ratio, bar, detail);
-    // A late generator makes only a missed bound doubtful.
-    let void = all.iter().flatten().find_map(|r| doubt(r, bound_us));
     let is_met = finding.standing() == Standing::Met;
-    finding.doubted(void.filter(|_| !is_met))
+    let alone = Late {
+        us: lateness(&all[0]),
+        limit_us: ALONE_SHARE * median(alone_p99s.clone()),
+    };
+    let beside = Late {
+        us: lateness(&all[1]),
+        limit_us: LATE_SHARE * bound_us(0.0).max(placement.bar * median(alone_p99s)),
+    };
+    // Beside the flood, a late generator makes only a missed bar doubtful.
+    let doubted = finding.doubted(alone.doubt());
+    doubted.doubted(beside.doubt().filter(|_| !is_met))
+}
+
+/// How late the generator was at the percentile that is held, and how late it may be. A
+/// trickle has too few requests for a rarer percentile.
+struct Late {
+    us: f64,
+    limit_us: f64,
+}
+
+impl Late {
+    fn doubt(&self) -> Option<String> {
+        let why = || format!("the generator was late itself, by {:.0} µs at p99", self.us);
+        (self.us > self.limit_us).then(why)
+    }
 }
 
 /// The latencies of a side by how rare they are: medians of its rounds.
@@ -190,8 +227,11 @@ impl Flood {
     ) -> Result<Self> {
         let folder = bench.model(model)?;
         let length = length + LEAD + TAIL;
-        let program = std::env::current_exe()?;
-        let mut command = on_cores(&program, placement.flood.as_deref());
+        // The trickle's generator and the server go before it.
+        let mut command = on_cores(Path::new("nice"), placement.flood.as_deref());
+        command
+            .args(["-n", FLOOD_NICE])
+            .arg(std::env::current_exe()?);
         command.args(["load", "--grpc", &server.grpc, "--model", model]);
         command.arg("--sample").arg(folder.join("sample.json"));
         command.arg("--golden").arg(folder.join("golden.json"));
@@ -227,6 +267,16 @@ impl Drop for Flood {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn late_generator_is_doubted() {
+        let late = |us| Late {
+            us,
+            limit_us: 250.0,
+        };
+        assert_eq!(late(250.0).doubt(), None);
+        assert!(late(251.0).doubt().is_some());
+    }
 
     #[test]
     fn one_core_is_shared_and_of_more_one_is_spared() {
