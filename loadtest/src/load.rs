@@ -55,7 +55,7 @@ pub(crate) struct Plan {
 pub(crate) struct Report {
     pub tally: Tally,
     pub took: Duration,
-    /// CPU time of the server during the run.
+    /// CPU time of the server during the run, with all processes that it started.
     pub server_cpu: Option<Duration>,
     /// CPU time of this process during the run.
     pub client_cpu: Duration,
@@ -208,7 +208,7 @@ pub(crate) fn run(plan: &Plan, pid: Option<u32>) -> Result<Report> {
     LocalSet::new().block_on(&runtime, async {
         let mut senders = connect(plan).await?;
         let shared = Rc::new(Shared::new(plan)?);
-        let used = || pid.map(|pid| process::used(&pid.to_string())).transpose();
+        let used = || pid.map(process::used_tree).transpose();
         let own = || process::used("self");
 
         match &plan.pace {

@@ -4,6 +4,7 @@
 pub(crate) mod conv;
 mod format;
 pub(crate) mod graph;
+pub(crate) mod ragged;
 pub(crate) mod rows;
 mod small;
 mod transformer;
@@ -24,6 +25,8 @@ pub(crate) struct Recipe {
     width: &'static [i64],
     /// Rows that are kept with their answers.
     samples: usize,
+    /// Sizes of the first axis of a row that are kept with their answers, where any will do.
+    lengths: &'static [i64],
 }
 
 /// All models, by name.
@@ -34,6 +37,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
         build: |g| small::identity(g, &[16]),
         width: &[16],
         samples: 16,
+        lengths: &[],
     },
     Recipe {
         name: "m1",
@@ -41,6 +45,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
         build: small::logistic,
         width: &[32],
         samples: 16,
+        lengths: &[],
     },
     Recipe {
         name: "m2",
@@ -48,6 +53,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
         build: small::trees,
         width: &[30],
         samples: 16,
+        lengths: &[],
     },
     Recipe {
         name: "m3",
@@ -55,6 +61,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
         build: small::mlp,
         width: &[256],
         samples: 16,
+        lengths: &[],
     },
     Recipe {
         name: "m4",
@@ -62,13 +69,15 @@ pub(crate) const RECIPES: &[Recipe] = &[
         build: conv::small,
         width: &[3, 64, 64],
         samples: 4,
+        lengths: &[],
     },
     Recipe {
         name: "m5",
         title: "transformer, 4 layers, 128 wide, 24 tokens",
-        build: transformer::build,
+        build: transformer::small,
         width: &[24, 128],
         samples: 8,
+        lengths: &[1, 2, 3, 5, 8, 12, 16, 24, 33, 48, 64, 100],
     },
     Recipe {
         name: "m6",
@@ -76,6 +85,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
         build: |g| small::identity(g, &[3, 224, 224]),
         width: &[3, 224, 224],
         samples: 2,
+        lengths: &[],
     },
     Recipe {
         name: "conv50",
@@ -83,6 +93,15 @@ pub(crate) const RECIPES: &[Recipe] = &[
         build: conv::resnet50,
         width: &[3, 224, 224],
         samples: 2,
+        lengths: &[],
+    },
+    Recipe {
+        name: "text90",
+        title: "transformer of 92 MB, 13 layers, 384 wide, 32 tokens",
+        build: transformer::large,
+        width: &[32, 384],
+        samples: 2,
+        lengths: &[],
     },
     Recipe {
         name: "wide",
@@ -90,6 +109,7 @@ pub(crate) const RECIPES: &[Recipe] = &[
         build: |g| small::identity(g, &[-1]),
         width: &[16],
         samples: 1,
+        lengths: &[],
     },
 ];
 
@@ -156,17 +176,21 @@ fn write_one(recipe: &Recipe, folder: &Path, runtime: &Runtime) -> Result<()> {
     let count: i64 = recipe.width.iter().product();
     let mut rows = ModelRows::new(recipe.width);
     for _ in 0..recipe.samples {
-        // Six digits, so that the text of a value is the value.
-        let value = |_| ((random.uniform() * 999_999.0).floor() as f32 + 0.5) / 1e6;
-        let x: Vec<f32> = (0..count).map(value).collect();
+        let x: Vec<f32> = (0..count).map(|_| value(&mut random)).collect();
         let (shape, y) = raw::answer(&mut session, recipe.width, &x)?;
         rows.push(x, &shape[1..], y);
     }
     rows.write(folder, recipe.name)?;
+    ragged::write(recipe.lengths, recipe.width, folder, &mut session)?;
     let settled = SystemTime::now() - SETTLED;
     std::fs::File::options()
         .write(true)
         .open(&file)?
         .set_modified(settled)?;
     Ok(())
+}
+
+/// A value of six digits, so that its text is the value.
+fn value(random: &mut Random) -> f32 {
+    ((random.uniform() * 999_999.0).floor() as f32 + 0.5) / 1e6
 }

@@ -3,13 +3,17 @@
 mod bench;
 mod cold_start;
 mod deadlines;
+mod memory;
 mod monitoring;
+mod neighbour;
 mod offline;
 mod overload;
 mod payload;
 mod request_cost;
 mod side;
+mod soak;
 mod steady;
+mod tuned;
 
 use crate::Result;
 use crate::report::{self, Outcome, Standing};
@@ -42,6 +46,11 @@ const SCENARIOS: &[Scenario] = &[
         run: offline::run,
     },
     Scenario {
+        id: "P5",
+        title: "Tuned, beside every setting of a grid",
+        run: tuned::run,
+    },
+    Scenario {
         id: "P6",
         title: "Overload with deadlines, and recovery",
         run: overload::run,
@@ -50,6 +59,11 @@ const SCENARIOS: &[Scenario] = &[
         id: "P7",
         title: "Bursts, beside an ideal queue",
         run: steady::bursts,
+    },
+    Scenario {
+        id: "P8",
+        title: "Noisy neighbour: a flood on one model, a trickle on another",
+        run: neighbour::run,
     },
     Scenario {
         id: "P10",
@@ -72,6 +86,11 @@ const SCENARIOS: &[Scenario] = &[
         run: payload::connections,
     },
     Scenario {
+        id: "P14",
+        title: "Soak: memory over very many requests of random shapes",
+        run: soak::run,
+    },
+    Scenario {
         id: "P15",
         title: "Cost of monitoring, capture and traces",
         run: monitoring::run,
@@ -81,12 +100,17 @@ const SCENARIOS: &[Scenario] = &[
         title: "Cold start",
         run: cold_start::run,
     },
+    Scenario {
+        id: "P17",
+        title: "Memory, beside one session",
+        run: memory::run,
+    },
 ];
 
 /// Arguments of `run`.
 #[derive(Args)]
 pub(crate) struct Run {
-    /// Scenarios: P1, P2, P3, P6, P7, P10, P11, P12, P13, P15, P16, or all.
+    /// Scenarios: P1, P2, P3, P5 to P8, P10 to P17, or all.
     #[arg(required = true, value_name = "SCENARIO")]
     names: Vec<String>,
     /// The ortus program [default: the one beside this program].
@@ -120,6 +144,9 @@ pub(crate) struct Run {
     /// How often each side is measured; even, so that A B B A is whole.
     #[arg(long, default_value_t = 4)]
     rounds: usize,
+    /// Requests that P14 counts; a quarter of them go before as warm-up.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    requests: u64,
     /// Compare every N-th answer with the expected one; the requests of the others are
     /// all different, so that no cache can answer them.
     #[arg(long, value_name = "N", default_value_t = 8)]

@@ -26,6 +26,19 @@ pub(crate) struct Ortus {
     pub settings: Vec<String>,
     /// Where it keeps what it learned about models, in place of the user's folder.
     pub cache: Option<PathBuf>,
+    /// The cores that it may use, in place of all.
+    pub cores: Option<Vec<usize>>,
+}
+
+/// A command on some cores; on all without any.
+pub(crate) fn on_cores(program: &Path, cores: Option<&[usize]>) -> Command {
+    let Some(cores) = cores else {
+        return Command::new(program);
+    };
+    let list: Vec<String> = cores.iter().map(usize::to_string).collect();
+    let mut command = Command::new("taskset");
+    command.args(["-c", &list.join(",")]).arg(program);
+    command
 }
 
 impl Server {
@@ -62,7 +75,7 @@ impl Server {
     pub(crate) fn ortus(ortus: &Ortus) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let ports = folder.path().join("ports.json");
-        let mut command = Command::new(&ortus.program);
+        let mut command = on_cores(&ortus.program, ortus.cores.as_deref());
         command.arg("serve").arg("--models").arg(&ortus.models);
         command.arg("--ports-file").arg(&ports);
         for listener in ["--http", "--grpc", "--ops", "--operator"] {

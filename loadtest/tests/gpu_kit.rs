@@ -7,8 +7,11 @@
 )]
 #[path = "../../tests/it/support/optional.rs"]
 mod optional;
+#[path = "support/programs.rs"]
+mod programs;
 
 use optional::{or_not_run, run};
+use programs::{library, loadtest_program, ortus_program, root};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,21 +22,6 @@ use tempfile::TempDir;
 const MINUTES: &str = "60";
 /// What the kit exits with where pieces are missing.
 const PIECES_MISSING: i32 = 3;
-
-/// The root of the workspace.
-fn root() -> &'static Path {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    package.parent().expect("a workspace")
-}
-
-fn loadtest_program() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_ortus-loadtest"))
-}
-
-fn ortus_program() -> PathBuf {
-    let beside = || loadtest_program().with_file_name("ortus");
-    std::env::var_os("ORTUS_TEST_PROGRAM").map_or_else(beside, PathBuf::from)
-}
 
 /// A command of the kit.
 fn kit(program: &str) -> Command {
@@ -50,18 +38,6 @@ fn python() -> Result<(), String> {
     let asked =
         "import sys, lzma; sys.exit(sys.version_info < (3, 10) and 'Python is older than 3.10')";
     run(Command::new("python3").args(["-c", asked])).map(drop)
-}
-
-fn library() -> Result<PathBuf, String> {
-    if let Some(library) = std::env::var_os("ORT_DYLIB_PATH") {
-        return Ok(library.into());
-    }
-    let program = ortus_program();
-    if !program.exists() {
-        return Err(format!("{} is not built", program.display()));
-    }
-    let printed = run(Command::new(program).args(["runtime", "install"]))?;
-    Ok(printed.trim().into())
 }
 
 /// A folder with programs, models, pieces and what runs write.

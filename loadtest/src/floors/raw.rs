@@ -24,6 +24,9 @@ pub(crate) struct Grid {
     /// Threads within an operator.
     #[arg(long, value_delimiter = ',', default_value = "1", value_name = "N,N")]
     pub intra: Vec<usize>,
+    /// The size of a dynamic axis other than the first.
+    #[arg(long, default_value_t = 16, value_name = "N")]
+    pub length: i64,
     #[arg(long, default_value_t = 3.0)]
     pub seconds: f64,
     /// The hardware of the sessions. Where the library or the machine lacks it, the
@@ -46,13 +49,12 @@ pub(crate) enum RawProvider {
 #[derive(Clone, Copy)]
 struct Cell {
     rows: usize,
+    length: i64,
     lanes: usize,
     intra: usize,
     provider: RawProvider,
 }
 
-/// What a dynamic dimension becomes that is not the first.
-const LENGTH: i64 = 16;
 /// Runs before the clock starts, and the time they may take.
 const WARM_UP_RUNS: usize = 20;
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -111,6 +113,7 @@ pub(crate) fn measure(grid: &Grid) -> Result<()> {
             for &rows in &grid.rows {
                 let cell = Cell {
                     rows,
+                    length: grid.length,
                     lanes,
                     intra,
                     provider: grid.provider,
@@ -129,40 +132,51 @@ fn run(runtime: &Runtime, model: &Path, cell: Cell, length: Duration) -> Result<
     let sessions = sessions.collect::<Result<Vec<_>>>()?;
     let opened = begin.elapsed();
     let (barrier, lanes) = (&Barrier::new(sessions.len() + 1), sessions.len());
-    let (runs, first, wall, cpu) = std::thread::scope(|scope| {
-        let lane = |session| scope.spawn(move || lane(session, cell.rows, length, barrier));
+    let (all, wall, cpu) = std::thread::scope(|scope| {
+        let lane = |session| scope.spawn(move || lane(session, cell, length, barrier));
         let threads: Vec<_> = sessions.into_iter().map(lane).collect();
         barrier.wait();
         let (before, start) = (process::used("self")?, Instant::now());
-        let (mut runs, mut first) = (0, Duration::ZERO);
+        let mut all = LaneRuns::default();
         for thread in threads {
-            let (count, took) = thread.join().map_err(|_| "a lane panicked")??;
-            runs += count;
-            first = first.max(took);
+            all.add(thread.join().map_err(|_| "a lane panicked")??);
         }
         let cpu = process::used("self")?.saturating_sub(before);
-        Ok::<_, Error>((runs, first, start.elapsed(), cpu))
+        Ok::<_, Error>((all, start.elapsed(), cpu))
     })?;
-    let count = f64::from(runs.max(1));
+    let count = f64::from(all.runs.max(1));
     Ok(json!({
-        "rows": cell.rows, "lanes": cell.lanes, "intra": cell.intra, "runs": runs,
+        "rows": cell.rows, "lanes": cell.lanes, "intra": cell.intra, "runs": all.runs,
         "open_ms": opened.as_secs_f64() * 1e3 / lanes as f64,
-        "first_run_ms": first.as_secs_f64() * 1e3,
+        "first_run_ms": all.first.as_secs_f64() * 1e3,
+        "resident_mb": all.resident_mb,
         "wall_us": wall.as_secs_f64() * 1e6 * lanes as f64 / count,
         "cpu_us": cpu.as_secs_f64() * 1e6 / count,
         "rows_per_s": count * cell.rows as f64 / wall.as_secs_f64(),
     }))
 }
 
-/// Runs one session for `length` once all lanes are warm; returns its runs and
-/// the time of the very first.
-fn lane(
-    mut session: Session,
-    rows: usize,
-    length: Duration,
-    barrier: &Barrier,
-) -> Result<(u32, Duration)> {
-    let prepared = prepare(&session, rows);
+/// What lanes did.
+#[derive(Default)]
+struct LaneRuns {
+    runs: u32,
+    /// The time of the very first run.
+    first: Duration,
+    /// The resident memory of the process before a session was dropped.
+    resident_mb: f64,
+}
+
+impl LaneRuns {
+    fn add(&mut self, other: Self) {
+        self.runs += other.runs;
+        self.first = self.first.max(other.first);
+        self.resident_mb = self.resident_mb.max(other.resident_mb);
+    }
+}
+
+/// Runs one session for `length` once all lanes are warm.
+fn lane(mut session: Session, cell: Cell, length: Duration, barrier: &Barrier) -> Result<LaneRuns> {
+    let prepared = prepare(&session, cell);
     let begin = Instant::now();
     let mut first = Duration::ZERO;
     let warmed = prepared.and_then(|(shape, values)| {
@@ -185,7 +199,11 @@ fn lane(
         once(&mut session, &shape, &values)?;
         runs += 1;
     }
-    Ok((runs, first))
+    Ok(LaneRuns {
+        runs,
+        first,
+        resident_mb: process::resident_mb("self")?,
+    })
 }
 
 fn once(session: &mut Session, shape: &[i64], values: &[f32]) -> Result<()> {
@@ -194,14 +212,14 @@ fn once(session: &mut Session, shape: &[i64], values: &[f32]) -> Result<()> {
     Ok(())
 }
 
-fn prepare(session: &Session, rows: usize) -> Result<(Vec<i64>, Vec<f32>)> {
-    let shape = shape(session, rows)?;
+fn prepare(session: &Session, cell: Cell) -> Result<(Vec<i64>, Vec<f32>)> {
+    let shape = shape(session, cell)?;
     let count: i64 = shape.iter().product();
     let values = (0..count).map(|i| (i % 17) as f32 / 17.0).collect();
     Ok((shape, values))
 }
 
-fn shape(session: &Session, rows: usize) -> Result<Vec<i64>> {
+fn shape(session: &Session, cell: Cell) -> Result<Vec<i64>> {
     let [input] = session.inputs() else {
         return Err("the model must have one input".into());
     };
@@ -213,10 +231,10 @@ fn shape(session: &Session, rows: usize) -> Result<Vec<i64>> {
     else {
         return Err(Error::from("the input must be an FP32 tensor"));
     };
-    let rows = i64::try_from(rows)?;
+    let rows = i64::try_from(cell.rows)?;
     let sized = |(axis, n): (usize, &i64)| match (axis, *n) {
         (0, ..0) => rows,
-        (_, ..0) => LENGTH,
+        (_, ..0) => cell.length,
         (_, n) => n,
     };
     Ok(shape.iter().enumerate().map(sized).collect())

@@ -74,7 +74,7 @@ impl ModelRows {
     }
 
     /// A request of `count` rows from row `first` on, and its answer.
-    fn stacked(&self, first: usize, count: usize) -> (Value, Value) {
+    pub(super) fn stacked(&self, first: usize, count: usize) -> (Value, Value) {
         let tensor = |name: &str, width: &[i64], rows: &[Vec<f32>]| {
             let chosen = (first..first + count).flat_map(|at| &rows[at % rows.len()]);
             let values: Vec<f64> = chosen.map(|v| shortest(*v)).collect();

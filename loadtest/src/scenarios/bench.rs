@@ -34,6 +34,7 @@ pub(super) struct RawFigure {
     pub wall_us: f64,
     pub cpu_us: f64,
     pub rows_per_s: f64,
+    pub resident_mb: f64,
 }
 
 /// The grid of a raw loop.
@@ -148,7 +149,7 @@ impl<'r> Bench<'r> {
     }
 
     /// The folder of a model, written first where it is one of ours.
-    fn model(&self, name: &str) -> Result<PathBuf> {
+    pub(super) fn model(&self, name: &str) -> Result<PathBuf> {
         let folder = self.folder.join(name);
         if self.run.folder.is_none() && !folder.is_dir() {
             self.bar.set_message(format!("writing the model {name}"));
@@ -171,6 +172,20 @@ impl<'r> Bench<'r> {
         found.ok_or_else(|| format!("{} has no version", folder.display()).into())
     }
 
+    /// The size of the second axis in the requests of a model, so that the raw loop has it too.
+    fn length(&self, name: &str) -> Result<Option<i64>> {
+        let sample = std::fs::read(self.model(name)?.join("sample.json"))?;
+        let sample: Value = serde_json::from_slice(&sample)?;
+        Ok(sample["inputs"][0]["shape"][1].as_i64())
+    }
+
+    /// A command of Ortus.
+    pub(super) fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(verb).arg("--ort-lib").arg(&self.library);
+        command
+    }
+
     /// Starts Ortus with some models and settings beside those of the command line.
     pub(super) fn serve(&self, models: &[&str], settings: &[&str]) -> Result<Server> {
         Server::ortus(&self.ortus(models, settings)?)
@@ -190,6 +205,7 @@ impl<'r> Bench<'r> {
             library: Some(self.library.clone()),
             settings: self.run.settings.iter().cloned().chain(also).collect(),
             cache: None,
+            cores: None,
         })
     }
 
@@ -205,23 +221,27 @@ impl<'r> Bench<'r> {
         model: &str,
         rows: usize,
     ) -> Result<RequestSet> {
+        let inputs = self.inputs(model, rows)?;
+        RequestSet::new(protocol, model, inputs, self.habits())
+    }
+
+    /// Inputs of so many rows; where only a sample is known, that.
+    pub(super) fn inputs(&self, model: &str, rows: usize) -> Result<Vec<Input>> {
         let folder = self.model(model)?;
-        let inputs: Vec<Input> = match ModelRows::read(&folder) {
-            Ok(known) => known.inputs(rows)?,
-            Err(_) => {
-                let golden = folder.join("golden.json");
-                let golden = golden.is_file().then_some(golden);
-                vec![single::read_input(
-                    &folder.join("sample.json"),
-                    golden.as_deref(),
-                )?]
-            }
-        };
-        let habits = Habits {
+        if let Ok(known) = ModelRows::read(&folder) {
+            return known.inputs(rows);
+        }
+        let golden = Some(folder.join("golden.json")).filter(|g| g.is_file());
+        let sample = folder.join("sample.json");
+        Ok(vec![single::read_input(&sample, golden.as_deref())?])
+    }
+
+    /// How requests are chosen and checked.
+    pub(super) fn habits(&self) -> Habits {
+        Habits {
             is_fresh: true,
             check_every: self.run.check_every,
-        };
-        RequestSet::new(protocol, model, inputs, habits)
+        }
     }
 
     /// A server of ours as a side of a comparison.
@@ -353,6 +373,9 @@ impl<'r> Bench<'r> {
             "--seconds",
             &grid.seconds.to_string(),
         ]);
+        if let Some(length) = self.length(model)? {
+            command.args(["--length", &length.to_string()]);
+        }
         command.arg("--library").arg(&self.library);
         let output = command.stderr(Stdio::inherit()).output()?;
         if !output.status.success() {
@@ -425,6 +448,7 @@ fn figure(line: &Value) -> RawFigure {
         wall_us: number("wall_us"),
         cpu_us: number("cpu_us"),
         rows_per_s: number("rows_per_s"),
+        resident_mb: number("resident_mb"),
     }
 }
 

@@ -4,11 +4,11 @@
 
 use super::bench::{Bench, RawFigure, RawGrid, outcome};
 use super::side::{Side, alternate, costs, median, paired_ratio, rates};
-use crate::Result;
 use crate::load::Report;
 use crate::report::{Bar, Finding, Outcome, Plot, Series};
 use crate::requests::Protocol;
 use crate::servers::Server;
+use crate::{Result, process};
 use serde_json::json;
 use std::rc::Rc;
 
@@ -108,7 +108,24 @@ fn short(
             });
         }
     }
+    found
+        .findings
+        .extend(memory_beside_peer(bench, model, &server)?);
     Ok(())
+}
+
+/// The peer's memory over ours after the load, where its process is named.
+fn memory_beside_peer(bench: &Bench<'_>, model: &str, server: &Server) -> Result<Option<Finding>> {
+    let Some(peer) = bench.run.compare_pid else {
+        return Ok(None);
+    };
+    let peer_mb = process::memory_tree_mb(peer)?;
+    let ortus_mb = process::memory_tree_mb(server.pid())?;
+    let detail = json!({"peer_mb": peer_mb, "ortus_mb": ortus_mb});
+    let name = "peer's memory over ours";
+    let case = format!("{model} after the load");
+    let finding = Finding::new(case, name, peer_mb / ortus_mb, None, detail);
+    Ok(Some(finding))
 }
 
 fn named(name: &str, points: Vec<(f64, f64)>) -> Series {
@@ -269,5 +286,8 @@ fn long(bench: &Bench<'_>, model: &str, found: &mut Outcome) -> Result<()> {
             detail,
         ));
     }
+    found
+        .findings
+        .extend(memory_beside_peer(bench, model, &server)?);
     Ok(())
 }
