@@ -52,10 +52,13 @@ def load(setting, server, model, sample, clock, **pace):
 def raw(setting, folder, model, rows, clock):
     """Rows per second of ONNX Runtime alone, for each number of rows: the best over numbers of sessions."""
     text = lambda numbers: ",".join(map(str, numbers))
+    # As long as the rows of the requests.
+    sample = json.loads((setting.kit / "models" / model / "sample.json").read_text())
+    length = sample["inputs"][0]["shape"][1]
     command = [
         str(setting.program("ortus-loadtest")), "raw", "--model", str(setting.kit / "models" / model / "1/model.onnx"),
         "--library", str(setting.library), "--provider", setting.provider, "--rows", text(rows),
-        "--lanes", text(setting.size.raw_lanes), "--seconds", str(setting.size.raw_seconds),
+        "--lanes", text(setting.size.raw_lanes), "--seconds", str(setting.size.raw_seconds), "--length", str(length),
     ]  # fmt: skip
     ran = run(command, setting.environment(folder), clock)
     if ran.returncode != 0:
