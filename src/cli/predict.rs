@@ -21,23 +21,42 @@ pub(super) async fn models(arguments: &Models) -> Result<()> {
         line(&String::from_utf8_lossy(&body));
         return Ok(());
     }
-    #[derive(serde::Deserialize)]
-    struct VersionLine {
-        name: String,
-        version: String,
-        state: String,
-        reason: String,
-    }
-
     let lines: Vec<VersionLine> = serde_json::from_slice(&body).map_err(|e| {
         Error::internal("the server's list of models cannot be read").with_source(e)
     })?;
-    let mut table = TextTable::new(&["model", "version", "state", "reason"]);
+    let mut table = TextTable::new(&["model", "version", "state", "memory", "reason"]);
     for l in &lines {
-        table.row(&[&l.name, &l.version, &l.state, &l.reason]);
+        let memory = memory(&mut http, l).await?;
+        table.row(&[&l.name, &l.version, &l.state, &memory, &l.reason]);
     }
     table.print();
     Ok(())
+}
+
+/// A version of the server's list.
+#[derive(serde::Deserialize)]
+struct VersionLine {
+    name: String,
+    version: String,
+    state: String,
+    reason: String,
+}
+
+/// The estimated memory of a version that serves; empty if it does not.
+async fn memory(http: &mut client::Http, line: &VersionLine) -> Result<String> {
+    if line.state != "READY" {
+        return Ok(String::new());
+    }
+    let path = format!("/v2/models/{}/versions/{}", line.name, line.version);
+    let (status, _, body) = http.send(Method::GET, &path, Bytes::new()).await?;
+    let metadata: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let bytes = metadata["properties"]["ortus.memory_bytes"].as_str();
+    let bytes = bytes.and_then(|text| text.parse::<u64>().ok());
+    // It may have left since the list was made.
+    let bytes = bytes.filter(|_| status.is_success());
+    Ok(bytes.map_or_else(String::new, |bytes| {
+        format!("{} MiB", bytes.div_ceil(1 << 20))
+    }))
 }
 
 pub(super) async fn predict(arguments: &Predict) -> Result<()> {

@@ -72,6 +72,10 @@ fn properties(servable: &Servable, table: &RouteTable) -> HashMap<String, String
         ("ortus.digest".to_owned(), servable.digest.to_string()),
         ("ortus.batching".to_owned(), batching),
         ("ortus.provider".to_owned(), servable.provider.to_owned()),
+        (
+            "ortus.memory_bytes".to_owned(),
+            servable.metrics.memory_bytes.get().to_string(),
+        ),
     ]);
 
     properties.extend(optional_properties(&servable.signature));
