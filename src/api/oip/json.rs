@@ -2,6 +2,7 @@
 //! follow it, and the raw body without JSON. Pure; binary parts are not copied.
 //! Does not know which tensors a model takes: `Signature::check` does.
 
+mod plain;
 #[cfg(test)]
 mod tests;
 
@@ -57,6 +58,11 @@ pub(crate) fn decode(body: &Bytes, json_bytes: Option<usize>) -> Result<InferReq
     }
 
     let tail = body.slice(length..);
+    if !tail.is_empty()
+        && let Some(request) = plain::read(&body[..length], tail.clone())
+    {
+        return Ok(request);
+    }
     read_body(&body[..length], |header| decode_header(header, tail))
 }
 

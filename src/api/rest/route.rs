@@ -7,6 +7,8 @@ mod tests;
 use crate::core::model::Version;
 use crate::core::request::Selector;
 use http::Method;
+use smallvec::SmallVec;
+use std::borrow::Cow;
 
 /// The call that a path names. Model names are decoded once and not yet checked.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +31,9 @@ pub(crate) enum Route {
     Labels,
 }
 
+/// The segments of a path, of which no call has more than six.
+type Segments<T> = SmallVec<[T; 6]>;
+
 /// Why there is no route.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NoRoute {
@@ -42,9 +47,9 @@ pub(crate) enum NoRoute {
 
 /// Reads a method and a path.
 pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
-    let all: Option<Vec<String>> = path.split('/').skip(1).map(decoded).collect();
+    let all: Option<Segments<Cow<'_, str>>> = path.split('/').skip(1).map(decoded).collect();
     let all = all.ok_or(NoRoute::Malformed)?;
-    let segments: Vec<&str> = all.iter().map(String::as_str).collect();
+    let segments: Segments<&str> = all.iter().map(AsRef::as_ref).collect();
 
     let (wanted, found) = match segments.as_slice() {
         ["v2"] => ("GET", Route::Server),
@@ -78,9 +83,9 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
     }
 }
 
-fn decoded(segment: &str) -> Option<String> {
+fn decoded(segment: &str) -> Option<Cow<'_, str>> {
     let bytes = percent_encoding::percent_decode_str(segment);
-    bytes.decode_utf8().ok().map(|text| text.into_owned())
+    bytes.decode_utf8().ok()
 }
 
 fn of_model(name: &str, version: &str, verb: &str) -> Result<(&'static str, Route), NoRoute> {
