@@ -2,6 +2,7 @@
 //! thread or, for very fast models, on the I/O thread of the request. When it is idle, it runs
 //! sampled requests again: see [`rerun`].
 
+mod padded;
 mod rerun;
 mod taken;
 
@@ -14,6 +15,7 @@ use super::sync::{AtomicBool, Mutex};
 use super::watch::{RunEnd, RunWatch};
 use super::{BatchJob, BatcherShared, BatcherState, Done, passed_in_queue, waited};
 use crate::core::error::{Error, Result};
+use crate::core::model::padding::PaddingPlan;
 use crate::core::request::Timing;
 use crate::core::tensor::batch::{Stack, split};
 use crate::core::tensor::{Tensor, View};
@@ -177,6 +179,7 @@ fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep<BatchJob> 
         rows_max: shared.batch_rows_max(),
         delay: options.batch_delay,
         lanes: shared.slots.load().len(),
+        tokens: shared.padder.token_limit(),
     };
 
     let BatcherState {
@@ -261,6 +264,8 @@ struct Ran {
     parts: Vec<Vec<Tensor>>,
     /// Outputs of the whole batch; empty for a request that ran alone.
     whole: Vec<Tensor>,
+    /// How the batch was padded, if it was.
+    padding: Option<Arc<PaddingPlan>>,
     start: Instant,
     gather: Duration,
     run: Duration,
@@ -326,7 +331,7 @@ impl Lane {
         };
         let arrivals = jobs.iter().map(|taken| taken.rank.arrival);
         self.watch.begin(until, arrivals);
-        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(&jobs, start)));
+        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(shared, &jobs, start)));
         let was_terminated = self.end_run();
         let Ok(attempt) = attempt else {
             // The other half of a batch that failed goes on.
@@ -357,7 +362,12 @@ impl Lane {
         }
     }
 
-    fn attempt(&mut self, jobs: &[TakenJob], start: Instant) -> Result<Ran> {
+    fn attempt(
+        &mut self,
+        shared: &BatcherShared,
+        jobs: &[TakenJob],
+        start: Instant,
+    ) -> Result<Ran> {
         if let [taken] = jobs {
             let inputs = &taken.job.inputs;
             let views: SmallVec<[View<'_>; 4]> = inputs.required.iter().map(Tensor::view).collect();
@@ -365,6 +375,7 @@ impl Lane {
             return Ok(Ran {
                 parts: vec![outputs],
                 whole: Vec::new(),
+                padding: None,
                 start,
                 gather: Duration::ZERO,
                 run: start.elapsed(),
@@ -373,8 +384,12 @@ impl Lane {
 
         let inputs = jobs[0].job.inputs.required.len();
         self.stacks.resize_with(inputs, Stack::default);
+        let padding = padded::plan(&shared.padder, jobs)?;
         for (i, stack) in self.stacks.iter_mut().enumerate() {
-            stack.fill(jobs.iter().map(|taken| &taken.job.inputs.required[i]));
+            match padding {
+                Some(plan) => padded::gather(stack, plan, jobs, i),
+                None => stack.fill(jobs.iter().map(|taken| &taken.job.inputs.required[i])),
+            }
         }
         let gathered = Instant::now();
 
@@ -393,9 +408,15 @@ impl Lane {
             }
         }
 
+        if let Some(plan) = padding {
+            let cut = padded::cut(plan, parts, jobs);
+            parts = cut.inspect_err(|error| shared.end_padding(&error.message))?;
+        }
+
         Ok(Ran {
             parts,
             whole: outputs,
+            padding: padding.cloned(),
             start,
             gather: gathered - start,
             run,
@@ -437,6 +458,7 @@ fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>, mut ran: Ra
     }
     let batch = shared.batches.fetch_add(1, Ordering::Relaxed);
     shared.metrics.ran(rows, ran.gather, ran.run);
+    padded::count(&shared.metrics, &jobs);
     let sample = rerun::sample(shared, &jobs, &mut ran, start);
 
     for (taken, outputs) in jobs.into_iter().zip(ran.parts) {

@@ -7,6 +7,7 @@ mod hanging;
 mod held;
 mod optional;
 pub(in crate::serve::batch) mod orders;
+mod padding;
 mod queueing;
 mod rechecking;
 mod simulation;
@@ -81,6 +82,7 @@ fn options() -> BatchOptions {
         // How long a run takes that waits for a test says nothing.
         learns: false,
         in_place: false,
+        padding: None,
     }
 }
 
