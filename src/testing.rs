@@ -6,6 +6,7 @@ pub mod data_path;
 pub mod fuzzed;
 pub mod graphs;
 pub mod json_bodies;
+pub mod ragged;
 pub mod wire_client;
 
 pub use crate::registry::commands::conformance;

@@ -4,7 +4,9 @@ use super::print::{TextTable, figures, line};
 use super::registry::split_target;
 use super::{block_on, monitor};
 use crate::core::error::Result;
-use crate::observe::report::scheduler::{ClassDurations, SchedulerReport, VersionScheduler};
+use crate::observe::report::scheduler::{
+    ClassDurations, PaddingNow, SchedulerReport, VersionScheduler,
+};
 use clap::Args;
 
 /// The longest bar of the chart.
@@ -61,6 +63,7 @@ fn show(version: &VersionScheduler) {
         version.provider, queue.rows, queue.rows_max
     ));
 
+    version.padding.iter().for_each(show_padding);
     for class in version.classes.iter().take(CLASSES_MAX) {
         show_class(class);
     }
@@ -73,6 +76,34 @@ fn show(version: &VersionScheduler) {
         line(&format!(
             "  {} not served: {}",
             refused.requests, refused.reason
+        ));
+    }
+}
+
+/// Prints the lengths of padding and its share of the tokens.
+fn show_padding(padding: &PaddingNow) {
+    let lengths: Vec<String> = padding.lengths.iter().map(usize::to_string).collect();
+    let lengths = lengths.join(", ");
+    let tokens = match padding.tokens_max {
+        Some(most) => format!(", up to {most} tokens in a batch"),
+        None => String::new(),
+    };
+    match &padding.off {
+        None => line(&format!(
+            "  requests are padded to lengths {lengths}{tokens}"
+        )),
+        Some(reason) => line(&format!(
+            "  not padded to lengths {lengths}{tokens}: {reason}"
+        )),
+    }
+
+    let all = padding.real_tokens + padding.padded_tokens;
+    if all > 0 {
+        let share = padding.padded_tokens as f64 / all as f64;
+        line(&format!(
+            "  {} of {all} tokens are padding ({} %)",
+            padding.padded_tokens,
+            figures(share * 100.0)
         ));
     }
 }

@@ -2,6 +2,7 @@
 //! against the signature once; no later code looks at shapes again.
 
 pub mod optional;
+pub mod padding;
 pub mod task;
 #[cfg(test)]
 mod tests;

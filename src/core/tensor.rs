@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod compare;
 pub(crate) mod json;
+pub mod padding;
 #[cfg(test)]
 mod tests;
 
@@ -87,6 +88,12 @@ impl DType {
     /// Finds a datatype by the protocol's name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|d| d.name() == name)
+    }
+
+    /// Tells whether its values are integers.
+    pub fn is_integer(self) -> bool {
+        let is_unsigned = matches!(self, Self::U8 | Self::U16 | Self::U32 | Self::U64);
+        is_unsigned || matches!(self, Self::I8 | Self::I16 | Self::I32 | Self::I64)
     }
 
     /// Returns the bytes of one element; `None` for strings.

@@ -7,10 +7,12 @@
 //! `first_run` calls it inside a sandbox.
 
 pub(crate) mod invariance;
+mod padding;
 #[cfg(test)]
 mod tests;
 mod values;
 
+pub(crate) use padding::{PaddingSubject, check_padding};
 pub(crate) use values::KnownValues;
 
 use crate::core::error::{Error, Result};
@@ -27,6 +29,9 @@ use values::{ValueRange, filled, sample_tensor};
 
 /// Sizes tried for dynamic axes other than the first, until the model runs.
 const SIZES: [usize; 5] = [4, 1, 16, 64, 224];
+/// Integers of generated inputs are below the first of these, or below another one if the model accepts no
+/// size: token types, for instance, are often 0 and 1.
+const SMALL_INTEGERS: [u64; 3] = [3, 2, 1];
 /// Rows of the test.
 const ROWS: usize = 7;
 /// Tests of a model whose graph proves nothing, each with other values.
@@ -57,7 +62,7 @@ const EXTREMES: [[Option<ExtremeValue>; ROWS]; 2] = [
     ],
 ];
 /// Integers below these are tried, until the model accepts them: up to the largest vocabularies.
-const INTEGERS: [u64; 8] = [250_000, 120_000, 50_000, 30_000, 1_000, 100, 10, 3];
+const INTEGERS: [u64; 10] = [250_000, 120_000, 50_000, 30_000, 1_000, 100, 10, 3, 2, 1];
 /// The most known rows that are tried.
 const KNOWN_ROWS_MAX: usize = 32;
 
@@ -80,31 +85,68 @@ impl KnownInputs {
 pub(crate) struct SampleInputs {
     signature: Signature,
     size: usize,
+    integers: u64,
 }
 
 impl SampleInputs {
-    /// Finds a size of the dynamic axes that the model accepts.
+    /// Finds a size of the dynamic axes and of integers that the model accepts.
     pub(crate) fn find(signature: &Signature, session: &mut dyn Session) -> Result<Self> {
-        let mut refused = Error::precondition("the model has no input");
-        for size in SIZES {
-            let sample = Self {
-                signature: signature.clone(),
-                size,
-            };
-            match sample.run(session, 1) {
-                Ok(_) => return Ok(sample),
-                Err(error) => refused = error,
+        let mut refused = None;
+        let integers = match signature.inputs.iter().any(|spec| spec.dtype.is_integer()) {
+            true => &SMALL_INTEGERS[..],
+            false => &SMALL_INTEGERS[..1],
+        };
+        for integers in integers {
+            let mut last = None;
+            for size in SIZES {
+                let sample = Self::of_size(signature, size, Some(*integers));
+                let ran = sample.run(session, 1);
+                match ran.and_then(|_| sample.run_largest(session)) {
+                    Ok(()) => return Ok(sample),
+                    Err(error) => last = Some(error),
+                }
             }
+            // The first integers are the usual ones.
+            refused = refused.or(last);
         }
 
-        Err(refused)
+        Err(refused.unwrap_or_else(|| Error::precondition("the model has no input")))
     }
 
-    /// Takes a size of the dynamic axes that [`SampleInputs::find`] found.
-    pub(crate) fn of_size(signature: &Signature, size: usize) -> Self {
+    /// Takes the sizes that [`SampleInputs::find`] found.
+    pub(crate) fn of_size(signature: &Signature, size: usize, integers: Option<u64>) -> Self {
         Self {
             signature: signature.clone(),
             size,
+            integers: integers.unwrap_or(SMALL_INTEGERS[0]),
+        }
+    }
+
+    /// Runs one row of the largest integers that are generated. Others of its rows may have been accepted by luck.
+    fn run_largest(&self, session: &mut dyn Session) -> Result<()> {
+        if !self
+            .signature
+            .inputs
+            .iter()
+            .any(|spec| spec.dtype.is_integer())
+        {
+            return Ok(());
+        }
+        let largest = i64::try_from(self.integers.saturating_sub(1)).unwrap_or(i64::MAX);
+        let inputs = filled(self.generate(1)?, ExtremeValue::Integer(largest))?;
+        run(session, &inputs).map(drop)
+    }
+
+    /// Integers are below it.
+    pub(crate) fn integers(&self) -> u64 {
+        self.integers
+    }
+
+    /// Values that the model accepts.
+    fn small(&self, seed: u64) -> ValueRange<'static> {
+        ValueRange {
+            integers: self.integers,
+            ..ValueRange::small(seed)
         }
     }
 
@@ -120,7 +162,7 @@ impl SampleInputs {
 
     /// Generates `rows` rows.
     pub(crate) fn generate(&self, rows: usize) -> Result<Vec<Tensor>> {
-        self.inputs(rows, ValueRange::small(1))
+        self.inputs(rows, self.small(1))
     }
 
     /// Times one run on `rows` generated rows, without generating them.
@@ -206,7 +248,7 @@ impl BatchSubject<'_> {
     /// Tests rows of small values.
     fn check_small(&self, session: &mut dyn Session) -> Result<()> {
         let rows: Vec<Vec<Tensor>> = (0..ROWS)
-            .map(|row| self.sample.inputs(1, ValueRange::small(row as u64 + 2)))
+            .map(|row| self.sample.inputs(1, self.sample.small(row as u64 + 2)))
             .collect::<Result<_>>()?;
         let alone = self.run_alone(session, &rows)?;
         self.check_together(session, &rows, &alone)
@@ -277,7 +319,7 @@ impl BatchSubject<'_> {
     ) -> Result<()> {
         let mut rows = Vec::with_capacity(ROWS);
         for (seed, extreme) in (2..).zip(extremes) {
-            let ordinary = self.sample.inputs(1, ValueRange::small(seed))?;
+            let ordinary = self.sample.inputs(1, self.sample.small(seed))?;
             rows.push(match extreme {
                 Some(number) => filled(ordinary, number)?,
                 None => ordinary,

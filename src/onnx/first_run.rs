@@ -11,6 +11,7 @@
 
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
+use crate::core::model::padding::Padding;
 use crate::onnx::batchability::KnownInputs;
 use crate::onnx::runtime::SessionOptions;
 use crate::sandbox::supervise::{self, ChildAnswer};
@@ -33,7 +34,7 @@ pub(crate) const SUBCOMMAND: &str = "probe-model";
 /// The most bytes of a verdict that are read.
 const VERDICT_BYTES_MAX: u64 = 1 << 20;
 /// Changes when batchability is decided in another way, so that old verdicts are not used.
-const VERDICT_RULES: u32 = 4;
+const VERDICT_RULES: u32 = 6;
 /// Rows of the largest batch that a companion model is tried with.
 const COMPANION_ROWS: usize = 64;
 /// Address space that ONNX Runtime and this program need for themselves …
@@ -74,6 +75,8 @@ pub struct FirstRunSubject<'s> {
     pub rows: usize,
     /// Whether golden rows are skipped, compared or created.
     pub golden: GoldenRows<'s>,
+    /// Padding to be tested beside batchability, if some is declared.
+    pub padding: Option<&'s Padding>,
 }
 
 /// What a first run does about golden rows.
@@ -116,6 +119,7 @@ struct FirstRunOrder {
     golden_bytes: u64,
     create_golden: bool,
     scope: FirstRunScope,
+    padding: Option<Padding>,
     timeout_ms: u64,
     /// What is known of the values of each input: see [`KnownInputs::values`]. It follows the golden rows.
     known_bytes: u64,
@@ -154,12 +158,27 @@ pub struct Passed {
 pub struct GeneratedRuns {
     /// The size of dynamic axes that the model accepts.
     pub size: Option<usize>,
+    /// Integers that it accepts are below this; below 3 if it is not set.
+    #[serde(default)]
+    pub integers: Option<u64>,
     /// Why the model does not run on generated inputs.
     pub refused: Option<String>,
     /// Whether the runs were ended because they took too long.
     pub is_slow: bool,
     /// Why requests may not be merged, where that was tested.
     pub alone: Option<String>,
+    /// What the test of padding found, where it was made.
+    #[serde(default)]
+    pub padding: Option<PaddingTested>,
+}
+
+/// What the test of padding found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PaddingTested {
+    /// It does not change answers.
+    Same,
+    /// It changes them, or the test could not be made.
+    Refuted(String),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -229,8 +248,9 @@ impl Prober {
         values: &[u8],
     ) -> Option<PathBuf> {
         let folder = self.cache.as_ref()?;
+        let padding = subject.padding.filter(|_| scope == FirstRunScope::Test);
         let key = format!(
-            "{} {scope:?} {}",
+            "{} {scope:?} {} {padding:?}",
             self.key(subject),
             Digest::of(values).hex()
         );
@@ -246,6 +266,7 @@ impl Prober {
             options: &SessionOptions::single(),
             rows: COMPANION_ROWS,
             golden: GoldenRows::Skip,
+            padding: None,
         };
 
         self.check(&subject)
@@ -324,6 +345,7 @@ impl Prober {
             model_bytes: subject.bytes.len() as u64,
             golden_bytes: golden.len() as u64,
             create_golden: matches!(subject.golden, GoldenRows::Create),
+            padding: subject.padding.cloned(),
             scope: FirstRunScope::All,
             timeout_ms: u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX),
             known_bytes: 0,

@@ -12,6 +12,7 @@ mod tests;
 
 use crate::core::error::{Error, Result};
 use crate::core::model::optional::OptionalInput;
+use crate::core::model::padding::AxisNames;
 use crate::core::model::task::OutputEnd;
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::DType;
@@ -38,6 +39,8 @@ const EXTERNAL: i32 = 1;
 pub struct Graph {
     /// Inputs and outputs, in the graph's order.
     pub signature: Signature,
+    /// The names of their dynamic axes.
+    pub axis_names: AxisNames,
     /// The operator that computes each output.
     pub ends: Vec<OutputEnd>,
     /// Imported operator sets, as `(domain, version)`; the default domain is empty.
@@ -97,8 +100,10 @@ impl Graph {
             )
         };
 
+        let signature = declared::signature(&graph, ir_version)?;
         Ok(Self {
-            signature: declared::signature(&graph, ir_version)?,
+            axis_names: declared::axis_names(&graph, &signature),
+            signature,
             ends: end::output_ends(&graph, &bytes),
             opsets: model.opset_import.into_iter().map(opset).collect(),
             operators: census.operators,

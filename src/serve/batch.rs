@@ -5,7 +5,8 @@
 //! [`policy`] decides when a batch runs and how large it is, [`queue`] holds
 //! what waits, [`admission`] decides what may wait, [`select`] takes the next batch, [`lane`] runs,
 //! [`watchdog`] ends and replaces runs that take too long, [`recheck`] samples whether batches give the
-//! answers that requests get alone, and [`explain`] remembers what was decided.
+//! answers that requests get alone, [`padder`] pads requests of different lengths, and [`explain`] remembers
+//! what was decided.
 
 mod admission;
 mod class_costs;
@@ -14,7 +15,9 @@ mod due;
 mod explain;
 mod hung;
 mod lane;
+mod measure;
 mod options;
+pub(crate) mod padder;
 pub(crate) mod policy;
 mod queue;
 pub(crate) mod recheck;
@@ -28,6 +31,7 @@ pub(crate) mod watchdog;
 
 use crate::core::error::{Error, Kind, Result};
 use crate::core::model::optional::CheckedInputs;
+use crate::core::model::padding::RequestLength;
 use crate::core::request::{Deadline, Timing};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::servable::ServableMetrics;
@@ -40,8 +44,10 @@ use due::Due;
 use explain::{BatchLog, Explained, UnservedCounts, UnservedReason};
 use hung::Hung;
 use lane::Slot;
+use measure::MeasuredRequest;
 pub(crate) use options::BatchOptions;
-use queue::{AxisSizes, Class, Queue, QueuedRequest};
+use padder::Padder;
+use queue::{Queue, QueuedRequest};
 use recheck::{RecheckOptions, Rechecks, Sample};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,6 +60,8 @@ use waiting::{Ticket, Waiting};
 struct BatchJob {
     inputs: CheckedInputs,
     rows: usize,
+    /// Its length, while requests are padded.
+    length: Option<RequestLength>,
     deadline: Option<Deadline>,
     submitted: Instant,
     reply: oneshot::Sender<Result<Done>>,
@@ -100,6 +108,7 @@ struct BatcherShared {
     /// Number of requests that were queued to run alone.
     alone: AtomicU64,
     rechecks: Rechecks,
+    padder: Padder,
     /// Requests that were not served.
     unserved: UnservedCounts,
     /// Whether each request runs alone until [`Batcher::release_merging`].
@@ -124,6 +133,12 @@ impl BatcherShared {
     fn end_in_place(&self) {
         self.slow_in_place
             .store(lane::SLOW_IN_PLACE_MAX, Ordering::Relaxed);
+    }
+
+    /// Runs requests at their own lengths from now on.
+    fn end_padding(&self, reason: &str) {
+        self.metrics.set_padding(false);
+        self.padder.conclude(Err(reason.to_owned()));
     }
 
     /// Tells whether requests are merged now.
@@ -229,6 +244,7 @@ impl Batcher {
             sample: None,
         });
         let recheck = parts.recheck.filter(|_| parts.options.batched);
+        let padder = Padder::new(parts.options.padding.clone());
 
         let slots: Vec<_> = parts
             .sessions
@@ -247,6 +263,7 @@ impl Batcher {
             batches: AtomicU64::new(0),
             alone: AtomicU64::new(0),
             rechecks: Rechecks::new(recheck, Instant::now()),
+            padder,
             unserved: UnservedCounts::default(),
             holds_merging: AtomicBool::new(false),
             slots: ArcSwap::from_pointee(slots),
@@ -282,7 +299,11 @@ impl Batcher {
             priority,
         } = submission;
 
-        let (rows, class) = self.measure(&inputs)?;
+        let MeasuredRequest {
+            rows,
+            class,
+            length,
+        } = self.measure(&inputs)?;
         let submitted = Instant::now();
         let in_place = self.shared.is_in_place();
         let (reply, answer) = oneshot::channel();
@@ -292,6 +313,7 @@ impl Batcher {
             load: BatchJob {
                 inputs,
                 rows,
+                length,
                 deadline,
                 submitted,
                 reply,
@@ -356,6 +378,7 @@ impl Batcher {
         let rows_max = shared.batch_rows_max();
         Explained {
             in_place: shared.is_in_place(),
+            padding: shared.padder.explain(&shared.metrics),
             queue: QueueNow {
                 rows: state.queue.rows(),
                 rows_max: options.queue_rows_max,
@@ -382,6 +405,17 @@ impl Batcher {
         self.shared.holds_merging.load(Ordering::Acquire)
     }
 
+    /// Pads requests from now on, or not any more for this reason.
+    pub(crate) fn conclude_padding(&self, result: std::result::Result<(), String>) {
+        self.shared.metrics.set_padding(result.is_ok());
+        self.shared.padder.conclude(result);
+    }
+
+    /// Returns why requests are not padded although that is declared.
+    pub(crate) fn unpadded(&self) -> Option<String> {
+        self.shared.padder.off()
+    }
+
     /// Tells whether requests wait for a lane now.
     pub(crate) fn has_waiting(&self) -> bool {
         self.shared.state.lock().queue.rows() > 0
@@ -404,41 +438,6 @@ impl Batcher {
         self.shared
             .is_stuck()
             .then(|| self.shared.stuck_error().message)
-    }
-
-    /// Returns the rows of a request, and the class of requests that it can be merged with.
-    fn measure(&self, checked: &CheckedInputs) -> Result<(usize, Class)> {
-        let options = &self.shared.options;
-        if !options.batched {
-            return Ok((1, Class::default()));
-        }
-        if self.holds_merging() {
-            let number = self.shared.alone.fetch_add(1, Ordering::Relaxed);
-            return Ok((1, Class::Alone(number)));
-        }
-        let inputs = &checked.required;
-        let rows = inputs.first().and_then(Tensor::rows).unwrap_or(1);
-        if let Some(odd) = inputs.iter().position(|t| t.rows() != Some(rows)) {
-            return Err(Error::invalid(format!(
-                "the inputs of a batched model need equal numbers of rows; input {odd} of the model has {}, input 0 has {rows}",
-                inputs[odd].rows().unwrap_or(0)
-            )));
-        }
-
-        if rows > options.batch_rows_max {
-            return Err(Error::invalid(format!(
-                "the request has {rows} rows; the model accepts at most {} (batch_rows_max)",
-                options.batch_rows_max
-            )));
-        }
-
-        // An optional input is a value for the whole run: other requests would get it too.
-        if !checked.optional.is_empty() || rows > options.merged_rows_max() {
-            let number = self.shared.alone.fetch_add(1, Ordering::Relaxed);
-            return Ok((rows, Class::Alone(number)));
-        }
-        let sizes = inputs.iter().flat_map(|t| t.shape()[1..].iter().copied());
-        Ok((rows, Class::Sizes(sizes.collect::<AxisSizes>())))
     }
 }
 

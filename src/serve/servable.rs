@@ -12,6 +12,7 @@ use crate::observe::drift::observer::Observer;
 use crate::observe::metrics::servable::ServableMetrics;
 use crate::observe::report::scheduler::VersionScheduler;
 use crate::onnx::runtime::Session;
+use crate::serve::batch::padder::PADDING_UNTESTED;
 use crate::serve::batch::recheck::RecheckOptions;
 use crate::serve::batch::waiting::Waiting;
 use crate::serve::batch::watchdog::Watchdog;
@@ -46,6 +47,9 @@ pub(crate) const BATCHING_OFF: &str = "batching is off in the configuration";
 pub(crate) const UNTESTED: &str =
     "the graph proves nothing, and the test of batching in the background has not ended";
 
+/// Why requests are not padded where each runs alone.
+pub(crate) const UNMERGED: &str = "requests of this version are not merged";
+
 /// The parts of a servable.
 pub(crate) struct ServableParts {
     pub name: ModelName,
@@ -53,6 +57,8 @@ pub(crate) struct ServableParts {
     pub digest: Digest,
     pub signature: Signature,
     pub batching: Batching,
+    /// Whether requests are padded and if not why, if padding is declared.
+    pub padding: Option<std::result::Result<(), String>>,
     /// Sessions, at least one; each gets a lane.
     pub sessions: Vec<Box<dyn Session>>,
     /// Opens one more session, for a lane that replaces a hung one.
@@ -138,6 +144,10 @@ impl Servable {
             batcher,
         };
 
+        if let Some(result) = parts.padding {
+            servable.conclude_padding(result);
+        }
+
         Ok((Arc::new(servable), drained))
     }
 
@@ -179,6 +189,7 @@ impl Servable {
                 .sizes
                 .as_ref()
                 .map(|sizes| sizes.all().to_vec()),
+            padding: explained.padding,
             queue: explained.queue,
             classes: explained.classes,
             batches: explained.batches,
@@ -211,6 +222,31 @@ impl Servable {
         if is_joined {
             self.batcher.release_merging();
         }
+    }
+
+    /// Takes what was found about padding, and pads requests from now on if that allows it.
+    pub(crate) fn conclude_padding(&self, result: std::result::Result<(), String>) {
+        let (model, version) = (self.name.as_str(), self.version.number());
+        match &result {
+            Ok(()) => tracing::info!(
+                model,
+                version,
+                "padding on: the test showed that it does not change answers"
+            ),
+            Err(reason) if reason == PADDING_UNTESTED => {}
+            Err(reason) => tracing::warn!(
+                model,
+                version,
+                reason,
+                "served without padding although it is declared"
+            ),
+        }
+        self.batcher.conclude_padding(result);
+    }
+
+    /// Returns why requests are not padded although that is declared.
+    pub(crate) fn unpadded(&self) -> Option<String> {
+        self.batcher.unpadded()
     }
 
     /// Tells whether a request has rows, up to a limit: not where each runs alone from the start.

@@ -1,5 +1,8 @@
 //! The settings of one model: `[model.NAME]` over `[models.defaults]`.
 
+mod padding;
+
+use crate::core::model::padding::Padding;
 use crate::core::settings::section::SettingSection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -53,6 +56,15 @@ overridable! {
         /// again alone, and if its answer differs, batching of the version ends. `0s` turns
         /// rechecks off.
         batch_recheck: Duration = SECOND, in Duration::ZERO..=HOUR;
+        /// Padding of requests of different lengths, so that they share batches; a table, or `"off"` (the
+        /// same as not set). A request is padded at its end to the smallest of `lengths` (1 to 64 of them, ascending, from 1
+        /// to 16777216) that holds it; a longer one runs at its own length. `inputs` names the inputs that
+        /// are padded (1 to 64 of them), each with its number; `mask` names the input that is padded with 0 and
+        /// tells the model what is real. All of them must share one named dynamic axis besides the rows, and each axis of
+        /// an output must be fixed or that one. `tokens_max` (from the longest length to 16777216; not limited
+        /// if not set) is the most rows × length of a batch; a request that is over it alone runs alone.
+        /// Padding is used if a test shows that it does not change answers, up to the rounding of floating-point numbers.
+        padding: Option<Padding> = None;
         /// Time limit of a request that sends none, counted from the end of its body. If it is not set,
         /// such a request waits for the end of its run, however long that takes; `queue_timeout`
         /// limits how long it waits for the start. A request that cannot be answered in time is

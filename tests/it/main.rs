@@ -38,6 +38,9 @@ mod encoding;
 /// Faulty models and clients.
 mod faults;
 
+/// Requests of different lengths in one batch.
+mod padding;
+
 /// Requests of batches that run again alone.
 mod rechecks;
 

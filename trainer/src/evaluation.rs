@@ -222,6 +222,7 @@ pub(super) fn mechanical(prober: Option<&Prober>, bytes: &Bytes, run: &Digest) -
         options: &SessionOptions::single(),
         rows: 64,
         golden: GoldenRows::Skip,
+        padding: None,
     };
 
     match prober.check(&subject) {

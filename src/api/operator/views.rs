@@ -60,6 +60,12 @@ fn show_servable(shown: &mut Value, servable: &Servable) {
         Batching::Alone(reason) => json!({"joined": false, "reason": reason}),
     };
     shown["batch_rows_max"] = servable.options.batch_rows_max.into();
+    if servable.options.padding.is_some() {
+        shown["padding"] = match servable.unpadded() {
+            None => json!({"active": true}),
+            Some(reason) => json!({"active": false, "reason": reason}),
+        };
+    }
     shown["queue_rows_max"] = servable.options.queue_rows_max.into();
     shown["queue_rows"] = servable.metrics.queue_rows.get().into();
     shown["requests_in_flight"] = servable.metrics.in_flight.get().into();

@@ -211,6 +211,24 @@ fn range_of_a_model_setting_is_checked_below_at_and_above() {
 }
 
 #[test]
+fn padding_is_a_table_of_its_own_and_can_be_turned_off_for_one_model() {
+    let table = "lengths = [16, 32]\ninputs = { ids = 0 }\nmask = \"mask\"";
+    let both = format!("[models.defaults.padding]\n{table}\n[model.m]\npadding = \"off\"");
+    let config = accept(&both);
+    assert!(config.model("other").padding.is_some() && config.model("m").padding.is_none());
+    let own = accept(&format!("[model.m.padding]\n{table}\ntokens_max = 64"));
+    let padding = own.model("m").padding.expect("set");
+    assert_eq!(
+        (padding.lengths, padding.tokens_max),
+        (vec![16, 32], Some(64))
+    );
+    refuse(
+        &format!("[model.m.padding]\n{table}\ntokens_max = 8"),
+        "it must be a table whose 'tokens_max' is at least its longest length, 32",
+    );
+}
+
+#[test]
 fn memory_share_is_a_quarter_of_the_usable_memory() {
     let meminfo = |kib: u64| format!("MemTotal:       {kib} kB\nMemFree: 1 kB\n");
     assert_eq!(

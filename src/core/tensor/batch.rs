@@ -1,6 +1,7 @@
 //! Stacks tensors along axis 0 and splits the result again. Pure. The buffer is
 //! the caller's, so that a lane can reuse it; it is 16-byte aligned.
 
+use super::padding::Lengthening;
 use super::{DType, Data, Strings, Tensor, View, ViewData};
 use crate::core::error::{Error, Result};
 
@@ -39,14 +40,7 @@ impl Stack {
             return;
         }
 
-        self.bytes = parts.clone().map(Tensor::bytes).sum();
-        let words = self.bytes.div_ceil(size_of::<u128>());
-        let kept_bytes = self.words.capacity() * size_of::<u128>();
-        if kept_bytes > KEEP_BYTES_MAX && self.bytes < KEEP_BYTES_MAX {
-            self.words = Vec::new();
-        }
-        self.words.resize(words, 0);
-        let mut rest = &mut bytemuck::cast_slice_mut::<u128, u8>(&mut self.words)[..self.bytes];
+        let mut rest = self.room(parts.clone().map(Tensor::bytes).sum());
         for part in parts {
             if let Data::Fixed(bytes) = part.data() {
                 let (here, after) = rest.split_at_mut(bytes.len());
@@ -75,6 +69,36 @@ impl Stack {
         let parts = parts.map(|part: &Tensor| part);
         self.fill(parts.chain(std::iter::repeat_n(&row, rows - total)));
         Ok(())
+    }
+
+    /// Copies `parts` of fixed-width elements, each lengthened along an axis after the first.
+    pub(crate) fn fill_lengthened<'t>(
+        &mut self,
+        parts: impl Iterator<Item = &'t Tensor> + Clone,
+        how: Lengthening<'_>,
+    ) {
+        let first = parts.clone().next();
+        let first = first.expect("a batch has at least one member");
+        self.shape = how.shape(first.shape());
+        self.shape[0] = parts.clone().map(|t| t.shape()[0]).sum();
+        self.dtype = Some(first.dtype());
+
+        let mut rest = self.room(parts.clone().map(|part| how.bytes(part)).sum());
+        for part in parts {
+            rest = how.write(part, rest);
+        }
+    }
+
+    /// Makes room for so many bytes.
+    fn room(&mut self, bytes: usize) -> &mut [u8] {
+        self.bytes = bytes;
+        let words = bytes.div_ceil(size_of::<u128>());
+        let kept_bytes = self.words.capacity() * size_of::<u128>();
+        if kept_bytes > KEEP_BYTES_MAX && bytes < KEEP_BYTES_MAX {
+            self.words = Vec::new();
+        }
+        self.words.resize(words, 0);
+        &mut bytemuck::cast_slice_mut::<u128, u8>(&mut self.words)[..bytes]
     }
 
     /// Views what [`Stack::fill`] put here.

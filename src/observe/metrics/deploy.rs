@@ -182,6 +182,7 @@ const DASHBOARDS: [Dashboard; 2] = [
                 &[
                     "ortus_queue_",
                     "ortus_batch_",
+                    "ortus_padding_",
                     "ortus_compute_",
                     "ortus_runs_",
                     "ortus_lanes_",

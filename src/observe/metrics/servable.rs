@@ -1,11 +1,14 @@
 //! Metrics of served versions. The series of a version appear when it is loaded and are removed
 //! when the last servable of it is dropped.
 
+mod padding;
+
 use super::catalogue::Catalogue;
 use super::statistics::Statistics;
 use crate::core::error::{Kind, Result};
 use crate::core::model::{ModelName, Version};
 use crate::core::request::Protocol;
+use padding::{PaddingFamilies, PaddingSeries};
 use parking_lot::Mutex;
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
@@ -38,6 +41,7 @@ pub(super) struct ServingFamilies {
     batch_rechecks: IntCounterVec,
     batch_fill_rows: IntCounterVec,
     batch_disagreements: IntCounterVec,
+    padding: PaddingFamilies,
     runs_terminated: IntCounterVec,
     lanes_hung: IntGaugeVec,
     ready: IntGaugeVec,
@@ -156,9 +160,10 @@ impl ServingFamilies {
             )?,
             batch_disagreements: r.counters(
                 "ortus_batch_disagreements_total",
-                "Rechecks whose answer alone differed from the answer in the batch. The first ends batching of the version.",
+                "Rechecks whose answer alone differed from the answer in the batch. The first ends batching of the version, or its padding if the request was padded.",
                 SERVED,
             )?,
+            padding: PaddingFamilies::new(r)?,
             runs_terminated: r.counters(
                 "ortus_runs_terminated_total",
                 "Runs terminated 1 s after their last client gave up, or after 1 s on an I/O thread.",
@@ -233,6 +238,7 @@ impl ServingFamilies {
             queue_seconds: self.queue_seconds.with_label_values(labels),
             compute_seconds: self.compute_seconds.with_label_values(labels),
             batch_rows: self.batch_rows.with_label_values(labels),
+            padding: OnceLock::new(),
             outcomes: Default::default(),
             totals: Default::default(),
             stats: Statistics::default(),
@@ -270,6 +276,7 @@ impl ServingFamilies {
         let _ = self.batch_rechecks.remove_label_values(labels);
         let _ = self.batch_fill_rows.remove_label_values(labels);
         let _ = self.batch_disagreements.remove_label_values(labels);
+        self.padding.remove(labels[0], labels[1]);
         self.requests.remove(labels[0], labels[1]);
     }
 }
@@ -303,6 +310,7 @@ pub(crate) struct ServableMetrics {
     queue_seconds: Histogram,
     compute_seconds: Histogram,
     batch_rows: Histogram,
+    padding: OnceLock<PaddingSeries>,
     outcomes: [[OnceLock<IntCounter>; OUTCOMES]; Protocol::ALL.len()],
     totals: [OnceLock<Histogram>; Protocol::ALL.len()],
     /// The same in the form of Triton's statistics call.
@@ -362,6 +370,32 @@ impl ServableMetrics {
                 protocol.label(),
             ])
         })
+    }
+
+    /// Notes whether requests are padded, for a version whose padding is declared.
+    pub(crate) fn set_padding(&self, is_on: bool) {
+        self.padding().active.set(i64::from(is_on));
+    }
+
+    /// Counts the tokens of requests, and those that padding added.
+    pub(crate) fn count_tokens(&self, real: usize, padded: usize) {
+        let series = self.padding();
+        series.real.inc_by(real as u64);
+        series.padded.inc_by(padded as u64);
+    }
+
+    /// The tokens of requests, and those that padding added.
+    pub(crate) fn padding_tokens(&self) -> (u64, u64) {
+        let series = self.padding.get();
+        series.map_or((0, 0), |series| (series.real.get(), series.padded.get()))
+    }
+
+    /// The series of padding, which are looked up the first time.
+    fn padding(&self) -> &PaddingSeries {
+        let version = self.version.to_string();
+        let families = &self.families.padding;
+        self.padding
+            .get_or_init(|| families.of(self.model.as_str(), &version))
     }
 
     /// Counts a batch that ran.

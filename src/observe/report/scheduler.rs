@@ -29,6 +29,9 @@ pub struct VersionScheduler {
     pub batch_rows_max: usize,
     /// The sizes up to which batches are filled, where `batch_invariant` is set.
     pub batch_sizes: Option<Vec<usize>>,
+    /// Padding, if it is declared.
+    #[serde(default)]
+    pub padding: Option<PaddingNow>,
     /// What waits now.
     pub queue: QueueNow,
     /// Learned durations of each shape class, those with the most runs first.
@@ -37,6 +40,21 @@ pub struct VersionScheduler {
     pub batches: Vec<BatchTaken>,
     /// Requests that were not served since the version was loaded, by reason.
     pub refused: Vec<RefusedCount>,
+}
+
+/// The padding of a version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PaddingNow {
+    /// Why requests are not padded; none if they are.
+    pub off: Option<String>,
+    /// Lengths that requests are padded to.
+    pub lengths: Vec<usize>,
+    /// Most rows × length of a batch, if it is limited.
+    pub tokens_max: Option<usize>,
+    /// Tokens, rows × length, of the requests that ran since the version was loaded.
+    pub real_tokens: u64,
+    /// Tokens that padding added to them.
+    pub padded_tokens: u64,
 }
 
 /// What waits now.

@@ -3,11 +3,14 @@
 
 use super::{
     FirstRunMeasures, FirstRunOrder, FirstRunScope, FirstRunVerdict, GeneratedRuns, ONE_ROW_MAX,
-    Passed,
+    PaddingTested, Passed,
 };
 use crate::core::error::{Error, Kind, Result};
 use crate::core::model::Signature;
-use crate::onnx::batchability::{self, BatchSubject, KnownInputs, SampleInputs};
+use crate::core::model::padding::PaddingPlan;
+use crate::onnx::batchability::{
+    self, BatchSubject, KnownInputs, PaddingSubject, SampleInputs, check_padding,
+};
 use crate::onnx::golden::Golden;
 use crate::onnx::graph::Graph;
 use crate::onnx::rows::{self, RowVerdict};
@@ -81,11 +84,17 @@ fn end_after(limit: Duration, progress: &PassedSoFar) {
         let Some(mut passed) = held.take() else {
             return;
         };
-        passed.generated.is_slow = true;
-        passed.generated.refused = Some(format!(
+        let late = format!(
             "its runs on generated inputs took over {:.1} s",
             limit.as_secs_f64()
-        ));
+        );
+        passed.generated.is_slow = true;
+        let has_verdict = passed.measured.batchable || passed.generated.alone.is_some();
+        match has_verdict {
+            // Only the test of padding had not ended.
+            true => passed.generated.padding = Some(PaddingTested::Refuted(late)),
+            false => passed.generated.refused = Some(late),
+        }
         passed.measured.rss_bytes = resident_bytes();
         let is_written = write_answer(&FirstRunVerdict::Passed(passed)).is_ok();
         limits::end_at_once(i32::from(!is_written));
@@ -114,6 +123,7 @@ fn read_part(input: &mut impl Read, length: u64) -> Result<Vec<u8>> {
 /// A model whose session was opened and whose golden rows agree.
 struct ProbedModel {
     signature: Signature,
+    plan: Option<PaddingPlan>,
     verdict: RowVerdict,
     known: KnownInputs,
     session: Box<dyn Session>,
@@ -127,7 +137,15 @@ impl ProbedModel {
         golden: &[u8],
         mut known: KnownInputs,
     ) -> Result<Self> {
-        let signature = Graph::read(bytes.clone())?.signature;
+        let Graph {
+            signature,
+            axis_names,
+            ..
+        } = Graph::read(bytes.clone())?;
+        let padding = order.padding.as_ref();
+        let padding = padding.filter(|_| order.scope == FirstRunScope::Test);
+        let plan = padding.map(|padding| PaddingPlan::resolve(padding, &signature, &axis_names));
+        let plan = plan.transpose()?;
         let verdict = rows::analyse(&bytes);
         let engine = OnnxRuntime::load(&order.library)?;
         let source = SessionSource {
@@ -146,6 +164,7 @@ impl ProbedModel {
         }
         Ok(Self {
             signature,
+            plan,
             verdict,
             known,
             session,
@@ -177,7 +196,9 @@ impl ProbedModel {
         match SampleInputs::find(&self.signature, self.session.as_mut()) {
             Ok(sample) => {
                 passed.generated.size = Some(sample.size());
+                passed.generated.integers = Some(sample.integers());
                 self.test(order, &sample, &mut passed)?;
+                self.test_padding(&sample, &mut passed, progress);
             }
             // Small generated inputs may be invalid for a model, but no model may use all
             // memory.
@@ -212,6 +233,27 @@ impl ProbedModel {
             FirstRunScope::All => measure(order, sample, session, passed),
             FirstRunScope::OneRow | FirstRunScope::Test => Ok(()),
         }
+    }
+
+    /// Tests whether padding changes answers, if some is declared.
+    fn test_padding(&mut self, sample: &SampleInputs, passed: &mut Passed, progress: &PassedSoFar) {
+        let Some(plan) = self.plan.as_ref() else {
+            return;
+        };
+        // Whoever ends this test keeps what was found before.
+        if let Some(before) = progress.lock().as_mut() {
+            before.clone_from(passed);
+        }
+        let subject = PaddingSubject {
+            signature: &self.signature,
+            plan,
+            size: sample.size(),
+        };
+        let tested = check_padding(&subject, self.session.as_mut());
+        passed.generated.padding = Some(match tested {
+            Ok(()) => PaddingTested::Same,
+            Err(error) => PaddingTested::Refuted(error.message),
+        });
     }
 }
 

@@ -5,6 +5,7 @@ use super::GraphProto;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::optional::{FixedInput, OptionalInput};
+use crate::core::model::padding::AxisNames;
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::{DType, RANK_MAX};
 use crate::proto::onnx::tensor_shape_proto::{Dimension, dimension};
@@ -184,6 +185,35 @@ fn spec(name: &str, value: &ValueInfoProto) -> Result<TensorSpec> {
         dtype,
         shape: Some(shape.dim.iter().map(dim).collect()),
     })
+}
+
+/// Reads the names of dynamic axes, in the order of the signature.
+pub(super) fn axis_names(graph: &GraphProto, signature: &Signature) -> AxisNames {
+    let of = |values: &[ValueInfoProto], spec: &TensorSpec| {
+        let named = |value: &&ValueInfoProto| value.name.as_deref() == Some(&spec.name);
+        values.iter().find(named).map_or_else(Vec::new, names)
+    };
+    let inputs = signature.inputs.iter().map(|spec| of(&graph.input, spec));
+    let outputs = signature.outputs.iter().map(|spec| of(&graph.output, spec));
+    AxisNames {
+        inputs: inputs.collect(),
+        outputs: outputs.collect(),
+    }
+}
+
+/// The name of each axis; none for an axis that is fixed or has no name.
+fn names(value: &ValueInfoProto) -> Vec<Option<String>> {
+    let Some(type_proto::Value::TensorType(tensor)) =
+        value.r#type.as_ref().and_then(|t| t.value.as_ref())
+    else {
+        return Vec::new();
+    };
+    let axes = tensor.shape.iter().flat_map(|shape| &shape.dim);
+    axes.map(|axis| match &axis.value {
+        Some(dimension::Value::DimParam(name)) if !name.is_empty() => Some(name.clone()),
+        _ => None,
+    })
+    .collect()
 }
 
 /// Some exporters write a negative length for a dynamic axis.

@@ -5,7 +5,7 @@ use super::class_costs::ClassCosts;
 use super::cost::BatchCost;
 use super::queue::{Class, Queue};
 use crate::observe::report::scheduler::{
-    BatchTaken, ClassDurations, QueueNow, RefusedCount, SizeDuration,
+    BatchTaken, ClassDurations, PaddingNow, QueueNow, RefusedCount, SizeDuration,
 };
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 pub(crate) struct Explained {
     /// Whether I/O threads make the runs themselves.
     pub in_place: bool,
+    /// Padding, if it is declared.
+    pub padding: Option<PaddingNow>,
     pub queue: QueueNow,
     pub classes: Vec<ClassDurations>,
     pub batches: Vec<BatchTaken>,
@@ -33,6 +35,8 @@ pub(super) enum SizeReason {
     AllThatWaited,
     /// The next request did not fit into `batch_rows_max`.
     RowLimit,
+    /// The next request did not fit into the `tokens_max` of padding.
+    TokenLimit,
     /// More rows would not have made a row cheaper.
     NoGain,
     /// A larger batch would have missed a deadline.
@@ -45,6 +49,7 @@ impl SizeReason {
             Self::RunsAlone => "requests run alone",
             Self::AllThatWaited => "no more waited",
             Self::RowLimit => "batch_rows_max",
+            Self::TokenLimit => "tokens_max",
             Self::NoGain => "more rows would not be cheaper",
             Self::Deadline => "a deadline was near",
         }

@@ -2,22 +2,27 @@
 //! thread or, for very fast models, on the I/O thread of the request. When it is idle, it runs
 //! sampled requests again: see [`rerun`].
 
+pub(super) mod in_place;
+mod padded;
 mod rerun;
 mod taken;
 
 use super::explain::{BatchNote, UnservedReason};
 use super::policy::BatchLimits;
-use super::queue::{Class, QueuedRequest};
+use super::queue::Class;
 use super::recheck::Sample;
 use super::select::{self, ClassBatch, LaneStep};
 use super::sync::{AtomicBool, Mutex};
 use super::watch::{RunEnd, RunWatch};
 use super::{BatchJob, BatcherShared, BatcherState, Done, passed_in_queue, waited};
 use crate::core::error::{Error, Result};
+use crate::core::model::padding::PaddingPlan;
 use crate::core::request::Timing;
 use crate::core::tensor::batch::{Stack, split};
 use crate::core::tensor::{Tensor, View};
 use crate::onnx::runtime::Session;
+use in_place::leave_to_lanes;
+pub(super) use in_place::{SLOW_IN_PLACE_MAX, run_in_place};
 use smallvec::SmallVec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -116,60 +121,6 @@ fn run_at(shared: &BatcherShared, at: usize, work: LaneWork) -> Next {
     }
 }
 
-/// Most batches that an I/O thread runs in a row; a lane runs the rest.
-const IN_PLACE_MAX: usize = 4;
-
-/// Duration from which a run in place counts as long, because it delays the other requests of the
-/// thread.
-const IN_PLACE_LONG: Duration = Duration::from_millis(10);
-/// Consecutive long runs in place after which lanes make all runs.
-pub(super) const SLOW_IN_PLACE_MAX: u32 = 3;
-
-/// Runs queued requests on the caller's thread, in a session that no lane uses. Wakes a lane for
-/// the rest.
-pub(super) fn run_in_place(shared: &BatcherShared) {
-    let slots = shared.slots.load_full();
-    for (at, slot) in slots.iter().enumerate() {
-        let Some(mut held) = slot.lane.try_lock() else {
-            continue;
-        };
-        let Some(lane) = held.as_mut() else {
-            continue;
-        };
-
-        slot.watch.set_in_place(true);
-        let is_empty = lane.run_a_few(shared);
-        if lane.is_replaced(shared, at, slot) {
-            // Freeing a session would delay the other clients of this thread.
-            let session = held.take();
-            std::thread::spawn(move || drop(session));
-        }
-        if is_empty {
-            return;
-        }
-        break;
-    }
-    shared.wake.notify_one();
-}
-
-/// Counts consecutive long runs in place. Too many of them end runs in place.
-pub(super) fn judge(shared: &BatcherShared, took: Duration) {
-    let slow = &shared.slow_in_place;
-    let before = slow.load(Ordering::Relaxed);
-    if took >= IN_PLACE_LONG {
-        if slow.fetch_add(1, Ordering::Relaxed) + 1 == SLOW_IN_PLACE_MAX {
-            let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(
-                took_ms,
-                "runs take longer than at load; lanes do them from now on"
-            );
-        }
-    } else if (1..SLOW_IN_PLACE_MAX).contains(&before) {
-        // If another run changed the count meanwhile, its value stays.
-        let _ = slow.compare_exchange(before, 0, Ordering::Relaxed, Ordering::Relaxed);
-    }
-}
-
 /// Refuses requests that cannot be served in time, and takes the next batch from the queue.
 fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep<BatchJob> {
     let options = &shared.options;
@@ -177,6 +128,7 @@ fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep<BatchJob> 
         rows_max: shared.batch_rows_max(),
         delay: options.batch_delay,
         lanes: shared.slots.load().len(),
+        tokens: shared.padder.token_limit(),
     };
 
     let BatcherState {
@@ -263,33 +215,14 @@ struct Ran {
     whole: Vec<Tensor>,
     /// Rows of the run.
     rows: usize,
+    /// How the batch was padded, if it was.
+    padding: Option<Arc<PaddingPlan>>,
     start: Instant,
     gather: Duration,
     run: Duration,
 }
 
 impl Lane {
-    /// Runs queued requests, up to a number of batches. Returns whether the queue is empty.
-    fn run_a_few(&mut self, shared: &BatcherShared) -> bool {
-        for _ in 0..IN_PLACE_MAX {
-            let step = next(shared, &mut shared.state.lock());
-            match step {
-                LaneStep::Run(batch) => {
-                    let start = Instant::now();
-                    self.run_safely(shared, batch);
-                    judge(shared, start.elapsed());
-                }
-                LaneStep::Empty => return true,
-                LaneStep::Wait(_) => return false,
-            }
-            if self.was_hung || !shared.is_in_place() {
-                return false;
-            }
-        }
-
-        false
-    }
-
     /// Tells whether another lane took this one's place while its run hung.
     fn is_replaced(&mut self, shared: &BatcherShared, at: usize, slot: &Arc<Slot>) -> bool {
         std::mem::take(&mut self.was_hung) && is_replaced(shared, at, slot)
@@ -330,7 +263,8 @@ impl Lane {
         self.watch.begin(until, arrivals);
         let rows = jobs.iter().map(|taken| taken.job.rows).sum();
         let filled = filled(shared, class, rows);
-        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(&jobs, filled, start)));
+        let attempt = || self.attempt(shared, &jobs, filled, start);
+        let attempt = catch_unwind(AssertUnwindSafe(attempt));
         let was_terminated = self.end_run();
         let Ok(attempt) = attempt else {
             // The other half of a batch that failed goes on.
@@ -362,7 +296,13 @@ impl Lane {
     }
 
     /// Runs requests, filled up to so many rows.
-    fn attempt(&mut self, jobs: &[TakenJob], filled: usize, start: Instant) -> Result<Ran> {
+    fn attempt(
+        &mut self,
+        shared: &BatcherShared,
+        jobs: &[TakenJob],
+        filled: usize,
+        start: Instant,
+    ) -> Result<Ran> {
         if let [taken] = jobs
             && taken.job.rows == filled
         {
@@ -373,6 +313,7 @@ impl Lane {
                 parts: vec![outputs],
                 whole: Vec::new(),
                 rows: filled,
+                padding: None,
                 start,
                 gather: Duration::ZERO,
                 run: start.elapsed(),
@@ -381,9 +322,15 @@ impl Lane {
 
         let inputs = jobs[0].job.inputs.required.len();
         self.stacks.resize_with(inputs, Stack::default);
+        let padding = padded::plan(&shared.padder, jobs)?;
         for (i, stack) in self.stacks.iter_mut().enumerate() {
-            let inputs = jobs.iter().map(|taken| &taken.job.inputs.required[i]);
-            stack.fill_up(inputs, filled)?;
+            match padding {
+                Some(plan) => padded::gather(stack, plan, jobs, i),
+                None => {
+                    let inputs = jobs.iter().map(|taken| &taken.job.inputs.required[i]);
+                    stack.fill_up(inputs, filled)?;
+                }
+            }
         }
         let gathered = Instant::now();
 
@@ -403,10 +350,16 @@ impl Lane {
             }
         }
 
+        if let Some(plan) = padding {
+            let cut = padded::cut(plan, parts, jobs);
+            parts = cut.inspect_err(|error| shared.end_padding(&error.message))?;
+        }
+
         Ok(Ran {
             parts,
             whole: outputs,
             rows: filled,
+            padding: padding.cloned(),
             start,
             gather: gathered - start,
             run,
@@ -426,26 +379,6 @@ fn terminated() -> Error {
     Error::late("the run was terminated: it passed the deadline and the grace period")
 }
 
-/// Puts the requests of a terminated run back into the queue, for the threads of the lanes, where they
-/// may run as long as their clients wait. From now on lanes make all runs.
-fn leave_to_lanes(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>) {
-    shared.end_in_place();
-    let mut state = shared.state.lock();
-    for taken in jobs {
-        if taken.job.reply.is_closed() {
-            continue;
-        }
-        let entry = QueuedRequest {
-            rows: taken.job.rows.max(1),
-            pushed: taken.job.submitted,
-            load: taken.job,
-        };
-        state.queue.put(class, taken.rank, entry);
-    }
-    shared.metrics.queue_rows.set(state.queue.rows() as i64);
-    shared.wake.notify_one();
-}
-
 fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>, mut ran: Ran) {
     let start = ran.start;
     let rows: usize = jobs.iter().map(|taken| taken.job.rows).sum();
@@ -459,6 +392,7 @@ fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>, mut ran: Ra
         .metrics
         .batch_fill_rows
         .inc_by((ran.rows - rows) as u64);
+    padded::count(&shared.metrics, &jobs);
     let sample = rerun::sample(shared, &jobs, &mut ran, start);
 
     for (taken, outputs) in jobs.into_iter().zip(ran.parts) {

@@ -1,7 +1,9 @@
 //! How the requests of a servable are batched: its settings, and what was found out at load.
 
 use super::cost::BatchCost;
+use crate::core::model::padding::PaddingPlan;
 use crate::onnx::batchability::invariance::InvariantSizes;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How the requests of a servable are batched.
@@ -26,6 +28,8 @@ pub(crate) struct BatchOptions {
     /// Whether runs are so short that the I/O thread makes them itself, because handing them to a
     /// lane would cost more.
     pub in_place: bool,
+    /// How requests of different lengths are padded, if that is declared.
+    pub padding: Option<Arc<PaddingPlan>>,
 }
 
 impl BatchOptions {

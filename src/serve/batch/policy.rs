@@ -23,6 +23,24 @@ pub(crate) struct BatchLimits {
     pub delay: Duration,
     /// Lanes that serve the queue.
     pub lanes: usize,
+    /// Most tokens of a batch, if they are limited; for one class, if they are what limits its rows.
+    pub tokens: Option<TokenLimit>,
+}
+
+/// The most tokens of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TokenLimit {
+    pub max: usize,
+    /// Where the length is among the sizes of a class.
+    pub length_at: usize,
+}
+
+impl TokenLimit {
+    /// The most rows of a batch whose requests have these sizes; at least one.
+    pub(super) fn rows(&self, sizes: &[usize]) -> usize {
+        let length = sizes.get(self.length_at).copied().unwrap_or(1);
+        (self.max / length.max(1)).max(1)
+    }
 }
 
 /// What a free lane does next.

@@ -27,6 +27,10 @@ pub(super) use verdict::{judge, judge_bits};
 /// Why requests run alone after a disagreement.
 pub(crate) const DISAGREED: &str = "a row's answer alone differed from its answer in a batch";
 
+/// Why requests are no longer padded after a disagreement.
+pub(crate) const PADDING_DISAGREED: &str =
+    "a row's answer at its own length differed from its padded answer in a batch";
+
 /// How the batches of a version are rechecked.
 #[derive(Clone, Debug)]
 pub(crate) struct RecheckOptions {
@@ -69,6 +73,15 @@ pub(super) struct Rechecked {
     pub end: Instant,
 }
 
+/// What follows from a recheck for requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Concluded {
+    /// Nothing, or nothing more.
+    GoOn,
+    /// They are no longer padded.
+    EndPadding,
+}
+
 impl Rechecks {
     /// Takes the first sample from the first batch; without options none is taken.
     pub(super) fn new(options: Option<RecheckOptions>, zero: Instant) -> Self {
@@ -103,10 +116,12 @@ impl Rechecks {
         u64::try_from(since).map_or(NEVER - 1, |since| since.min(NEVER - 1))
     }
 
-    /// Counts and logs a recheck. Then plans the next one, or ends rechecks or batching.
-    pub(super) fn conclude(&self, rechecked: Rechecked, metrics: &ServableMetrics) {
+    /// Counts and logs a recheck. Then plans the next one, or ends rechecks or batching. A padded request whose
+    /// answer differs ends padding only: further rechecks compare batches without it.
+    pub(super) fn conclude(&self, rechecked: Rechecked, metrics: &ServableMetrics) -> Concluded {
+        let mut concluded = Concluded::GoOn;
         let Some(options) = &self.options else {
-            return;
+            return concluded;
         };
         let (model, version) = (options.model.as_str(), options.version.number());
         if rechecked.verdict.is_ok() {
@@ -123,13 +138,16 @@ impl Rechecks {
                     version,
                     "not deterministic: the same request gets different answers, so batches of this version are no longer rechecked"
                 );
-                return;
+                return concluded;
             }
             Ok(Consequence::EndBatching(difference)) => {
                 metrics.batch_disagreements.inc();
-                let _ = self.ended.set(DISAGREED);
                 log_end(options, &rechecked.sample, &difference);
-                return;
+                if rechecked.sample.padded.is_none() {
+                    let _ = self.ended.set(DISAGREED);
+                    return concluded;
+                }
+                concluded = Concluded::EndPadding;
             }
             Err(error) => tracing::debug!(model, version, %error, "a recheck of a batch failed"),
         }
@@ -137,11 +155,20 @@ impl Rechecks {
         let took = rechecked.end - rechecked.start;
         let due = rechecked.end + pause(options.interval, took, count);
         self.due.store(self.number(due), Ordering::Relaxed);
+        concluded
     }
 }
 
 fn log_end(options: &RecheckOptions, sample: &Sample, difference: &ValueDifference) {
     let output = options.outputs.get(difference.output);
+    let what = match sample.padded {
+        Some(_) => format!(
+            "padding ended: {PADDING_DISAGREED}; requests of this version run at their own lengths from now on"
+        ),
+        None => format!(
+            "batching ended: {DISAGREED}; each request of this version runs alone from now on"
+        ),
+    };
     tracing::error!(
         model = options.model.as_str(),
         version = options.version.number(),
@@ -152,7 +179,7 @@ fn log_end(options: &RecheckOptions, sample: &Sample, difference: &ValueDifferen
         in_batch = difference.batched,
         apart = difference.apart,
         batch_rows = sample.total,
-        "batching ended: {DISAGREED}; each request of this version runs alone from now on"
+        "{what}"
     );
 }
 

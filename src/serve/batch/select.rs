@@ -4,7 +4,7 @@
 use super::class_costs::ClassCosts;
 use super::cost::BatchCost;
 use super::explain::SizeReason;
-use super::policy::{self, BatchLimits, LaneDecision, WaitingRequest};
+use super::policy::{self, BatchLimits, LaneDecision, TokenLimit, WaitingRequest};
 use super::queue::{Class, Flow, Queue, QueuedRequest, Rank};
 use std::time::{Duration, Instant};
 
@@ -97,6 +97,10 @@ fn choose<T>(
     limits: BatchLimits,
     now: Instant,
 ) -> Option<HeadChoice> {
+    let limits = match limits.tokens {
+        Some(tokens) => of_class(limits, tokens, queue.first_class()?),
+        None => limits,
+    };
     let head = queue.head(limits.rows_max)?;
     let limits = BatchLimits {
         delay: match head.class {
@@ -127,6 +131,19 @@ fn choose<T>(
     })
 }
 
+/// The limits for the requests of a class.
+fn of_class(limits: BatchLimits, tokens: TokenLimit, class: &Class) -> BatchLimits {
+    let rows = match class {
+        Class::Sizes(sizes) => tokens.rows(sizes),
+        Class::Alone(_) => limits.rows_max,
+    };
+    BatchLimits {
+        rows_max: rows.min(limits.rows_max),
+        tokens: limits.tokens.filter(|_| rows < limits.rows_max),
+        ..limits
+    }
+}
+
 /// Why a batch of the first `count` members has no more rows.
 fn reason(
     members: &[WaitingRequest],
@@ -134,20 +151,24 @@ fn reason(
     cost: &BatchCost,
     limits: &BatchLimits,
 ) -> SizeReason {
-    if limits.rows_max == 1 {
+    if limits.rows_max == 1 && limits.tokens.is_none() {
         return SizeReason::RunsAlone;
     }
     let rows: usize = members[..count].iter().map(|m| m.rows).sum();
+    let limit = match limits.tokens {
+        Some(_) => SizeReason::TokenLimit,
+        None => SizeReason::RowLimit,
+    };
     let Some(next) = members.get(count) else {
         return match rows >= limits.rows_max {
-            true => SizeReason::RowLimit,
+            true => limit,
             false => SizeReason::AllThatWaited,
         };
     };
 
     let grown = rows + next.rows;
     if grown > limits.rows_max {
-        SizeReason::RowLimit
+        limit
     } else if grown > policy::best_rows(members, cost, limits) {
         SizeReason::NoGain
     } else {

@@ -8,6 +8,7 @@ mod hanging;
 mod held;
 mod optional;
 pub(in crate::serve::batch) mod orders;
+mod padding;
 mod queueing;
 mod rechecking;
 mod simulation;
@@ -84,6 +85,7 @@ fn options() -> BatchOptions {
         // How long a run takes that waits for a test says nothing.
         learns: false,
         in_place: false,
+        padding: None,
     }
 }
 
@@ -228,7 +230,7 @@ fn consecutive_long_runs_in_place_end_runs_in_place() {
     );
 
     let judge = |ms: u32| {
-        lane::judge(&batcher.shared, MS * ms);
+        lane::in_place::judge(&batcher.shared, MS * ms);
         batcher.shared.is_in_place()
     };
     assert_eq!(

@@ -11,6 +11,7 @@ use crate::core::error::Error;
 use crate::registry::catalog::Fingerprint;
 use crate::registry::directory::VersionDigests;
 use crate::registry::pbtxt::ModelConfig;
+use crate::serve::batch::padder::PADDING_UNTESTED;
 use crate::serve::servable::{Drained, Servable};
 use std::sync::Arc;
 use std::time::Instant;
@@ -99,6 +100,11 @@ impl Actual {
             let reason = self.servable.as_ref()?.unbatched()?;
             Some(format!("unbatched: {reason}"))
         };
+        let unpadded = || {
+            let reason = self.servable.as_ref()?.unpadded()?;
+            // It is not a problem that the test takes its time.
+            (reason != PADDING_UNTESTED).then(|| format!("unpadded: {reason}"))
+        };
         let revision = || Some(self.revision.as_ref()?.refused.as_ref()?.reason.clone());
         self.problem()
             .or_else(|| self.warning.clone())
@@ -106,6 +112,7 @@ impl Actual {
             .or_else(revision)
             .or_else(waiting)
             .or_else(unbatched)
+            .or_else(unpadded)
     }
 
     /// Returns why the files that are there now do not serve, if they were refused.

@@ -5,12 +5,13 @@
 use super::Settings;
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
+use crate::core::model::padding::Padding;
 use crate::onnx::batchability::KnownInputs;
-use crate::onnx::first_run::{FirstRunSubject, GoldenRows, Passed, Prober};
+use crate::onnx::first_run::{FirstRunSubject, GoldenRows, PaddingTested, Passed, Prober};
 use crate::onnx::runtime::SessionOptions;
 use crate::registry::directory::Loaded;
 use crate::registry::model_file::ModelFile;
-use crate::serve::servable::{Batching, Servable};
+use crate::serve::servable::{Batching, Servable, UNMERGED};
 use crate::serve::settings;
 use bytes::Bytes;
 use std::any::Any;
@@ -30,6 +31,9 @@ pub(super) struct BatchTest {
     options: SessionOptions,
     rows: usize,
     is_wished: bool,
+    padding: Option<Padding>,
+    /// Whether batching is to be decided, and not only padding.
+    pub is_open: bool,
 }
 
 /// Makes tests on a thread of its own, which ends when this is dropped.
@@ -77,10 +81,12 @@ impl BatchTest {
             options: settings.model.session_options(),
             rows: super::load::largest_batch(settings, true),
             is_wished: settings.model.batching == settings::Batching::On,
+            padding: settings.model.padding.clone(),
+            is_open: true,
         }
     }
 
-    fn run(&self, prober: &Prober) -> Result<()> {
+    fn run(&self, prober: &Prober) -> Result<Passed> {
         let _kept = self.copy.as_ref().and_then(Weak::upgrade);
         let bytes = self.file.read()?;
         let subject = FirstRunSubject {
@@ -93,8 +99,9 @@ impl BatchTest {
                 .golden
                 .as_deref()
                 .map_or(GoldenRows::Skip, GoldenRows::Compare),
+            padding: self.padding.as_ref(),
         };
-        tested(&prober.test_batches(&subject, &self.known)?)
+        prober.test_batches(&subject, &self.known)
     }
 }
 
@@ -111,6 +118,16 @@ pub(super) fn tested(passed: &Passed) -> Result<()> {
     }
 }
 
+/// What a test found about padding; the error says why requests may not be padded.
+pub(super) fn padding_tested(passed: &Passed) -> std::result::Result<(), String> {
+    match (&passed.generated.padding, &passed.generated.refused) {
+        (Some(PaddingTested::Same), _) => Ok(()),
+        (Some(PaddingTested::Refuted(why)), _) => Err(why.clone()),
+        (None, Some(why)) => Err(format!("the test of padding failed: {why}")),
+        (None, None) => Err("the test of padding has no result".to_owned()),
+    }
+}
+
 fn serve(prober: &Prober, inbox: &Receiver<(BatchTest, Weak<Servable>)>) {
     for (test, servable) in inbox {
         // It may be out of service by now.
@@ -121,23 +138,40 @@ fn serve(prober: &Prober, inbox: &Receiver<(BatchTest, Weak<Servable>)>) {
         let Some(servable) = servable.upgrade() else {
             continue;
         };
-        let (model, version) = (servable.name.as_str(), servable.version.number());
-        let batching = match result {
-            Ok(()) => {
-                tracing::info!(
-                    model,
-                    version,
-                    "batching on: the test in the background passed"
-                );
-                Batching::Joined
-            }
-            Err(error) if test.is_wished => Batching::Forced(error.message),
-            Err(error) => {
-                let reason = error.message;
-                tracing::info!(model, version, reason, "served without batching");
-                Batching::Alone(reason)
-            }
-        };
-        servable.conclude_test(batching);
+        if test.is_open {
+            conclude_batching(&test, &result, &servable);
+        }
+        if test.padding.is_some() {
+            servable.conclude_padding(match (&result, servable.batching().is_joined()) {
+                (_, false) => Err(UNMERGED.to_owned()),
+                (Ok(passed), true) => padding_tested(passed),
+                (Err(error), true) => Err(error.message.clone()),
+            });
+        }
     }
+}
+
+/// Merges the requests of a version if its test allows that.
+fn conclude_batching(test: &BatchTest, result: &Result<Passed>, servable: &Servable) {
+    let (model, version) = (servable.name.as_str(), servable.version.number());
+    let found = match result {
+        Ok(passed) => tested(passed).map_err(|error| error.message),
+        Err(error) => Err(error.message.clone()),
+    };
+    let batching = match found {
+        Ok(()) => {
+            tracing::info!(
+                model,
+                version,
+                "batching on: the test in the background passed"
+            );
+            Batching::Joined
+        }
+        Err(reason) if test.is_wished => Batching::Forced(reason),
+        Err(reason) => {
+            tracing::info!(model, version, reason, "served without batching");
+            Batching::Alone(reason)
+        }
+    };
+    servable.conclude_test(batching);
 }

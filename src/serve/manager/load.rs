@@ -61,7 +61,7 @@ impl Loading<'_> {
         // A baseline or companion that belongs to another model refuses the version before any
         // session is opened.
         let observer = self.watch(&loaded, &signature)?;
-        let model = self.undecided(&loaded);
+        let model = self.undecided(&loaded)?;
         let options = SessionOptions {
             warnings: RuntimeWarnings::about(self.name, self.version),
             ..self.settings.model.session_options()
@@ -105,6 +105,7 @@ impl Loading<'_> {
         let options = BatchOptions {
             in_place,
             sizes: decision.sizes,
+            padding: model.plan.clone(),
             ..self.options(&signature, batched, warm.cost)
         };
         let parts = servable::ServableParts {
@@ -113,6 +114,7 @@ impl Loading<'_> {
             digest: loaded.digest,
             signature,
             batching,
+            padding: model.plan.is_some().then_some(decision.padding),
             sessions,
             reopen: reopening.with(shared),
             options,
@@ -123,8 +125,9 @@ impl Loading<'_> {
         };
 
         let (servable, drained) = Servable::start(parts, self.watchdog)?;
-        if is_open {
-            let test = BatchTest::of(&loaded, self.settings, model.known);
+        if is_open || decision.is_padding_open {
+            let mut test = BatchTest::of(&loaded, self.settings, model.known);
+            test.is_open = is_open;
             self.tests.add(test, &servable);
         }
         Ok((servable, drained))
@@ -158,6 +161,7 @@ impl Loading<'_> {
             cost,
             learns: batched,
             in_place: false,
+            padding: None,
         }
     }
 

@@ -38,6 +38,7 @@ fn mixing(watchdog: &Watchdog) -> Arc<Servable> {
             ..Signature::default()
         },
         batching: Batching::Joined,
+        padding: None,
         sessions: vec![Box::new(session)],
         reopen: Box::new(|| Err(Error::internal("this test opens no second session"))),
         options: BatchOptions {
@@ -50,6 +51,7 @@ fn mixing(watchdog: &Watchdog) -> Arc<Servable> {
             cost: BatchCost::default(),
             learns: true,
             in_place: true,
+            padding: None,
         },
         recheck: Duration::from_nanos(1),
         request_timeout: None,

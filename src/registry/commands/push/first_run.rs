@@ -55,6 +55,7 @@ impl Operator {
             golden: given
                 .as_deref()
                 .map_or(GoldenRows::Create, GoldenRows::Compare),
+            padding: None,
         })?;
 
         if let Some(companion) = find(Role::Companion) {

@@ -1,11 +1,12 @@
 //! Keeps one request of a batch now and then, and runs it again alone when its lane is idle, or at
 //! the latest a second later. [`recheck`](super::super::recheck) decides when, and what follows.
 
-use super::{Lane, Ran, TakenJob};
+use super::{Lane, Ran, TakenJob, padded};
 use crate::core::error::{Error, Result};
 use crate::core::hash::mix;
 use crate::core::tensor::{Tensor, View};
-use crate::serve::batch::recheck::{Rechecked, Sample, judge, judge_bits};
+use crate::serve::batch::recheck::{Concluded, PADDING_DISAGREED, Rechecked, Sample};
+use crate::serve::batch::recheck::{judge, judge_bits};
 use crate::serve::batch::{BatcherShared, BatcherState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -25,10 +26,12 @@ pub(super) fn sample(
 
     let at = mix(shared.batches.load(Ordering::Relaxed)) % jobs.len() as u64;
     let (before, rest) = jobs.split_at(usize::try_from(at).ok()?);
-    let job = &rest.first().filter(|taken| taken.job.rows > 0)?.job;
+    let taken = rest.first().filter(|taken| taken.job.rows > 0)?;
+    let job = &taken.job;
     let rows = |jobs: &[TakenJob]| jobs.iter().map(|taken| taken.job.rows).sum();
     let sample = Sample {
         inputs: job.inputs.required.clone(),
+        padded: padded::sampled(ran.padding.as_ref(), taken),
         batch: std::mem::take(&mut ran.whole),
         before: rows(before),
         rows: job.rows,
@@ -70,7 +73,14 @@ pub(super) fn give_up(shared: &BatcherShared, sample: Sample, error: Error) {
         start: now,
         end: now,
     };
-    shared.rechecks.conclude(rechecked, &shared.metrics);
+    conclude(shared, rechecked);
+}
+
+/// Counts a recheck, and ends padding if it changed the answer.
+fn conclude(shared: &BatcherShared, rechecked: Rechecked) {
+    if shared.rechecks.conclude(rechecked, &shared.metrics) == Concluded::EndPadding {
+        shared.end_padding(PADDING_DISAGREED);
+    }
 }
 
 impl Lane {
@@ -99,7 +109,7 @@ impl Lane {
             start,
             end: Instant::now(),
         };
-        shared.rechecks.conclude(rechecked, &shared.metrics);
+        conclude(shared, rechecked);
     }
 
     /// Makes one run of a recheck, unless the batcher was dropped.

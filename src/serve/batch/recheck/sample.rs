@@ -6,6 +6,7 @@ use crate::core::error::Result;
 use crate::core::hash::{Digest, Hasher};
 use crate::core::tensor::Tensor;
 use crate::core::tensor::batch::{Stack, split};
+use crate::serve::batch::padder::PaddedSample;
 use std::time::{Duration, Instant};
 
 /// Most bytes of a sample: the inputs of the request, and the outputs of the batch.
@@ -18,6 +19,8 @@ const TIMEOUT_MIN: Duration = Duration::from_secs(5);
 /// A request of a batch that is to be run again.
 pub(crate) struct Sample {
     pub inputs: Vec<Tensor>,
+    /// How the request was padded in its batch, if it was.
+    pub padded: Option<PaddedSample>,
     /// Outputs of the whole batch.
     pub batch: Vec<Tensor>,
     /// Rows of the batch before the request's.
@@ -49,6 +52,15 @@ impl Sample {
         TIMEOUT_MIN.max(self.run.saturating_mul(2))
     }
 
+    /// Returns the answer that the request got in its batch.
+    pub(super) fn batched(&self) -> Result<Vec<Tensor>> {
+        let part = self.part(&self.batch)?;
+        match &self.padded {
+            Some(padded) => padded.cut(part),
+            None => Ok(part),
+        }
+    }
+
     /// Cuts the request's part out of the outputs of its batch, or of a run of as many rows.
     pub(super) fn part(&self, outputs: &[Tensor]) -> Result<Vec<Tensor>> {
         let cuts = [self.before, self.rows, self.total - self.before - self.rows];
@@ -56,8 +68,8 @@ impl Sample {
         outputs.iter().map(part).collect()
     }
 
-    /// Fills a batch of the same size with copies of the request's rows, and puts the request where
-    /// it was.
+    /// Fills a batch of the same size with copies of the request's rows, at their own length, and puts the
+    /// request where it was.
     pub(super) fn copies(&self) -> Result<Vec<Stack>> {
         let shift = self.rows - self.before % self.rows;
         let fill = |input: &Tensor| {

@@ -141,6 +141,7 @@ fn other_datatypes_have_their_own_limits() {
 /// Request `at` of a batch of requests with one value each, which a model answered.
 fn sample(requests: &[f32], at: usize, model: impl Fn(&[f32]) -> Vec<Tensor>) -> Sample {
     Sample {
+        padded: None,
         inputs: vec![rows(&requests[at..=at], 1)],
         batch: model(requests),
         before: at,
@@ -249,6 +250,7 @@ fn a_failed_run_is_no_verdict() {
 #[test]
 fn a_batch_of_copies_has_the_request_where_it_was() {
     let sample = Sample {
+        padded: None,
         inputs: vec![rows(&[1.0, 2.0], 1)],
         batch: Vec::new(),
         before: 3,

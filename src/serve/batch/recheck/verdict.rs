@@ -38,7 +38,7 @@ pub(in crate::serve::batch) fn judge(
     mut run: impl FnMut(&[View<'_>]) -> Result<Vec<Tensor>>,
 ) -> Result<RecheckVerdict> {
     let limits = Limits::new(provider, &sample.batch);
-    let batched = sample.part(&sample.batch)?;
+    let batched = sample.batched()?;
     let views: Vec<View<'_>> = sample.inputs.iter().map(Tensor::view).collect();
 
     let alone = run(&views)?;

@@ -4,6 +4,7 @@ use super::*;
 use crate::serve::batch::due::Due;
 use crate::serve::batch::explain::SizeReason;
 use crate::serve::batch::policy::BatchLimits;
+use crate::serve::batch::queue::Class;
 use crate::serve::batch::queue::Rank;
 use crate::serve::batch::select::{LaneStep, select};
 use smallvec::smallvec;
@@ -146,6 +147,7 @@ fn selected(requests: &[(u8, u32)], now_ms: u32) -> (Vec<usize>, Vec<usize>) {
     }
 
     let limits = BatchLimits {
+        tokens: None,
         rows_max: 4,
         delay: Duration::ZERO,
         lanes: 1,
@@ -193,6 +195,7 @@ fn reason(durations: [u32; 3], rows_max: usize, deadlines: &[u32]) -> SizeReason
         );
     }
     let limits = BatchLimits {
+        tokens: None,
         rows_max,
         delay: Duration::ZERO,
         lanes: 1,

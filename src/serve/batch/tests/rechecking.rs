@@ -89,6 +89,7 @@ impl Rechecked {
 fn two_rows(ended: Instant) -> Sample {
     let inputs = submission(&[1.0, 2.0], LONG).inputs.required;
     Sample {
+        padded: None,
         batch: inputs.clone(),
         inputs,
         before: 0,

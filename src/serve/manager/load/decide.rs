@@ -5,18 +5,23 @@
 use super::{Loading, largest_batch};
 use crate::core::error::{Error, Result};
 use crate::core::model::Signature;
+use crate::core::model::padding::PaddingPlan;
 use crate::core::tensor::Tensor;
 use crate::onnx::batchability::invariance::InvariantSizes;
-use crate::onnx::batchability::{self, BatchSubject, KnownInputs, SampleInputs};
+use crate::onnx::batchability::{
+    self, BatchSubject, KnownInputs, PaddingSubject, SampleInputs, check_padding,
+};
 use crate::onnx::first_run::{FirstRunSubject, GeneratedRuns, GoldenRows, Passed};
 use crate::onnx::rows::{self, RowVerdict};
 use crate::onnx::runtime::{Session, SessionOptions};
 use crate::registry::directory::Loaded;
-use crate::serve::manager::batch_tests::tested;
+use crate::serve::batch::padder::PADDING_UNTESTED;
+use crate::serve::manager::batch_tests::{padding_tested, tested};
 use crate::serve::manager::{Settings, known};
-use crate::serve::servable::{BATCHING_OFF, Batching, UNTESTED};
+use crate::serve::servable::{BATCHING_OFF, Batching, UNMERGED, UNTESTED};
 use crate::serve::settings;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -38,6 +43,7 @@ pub(in crate::serve::manager) fn subject<'l>(
         rows: largest_batch(settings, settings.model.batching != settings::Batching::Off),
         // A model that hangs on them hangs there.
         golden: golden.map_or(GoldenRows::Skip, GoldenRows::Compare),
+        padding: settings.model.padding.as_ref(),
     }
 }
 
@@ -50,15 +56,30 @@ pub(super) struct Decision {
     pub is_open: bool,
     /// The sizes that batches have; any, if it is none.
     pub sizes: Option<InvariantSizes>,
+    /// Whether requests are padded, where that is declared; the error says why not.
+    pub padding: PaddingResult,
+    /// Whether the test decides about padding later.
+    pub is_padding_open: bool,
 }
 
+/// Whether requests are padded; the error says why not.
+pub(super) type PaddingResult = std::result::Result<(), String>;
+
 impl Decision {
+    /// A model of which nothing is merged, or about which nothing can be tested.
     fn final_one(batching: Batching, sample: Option<SampleInputs>) -> Self {
+        let why = match &batching {
+            Batching::Alone(_) => UNMERGED.to_owned(),
+            Batching::Forced(reason) => reason.clone(),
+            Batching::Joined => PADDING_UNTESTED.to_owned(),
+        };
         Self {
             batching,
             sample,
             is_open: false,
             sizes: None,
+            padding: Err(why),
+            is_padding_open: false,
         }
     }
 
@@ -72,6 +93,8 @@ impl Decision {
 pub(super) struct Undecided {
     signature: Signature,
     pub verdict: RowVerdict,
+    /// How requests are padded, if that is declared.
+    pub plan: Option<Arc<PaddingPlan>>,
     /// Read only where the test needs them.
     pub known: KnownInputs,
     /// What the test found when the same model was loaded before.
@@ -79,24 +102,30 @@ pub(super) struct Undecided {
 }
 
 impl Loading<'_> {
-    /// Reads what the graph proves, and else what was found before.
-    pub(super) fn undecided(&self, loaded: &Loaded) -> Undecided {
+    /// Reads what the graph proves, and else what was found before. Refuses padding that does not fit the
+    /// graph.
+    pub(super) fn undecided(&self, loaded: &Loaded) -> Result<Undecided> {
         let signature = loaded.graph.signature.clone();
+        let padding = self.settings.model.padding.as_ref();
+        let names = &loaded.graph.axis_names;
+        let plan = padding.map(|padding| PaddingPlan::resolve(padding, &signature, names));
+        let plan = plan.transpose()?.map(Arc::new);
         let verdict = rows::analyse(&loaded.bytes);
         let (mut known, mut tested) = (KnownInputs::default(), None);
-        if matches!(verdict, RowVerdict::Unknown(_)) {
+        if matches!(verdict, RowVerdict::Unknown(_)) || plan.is_some() {
             known = known::inputs(loaded, &signature);
             let options = self.settings.model.session_options();
             let subject = subject(loaded, self.settings, &options);
             let prober = self.parts.probe.as_ref();
             tested = prober.and_then(|prober| prober.tested(&subject, &known));
         }
-        Undecided {
+        Ok(Undecided {
             signature,
             verdict,
+            plan,
             known,
             tested,
-        }
+        })
     }
 
     /// Decides about batching, or that the test decides later.
@@ -139,11 +168,23 @@ impl Loading<'_> {
                 error.message
             )),
         };
+        let is_open = is_open && model.tested.is_none();
+        let is_padding_open = model.plan.is_some() && passed.is_some() && model.tested.is_none();
+        let padding = match (&model.tested, &model.plan) {
+            _ if !batching.is_joined() && !is_open => Err(UNMERGED.to_owned()),
+            (Some(passed), Some(_)) => padding_tested(passed),
+            (None, Some(plan)) if !is_padding_open => {
+                test_padding_here(model, plan, &sample, session)
+            }
+            _ => Err(PADDING_UNTESTED.to_owned()),
+        };
         Decision {
+            is_padding_open: is_padding_open && (batching.is_joined() || is_open),
             batching,
             sample: Some(sample),
-            is_open: is_open && model.tested.is_none(),
+            is_open,
             sizes: None,
+            padding,
         }
     }
 }
@@ -163,8 +204,10 @@ fn sample(
     };
     match generated {
         GeneratedRuns {
-            size: Some(size), ..
-        } => Ok(SampleInputs::of_size(&model.signature, *size)),
+            size: Some(size),
+            integers,
+            ..
+        } => Ok(SampleInputs::of_size(&model.signature, *size, *integers)),
         GeneratedRuns {
             refused, is_slow, ..
         } => {
@@ -188,6 +231,24 @@ fn test_here(model: &Undecided, sample: &SampleInputs, session: &mut dyn Session
     within(GENERATED_MAX, session, |session| {
         batchability::check(&subject, session)
     })
+}
+
+/// Tests padding in this process.
+fn test_padding_here(
+    model: &Undecided,
+    plan: &PaddingPlan,
+    sample: &SampleInputs,
+    session: &mut dyn Session,
+) -> PaddingResult {
+    let subject = PaddingSubject {
+        signature: &model.signature,
+        plan,
+        size: sample.size(),
+    };
+    let tested = within(GENERATED_MAX, session, |session| {
+        check_padding(&subject, session)
+    });
+    tested.map_err(|error| error.message)
 }
 
 /// Does some runs, and ends them between two nodes when the time is up.

@@ -6,7 +6,7 @@ use crate::core::model::Signature;
 use crate::onnx::batchability::invariance::{InvariantSizes, invariant_sizes};
 use crate::onnx::rows::RowVerdict;
 use crate::onnx::runtime::Session;
-use crate::serve::servable::Batching;
+use crate::serve::servable::{Batching, UNMERGED};
 
 impl Loading<'_> {
     /// Finds the sizes, if the configuration asks for them. Where there are none, each request is to run
@@ -31,6 +31,8 @@ impl Loading<'_> {
             Err(error) => Decision {
                 batching: Batching::Alone(format!("batch_invariant is set, and {}", error.message)),
                 is_open: false,
+                padding: Err(UNMERGED.to_owned()),
+                is_padding_open: false,
                 ..decision
             },
         }

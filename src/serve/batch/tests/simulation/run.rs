@@ -87,6 +87,7 @@ impl Simulation {
             zero: Instant::now(),
             machine: setup.machine,
             limits: BatchLimits {
+                tokens: None,
                 rows_max: setup.rows_max,
                 delay: Duration::ZERO,
                 lanes: setup.lanes,
