@@ -60,8 +60,8 @@ use waiting::{Ticket, Waiting};
 struct BatchJob {
     inputs: CheckedInputs,
     rows: usize,
-    /// Its length, while requests are padded.
-    length: Option<RequestLength>,
+    /// Its length, while requests are padded. On the heap, as few models are padded and requests are moved.
+    length: Option<Box<RequestLength>>,
     deadline: Option<Deadline>,
     submitted: Instant,
     reply: oneshot::Sender<Result<Done>>,
@@ -313,7 +313,7 @@ impl Batcher {
             load: BatchJob {
                 inputs,
                 rows,
-                length,
+                length: length.map(Box::new),
                 deadline,
                 submitted,
                 reply,

@@ -69,7 +69,7 @@ const CASES: &[AllocationCase] = &[
     case("ModelInfer, identity", identity, 64, 22.3, 5_850.0),
     case("ModelInfer, MLP", mlp, 1, 28.1, 3_850.0),
     case("ModelInfer, MLP", mlp, 64, 22.3, 5_700.0),
-    case("HTTP/1 binary, identity", binary, 1, 56.1, 18_100.0),
+    case("HTTP/1 binary, identity", binary, 1, 48.1, 18_100.0),
 ];
 
 #[test]

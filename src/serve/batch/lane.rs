@@ -338,8 +338,13 @@ impl Lane {
         let outputs = self.session.run(&views)?;
         let run = gathered.elapsed();
 
-        let mut rows: Vec<usize> = jobs.iter().map(|taken| taken.job.rows).collect();
-        rows.push(filled - rows.iter().sum::<usize>());
+        let rows = jobs.iter().map(|taken| taken.job.rows);
+        // The last part is what filled the batch up.
+        let fill = filled - rows.clone().sum::<usize>();
+        let rows: Vec<usize> = match fill {
+            0 => rows.collect(),
+            _ => rows.chain([fill]).collect(),
+        };
         let mut parts: Vec<Vec<Tensor>> = jobs
             .iter()
             .map(|_| Vec::with_capacity(outputs.len()))

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// Tells whether requests must be padded to run together. One alone runs at its own length.
 fn is_padded(jobs: &[TakenJob]) -> bool {
-    let mut lengths = jobs.iter().filter_map(|taken| taken.job.length);
+    let mut lengths = jobs.iter().filter_map(|taken| taken.length());
     jobs.len() > 1 && lengths.any(|length| length.is_padded())
 }
 
@@ -33,7 +33,7 @@ pub(super) fn plan<'p>(
 /// Copies input `at` of every request into one buffer, padded to the length of the batch.
 pub(super) fn gather(stack: &mut Stack, plan: &PaddingPlan, jobs: &[TakenJob], at: usize) {
     let parts = jobs.iter().map(|taken| &taken.job.inputs.required[at]);
-    let length = jobs.iter().find_map(|taken| taken.job.length);
+    let length = jobs.iter().find_map(|taken| taken.length());
     match plan.axis(at).zip(plan.fill(at)).zip(length) {
         Some(((axis, fill), length)) => stack.fill_lengthened(
             parts,
@@ -54,7 +54,7 @@ pub(super) fn cut(
     jobs: &[TakenJob],
 ) -> Result<Vec<Vec<Tensor>>> {
     let parts = parts.into_iter().zip(jobs);
-    let cut = parts.map(|(outputs, taken)| match taken.job.length {
+    let cut = parts.map(|(outputs, taken)| match taken.length() {
         Some(length) => plan.cut_all(outputs, length),
         None => Ok(outputs),
     });
@@ -63,7 +63,7 @@ pub(super) fn cut(
 
 /// How a request of a batch was padded; none if it was not.
 pub(super) fn sampled(plan: Option<&Arc<PaddingPlan>>, taken: &TakenJob) -> Option<PaddedSample> {
-    let length = taken.job.length.filter(|length| length.is_padded())?;
+    let length = taken.length().filter(|length| length.is_padded())?;
     Some(PaddedSample {
         plan: Arc::clone(plan?),
         length,
@@ -75,7 +75,7 @@ pub(super) fn count(metrics: &ServableMetrics, jobs: &[TakenJob]) {
     let is_padded = is_padded(jobs);
     let (mut real, mut padded) = (0, 0);
     for taken in jobs {
-        let Some(length) = taken.job.length else {
+        let Some(length) = taken.length() else {
             continue;
         };
         real += taken.job.rows * length.own;

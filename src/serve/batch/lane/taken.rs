@@ -1,6 +1,7 @@
 //! The requests that a lane took from the queue.
 
 use crate::core::error::{Error, Result};
+use crate::core::model::padding::RequestLength;
 use crate::serve::batch::queue::{QueuedRequest, Rank};
 use crate::serve::batch::select::ClassBatch;
 use crate::serve::batch::{BatchJob, Done};
@@ -13,6 +14,11 @@ pub(super) struct TakenJob {
 }
 
 impl TakenJob {
+    /// Its length, if it arrived while requests were padded.
+    pub(super) fn length(&self) -> Option<RequestLength> {
+        self.job.length.as_deref().copied()
+    }
+
     pub(super) fn reply(self, answer: Result<Done>) {
         // The request may have been cancelled.
         let _ = self.job.reply.send(answer);
