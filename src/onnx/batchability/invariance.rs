@@ -140,7 +140,7 @@ fn test_rows(sample: &SampleInputs) -> Result<Vec<Vec<Tensor>>> {
     let row = |at: usize| {
         let values = ValueRange {
             scale: SCALES[at % SCALES.len()],
-            ..ValueRange::small(at as u64 + 50)
+            ..sample.small(at as u64 + 50)
         };
         sample.inputs(1, values)
     };
@@ -192,6 +192,7 @@ mod tests {
     use crate::onnx::runtime::SessionSource;
     use crate::onnx::runtime::onnx::tests::open;
     use crate::testing::graphs::{self, perceptron};
+    use crate::testing::ragged::{MaskUse, transformer};
 
     fn found(source: &SessionSource, rows_max: usize, budget: Duration) -> InvariantSizes {
         let graph = Graph::read(source.bytes.clone()).expect("a graph");
@@ -234,6 +235,12 @@ mod tests {
         assert_eq!(sizes.largest(), 100);
         let filled = [0, 1, 9, 64, 65, 97, 100, 101].map(|rows| sizes.filled(rows).unwrap_or(0));
         assert_eq!(filled, [0, 1, 10, 64, 80, 100, 100, 0]);
+    }
+
+    #[test]
+    fn rows_are_generated_for_a_model_whose_integers_must_be_small() {
+        let source = source(transformer(MaskUse::Heeded, &["pooled"]));
+        assert!(found(&source, 4, ENOUGH).largest() > 1);
     }
 
     #[test]
