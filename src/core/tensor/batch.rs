@@ -58,7 +58,12 @@ impl Stack {
     ) -> Result<()> {
         let total: usize = parts.clone().filter_map(Tensor::rows).sum();
         let with_rows = parts.clone().filter(|part| part.rows() > Some(0));
-        let Some(last) = with_rows.last().filter(|_| total < rows) else {
+        let last = match total < rows {
+            true => with_rows.last(),
+            // As most batches: they are not walked once more.
+            false => None,
+        };
+        let Some(last) = last else {
             self.fill(parts);
             return Ok(());
         };

@@ -26,7 +26,6 @@ use crate::serve::batch::{BatchOptions, cost::BatchCost};
 use crate::serve::servable::{self, Batching, Drained, Servable};
 use crate::serve::settings;
 pub(super) use decide::subject;
-use decide::{Decision, GENERATED_MAX};
 use lanes::{LaneSessions, Reopening};
 use std::sync::Arc;
 use std::time::Duration;
@@ -77,7 +76,7 @@ impl Loading<'_> {
 
         let session = lanes.sessions[0].as_mut();
         let decision = self.decide(&model, session);
-        let decision = self.with_invariant_sizes(decision, &model.verdict, &signature, session);
+        let decision = self.with_invariant_sizes(decision, &model, session);
         lanes.fill(engine, &source, &options, self.settings.model.lanes)?;
         // Only the sessions need the weights from here on.
         drop(source);

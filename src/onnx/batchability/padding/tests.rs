@@ -4,8 +4,8 @@ use super::*;
 use crate::core::model::padding::Padding;
 use crate::onnx::batchability::SampleInputs;
 use crate::onnx::graph::Graph;
-use crate::onnx::runtime::{Engine, SessionOptions, SessionSource};
-use crate::testing::engine;
+use crate::onnx::runtime::SessionSource;
+use crate::onnx::runtime::onnx::tests::open;
 use crate::testing::ragged::{MaskUse, transformer};
 use std::collections::BTreeMap;
 
@@ -27,9 +27,7 @@ fn said(bytes: Vec<u8>, lengths: &[usize]) -> String {
         bytes,
         external_dir: None,
     };
-    let mut session = engine()
-        .open(&source, &SessionOptions::single())
-        .expect("opens");
+    let mut session = open(&source);
     let subject = PaddingSubject {
         signature: &graph.signature,
         plan: &plan,
@@ -59,9 +57,7 @@ fn rows_are_generated_for_a_model_whose_integers_must_be_small() {
         bytes,
         external_dir: None,
     };
-    let mut session = engine()
-        .open(&source, &SessionOptions::single())
-        .expect("opens");
+    let mut session = open(&source);
     let sample = SampleInputs::find(&signature, session.as_mut()).expect("token types are 0 and 1");
     assert_eq!(sample.integers(), 2);
     assert!(sample.run(session.as_mut(), 64).is_ok());

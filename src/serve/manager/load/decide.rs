@@ -91,7 +91,7 @@ impl Decision {
 
 /// A model about whose batching nothing was decided yet.
 pub(super) struct Undecided {
-    signature: Signature,
+    pub signature: Signature,
     pub verdict: RowVerdict,
     /// How requests are padded, if that is declared.
     pub plan: Option<Arc<PaddingPlan>>,

@@ -1,8 +1,8 @@
 //! Decides about `batch_invariant`: in which sizes of batches a request gets the same answer bit for bit.
 
-use super::{Decision, GENERATED_MAX, Loading, all_inner_fixed, largest_batch};
+use super::decide::{Decision, GENERATED_MAX, Undecided};
+use super::{Loading, all_inner_fixed, largest_batch};
 use crate::core::error::{Error, Result};
-use crate::core::model::Signature;
 use crate::onnx::batchability::invariance::{InvariantSizes, invariant_sizes};
 use crate::onnx::rows::RowVerdict;
 use crate::onnx::runtime::Session;
@@ -14,16 +14,14 @@ impl Loading<'_> {
     pub(super) fn with_invariant_sizes(
         &self,
         decision: Decision,
-        verdict: &RowVerdict,
-        signature: &Signature,
+        model: &Undecided,
         session: &mut dyn Session,
     ) -> Decision {
         if !self.settings.model.batch_invariant || !decision.may_be_joined() {
             return decision;
         }
 
-        let found = self.invariant_sizes(&decision, verdict, signature, session);
-        match found {
+        match self.invariant_sizes(&decision, model, session) {
             Ok(sizes) => Decision {
                 sizes: Some(sizes),
                 ..decision
@@ -41,16 +39,15 @@ impl Loading<'_> {
     fn invariant_sizes(
         &self,
         decision: &Decision,
-        verdict: &RowVerdict,
-        signature: &Signature,
+        model: &Undecided,
         session: &mut dyn Session,
     ) -> Result<InvariantSizes> {
-        if !matches!(verdict, RowVerdict::Independent) {
+        if !matches!(model.verdict, RowVerdict::Independent) {
             return Err(Error::invalid(
                 "the graph does not prove that rows are independent",
             ));
         }
-        if !all_inner_fixed(signature) {
+        if !all_inner_fixed(&model.signature) {
             return Err(Error::invalid(
                 "an input has a dynamic axis beyond the first, of which not every size can be tested",
             ));
