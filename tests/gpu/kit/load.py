@@ -49,8 +49,8 @@ def load(setting, server, model, sample, clock, **pace):
         pace["seconds"] *= 2
 
 
-def raw(setting, folder, model, rows, clock):
-    """Rows per second of ONNX Runtime alone, for each number of rows: the best over numbers of sessions."""
+def raw(setting, folder, model, rows, clock, lanes=None):
+    """What ONNX Runtime alone reaches, for each number of rows with each number of sessions."""
     text = lambda numbers: ",".join(map(str, numbers))
     # As long as the rows of the requests.
     sample = json.loads((setting.kit / "models" / model / "sample.json").read_text())
@@ -58,10 +58,9 @@ def raw(setting, folder, model, rows, clock):
     command = [
         str(setting.program("ortus-loadtest")), "raw", "--model", str(setting.kit / "models" / model / "1/model.onnx"),
         "--library", str(setting.library), "--provider", setting.provider, "--rows", text(rows),
-        "--lanes", text(setting.size.raw_lanes), "--seconds", str(setting.size.raw_seconds), "--length", str(length),
+        "--lanes", text(lanes or setting.size.raw_lanes), "--seconds", str(setting.size.raw_seconds), "--length", str(length),
     ]  # fmt: skip
     ran = run(command, setting.environment(folder), clock)
     if ran.returncode != 0:
         raise KitError(f"ortus-loadtest raw failed on {model}: {ran.stderr.strip()[-500:]}")
-    cells = [json.loads(line) for line in ran.stdout.splitlines()]
-    return {count: max(c["rows_per_s"] for c in cells if c["rows"] == count) for count in rows}
+    return [json.loads(line) for line in ran.stdout.splitlines()]

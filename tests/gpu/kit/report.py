@@ -34,6 +34,7 @@ def page(report):
         lines.append(f"| {step['name']} | {step['state']} | {step['seconds']:.1f} | {cell(note)} |")
     figures = {step["name"]: step.get("figures", {}) for step in report["steps"]}
     lines += share_table(figures.get("share") or {})
+    lines += large_tables(figures.get("large") or {})
     return "\n".join(lines) + "\n"
 
 
@@ -45,7 +46,7 @@ def brief(name, figures):
     """The figures of a step in one line."""
     if name == "refusal" and figures:
         return f"refused: {figures['reason']}"
-    if name == "golden" and figures:
+    if name in ("golden", "large") and figures:
         return ", ".join(f"{model} {d['largest']:.1e} of {d['accepted']:.0e}" for model, d in figures["differences"].items())
     if name == "swap" and figures:
         return f"{figures['swaps']} swaps, {figures['requests']} requests, {figures['lost']} lost, p99 {figures['p99_us']:.0f} µs"
@@ -71,3 +72,21 @@ def share_table(figures):
         )
     merged = ", ".join(f"{model} {rate:,.0f}" for model, rate in figures["merged_single_rows_per_s"].items())
     return lines + ["", f"Requests of one row, merged into batches of up to 32, rows per second: {merged}."]
+
+
+def large_tables(figures):
+    if not figures.get("served"):
+        return []
+    lines = ["", "## Large models: ONNX Runtime alone, rows per second", ""]
+    lines += ["| model | sessions | rows of a run | rows/s |", "|---|---|---|---|"]
+    for line in figures["raw"]:
+        lines.append(f"| {line['model']} | {line['lanes']} | {line['rows']} | {line['rows_per_s']:,.0f} |")
+    lines += ["", "## Large models: requests of one row, 128 in flight, defaults but for `lanes` and `batch_rows_max = 64`", ""]
+    lines += ["| model | lanes | rows/s | p99 ms | both ready s | GPU MiB | resident MiB |", "|---|---|---|---|---|---|---|"]
+    for line in figures["served"]:
+        gpu = "" if line["gpu_mib"] is None else f"{line['gpu_mib']:,.0f}"
+        lines.append(
+            f"| {line['model']} | {line['lanes']} | {line['rows_per_s']:,.0f} | {line['p99_us'] / 1000:.1f} "
+            f"| {line['ready_s']:.1f} | {gpu} | {line['resident_mib']:,.0f} |"
+        )
+    return lines

@@ -1,0 +1,85 @@
+"""Models of a real size: a conv net of 102 MB and a transformer of 92 MB, written on this machine with their golden answers.
+
+Answers first, with one lane. Then rows per second for several numbers of lanes: requests of one row, many in flight, which
+the server merges with its defaults. ONNX Runtime alone runs every number of rows with as many sessions.
+"""
+
+import subprocess
+
+from .. import device
+from ..load import load, raw
+from ..pieces import KitError
+from ..rows import TOLERANCE, Rows
+from ..server import Server, copy_model, fresh_folder
+from ..setting import BATCHES
+from .golden import EXACT, WITHOUT_TF32, ask_all, require_provider
+
+MODELS = ("conv50", "text90")
+LANES = (1, 2, 4)
+IN_FLIGHT = 128
+BATCH_ROWS_MAX = 64
+
+
+def check(setting, clock, figures):
+    write_models(setting, clock)
+    figures |= {"differences": {}, "raw": [], "served": []}
+    golden(setting, clock, figures["differences"])
+    lanes = setting.size.raw_lanes if setting.size.reloads < 50 else LANES
+    for model in MODELS:
+        figures["raw"] += [{"model": model} | cell for cell in raw(setting, setting.work / "large", model, BATCHES, clock, lanes)]
+    for count in lanes:
+        figures["served"] += serve(setting, clock, count)
+
+
+def write_models(setting, clock):
+    """They are too large to be carried, and are the same wherever they are written."""
+    target = setting.kit / "models"
+    if missing := [model for model in MODELS if not (target / model / "rows.json").is_file()]:
+        command = [str(setting.program("ortus-loadtest")), "models", str(target), *missing, "--library", str(setting.library)]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=clock.left(), env=setting.environment(setting.work))
+        if ran.returncode != 0:
+            raise KitError(f"the large models cannot be written: {ran.stderr.strip()[-500:]}")
+
+
+def golden(setting, clock, differences):
+    models = fresh_folder(setting.work, "large")
+    served = [(model, model, TOLERANCE[setting.provider]) for model in MODELS]
+    tables = []
+    if setting.provider == "cuda":
+        served += [(model + EXACT, model, TOLERANCE["cuda without TF32"]) for model in MODELS]
+        tables = [line for model in MODELS for line in (f'[model."{model + EXACT}"]', WITHOUT_TF32)]
+    for alias, model, _ in served:
+        copy_model(setting.kit, model, models / alias)
+    with Server(setting, clock, models, defaults=setting.defaults(lanes=1), tables=tables) as server:
+        server.require_ready()
+        for alias, model, tolerance in served:
+            largest = ask_all(server, alias, Rows(setting.kit, model), tolerance)
+            differences[alias] = {"largest": largest, "accepted": tolerance}
+            require_provider(server, alias, setting.provider)
+
+
+def serve(setting, clock, lanes):
+    """One line for each model: rows per second of merged single rows, and memory with both models."""
+    models = fresh_folder(setting.work, f"large-{lanes}")
+    samples = {}
+    for model in MODELS:
+        copy_model(setting.kit, model, models / model)
+        samples[model] = models.parent / f"{model}.json"
+        samples[model].write_bytes(Rows(setting.kit, model).request([0]))
+    lines = []
+    begin = clock.used()
+    with Server(setting, clock, models, defaults=setting.defaults(lanes, BATCH_ROWS_MAX)) as server:
+        server.require_ready()
+        ready = clock.used() - begin
+        for model, sample in samples.items():
+            pace = {"in_flight": IN_FLIGHT, "seconds": 2 * setting.size.cell_seconds}
+            # Learns the cost of a run first.
+            load(setting, server, model, sample, clock, **pace)
+            speed = load(setting, server, model, sample, clock, **pace)
+            gpu = device.gpu_used_mib(setting.device) if setting.provider == "cuda" else None
+            lines.append({
+                "model": model, "lanes": lanes, "rows_per_s": speed["rate"], "p99_us": speed.get("p99_us"),
+                "batching": server.properties(model).get("ortus.batching"), "ready_s": ready,
+                "gpu_mib": gpu, "resident_mib": device.resident_mib(server.process.pid),
+            })  # fmt: skip
+    return lines
