@@ -140,6 +140,7 @@ impl App {
             strict_readiness: config.models.strict_readiness,
             in_place: config.models.in_place,
             settings: settings::settings(config.clone()),
+            cores: cores(),
             engine,
             probe: config
                 .models

@@ -11,18 +11,13 @@ use crate::serve::settings::{Batching, Model, ModelOverrides};
 /// Returns the settings of each model. Its section overrides its `config.pbtxt`, and that
 /// overrides the defaults.
 pub(super) fn settings(config: Config) -> manager::SettingsOf {
-    Box::new(move |name: &ModelName, pbtxt: Option<&ModelConfig>| {
-        let mut model = resolve(&config, name, pbtxt);
-        if model.lanes == 0 {
-            model.lanes = (super::cores() / model.intra_op_threads.max(1)).max(1);
-        }
-
-        Settings {
-            model,
+    Box::new(
+        move |name: &ModelName, pbtxt: Option<&ModelConfig>| Settings {
+            model: resolve(&config, name, pbtxt),
             golden: config.models.golden,
             declared: pbtxt.cloned().unwrap_or_default(),
-        }
-    })
+        },
+    )
 }
 
 /// Returns the settings of a model for a command, which reads no `config.pbtxt`.

@@ -40,7 +40,7 @@ pub(super) struct TuneArguments {
     /// About how long to measure.
     #[arg(long, value_name = "DURATION", default_value = "20s", value_parser = duration)]
     time: Duration,
-    /// Cores for lanes times threads [default: all that this process may use].
+    /// Cores for lanes times threads, on the CPU [default: all that this process may use].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     cores: Option<u16>,
     /// Print JSON.
@@ -69,6 +69,7 @@ pub(super) fn tune(arguments: &TuneArguments) -> Result<()> {
         Some(request) => given(signature, request)?,
         None => TuneInputs::Generated(SampleInputs::find(signature, session.as_mut())?),
     };
+    let provider = session.provider();
     drop(session);
 
     say_what_is_run(arguments, &inputs, unmerged.as_deref());
@@ -77,16 +78,14 @@ pub(super) fn tune(arguments: &TuneArguments) -> Result<()> {
         source: &file.source,
         options,
         inputs,
+        provider,
         cores: arguments.cores.map_or_else(cores, usize::from),
         rows_max,
         time: arguments.time,
         slo: arguments.slo,
     };
     let points = tuning::measure(&subject, &|_| {})?;
-    let default = LaneThreads {
-        lanes: subject.cores,
-        intra_op_threads: 1,
-    };
+    let default = tuning::candidates(provider, subject.cores)[0];
     let choice = tuning::choose(&points, default, arguments.slo)
         .ok_or_else(|| Error::internal("nothing was measured"))?;
     print(arguments, &name, &points, &choice);

@@ -22,6 +22,7 @@ pub(crate) mod policy;
 mod queue;
 pub(crate) mod recheck;
 mod select;
+mod shapes;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,7 @@ use crate::core::model::padding::RequestLength;
 use crate::core::request::{Deadline, Timing};
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::servable::ServableMetrics;
-use crate::observe::report::scheduler::QueueNow;
+use crate::observe::report::scheduler::{QueueNow, ShapesNow};
 use crate::onnx::runtime::Session;
 use admission::{QueuePlace, Room};
 use arc_swap::ArcSwap;
@@ -49,6 +50,7 @@ pub(crate) use options::BatchOptions;
 use padder::Padder;
 use queue::{Queue, QueuedRequest};
 use recheck::{RecheckOptions, Rechecks, Sample};
+use shapes::KeptShapes;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -211,6 +213,8 @@ struct BatcherState {
     queue: Queue<BatchJob>,
     costs: ClassCosts,
     log: BatchLog,
+    /// What the lanes keep, where a change of the shape takes long.
+    shapes: Option<KeptShapes>,
     closed: bool,
     idle_lanes: usize,
     /// A request of a batch that is to be run again alone.
@@ -235,10 +239,13 @@ pub(crate) struct Submission {
 impl Batcher {
     /// Starts one lane per session.
     pub(crate) fn start(parts: BatcherParts) -> Result<Self> {
+        let lanes = parts.sessions.len();
+        let shape_change = parts.options.shape_change;
         let state = Mutex::new(BatcherState {
             queue: Queue::new(),
             costs: ClassCosts::new(parts.options.cost.clone()),
             log: BatchLog::default(),
+            shapes: shape_change.map(|change| KeptShapes::new(change, lanes)),
             closed: false,
             idle_lanes: 0,
             sample: None,
@@ -251,7 +258,6 @@ impl Batcher {
             .into_iter()
             .map(|session| Arc::new(Slot::new(session)))
             .collect();
-        let lanes = slots.len();
 
         let shared = Arc::new(BatcherShared {
             name: parts.name,
@@ -379,6 +385,11 @@ impl Batcher {
         Explained {
             in_place: shared.is_in_place(),
             padding: shared.padder.explain(&shared.metrics),
+            shapes: state.shapes.as_ref().map(|shapes| ShapesNow {
+                change_seconds: shapes.change(),
+                rows: shapes.rows(),
+                changes: shared.metrics.batch_shape_changes.get(),
+            }),
             queue: QueueNow {
                 rows: state.queue.rows(),
                 rows_max: options.queue_rows_max,

@@ -84,6 +84,8 @@ pub(crate) struct ManagerParts {
     /// What happens to files that change after they were loaded.
     pub in_place: InPlace,
     pub settings: SettingsOf,
+    /// Cores that this process may use.
+    pub cores: usize,
     pub engine: Arc<dyn Engine>,
     /// Makes the first run of a model in the sandbox, if that is on.
     pub probe: Option<first_run::Prober>,

@@ -190,6 +190,7 @@ impl Servable {
                 .as_ref()
                 .map(|sizes| sizes.all().to_vec()),
             padding: explained.padding,
+            shapes: explained.shapes,
             queue: explained.queue,
             classes: explained.classes,
             batches: explained.batches,

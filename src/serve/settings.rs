@@ -44,9 +44,9 @@ overridable! {
         /// and may be retried.
         queue_rows_max: u32 = 4096, in 1..=16_777_216;
         /// Lanes: threads that run the model, and so the number of concurrent runs. 0 stands for the
-        /// number of cores divided by `intra_op_threads`. On the CPU, the lanes of a model with
-        /// 1 MiB of weights or more share one ONNX Runtime session, so the weights are in memory once;
-        /// else each lane has a session of its own.
+        /// number of cores divided by `intra_op_threads`, and for 2 on a GPU. On the CPU, the lanes of a
+        /// model with 1 MiB of weights or more share one ONNX Runtime session, so the weights are in memory
+        /// once; else, and on a GPU, each lane has a session of its own.
         lanes: usize = 0, in 0..=1024;
         /// Threads inside one run. Lanes that share a session share all of these but one each.
         intra_op_threads: usize = 1, in 1..=1024;

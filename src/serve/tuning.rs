@@ -32,7 +32,9 @@ pub(crate) struct TuneSubject<'t> {
     /// Spinning and providers; the threads are varied.
     pub options: SessionOptions,
     pub inputs: TuneInputs,
-    /// Cores for lanes times threads.
+    /// The hardware on which the sessions run.
+    pub provider: &'t str,
+    /// Cores for lanes times threads; on the CPU only.
     pub cores: usize,
     /// Most rows of a batch; 1 if requests of the model are not merged.
     pub rows_max: usize,
@@ -103,8 +105,19 @@ impl TunePoint {
     }
 }
 
+/// Lanes that are tried on other hardware than the CPU, the default first.
+const DEVICE_LANES: [usize; 3] = [2, 1, 4];
+
 /// The lanes and threads that are tried on so many cores, the default first.
-pub(crate) fn candidates(cores: usize) -> Vec<LaneThreads> {
+pub(crate) fn candidates(provider: &str, cores: usize) -> Vec<LaneThreads> {
+    if provider != "cpu" {
+        let tried = DEVICE_LANES.into_iter().map(|lanes| LaneThreads {
+            lanes,
+            intra_op_threads: 1,
+        });
+        return tried.collect();
+    }
+
     let mut tried = Vec::new();
     let mut threads = 1;
     while threads <= cores {
@@ -128,7 +141,7 @@ pub(crate) fn measure(
     subject: &TuneSubject<'_>,
     say: &dyn Fn(&TunePoint),
 ) -> Result<Vec<TunePoint>> {
-    let candidates = candidates(subject.cores);
+    let candidates = candidates(subject.provider, subject.cores);
     let sizes = sizes(subject.inputs.unit(), subject.rows_max);
     // Half of the time is for the finalists.
     let slots = candidates.len() * sizes.len() * 2;

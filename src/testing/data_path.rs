@@ -93,6 +93,7 @@ fn front(engine: Arc<dyn Engine>, folder: &Path) -> Front {
         strict_readiness: true,
         in_place: InPlace::Refuse,
         settings: Box::new(settings),
+        cores: 1,
         engine,
         probe: None,
         metrics: Arc::clone(&metrics),

@@ -40,6 +40,7 @@ pub(super) struct ServingFamilies {
     batch_rows: HistogramVec,
     batch_rechecks: IntCounterVec,
     batch_fill_rows: IntCounterVec,
+    batch_shape_changes: IntCounterVec,
     batch_disagreements: IntCounterVec,
     padding: PaddingFamilies,
     runs_terminated: IntCounterVec,
@@ -150,7 +151,12 @@ impl ServingFamilies {
             batch_rows: r.histograms("ortus_batch_rows", "Rows in a batch.", &ROWS, SERVED)?,
             batch_fill_rows: r.counters(
                 "ortus_batch_fill_rows_total",
-                "Copies of rows with which batches were filled up to a size of `batch_invariant`.",
+                "Copies of rows with which batches were filled up: to a size of `batch_invariant`, or to the rows that a lane keeps.",
+                SERVED,
+            )?,
+            batch_shape_changes: r.counters(
+                "ortus_batch_shape_changes_total",
+                "Runs of other rows than the one before, of lanes that keep them because a change takes long.",
                 SERVED,
             )?,
             batch_rechecks: r.counters(
@@ -226,6 +232,7 @@ impl ServingFamilies {
             queue_rows: self.queue_rows.with_label_values(labels),
             batch_rechecks: self.batch_rechecks.with_label_values(labels),
             batch_fill_rows: self.batch_fill_rows.with_label_values(labels),
+            batch_shape_changes: self.batch_shape_changes.with_label_values(labels),
             batch_disagreements: self.batch_disagreements.with_label_values(labels),
             runs_terminated: self.runs_terminated.with_label_values(labels),
             lanes_hung: self.lanes_hung.with_label_values(labels),
@@ -275,6 +282,7 @@ impl ServingFamilies {
         let _ = self.batch_rows.remove_label_values(labels);
         let _ = self.batch_rechecks.remove_label_values(labels);
         let _ = self.batch_fill_rows.remove_label_values(labels);
+        let _ = self.batch_shape_changes.remove_label_values(labels);
         let _ = self.batch_disagreements.remove_label_values(labels);
         self.padding.remove(labels[0], labels[1]);
         self.requests.remove(labels[0], labels[1]);
@@ -289,6 +297,8 @@ pub(crate) struct ServableMetrics {
     pub batch_rechecks: IntCounter,
     /// Rows with which batches were filled up.
     pub batch_fill_rows: IntCounter,
+    /// Runs of other rows than the one before, where that takes long.
+    pub batch_shape_changes: IntCounter,
     /// Requests whose answer alone differed from their answer in a batch.
     pub batch_disagreements: IntCounter,
     /// Runs terminated because they passed their time limit.

@@ -32,6 +32,9 @@ pub struct VersionScheduler {
     /// Padding, if it is declared.
     #[serde(default)]
     pub padding: Option<PaddingNow>,
+    /// The rows that lanes keep, where a run of other rows than the one before takes long.
+    #[serde(default)]
+    pub shapes: Option<ShapesNow>,
     /// What waits now.
     pub queue: QueueNow,
     /// Learned durations of each shape class, those with the most runs first.
@@ -55,6 +58,17 @@ pub struct PaddingNow {
     pub real_tokens: u64,
     /// Tokens that padding added to them.
     pub padded_tokens: u64,
+}
+
+/// The rows of the runs of lanes that keep them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShapesNow {
+    /// What a change adds to a run.
+    pub change_seconds: f64,
+    /// Of each lane; 0 before its first run.
+    pub rows: Vec<usize>,
+    /// Changes since the version was loaded.
+    pub changes: u64,
 }
 
 /// What waits now.

@@ -87,7 +87,10 @@ impl OnnxRuntime {
 
         provider::register(builder, chosen)?
             .commit_from_memory(&source.bytes)
-            .map_err(|e| unfit(e.to_string()))
+            .map_err(|e| {
+                let said = e.to_string();
+                provider::without_device(chosen.kind, &said).unwrap_or_else(|| unfit(said))
+            })
     }
 }
 

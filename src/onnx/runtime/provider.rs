@@ -46,14 +46,35 @@ pub(crate) fn register(builder: SessionBuilder, provider: &Provider) -> Result<S
         ProviderKind::Tensorrt => configured(ep::TensorRT::default(), &provider.options)?,
     };
 
-    builder.with_execution_providers([dispatch.error_on_failure()]).map_err(|error| {
-        let name = provider.kind.name();
-        Error::precondition(format!(
-            "execution provider '{name}' is not available here; install an ONNX Runtime with {name} support and its \
-             drivers, or list a fallback such as providers = [\"{name}\", \"cpu\"]"
-        ))
-        .with_source(error.to_string())
-    })
+    builder
+        .with_execution_providers([dispatch.error_on_failure()])
+        .map_err(|error| unavailable(provider.kind, None).with_source(error.to_string()))
+}
+
+/// What ONNX Runtime says of a device that is not there or cannot be used, rather than of a model.
+const NO_DEVICE: [&str; 4] = [
+    "no CUDA-capable device",
+    "cudaSetDevice",
+    "driver version is insufficient",
+    "invalid device ordinal",
+];
+
+/// The error of a session that was refused because the provider's device cannot be used; none if what
+/// ONNX Runtime said is about the model.
+pub(crate) fn without_device(kind: ProviderKind, said: &str) -> Option<Error> {
+    let is_device = kind != ProviderKind::Cpu && NO_DEVICE.iter().any(|sign| said.contains(sign));
+    // What follows is for the authors of ONNX Runtime.
+    let reason = said.split(" ; ").next().unwrap_or(said).trim();
+    is_device.then(|| unavailable(kind, Some(reason)).with_source(said.to_owned()))
+}
+
+fn unavailable(kind: ProviderKind, reason: Option<&str>) -> Error {
+    let name = kind.name();
+    let reason = reason.map_or(String::new(), |reason| format!(" ({reason})"));
+    Error::precondition(format!(
+        "execution provider '{name}' is not available here{reason}; install an ONNX Runtime with {name} support and its \
+         drivers, or list a fallback such as providers = [\"{name}\", \"cpu\"]"
+    ))
 }
 
 fn configured<P>(
@@ -71,4 +92,21 @@ where
     }
 
     Ok(provider.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_device_is_told_from_a_model_that_is_refused() {
+        let said = "CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=h ; file=f.cc";
+        let error = without_device(ProviderKind::Cuda, said).expect("a missing device");
+        let begin = "execution provider 'cuda' is not available here (CUDA failure 100: no CUDA-capable device is \
+                     detected); install";
+        assert!(error.message.starts_with(begin), "{}", error.message);
+        assert!(without_device(ProviderKind::Cpu, said).is_none());
+        let model = "Could not find an implementation for Einsum(12)";
+        assert!(without_device(ProviderKind::Cuda, model).is_none());
+    }
 }

@@ -137,6 +137,19 @@ impl BatchCost {
         self.drift = 1.0;
     }
 
+    /// What batches of up to so many rows take that are all filled up to just so many.
+    pub(crate) fn filled(&self, rows: usize) -> Self {
+        let mut filled = Self::default();
+        filled.sizes[size(rows)] = SizeCost {
+            runs: 1.0,
+            rows: rows as f64,
+            mean: self.between(rows, |size| size.mean),
+            high: self.between(rows, |size| size.high),
+            ..SizeCost::default()
+        };
+        filled
+    }
+
     /// The expected duration of a batch; zero if nothing is known.
     pub(crate) fn mean(&self, rows: usize) -> Duration {
         Duration::from_secs_f64(self.between(rows, |size| size.mean))

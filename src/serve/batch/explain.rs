@@ -5,7 +5,7 @@ use super::class_costs::ClassCosts;
 use super::cost::BatchCost;
 use super::queue::{Class, Queue};
 use crate::observe::report::scheduler::{
-    BatchTaken, ClassDurations, PaddingNow, QueueNow, RefusedCount, SizeDuration,
+    BatchTaken, ClassDurations, PaddingNow, QueueNow, RefusedCount, ShapesNow, SizeDuration,
 };
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +17,8 @@ pub(crate) struct Explained {
     pub in_place: bool,
     /// Padding, if it is declared.
     pub padding: Option<PaddingNow>,
+    /// The rows that lanes keep, where a change takes long.
+    pub shapes: Option<ShapesNow>,
     pub queue: QueueNow,
     pub classes: Vec<ClassDurations>,
     pub batches: Vec<BatchTaken>,
@@ -37,6 +39,8 @@ pub(super) enum SizeReason {
     RowLimit,
     /// The next request did not fit into the `tokens_max` of padding.
     TokenLimit,
+    /// The lane keeps the rows of its runs, because a change takes long.
+    KeptShape,
     /// More rows would not have made a row cheaper.
     NoGain,
     /// A larger batch would have missed a deadline.
@@ -50,6 +54,7 @@ impl SizeReason {
             Self::AllThatWaited => "no more waited",
             Self::RowLimit => "batch_rows_max",
             Self::TokenLimit => "tokens_max",
+            Self::KeptShape => "the lane keeps the rows of its runs",
             Self::NoGain => "more rows would not be cheaper",
             Self::Deadline => "a deadline was near",
         }

@@ -49,6 +49,7 @@ impl Slot {
             stacks: Vec::new(),
             watch: Arc::clone(&watch),
             was_hung: false,
+            last: None,
         };
 
         Self {
@@ -62,7 +63,7 @@ impl Slot {
 /// Serves slot `at` until the batcher is dropped and the queue is empty; then frees its session.
 /// Ends at once if the lane was replaced during a run.
 pub(super) fn serve(shared: &BatcherShared, at: usize) {
-    while let Some(work) = take(shared) {
+    while let Some(work) = take(shared, at) {
         if run_at(shared, at, work) == Next::End {
             return;
         }
@@ -122,20 +123,27 @@ fn run_at(shared: &BatcherShared, at: usize, work: LaneWork) -> Next {
 }
 
 /// Refuses requests that cannot be served in time, and takes the next batch from the queue.
-fn next(shared: &BatcherShared, state: &mut BatcherState) -> LaneStep<BatchJob> {
+fn next(shared: &BatcherShared, state: &mut BatcherState, at: usize) -> LaneStep<BatchJob> {
     let options = &shared.options;
     let limits = BatchLimits {
         rows_max: shared.batch_rows_max(),
         delay: options.batch_delay,
         lanes: shared.slots.load().len(),
         tokens: shared.padder.token_limit(),
+        fills: false,
     };
 
     let BatcherState {
-        queue, costs, log, ..
+        queue,
+        costs,
+        log,
+        shapes,
+        ..
     } = state;
     let now = Instant::now();
-    let selected = select::select(queue, costs, limits, now);
+    let shapes = shapes.as_mut().filter(|_| shared.is_batched());
+    let keeping = shapes.and_then(|shapes| shapes.lane(at));
+    let selected = select::select(queue, costs, limits, keeping, now);
     for late in selected.late {
         let (reason, error) = match late.deadline {
             Some(_) => (UnservedReason::LateInQueue, passed_in_queue()),
@@ -167,13 +175,13 @@ fn noted(batch: &ClassBatch<BatchJob>, left_rows: usize, now: Instant) -> BatchN
 }
 
 /// Waits for the next work; `None` ends the lane.
-fn take(shared: &BatcherShared) -> Option<LaneWork> {
+fn take(shared: &BatcherShared, at: usize) -> Option<LaneWork> {
     let mut state = shared.state.lock();
     loop {
         if let Some(sample) = rerun::take_overdue(shared, &mut state) {
             return Some(LaneWork::Recheck(sample));
         }
-        match next(shared, &mut state) {
+        match next(shared, &mut state, at) {
             LaneStep::Run(batch) => {
                 // Another lane takes the remaining requests.
                 if state.queue.rows() > 0 && state.idle_lanes > 0 {
@@ -206,6 +214,8 @@ pub(super) struct Lane {
     watch: Arc<RunWatch>,
     /// Whether a run ended after its lane was found hung.
     was_hung: bool,
+    /// The shape of the last run, where a change takes long.
+    last: Option<(Class, usize)>,
 }
 
 /// The outputs of a run, and the durations of gathering and running.
@@ -220,6 +230,18 @@ struct Ran {
     start: Instant,
     gather: Duration,
     run: Duration,
+    shape: RunShape,
+}
+
+/// What is known of the shape of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RunShape {
+    /// It does not matter to others.
+    Free,
+    /// The lane keeps it.
+    Kept,
+    /// The lane keeps it from now on: a run of another shape was before it.
+    Changed,
 }
 
 impl Lane {
@@ -246,13 +268,19 @@ impl Lane {
     fn run(&mut self, shared: &BatcherShared, batch: ClassBatch<BatchJob>) {
         let jobs = awaited(batch.requests);
         if !jobs.is_empty() {
-            self.run_jobs(shared, &batch.class, jobs);
+            self.run_jobs(shared, &batch.class, batch.kept, jobs);
         }
     }
 
     /// Runs requests together. If the run fails, runs them again in halves, so that only the
     /// request at fault fails.
-    fn run_jobs(&mut self, shared: &BatcherShared, class: &Class, mut jobs: Vec<TakenJob>) {
+    fn run_jobs(
+        &mut self,
+        shared: &BatcherShared,
+        class: &Class,
+        kept: Option<usize>,
+        mut jobs: Vec<TakenJob>,
+    ) {
         let start = Instant::now();
         let until = match self.watch.is_in_place() {
             // Other clients wait for the thread.
@@ -261,9 +289,17 @@ impl Lane {
         };
         let arrivals = jobs.iter().map(|taken| taken.rank.arrival);
         self.watch.begin(until, arrivals);
-        let rows = jobs.iter().map(|taken| taken.job.rows).sum();
-        let filled = filled(shared, class, rows);
-        let attempt = || self.attempt(shared, &jobs, filled, start);
+        let rows: usize = jobs.iter().map(|taken| taken.job.rows).sum();
+        let filled = match kept {
+            // No row of none could be copied.
+            Some(kept) if rows > 0 => rows.max(kept),
+            _ => filled(shared, class, rows),
+        };
+        let shape = self.shape(shared, class, filled, kept);
+        let attempt = || {
+            let ran = self.attempt(shared, &jobs, filled, start)?;
+            Ok::<_, Error>(Ran { shape, ..ran })
+        };
         let attempt = catch_unwind(AssertUnwindSafe(attempt));
         let was_terminated = self.end_run();
         let Ok(attempt) = attempt else {
@@ -289,10 +325,42 @@ impl Lane {
             }
             Err(_) => {
                 let second = jobs.split_off(jobs.len() / 2);
-                self.run_jobs(shared, class, jobs);
-                self.run_jobs(shared, class, second);
+                self.run_jobs(shared, class, kept, jobs);
+                self.run_jobs(shared, class, kept, second);
             }
         }
+    }
+
+    /// Notes the shape of a run that begins.
+    fn shape(
+        &mut self,
+        shared: &BatcherShared,
+        class: &Class,
+        rows: usize,
+        kept: Option<usize>,
+    ) -> RunShape {
+        if shared.options.shape_change.is_none() {
+            return RunShape::Free;
+        }
+        let is_same = self.has_shape(class, rows);
+        if !is_same {
+            self.last = Some((class.clone(), rows));
+        }
+        match kept {
+            None => RunShape::Free,
+            Some(_) if is_same => RunShape::Kept,
+            Some(_) => {
+                shared.metrics.batch_shape_changes.inc();
+                RunShape::Changed
+            }
+        }
+    }
+
+    /// Tells whether the last run had this shape.
+    fn has_shape(&self, class: &Class, rows: usize) -> bool {
+        self.last
+            .as_ref()
+            .is_some_and(|(last, of)| last == class && *of == rows)
     }
 
     /// Runs requests, filled up to so many rows.
@@ -317,6 +385,7 @@ impl Lane {
                 start,
                 gather: Duration::ZERO,
                 run: start.elapsed(),
+                shape: RunShape::Free,
             });
         }
 
@@ -368,6 +437,7 @@ impl Lane {
             start,
             gather: gathered - start,
             run,
+            shape: RunShape::Free,
         })
     }
 }
@@ -388,8 +458,7 @@ fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>, mut ran: Ra
     let start = ran.start;
     let rows: usize = jobs.iter().map(|taken| taken.job.rows).sum();
     if shared.options.learns {
-        let took = ran.gather + ran.run;
-        shared.state.lock().costs.note(class, rows, took);
+        learn(shared, class, rows, &ran);
     }
     let batch = shared.batches.fetch_add(1, Ordering::Relaxed);
     shared.metrics.ran(rows, ran.gather, ran.run);
@@ -398,7 +467,7 @@ fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>, mut ran: Ra
         .batch_fill_rows
         .inc_by((ran.rows - rows) as u64);
     padded::count(&shared.metrics, &jobs);
-    let sample = rerun::sample(shared, &jobs, &mut ran, start);
+    let sample = rerun::sample(shared, class, &jobs, &mut ran);
 
     for (taken, outputs) in jobs.into_iter().zip(ran.parts) {
         let timing = Timing {
@@ -412,6 +481,18 @@ fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>, mut ran: Ra
     }
     if let Some(sample) = sample {
         rerun::put(shared, sample);
+    }
+}
+
+/// Notes how long a run took.
+fn learn(shared: &BatcherShared, class: &Class, rows: usize, ran: &Ran) {
+    let took = ran.gather + ran.run;
+    let mut state = shared.state.lock();
+    let BatcherState { costs, shapes, .. } = &mut *state;
+    match (ran.shape, shapes) {
+        (RunShape::Changed, Some(shapes)) => shapes.note_change(class, ran.rows, took, costs),
+        (RunShape::Kept, _) => costs.note(class, ran.rows, took),
+        _ => costs.note(class, rows, took),
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct BatchOptions {
     /// Whether runs are so short that the I/O thread makes them itself, because handing them to a
     /// lane would cost more.
     pub in_place: bool,
+    /// What it adds to a run that its rows are others than those of the run before, where that is long.
+    pub shape_change: Option<Duration>,
     /// How requests of different lengths are padded, if that is declared.
     pub padding: Option<Arc<PaddingPlan>>,
 }

@@ -25,6 +25,8 @@ pub(crate) struct BatchLimits {
     pub lanes: usize,
     /// Most tokens of a batch, if they are limited; for one class, if they are what limits its rows.
     pub tokens: Option<TokenLimit>,
+    /// Whether batches are filled up to the most rows, so that more rows take no longer.
+    pub fills: bool,
 }
 
 /// The most tokens of a batch.
@@ -88,7 +90,11 @@ pub(crate) fn best_rows(
     limits: &BatchLimits,
 ) -> usize {
     let available: usize = members.iter().map(|m| m.rows).sum();
-    cost.best_rows(members[0].rows, available.min(limits.rows_max))
+    let available = available.min(limits.rows_max);
+    match limits.fills {
+        true => available.max(members[0].rows),
+        false => cost.best_rows(members[0].rows, available),
+    }
 }
 
 /// Counts how many requests from the head form the batch: those that keep every deadline and the

@@ -22,7 +22,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use verdict::{Consequence, RecheckVerdict, Ties};
-pub(super) use verdict::{judge, judge_bits};
+pub(super) use verdict::{judge, judge_bits, judge_filled};
 
 /// Why requests run alone after a disagreement.
 pub(crate) const DISAGREED: &str = "a row's answer alone differed from its answer in a batch";

@@ -5,7 +5,9 @@ use super::class_costs::ClassCosts;
 use super::cost::BatchCost;
 use super::explain::SizeReason;
 use super::policy::{self, BatchLimits, LaneDecision, TokenLimit, WaitingRequest};
-use super::queue::{Class, Flow, Queue, QueuedRequest, Rank};
+use super::queue::{Class, Flow, Queue, QueueHead, QueuedRequest, Rank};
+use super::shapes::{KeepingLane, ShapeChoice, ShapeNeed};
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 /// What a free lane finds in the queue.
@@ -31,6 +33,8 @@ pub(super) struct ClassBatch<T> {
     /// Why it has no more rows.
     pub(super) reason: SizeReason,
     pub(super) requests: Vec<(Rank, QueuedRequest<T>)>,
+    /// Rows that the run is filled up to, where the lane keeps them.
+    pub(super) kept: Option<usize>,
 }
 
 /// Takes the next batch from the queue, and the requests that cannot be served in time.
@@ -38,16 +42,17 @@ pub(super) fn select<T>(
     queue: &mut Queue<T>,
     costs: &ClassCosts,
     limits: BatchLimits,
+    keeping: Option<KeepingLane<'_>>,
     now: Instant,
 ) -> Selection<T> {
     let mut late = queue.expire(now, |class| costs.of(class).mean(1));
-    let mut choice = choose(queue, costs, limits, now);
+    let mut choice = choose(queue, costs, limits, keeping.as_ref(), now);
     if let Some(chosen) = &choice
         && let Some(limited) = &chosen.limited
         && queue.is_overloaded(&chosen.class, &limited.flow)
     {
         late.extend(queue.shed(&chosen.class, now, limited.need));
-        choice = choose(queue, costs, limits, now);
+        choice = choose(queue, costs, limits, keeping.as_ref(), now);
     }
 
     let step = match choice {
@@ -55,13 +60,19 @@ pub(super) fn select<T>(
             class,
             decision: LaneDecision::Run(count),
             reason,
+            shape,
             ..
         }) => {
             let requests = queue.take(&class, count);
+            let kept = shape.as_ref().map(|shape| shape.rows);
+            if let Some((lane, shape)) = keeping.zip(shape) {
+                lane.keeper.keep(&class, shape);
+            }
             LaneStep::Run(ClassBatch {
                 class,
                 reason,
                 requests,
+                kept,
             })
         }
         Some(HeadChoice {
@@ -80,6 +91,8 @@ struct HeadChoice {
     /// Why a batch has no more rows.
     reason: SizeReason,
     limited: Option<Limited>,
+    /// The rows of the run, where the lane keeps them.
+    shape: Option<ShapeChoice>,
 }
 
 /// A batch that deadlines keep smaller than the best. If more wait than can be served in time, small
@@ -95,6 +108,7 @@ fn choose<T>(
     queue: &Queue<T>,
     costs: &ClassCosts,
     limits: BatchLimits,
+    keeping: Option<&KeepingLane<'_>>,
     now: Instant,
 ) -> Option<HeadChoice> {
     let limits = match limits.tokens {
@@ -110,7 +124,20 @@ fn choose<T>(
         },
         ..limits
     };
-    let cost = costs.of(head.class);
+    let mut cost = Cow::Borrowed(costs.of(head.class));
+    let shape = keeping.and_then(|lane| shape(lane, &head, &cost, limits.rows_max));
+    let limits = match &shape {
+        Some(shape) => {
+            cost = Cow::Owned(cost.filled(shape.rows));
+            BatchLimits {
+                rows_max: shape.rows,
+                fills: true,
+                ..limits
+            }
+        }
+        None => limits,
+    };
+    let cost = cost.as_ref();
     let decision = policy::next(&head.members, head.oldest, cost, now, &limits);
     let reason = match decision {
         LaneDecision::Run(count) => reason(&head.members, count, cost, &limits),
@@ -128,7 +155,29 @@ fn choose<T>(
         decision,
         reason,
         limited,
+        shape,
     })
+}
+
+/// The rows of the next run of a lane that keeps them. A request that is merged with no other is not filled
+/// up.
+fn shape(
+    lane: &KeepingLane<'_>,
+    head: &QueueHead<'_>,
+    cost: &BatchCost,
+    rows_max: usize,
+) -> Option<ShapeChoice> {
+    if matches!(head.class, Class::Alone(_)) {
+        return None;
+    }
+    Some(lane.keeper.choose(ShapeNeed {
+        class: head.class,
+        first: head.members[0].rows,
+        waiting: head.members.iter().map(|member| member.rows).sum(),
+        rows_max,
+        cost,
+        change: lane.change,
+    }))
 }
 
 /// The limits for the requests of a class.
@@ -151,11 +200,12 @@ fn reason(
     cost: &BatchCost,
     limits: &BatchLimits,
 ) -> SizeReason {
-    if limits.rows_max == 1 && limits.tokens.is_none() {
+    if limits.rows_max == 1 && limits.tokens.is_none() && !limits.fills {
         return SizeReason::RunsAlone;
     }
     let rows: usize = members[..count].iter().map(|m| m.rows).sum();
     let limit = match limits.tokens {
+        _ if limits.fills => SizeReason::KeptShape,
         Some(_) => SizeReason::TokenLimit,
         None => SizeReason::RowLimit,
     };

@@ -6,6 +6,7 @@ mod filled;
 mod forming;
 mod hanging;
 mod held;
+mod kept;
 mod optional;
 pub(in crate::serve::batch) mod orders;
 mod padding;
@@ -85,6 +86,7 @@ fn options() -> BatchOptions {
         // How long a run takes that waits for a test says nothing.
         learns: false,
         in_place: false,
+        shape_change: None,
         padding: None,
     }
 }

@@ -4,6 +4,7 @@
 mod decide;
 mod invariant;
 pub(in crate::serve) mod lanes;
+mod shapes;
 mod warm;
 
 use super::batch_tests::{BatchTest, BatchTests};
@@ -26,7 +27,8 @@ use crate::serve::batch::{BatchOptions, cost::BatchCost};
 use crate::serve::servable::{self, Batching, Drained, Servable};
 use crate::serve::settings;
 pub(super) use decide::subject;
-use lanes::{LaneSessions, Reopening};
+use lanes::{LaneSessions, Reopening, number_of_lanes};
+use shapes::warm_shapes;
 use std::sync::Arc;
 use std::time::Duration;
 use warm::{Warm, warm};
@@ -77,7 +79,8 @@ impl Loading<'_> {
         let session = lanes.sessions[0].as_mut();
         let decision = self.decide(&model, session);
         let decision = self.with_invariant_sizes(decision, &model, session);
-        lanes.fill(engine, &source, &options, self.settings.model.lanes)?;
+        let number = self.lanes(&lanes);
+        lanes.fill(engine, &source, &options, number)?;
         // Only the sessions need the weights from here on.
         drop(source);
         let distinct = lanes.distinct();
@@ -93,8 +96,16 @@ impl Loading<'_> {
         let rows_max = largest_batch(self.settings, batching.is_joined());
         // The test may allow it while the version serves.
         let batched = decision.may_be_joined();
+        let may_fill = batched && decision.sizes.is_none() && model.plan.is_none();
         let warm = match &decision.sample {
-            Some(sample) => warm(sample, &mut sessions[..distinct], rows_max)?,
+            Some(sample) => {
+                let sessions = &mut sessions[..distinct];
+                let kept = match may_fill {
+                    true => warm_shapes(sample, sessions, rows_max)?,
+                    false => None,
+                };
+                kept.map_or_else(|| warm(sample, sessions, rows_max), Ok)?
+            }
             None => Warm::default(),
         };
 
@@ -104,6 +115,7 @@ impl Loading<'_> {
         let options = BatchOptions {
             in_place,
             sizes: decision.sizes,
+            shape_change: warm.change,
             padding: model.plan.clone(),
             ..self.options(&signature, batched, warm.cost)
         };
@@ -132,11 +144,24 @@ impl Loading<'_> {
         Ok((servable, drained))
     }
 
+    /// The number of lanes on the hardware of the first.
+    fn lanes(&self, opened: &LaneSessions) -> usize {
+        let model = &self.settings.model;
+        let provider = opened.sessions[0].provider();
+        number_of_lanes(
+            model.lanes,
+            model.intra_op_threads,
+            provider,
+            self.parts.cores,
+        )
+    }
+
     /// Tells whether I/O threads make the runs, if no request can make them longer.
     fn runs_in_place(&self, signature: &Signature, batched: bool, warm: &Warm) -> bool {
         // A request that runs alone may have any number of rows that fits into a message.
         let is_limited = batched || all_fixed(signature);
         is_limited
+            && warm.change.is_none()
             && warm.largest.is_some_and(|took| took <= IN_PLACE_MAX)
             && self.settings.model.batch_delay.is_zero()
     }
@@ -160,6 +185,7 @@ impl Loading<'_> {
             cost,
             learns: batched,
             in_place: false,
+            shape_change: None,
             padding: None,
         }
     }

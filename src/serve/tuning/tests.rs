@@ -3,6 +3,7 @@
 use super::*;
 use crate::core::tensor::Data;
 use crate::onnx::runtime::fake::floats;
+use crate::serve::manager::load::lanes::number_of_lanes;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ fn point(lanes: usize, rows: usize, rows_per_second: f64, ms: f64) -> TunePoint 
 #[test]
 fn all_cores_are_shared_out_between_lanes_and_threads() {
     let tried = |cores| {
-        let tried = candidates(cores).into_iter();
+        let tried = candidates("cpu", cores).into_iter();
         tried
             .map(|t| (t.lanes, t.intra_op_threads))
             .collect::<Vec<_>>()
@@ -37,6 +38,9 @@ fn all_cores_are_shared_out_between_lanes_and_threads() {
     assert_eq!(tried(2), [(2, 1), (1, 2)]);
     assert_eq!(tried(8), [(8, 1), (4, 2), (2, 4), (1, 8)]);
     assert_eq!(tried(6), [(6, 1), (3, 2), (1, 4), (1, 6)]);
+    let device: Vec<_> = candidates("cuda", 16).iter().map(|t| t.lanes).collect();
+    assert_eq!(device[0], number_of_lanes(0, 1, "cuda", 16));
+    assert_eq!(device, [2, 1, 4]);
     assert_eq!(sizes(1, 9), [1, 2, 4, 8]);
     assert_eq!(sizes(3, 16), [3, 6, 12]);
     assert_eq!(sizes(3, 1), [3]);
@@ -126,6 +130,7 @@ fn growing_batches_of_copies_of_the_given_request_are_run_on_every_lane() {
         source: &source,
         options: SessionOptions::single(),
         inputs: TuneInputs::Given(vec![given], 3),
+        provider: "cpu",
         cores: 2,
         rows_max: 12,
         time: Duration::ZERO,

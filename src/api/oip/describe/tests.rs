@@ -51,6 +51,7 @@ fn mixing(watchdog: &Watchdog) -> Arc<Servable> {
             cost: BatchCost::default(),
             learns: true,
             in_place: true,
+            shape_change: None,
             padding: None,
         },
         recheck: Duration::from_nanos(1),

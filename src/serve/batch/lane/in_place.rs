@@ -29,7 +29,7 @@ pub(in crate::serve::batch) fn run_in_place(shared: &BatcherShared) {
         };
 
         slot.watch.set_in_place(true);
-        let is_empty = lane.run_a_few(shared);
+        let is_empty = lane.run_a_few(shared, at);
         if lane.is_replaced(shared, at, slot) {
             // Freeing a session would delay the other clients of this thread.
             let session = held.take();
@@ -63,9 +63,9 @@ pub(in crate::serve::batch) fn judge(shared: &BatcherShared, took: Duration) {
 
 impl Lane {
     /// Runs queued requests, up to a number of batches. Returns whether the queue is empty.
-    fn run_a_few(&mut self, shared: &BatcherShared) -> bool {
+    fn run_a_few(&mut self, shared: &BatcherShared, at: usize) -> bool {
         for _ in 0..IN_PLACE_MAX {
-            let step = next(shared, &mut shared.state.lock());
+            let step = next(shared, &mut shared.state.lock(), at);
             match step {
                 LaneStep::Run(batch) => {
                     let start = Instant::now();

@@ -1,12 +1,13 @@
 //! Keeps one request of a batch now and then, and runs it again alone when its lane is idle, or at
 //! the latest a second later. [`recheck`](super::super::recheck) decides when, and what follows.
 
-use super::{Lane, Ran, TakenJob, padded};
+use super::{Lane, Ran, RunShape, TakenJob, padded};
 use crate::core::error::{Error, Result};
 use crate::core::hash::mix;
 use crate::core::tensor::{Tensor, View};
+use crate::serve::batch::queue::Class;
 use crate::serve::batch::recheck::{Concluded, PADDING_DISAGREED, Rechecked, Sample};
-use crate::serve::batch::recheck::{judge, judge_bits};
+use crate::serve::batch::recheck::{judge, judge_bits, judge_filled};
 use crate::serve::batch::{BatcherShared, BatcherState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -15,11 +16,11 @@ use std::time::{Duration, Instant};
 /// Keeps one request of a batch, to run it again: a random one of those that were not cancelled.
 pub(super) fn sample(
     shared: &BatcherShared,
+    class: &Class,
     jobs: &[TakenJob],
     ran: &mut Ran,
-    start: Instant,
 ) -> Option<Sample> {
-    let ended = start + ran.gather + ran.run;
+    let ended = ran.start + ran.gather + ran.run;
     if jobs.len() < 2 || !shared.rechecks.is_due(ended) {
         return None;
     }
@@ -36,6 +37,7 @@ pub(super) fn sample(
         before: rows(before),
         rows: job.rows,
         total: ran.rows,
+        kept: (ran.shape != RunShape::Free).then(|| class.clone()),
         ended,
         run: ran.run,
     };
@@ -90,11 +92,15 @@ impl Lane {
         let start = Instant::now();
         let provider = self.session.provider();
         let timeout = sample.timeout();
+        let kept = sample.kept.as_ref();
+        let is_same = kept.is_some_and(|class| self.has_shape(class, sample.total));
         let verdict = catch_unwind(AssertUnwindSafe(|| {
             let run = |inputs: &[View<'_>]| self.run_once(shared, inputs, timeout);
             match &shared.options.sizes {
                 Some(sizes) => judge_bits(&sample, sizes, run),
-                None => judge(&sample, provider, run),
+                None if kept.is_none() => judge(&sample, provider, run),
+                None if is_same => judge_filled(&sample, provider, run),
+                None => Err(Error::unavailable("the lane runs other shapes now")),
             }
         }));
         let verdict = verdict.unwrap_or_else(|_| {

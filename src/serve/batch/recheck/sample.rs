@@ -7,6 +7,7 @@ use crate::core::hash::{Digest, Hasher};
 use crate::core::tensor::Tensor;
 use crate::core::tensor::batch::{Stack, split};
 use crate::serve::batch::padder::PaddedSample;
+use crate::serve::batch::queue::Class;
 use std::time::{Duration, Instant};
 
 /// Most bytes of a sample: the inputs of the request, and the outputs of the batch.
@@ -29,6 +30,8 @@ pub(crate) struct Sample {
     pub rows: usize,
     /// Rows of the batch.
     pub total: usize,
+    /// The shape class, where lanes keep the shape of their runs: it is run again in the same shape.
+    pub kept: Option<Class>,
     /// When the batch ended.
     pub ended: Instant,
     /// Duration of the batch.

@@ -142,6 +142,7 @@ fn other_datatypes_have_their_own_limits() {
 fn sample(requests: &[f32], at: usize, model: impl Fn(&[f32]) -> Vec<Tensor>) -> Sample {
     Sample {
         padded: None,
+        kept: None,
         inputs: vec![rows(&requests[at..=at], 1)],
         batch: model(requests),
         before: at,
@@ -251,6 +252,7 @@ fn a_failed_run_is_no_verdict() {
 fn a_batch_of_copies_has_the_request_where_it_was() {
     let sample = Sample {
         padded: None,
+        kept: None,
         inputs: vec![rows(&[1.0, 2.0], 1)],
         batch: Vec::new(),
         before: 3,

@@ -75,15 +75,7 @@ pub(in crate::serve::batch) fn judge_bits(
 ) -> Result<RecheckVerdict> {
     let rows = sizes.filled(sample.rows).unwrap_or(sample.rows);
     let filled = sample.filled(rows)?;
-    let views: Vec<View<'_>> = filled.iter().map(Stack::view).collect();
-    let mut alone = || {
-        let cut =
-            |output: &Tensor| Ok(split(output, &[sample.rows, rows - sample.rows])?.swap_remove(0));
-        run(&views)?
-            .iter()
-            .map(cut)
-            .collect::<Result<Vec<Tensor>>>()
-    };
+    let mut alone = || alone(sample, rows, &filled, &mut run);
 
     let once = alone()?;
     let Some(found) = bits_apart(&once, &sample.part(&sample.batch)?) else {
@@ -95,6 +87,42 @@ pub(in crate::serve::batch) fn judge_bits(
         }
     }
     Ok(RecheckVerdict::Different(found))
+}
+
+/// … of a version whose lanes keep the shape of their runs: in the shape of its batch, so that only other rows
+/// can be the cause of a difference.
+pub(in crate::serve::batch) fn judge_filled(
+    sample: &Sample,
+    provider: &str,
+    mut run: impl FnMut(&[View<'_>]) -> Result<Vec<Tensor>>,
+) -> Result<RecheckVerdict> {
+    let limits = Limits::new(provider, &sample.batch);
+    let filled = sample.filled(sample.total)?;
+    let mut alone = || alone(sample, sample.total, &filled, &mut run);
+
+    let once = alone()?;
+    let Some(found) = difference(&once, &sample.batched()?, &limits) else {
+        return Ok(RecheckVerdict::Same);
+    };
+    for _ in 0..REPEATS {
+        if difference(&alone()?, &once, &limits).is_some() {
+            return Ok(RecheckVerdict::NotDeterministic);
+        }
+    }
+    Ok(RecheckVerdict::Different(found))
+}
+
+/// Runs the request in a batch of so many rows that has no other, and cuts its answer out.
+fn alone(
+    sample: &Sample,
+    rows: usize,
+    filled: &[Stack],
+    run: &mut impl FnMut(&[View<'_>]) -> Result<Vec<Tensor>>,
+) -> Result<Vec<Tensor>> {
+    let views: Vec<View<'_>> = filled.iter().map(Stack::view).collect();
+    let cut =
+        |output: &Tensor| Ok(split(output, &[sample.rows, rows - sample.rows])?.swap_remove(0));
+    run(&views)?.iter().map(cut).collect()
 }
 
 /// What follows from a verdict.

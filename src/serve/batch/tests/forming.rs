@@ -36,6 +36,7 @@ fn check(case: &Case<'_>, expected: &str) {
         })
         .collect();
     let limits = BatchLimits {
+        fills: false,
         tokens: None,
         rows_max: case.rows_max,
         delay: MS * u32::try_from(case.delay_ms).expect("small"),

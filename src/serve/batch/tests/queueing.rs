@@ -147,12 +147,13 @@ fn selected(requests: &[(u8, u32)], now_ms: u32) -> (Vec<usize>, Vec<usize>) {
     }
 
     let limits = BatchLimits {
+        fills: false,
         tokens: None,
         rows_max: 4,
         delay: Duration::ZERO,
         lanes: 1,
     };
-    let selected = select(&mut queue, &costs, limits, start + MS * now_ms);
+    let selected = select(&mut queue, &costs, limits, None, start + MS * now_ms);
     let LaneStep::Run(batch) = selected.step else {
         panic!("nothing runs");
     };
@@ -195,12 +196,13 @@ fn reason(durations: [u32; 3], rows_max: usize, deadlines: &[u32]) -> SizeReason
         );
     }
     let limits = BatchLimits {
+        fills: false,
         tokens: None,
         rows_max,
         delay: Duration::ZERO,
         lanes: 1,
     };
-    let LaneStep::Run(batch) = select(&mut queue, &ClassCosts::new(cost), limits, start).step
+    let LaneStep::Run(batch) = select(&mut queue, &ClassCosts::new(cost), limits, None, start).step
     else {
         panic!("nothing runs");
     };

@@ -90,6 +90,7 @@ fn two_rows(ended: Instant) -> Sample {
     let inputs = submission(&[1.0, 2.0], LONG).inputs.required;
     Sample {
         padded: None,
+        kept: None,
         batch: inputs.clone(),
         inputs,
         before: 0,

@@ -18,6 +18,21 @@ use std::sync::Arc;
 /// model costs up to four times its weights.
 const SHARED_FROM_BYTES: u64 = 1 << 20;
 
+/// Lanes on other hardware than the CPU: while one run computes, another one's tensors are copied. On an H100,
+/// two lanes of a transformer of 92 MB made 2.5 times the rows of one in batches of 32, and two of a conv net of
+/// 102 MB 1.3 times; four made 1.3 and 1.15 times the rows of two, with twice the memory.
+const DEVICE_LANES: usize = 2;
+
+/// The number of lanes: as set, else one for each core that its threads leave, or two on other hardware than
+/// the CPU.
+pub(crate) fn number_of_lanes(set: usize, threads: usize, provider: &str, cores: usize) -> usize {
+    match set {
+        0 if provider != "cpu" => DEVICE_LANES,
+        0 => (cores / threads.max(1)).max(1),
+        lanes => lanes,
+    }
+}
+
 /// The sessions of the lanes.
 pub(crate) struct LaneSessions {
     /// At least one.

@@ -14,6 +14,8 @@ pub(super) struct Warm {
     pub cost: BatchCost,
     /// Of the largest batch, where it was run.
     pub largest: Option<Duration>,
+    /// What it adds to a run that its rows are others than those of the run before, where that is long.
+    pub change: Option<Duration>,
 }
 
 /// After this time the warm-up of a session makes no further run. One row is run in any case.

@@ -87,6 +87,7 @@ impl Simulation {
             zero: Instant::now(),
             machine: setup.machine,
             limits: BatchLimits {
+                fills: false,
                 tokens: None,
                 rows_max: setup.rows_max,
                 delay: Duration::ZERO,
@@ -213,7 +214,7 @@ impl Simulation {
     /// What a free lane does.
     fn take(&mut self, replay: &mut Replay<'_>, lane: usize, now: Nanos) {
         let at = self.instant(now);
-        let selected = select(&mut self.queue, &self.costs, self.limits, at);
+        let selected = select(&mut self.queue, &self.costs, self.limits, None, at);
         for number in selected.late {
             replay.ended[number] = Some(Ended::Expired(now));
         }
