@@ -49,7 +49,7 @@ def load(setting, server, model, sample, clock, **pace):
         pace["seconds"] *= 2
 
 
-def raw(setting, folder, model, rows, clock, lanes=None):
+def raw(setting, folder, model, rows, clock, lanes=None, *more):
     """What ONNX Runtime alone reaches, for each number of rows with each number of sessions."""
     text = lambda numbers: ",".join(map(str, numbers))
     # As long as the rows of the requests.
@@ -58,7 +58,7 @@ def raw(setting, folder, model, rows, clock, lanes=None):
     command = [
         str(setting.program("ortus-loadtest")), "raw", "--model", str(setting.kit / "models" / model / "1/model.onnx"),
         "--library", str(setting.library), "--provider", setting.provider, "--rows", text(rows),
-        "--lanes", text(lanes or setting.size.raw_lanes), "--seconds", str(setting.size.raw_seconds), "--length", str(length),
+        "--lanes", text(lanes or setting.size.raw_lanes), "--seconds", str(setting.size.raw_seconds), "--length", str(length), *more,
     ]  # fmt: skip
     ran = run(command, setting.environment(folder), clock)
     if ran.returncode != 0:

@@ -74,19 +74,24 @@ def share_table(figures):
     return lines + ["", f"Requests of one row, merged into batches of up to 32, rows per second: {merged}."]
 
 
+def rows(of):
+    return of if isinstance(of, int) else f"{', '.join(map(str, of))} in turn"
+
+
 def large_tables(figures):
     if not figures.get("served"):
         return []
     lines = ["", "## Large models: ONNX Runtime alone, rows per second", ""]
     lines += ["| model | sessions | rows of a run | rows/s |", "|---|---|---|---|"]
     for line in figures["raw"]:
-        lines.append(f"| {line['model']} | {line['lanes']} | {line['rows']} | {line['rows_per_s']:,.0f} |")
-    lines += ["", "## Large models: requests of one row, 128 in flight, defaults but for `lanes` and `batch_rows_max = 64`", ""]
-    lines += ["| model | lanes | rows/s | p99 ms | both ready s | GPU MiB | resident MiB |", "|---|---|---|---|---|---|---|"]
+        lines.append(f"| {line['model']} | {line['lanes']} | {rows(line['rows'])} | {line['rows_per_s']:,.0f} |")
+    lines += ["", "## Large models: requests of one row, defaults but for `lanes` (0 is the default)", ""]
+    lines += ["| model | lanes | in flight | rows/s | p99 ms | both ready s | GPU MiB | resident MiB |"]
+    lines += ["|---|---|---|---|---|---|---|---|"]
     for line in figures["served"]:
         gpu = "" if line["gpu_mib"] is None else f"{line['gpu_mib']:,.0f}"
         lines.append(
-            f"| {line['model']} | {line['lanes']} | {line['rows_per_s']:,.0f} | {line['p99_us'] / 1000:.1f} "
+            f"| {line['model']} | {line['lanes']} | {line['in_flight']} | {line['rows_per_s']:,.0f} | {line['p99_us'] / 1000:.1f} "
             f"| {line['ready_s']:.1f} | {gpu} | {line['resident_mib']:,.0f} |"
         )
     return lines

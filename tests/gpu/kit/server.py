@@ -116,6 +116,14 @@ class Server:
     def infer(self, model, body):
         return self.ask("POST", f"/v2/models/{model}/infer", body)
 
+    def explain(self, model):
+        """What the scheduler says of the newest version, as `ortus explain` prints it."""
+        command = [self.command[0], "explain", model, "--server", self.ports["operator"], "--json"]
+        ran = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=self.clock.left())
+        if ran.returncode != 0:
+            raise KitError(f"ortus explain failed: {ran.stderr.strip()[-500:]}")
+        return json.loads(ran.stdout)
+
     def properties(self, model):
         return self.ask("GET", f"/v2/models/{model}").get("properties", {})
 

@@ -1,7 +1,8 @@
 """Models of a real size: a conv net of 102 MB and a transformer of 92 MB, written on this machine with their golden answers.
 
-Answers first, with one lane. Then rows per second for several numbers of lanes: requests of one row, many in flight, which
-the server merges with its defaults. ONNX Runtime alone runs every number of rows with as many sessions.
+Answers first, with one lane. Then rows per second for several numbers of lanes, of which 0 is the default: requests of
+one row, few and many in flight, which the server merges. ONNX Runtime alone runs each number of rows with 1, 2 and 4 sessions,
+and then with rows that change from run to run.
 """
 
 import subprocess
@@ -15,8 +16,8 @@ from ..setting import BATCHES
 from .golden import EXACT, WITHOUT_TF32, ask_all, require_provider
 
 MODELS = ("conv50", "text90")
-LANES = (1, 2, 4)
-IN_FLIGHT = 128
+RAW_LANES, LANES = (1, 2, 4), (0, 1, 4)
+IN_FLIGHT = (8, 128)
 BATCH_ROWS_MAX = 64
 
 
@@ -24,9 +25,13 @@ def check(setting, clock, figures):
     write_models(setting, clock)
     figures |= {"differences": {}, "raw": [], "served": []}
     golden(setting, clock, figures["differences"])
-    lanes = setting.size.raw_lanes if setting.size.reloads < 50 else LANES
+    is_full = setting.size.reloads >= 50
+    raw_lanes, lanes = (RAW_LANES, LANES) if is_full else (setting.size.raw_lanes, LANES[:1])
+    folder = setting.work / "large"
     for model in MODELS:
-        figures["raw"] += [{"model": model} | cell for cell in raw(setting, setting.work / "large", model, BATCHES, clock, lanes)]
+        cells = raw(setting, folder, model, BATCHES, clock, raw_lanes)
+        cells += raw(setting, folder, model, BATCHES, clock, (1,), "--changing")
+        figures["raw"] += [{"model": model} | cell for cell in cells]
     for count in lanes:
         figures["served"] += serve(setting, clock, count)
 
@@ -59,7 +64,7 @@ def golden(setting, clock, differences):
 
 
 def serve(setting, clock, lanes):
-    """One line for each model: rows per second of merged single rows, and memory with both models."""
+    """Lines of rows per second of merged single rows, and memory with both models."""
     models = fresh_folder(setting.work, f"large-{lanes}")
     samples = {}
     for model in MODELS:
@@ -72,14 +77,15 @@ def serve(setting, clock, lanes):
         server.require_ready()
         ready = clock.used() - begin
         for model, sample in samples.items():
-            pace = {"in_flight": IN_FLIGHT, "seconds": 2 * setting.size.cell_seconds}
-            # Learns the cost of a run first.
-            load(setting, server, model, sample, clock, **pace)
-            speed = load(setting, server, model, sample, clock, **pace)
-            gpu = device.gpu_used_mib(setting.device) if setting.provider == "cuda" else None
-            lines.append({
-                "model": model, "lanes": lanes, "rows_per_s": speed["rate"], "p99_us": speed.get("p99_us"),
-                "batching": server.properties(model).get("ortus.batching"), "ready_s": ready,
-                "gpu_mib": gpu, "resident_mib": device.resident_mib(server.process.pid),
-            })  # fmt: skip
+            for in_flight in IN_FLIGHT:
+                pace = {"in_flight": in_flight, "seconds": 2 * setting.size.cell_seconds}
+                # Learns first.
+                load(setting, server, model, sample, clock, **pace)
+                speed = load(setting, server, model, sample, clock, **pace)
+                gpu = device.gpu_used_mib(setting.device) if setting.provider == "cuda" else None
+                lines.append({
+                    "model": model, "lanes": lanes, "in_flight": in_flight, "rows_per_s": speed["rate"],
+                    "p99_us": speed.get("p99_us"), "ready_s": ready, "gpu_mib": gpu,
+                    "resident_mib": device.resident_mib(server.process.pid), "explain": server.explain(model),
+                })  # fmt: skip
     return lines
