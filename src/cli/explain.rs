@@ -5,7 +5,7 @@ use super::registry::split_target;
 use super::{block_on, monitor};
 use crate::core::error::Result;
 use crate::observe::report::scheduler::{
-    ClassDurations, PaddingNow, SchedulerReport, VersionScheduler,
+    ClassDurations, PaddingNow, SchedulerReport, ShapesNow, VersionScheduler,
 };
 use clap::Args;
 
@@ -64,6 +64,7 @@ fn show(version: &VersionScheduler) {
     ));
 
     version.padding.iter().for_each(show_padding);
+    version.shapes.iter().for_each(show_shapes);
     for class in version.classes.iter().take(CLASSES_MAX) {
         show_class(class);
     }
@@ -78,6 +79,17 @@ fn show(version: &VersionScheduler) {
             refused.requests, refused.reason
         ));
     }
+}
+
+/// Prints the rows that lanes keep, and why.
+fn show_shapes(shapes: &ShapesNow) {
+    let rows: Vec<String> = shapes.rows.iter().map(usize::to_string).collect();
+    line(&format!(
+        "  each lane fills its runs up to the same rows, now {}: a change takes {} ms; {} so far",
+        rows.join(", "),
+        figures(shapes.change_seconds * 1e3),
+        shapes.changes
+    ));
 }
 
 /// Prints the lengths of padding and its share of the tokens.

@@ -63,9 +63,10 @@ const NO_DEVICE: [&str; 4] = [
 /// ONNX Runtime said is about the model.
 pub(crate) fn without_device(kind: ProviderKind, said: &str) -> Option<Error> {
     let is_device = kind != ProviderKind::Cpu && NO_DEVICE.iter().any(|sign| said.contains(sign));
-    // What follows is for the authors of ONNX Runtime.
-    let reason = said.split(" ; ").next().unwrap_or(said).trim();
-    is_device.then(|| unavailable(kind, Some(reason)).with_source(said.to_owned()))
+    // The rest is for the authors of ONNX Runtime: functions before it, values after it.
+    let reason = said.find("CUDA failure").map(|at| &said[at..]);
+    let reason = reason.and_then(|reason| reason.split(" ; ").next());
+    is_device.then(|| unavailable(kind, reason).with_source(said.to_owned()))
 }
 
 fn unavailable(kind: ProviderKind, reason: Option<&str>) -> Error {
@@ -100,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_missing_device_is_told_from_a_model_that_is_refused() {
-        let said = "CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=h ; file=f.cc";
+        let said = "/ort/cuda_call.cc:154 void CudaCall(int) [with THRW = true] CUDA failure 100: no CUDA-capable device is detected ; GPU=-1 ; hostname=h ; file=f.cc";
         let error = without_device(ProviderKind::Cuda, said).expect("a missing device");
         let begin = "execution provider 'cuda' is not available here (CUDA failure 100: no CUDA-capable device is \
                      detected); install";

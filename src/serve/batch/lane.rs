@@ -5,6 +5,7 @@
 pub(super) mod in_place;
 mod padded;
 mod rerun;
+mod shape;
 mod taken;
 
 use super::explain::{BatchNote, UnservedReason};
@@ -23,6 +24,7 @@ use crate::core::tensor::{Tensor, View};
 use crate::onnx::runtime::Session;
 use in_place::leave_to_lanes;
 pub(super) use in_place::{SLOW_IN_PLACE_MAX, run_in_place};
+use shape::{RunShape, filled, learn};
 use smallvec::SmallVec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -233,17 +235,6 @@ struct Ran {
     shape: RunShape,
 }
 
-/// What is known of the shape of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum RunShape {
-    /// It does not matter to others.
-    Free,
-    /// The lane keeps it.
-    Kept,
-    /// The lane keeps it from now on: a run of another shape was before it.
-    Changed,
-}
-
 impl Lane {
     /// Tells whether another lane took this one's place while its run hung.
     fn is_replaced(&mut self, shared: &BatcherShared, at: usize, slot: &Arc<Slot>) -> bool {
@@ -290,10 +281,11 @@ impl Lane {
         let arrivals = jobs.iter().map(|taken| taken.rank.arrival);
         self.watch.begin(until, arrivals);
         let rows: usize = jobs.iter().map(|taken| taken.job.rows).sum();
+        // No row of none could be copied.
+        let kept = kept.filter(|_| rows > 0);
         let filled = match kept {
-            // No row of none could be copied.
-            Some(kept) if rows > 0 => rows.max(kept),
-            _ => filled(shared, class, rows),
+            Some(kept) => rows.max(kept),
+            None => filled(shared, class, rows),
         };
         let shape = self.shape(shared, class, filled, kept);
         let attempt = || {
@@ -329,38 +321,6 @@ impl Lane {
                 self.run_jobs(shared, class, kept, second);
             }
         }
-    }
-
-    /// Notes the shape of a run that begins.
-    fn shape(
-        &mut self,
-        shared: &BatcherShared,
-        class: &Class,
-        rows: usize,
-        kept: Option<usize>,
-    ) -> RunShape {
-        if shared.options.shape_change.is_none() {
-            return RunShape::Free;
-        }
-        let is_same = self.has_shape(class, rows);
-        if !is_same {
-            self.last = Some((class.clone(), rows));
-        }
-        match kept {
-            None => RunShape::Free,
-            Some(_) if is_same => RunShape::Kept,
-            Some(_) => {
-                shared.metrics.batch_shape_changes.inc();
-                RunShape::Changed
-            }
-        }
-    }
-
-    /// Tells whether the last run had this shape.
-    fn has_shape(&self, class: &Class, rows: usize) -> bool {
-        self.last
-            .as_ref()
-            .is_some_and(|(last, of)| last == class && *of == rows)
     }
 
     /// Runs requests, filled up to so many rows.
@@ -442,13 +402,6 @@ impl Lane {
     }
 }
 
-/// The rows of the run of requests with so many rows.
-fn filled(shared: &BatcherShared, class: &Class, rows: usize) -> usize {
-    let sizes = shared.options.sizes.as_ref();
-    let sizes = sizes.filter(|_| matches!(class, Class::Sizes(_)));
-    sizes.and_then(|sizes| sizes.filled(rows)).unwrap_or(rows)
-}
-
 /// The error of a request whose run was terminated. Usually nobody waits for it.
 fn terminated() -> Error {
     Error::late("the run was terminated: it passed the deadline and the grace period")
@@ -481,18 +434,6 @@ fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>, mut ran: Ra
     }
     if let Some(sample) = sample {
         rerun::put(shared, sample);
-    }
-}
-
-/// Notes how long a run took.
-fn learn(shared: &BatcherShared, class: &Class, rows: usize, ran: &Ran) {
-    let took = ran.gather + ran.run;
-    let mut state = shared.state.lock();
-    let BatcherState { costs, shapes, .. } = &mut *state;
-    match (ran.shape, shapes) {
-        (RunShape::Changed, Some(shapes)) => shapes.note_change(class, ran.rows, took, costs),
-        (RunShape::Kept, _) => costs.note(class, ran.rows, took),
-        _ => costs.note(class, rows, took),
     }
 }
 

@@ -158,7 +158,7 @@ impl ShapeKeeper {
         };
         let share = served as f64 / waiting as f64;
 
-        let mut behind: Behind = candidates(need)
+        let mut behind: Behind = candidates(need, self.rows)
             .into_iter()
             .map(|rows| {
                 let before = self.behind.iter().find(|(size, _)| *size == rows);
@@ -178,11 +178,12 @@ impl ShapeKeeper {
     }
 }
 
-/// Powers of two, the most rows, and as many as the first request has: clients often send the same number.
-fn candidates(need: ShapeNeed<'_>) -> SmallVec<[usize; 12]> {
+/// Powers of two, the most rows, those that are kept, and as many as the first request has: clients often send
+/// the same number.
+fn candidates(need: ShapeNeed<'_>, kept: usize) -> SmallVec<[usize; 12]> {
     let powers = std::iter::successors(Some(1_usize), |rows| rows.checked_mul(2));
     let mut all: SmallVec<_> = powers.take_while(|rows| *rows < need.rows_max).collect();
-    all.extend([need.rows_max, need.first]);
+    all.extend([need.rows_max, need.first, kept.max(1)]);
     all.sort_unstable();
     all.dedup();
     all

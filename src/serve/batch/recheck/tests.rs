@@ -172,6 +172,50 @@ fn judged(
     (verdict, runs)
 }
 
+/// Judges request `at` in the shape of its batch, and counts the runs.
+fn judged_filled(
+    requests: &[f32],
+    at: usize,
+    model: impl Fn(&[f32]) -> Vec<Tensor>,
+) -> (RecheckVerdict, usize) {
+    let sample = sample(requests, at, &model);
+    let mut runs = 0;
+    let run = |inputs: &[View<'_>]| {
+        runs += 1;
+        let ViewData::Fixed(bytes) = inputs[0].data else {
+            return Err(Error::internal("strings"));
+        };
+        let values = read_all(bytes, f32::from_le_bytes);
+        assert_eq!(values, vec![requests[at]; requests.len()]);
+        Ok(model(&values))
+    };
+    (judge_filled(&sample, "cpu", run).expect("runs"), runs)
+}
+
+#[test]
+fn in_the_shape_of_its_batch_only_other_rows_make_a_difference() {
+    let sized = |x: &[f32]| each(|y| y + x.len() as f32)(x);
+    let summed = |x: &[f32]| each(|y| y + x.iter().sum::<f32>())(x);
+    for at in 0..3 {
+        let found = judged_filled(&[1.0, 2.0, 500.0], at, sized);
+        assert_eq!(found, (RecheckVerdict::Same, 1));
+        let (verdict, runs) = judged_filled(&[1.0, 2.0, 500.0], at, summed);
+        assert!(
+            matches!(verdict, RecheckVerdict::Different(_)),
+            "{verdict:?}"
+        );
+        assert_eq!(runs, 1 + REPEATS);
+    }
+
+    let calls = std::cell::Cell::new(0.0);
+    let drawn = |x: &[f32]| {
+        calls.set(calls.get() + 1.0);
+        each(|y| y + calls.get())(x)
+    };
+    let (verdict, _) = judged_filled(&[1.0, 2.0], 0, drawn);
+    assert_eq!(verdict, RecheckVerdict::NotDeterministic);
+}
+
 fn each(change: impl Fn(f32) -> f32) -> impl Fn(&[f32]) -> Vec<Tensor> {
     move |x| vec![rows(&x.iter().map(|x| change(*x)).collect::<Vec<_>>(), 1)]
 }
