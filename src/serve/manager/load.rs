@@ -17,6 +17,7 @@ use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::observer::Observer;
 use crate::observe::drift::watch;
 use crate::observe::quality::companion::{Companion, Wiring};
+use crate::onnx::batchability::SampleInputs;
 use crate::onnx::first_run::Passed;
 use crate::onnx::golden::Golden;
 use crate::onnx::runtime::warnings::RuntimeWarnings;
@@ -97,17 +98,8 @@ impl Loading<'_> {
         // The test may allow it while the version serves.
         let batched = decision.may_be_joined();
         let may_fill = batched && decision.sizes.is_none() && model.plan.is_none();
-        let warm = match &decision.sample {
-            Some(sample) => {
-                let sessions = &mut sessions[..distinct];
-                let kept = match may_fill {
-                    true => warm_shapes(sample, sessions, rows_max)?,
-                    false => None,
-                };
-                kept.map_or_else(|| warm(sample, sessions, rows_max), Ok)?
-            }
-            None => Warm::default(),
-        };
+        let sample = decision.sample.as_ref();
+        let warm = warmed(sample, &mut sessions[..distinct], rows_max, may_fill)?;
 
         self.say(&batching);
 
@@ -236,6 +228,22 @@ impl Loading<'_> {
             }
         }
     }
+}
+
+/// Warms the sessions up. Where batches may be filled up, finds out whether that is worth while.
+fn warmed(
+    sample: Option<&SampleInputs>,
+    sessions: &mut [Box<dyn Session>],
+    rows_max: usize,
+    may_fill: bool,
+) -> Result<Warm> {
+    let Some(sample) = sample else {
+        return Ok(Warm::default());
+    };
+    if may_fill && let Some(kept) = warm_shapes(sample, sessions, rows_max)? {
+        return Ok(kept);
+    }
+    warm(sample, sessions, rows_max)
 }
 
 /// Checks the golden rows: all of them in the first session, and one in each other session of the

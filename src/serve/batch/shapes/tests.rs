@@ -1,3 +1,5 @@
+//! Tests of the rows that a lane keeps, with the durations of a conv net on a GPU.
+
 use super::*;
 use smallvec::smallvec;
 
