@@ -156,6 +156,10 @@ fn show_class(class: &ClassDurations) {
         class.best_rows,
         plural(class.best_rows, "row")
     ));
+    if class.sizes.is_empty() {
+        line("  nothing was learned yet");
+        return;
+    }
     let per_row = |seconds: f64, rows: f64| seconds / rows.max(1.0);
     let rows = class
         .sizes
@@ -163,7 +167,7 @@ fn show_class(class: &ClassDurations) {
         .map(|size| per_row(size.mean_seconds, size.rows));
     let most = rows.fold(f64::MIN_POSITIVE, f64::max);
 
-    let mut table = TextTable::new(&["", "rows", "mean ms", "p95 ms", "µs a row", ""]);
+    let mut table = TextTable::new(&["", "rows", "mean ms", "p95 ms", "us a row", ""]);
     for size in &class.sizes {
         let each = per_row(size.mean_seconds, size.rows);
         let bar = (each / most * BAR as f64).round() as usize;

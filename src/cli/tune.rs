@@ -72,7 +72,9 @@ pub(super) fn tune(arguments: &TuneArguments) -> Result<()> {
     let provider = session.provider();
     drop(session);
 
-    say_what_is_run(arguments, &inputs, unmerged.as_deref());
+    if !arguments.json {
+        say_what_is_run(signature, &inputs, unmerged.as_deref());
+    }
     let subject = TuneSubject {
         engine: &file.engine,
         source: &file.source,
@@ -172,7 +174,8 @@ fn given(signature: &Signature, request: &Path) -> Result<TuneInputs> {
     let body = std::fs::read(request).map_err(|e| {
         Error::invalid(format!("{} cannot be read", request.display())).with_source(e)
     })?;
-    let inputs = oip_json::decode(&body.into(), None)?.inputs;
+    let decoded = oip_json::decode(&body.into(), None);
+    let inputs = decoded.map_err(|e| e.context(request.display()))?.inputs;
     let checked = signature.check(inputs)?;
     if !checked.optional.is_empty() {
         return Err(Error::invalid(
@@ -184,14 +187,13 @@ fn given(signature: &Signature, request: &Path) -> Result<TuneInputs> {
     Ok(TuneInputs::Given(checked.required, rows))
 }
 
-fn say_what_is_run(arguments: &TuneArguments, inputs: &TuneInputs, unmerged: Option<&str>) {
-    if arguments.json {
-        return;
-    }
+fn say_what_is_run(signature: &Signature, inputs: &TuneInputs, unmerged: Option<&str>) {
     match inputs {
+        TuneInputs::Given(_, 1) => note("runs copies of the request's row"),
         TuneInputs::Given(_, rows) => note(&format!("runs copies of the request's {rows} rows")),
+        TuneInputs::Generated(_) if signature.has_fixed_inner_axes() => note("runs generated rows"),
         TuneInputs::Generated(sample) => note(&format!(
-            "runs generated rows; dynamic axes have the size {}: give real rows with --file",
+            "runs generated rows; dynamic axes other than the first have the size {}: give real rows with --file",
             sample.size()
         )),
     }

@@ -325,6 +325,13 @@ impl Config {
 
         let rows = ["queue_rows_max", "batch_rows_max"];
         let agree = |model: crate::serve::settings::Model, section: Section| {
+            if model.batch_invariant && model.padding.is_some() {
+                let fault = format!(
+                    "{section}: 'batch_invariant' and 'padding' exclude each other: not every length can be tested \
+                     bit for bit; set 'padding' to \"off\" or 'batch_invariant' to false"
+                );
+                return Err(refused(&section, &["batch_invariant", "padding"], fault));
+            }
             model
                 .check()
                 .map_err(|fault| refused(&section, &rows, format!("{section}: {}", fault.message)))

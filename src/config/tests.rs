@@ -158,6 +158,14 @@ fn settings_that_contradict_each_other_are_refused() {
         "models.defaults.queue_rows_max = 64\nmodel.m.batch_rows_max = 65",
         "ortus.toml:2: [model.m]",
     );
+    let padded = "[models.defaults.padding]\nlengths = [8]\ninputs = { x = 0 }\nmask = 'm'\n";
+    refuse(
+        &format!("{padded}[model.m]\nbatch_invariant = true"),
+        "ortus.toml:6: [model.m]: 'batch_invariant' and 'padding' exclude each other",
+    );
+    accept(&format!(
+        "{padded}[model.m]\nbatch_invariant = true\npadding = 'off'"
+    ));
     refuse(
         "limits.bytes_in_flight_max = '63MiB'",
         "it must be at least 'message_bytes_max', 67108864",

@@ -232,6 +232,15 @@ fn required(slots: Vec<Option<Tensor>>) -> Vec<Tensor> {
 const NAMES_MAX: usize = 16;
 
 impl Signature {
+    /// Tells whether every input has a fixed shape but for its first axis.
+    pub(crate) fn has_fixed_inner_axes(&self) -> bool {
+        let shapes = self.inputs.iter().map(|input| input.shape.as_deref());
+        shapes.into_iter().all(|shape| {
+            let inner = shape.and_then(|dims| dims.get(1..));
+            inner.is_some_and(|dims| dims.iter().all(|dim| *dim != Dim::Dynamic))
+        })
+    }
+
     /// Checks named tensors against the inputs and puts them into the graph's
     /// order. Refuses a missing, unknown or repeated name and a datatype or
     /// shape that does not fit.

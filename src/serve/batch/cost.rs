@@ -24,6 +24,9 @@ const HIGH_STEP: f64 = 0.1;
 const GAIN_MIN: f64 = 0.97;
 /// How far the means of well-known sizes move, in all, until the other sizes follow.
 const DRIFT_MAX: f64 = 1.3;
+/// How far a size follows others from what its own runs took. Where sizes that are known by many and by few runs
+/// take turns, more changes upwards are counted than downwards, so following has no other end.
+const FOLLOWED_MAX: f64 = 4.0;
 /// One batch of so many is allowed to be of the next size, although that did not pay before.
 const EXPLORE: u64 = 64;
 
@@ -35,6 +38,8 @@ struct SizeCost {
     rows: f64,
     /// Mean duration in seconds.
     mean: f64,
+    /// The same after its own last run.
+    own: f64,
     /// Which one run of 20 exceeds.
     high: f64,
     /// Number of the run that was noted last.
@@ -52,12 +57,20 @@ impl SizeCost {
         self.high = self.high.min(STALL * self.mean);
     }
 
+    /// Follows a machine that became slower by this factor.
+    fn follow(&mut self, factor: f64) {
+        let mean = (self.mean * factor).clamp(self.own / FOLLOWED_MAX, self.own * FOLLOWED_MAX);
+        self.high *= mean / self.mean.max(f64::MIN_POSITIVE);
+        self.mean = mean;
+    }
+
     fn note(&mut self, rows: f64, took: f64) {
         if self.runs == 0.0 {
             *self = Self {
                 runs: 1.0,
                 rows,
                 mean: took,
+                own: took,
                 high: took,
                 ..*self
             };
@@ -76,6 +89,7 @@ impl SizeCost {
         self.runs = (self.runs + 1.0).min(MEMORY);
         // A machine that was slow is believed to be fast again at once.
         self.mean = (self.mean + (took - self.mean) / self.runs).min(STALL * took);
+        self.own = self.mean;
         self.rows += (rows - self.rows) / self.runs;
         let step = if took > self.high { 0.95 } else { -0.05 };
         let high = self.high + HIGH_STEP * self.mean * step;
@@ -131,8 +145,7 @@ impl BatchCost {
     fn follow(&mut self, noted: usize) {
         let sizes = self.sizes.iter_mut().enumerate();
         for (_, size) in sizes.filter(|(number, _)| *number != noted) {
-            size.mean *= self.drift;
-            size.high *= self.drift;
+            size.follow(self.drift);
         }
         self.drift = 1.0;
     }
@@ -144,6 +157,7 @@ impl BatchCost {
             runs: 1.0,
             rows: rows as f64,
             mean: self.between(rows, |size| size.mean),
+            own: self.between(rows, |size| size.mean),
             high: self.between(rows, |size| size.high),
             ..SizeCost::default()
         };

@@ -35,6 +35,8 @@ pub(super) enum SizeReason {
     RunsAlone,
     /// Nothing else waited.
     AllThatWaited,
+    /// Nothing else of this shape waited.
+    AllOfItsShape,
     /// The next request did not fit into `batch_rows_max`.
     RowLimit,
     /// The next request did not fit into the `tokens_max` of padding.
@@ -52,6 +54,7 @@ impl SizeReason {
         match self {
             Self::RunsAlone => "requests run alone",
             Self::AllThatWaited => "no more waited",
+            Self::AllOfItsShape => "no more of this shape waited",
             Self::RowLimit => "batch_rows_max",
             Self::TokenLimit => "tokens_max",
             Self::KeptShape => "the lane keeps the rows of its runs",

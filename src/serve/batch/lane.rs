@@ -8,7 +8,7 @@ mod rerun;
 mod shape;
 mod taken;
 
-use super::explain::{BatchNote, UnservedReason};
+use super::explain::{BatchNote, SizeReason, UnservedReason};
 use super::policy::BatchLimits;
 use super::queue::Class;
 use super::recheck::Sample;
@@ -172,7 +172,10 @@ fn noted(batch: &ClassBatch<BatchJob>, left_rows: usize, now: Instant) -> BatchN
         rows: requests.map(|(_, entry)| entry.rows).sum(),
         left_rows,
         waited: oldest.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
-        reason: batch.reason,
+        reason: match batch.reason {
+            SizeReason::AllThatWaited if left_rows > 0 => SizeReason::AllOfItsShape,
+            reason => reason,
+        },
     }
 }
 

@@ -160,7 +160,7 @@ impl Loading<'_> {
 
     fn options(&self, signature: &Signature, batched: bool, cost: BatchCost) -> BatchOptions {
         // What was measured holds for requests of these shapes.
-        let cost = match all_inner_fixed(signature) {
+        let cost = match signature.has_fixed_inner_axes() {
             true => cost,
             false => BatchCost::default(),
         };
@@ -268,15 +268,6 @@ fn all_fixed(signature: &Signature) -> bool {
         .iter()
         .flat_map(|i| i.shape.iter().flatten());
     dims.all(|dim| *dim != Dim::Dynamic)
-}
-
-/// Tells whether every input has a fixed shape but for its first axis.
-fn all_inner_fixed(signature: &Signature) -> bool {
-    let shapes = signature.inputs.iter().map(|input| input.shape.as_deref());
-    shapes.into_iter().all(|shape| {
-        let inner = shape.and_then(|dims| dims.get(1..));
-        inner.is_some_and(|dims| dims.iter().all(|dim| *dim != Dim::Dynamic))
-    })
 }
 
 /// Opens the companion model, if there is one. Refuses it for a model that is not a regression

@@ -165,3 +165,27 @@ fn a_single_stall_does_not_end_the_use_of_a_size() {
     cost.note(8, MS * 50);
     assert_eq!(cost.best_rows(1, 8), 8);
 }
+
+/// Sizes of which few runs are noted, as more or fewer wait, on a machine that other work slows now and then.
+#[test]
+fn sizes_that_do_not_run_stay_near_what_they_took_however_long_others_run() {
+    let took = |rows: usize| 0.1 + 0.1 * rows as f64;
+    for seed in 1..20 {
+        let mut cost = learned(32, took);
+        let mut random = crate::core::hash::SplitMix(seed);
+        let mut next = |n: u64| random.next_u64() % n;
+        let (mut rows, mut speed) = (1, 1.0);
+        for run in 0..30_000 {
+            if run % 40 == 0 {
+                speed = [1.0, 1.0, 1.0, 2.5][next(4) as usize];
+                // Most often one size, and for a while another.
+                rows = [1, 1, 1, 2, 3, 6, 7, 8][next(8) as usize];
+            }
+            let stall = if next(50) == 0 { 4.0 } else { 1.0 };
+            let noise = 0.8 + next(100) as f64 / 250.0;
+            cost.note(rows, MS.mul_f64(took(rows) * speed * stall * noise));
+        }
+        let share = cost.mean(32).as_secs_f64() * 1e3 / took(32);
+        assert!((0.24..4.1).contains(&share), "seed {seed}: {share} times");
+    }
+}

@@ -1,7 +1,7 @@
 //! Decides about `batch_invariant`: in which sizes of batches a request gets the same answer bit for bit.
 
 use super::decide::{Decision, GENERATED_MAX, Undecided};
-use super::{Loading, all_inner_fixed, largest_batch};
+use super::{Loading, largest_batch};
 use crate::core::error::{Error, Result};
 use crate::onnx::batchability::invariance::{InvariantSizes, invariant_sizes};
 use crate::onnx::rows::RowVerdict;
@@ -47,7 +47,7 @@ impl Loading<'_> {
                 "the graph does not prove that rows are independent",
             ));
         }
-        if !all_inner_fixed(&model.signature) {
+        if !model.signature.has_fixed_inner_axes() {
             return Err(Error::invalid(
                 "an input has a dynamic axis beyond the first, of which not every size can be tested",
             ));
