@@ -61,9 +61,9 @@ const QUIET_MAX: Duration = Duration::from_secs(30);
 
 pub(super) fn cancellation(bench: &Bench<'_>) -> Result<Outcome> {
     let mut found = outcome();
-    // A run must take far longer than a request waits.
+    // A run must take far longer than a request waits, and have one row: each lane is in one then.
     for model in bench.models(&["conv50"]) {
-        let server = bench.serve(&[&model], &[])?;
+        let server = bench.serve(&[&model], &["models.defaults.batch_rows_max=1"])?;
         let requests = Rc::new(bench.requests(Protocol::Grpc, &model, 1)?);
         let side = bench.side("ortus", &server, &requests);
         let mut beyond = 0.0_f64;
