@@ -1,5 +1,6 @@
 //! The scenarios: each measures Ortus beside its floors and holds figures to bars.
 
+mod apart;
 mod bench;
 mod cold_start;
 mod deadlines;

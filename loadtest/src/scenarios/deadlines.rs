@@ -1,6 +1,7 @@
 //! P10 and P11: answers to requests whose deadline passed while they waited, and
 //! requests that were given up before a lane took them.
 
+use super::apart::{self, Apart};
 use super::bench::{Bench, outcome};
 use super::steady::doubt;
 use crate::Result;
@@ -25,16 +26,16 @@ pub(super) fn expiry(bench: &Bench<'_>) -> Result<Outcome> {
     let mut found = outcome();
     for model in bench.models(&["m5"]) {
         let single_us = bench.single_run_us(&model)?;
-        let server = bench.serve(&[&model], &[])?;
+        let Apart { server, .. } = &Apart::serve(bench, &[&model], &[])?;
         let requests = Rc::new(bench.requests(Protocol::Grpc, &model, 1)?);
-        let mut side = bench.side("ortus", &server, &requests);
+        let mut side = bench.side("ortus", server, &requests);
         let saturated = bench.saturated(&side)?.rate;
         for runs in DEADLINE_RUNS {
             let deadline = Duration::from_secs_f64(single_us * runs / 1e6);
             side.target.deadline = Some(deadline);
             let arrivals = Arrivals::poisson(OVERLOAD * saturated);
             let length = crate::span(bench.run.seconds * 2.0);
-            let report = bench.open(&side, arrivals, length)?;
+            let report = apart::open(bench, &side, &arrivals, length, OVERDUE_MS * 1e4)?;
             let overdue_ms = report.tally.overdue_us(99.0) / 1e3;
             let detail = json!({
                 "expired": report.tally.expired, "overloaded": report.tally.overloaded,

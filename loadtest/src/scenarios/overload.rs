@@ -1,6 +1,7 @@
 //! P6: more load than the server can take, with deadlines: how much of its work is
 //! still useful, how fast it refuses, and how fast it is itself again.
 
+use super::apart::{self, Apart};
 use super::bench::{Bench, outcome};
 use super::side::Side;
 use super::steady::{doubt, over_time};
@@ -48,9 +49,9 @@ pub(super) fn run(bench: &Bench<'_>) -> Result<Outcome> {
     for model in bench.models(&["m4", "m5"]) {
         let deadline_us = (DEADLINE_MS * 1e3).max(DEADLINE_RUNS * bench.single_run_us(&model)?);
         let deadline = Duration::from_secs_f64(deadline_us / 1e6);
-        let server = bench.serve(&[&model], &[])?;
+        let Apart { server, .. } = &Apart::serve(bench, &[&model], &[])?;
         let requests = Rc::new(bench.requests(Protocol::Grpc, &model, 1)?);
-        let mut side = bench.side("ortus", &server, &requests);
+        let mut side = bench.side("ortus", server, &requests);
         let saturated = bench.saturated(&side)?;
         side.target.deadline = Some(HOPELESS);
         let refusals = bench.closed(&side, REFUSED_IN_FLIGHT, 4)?;
@@ -105,9 +106,10 @@ fn overloaded(
         step(CALM_SHARE, parts.after),
     ]);
     let length = crate::span(parts.calm + parts.overload + parts.after);
-    let report = bench.open(side, arrivals, length)?;
+    let bound_us = REFUSAL_MS * 1e3 * 2.0;
+    let report = apart::open(bench, side, &arrivals, length, bound_us)?;
     let figures = Figures::of(&report, parts, limits, factor);
-    let void = doubt(&report, REFUSAL_MS * 1e3 * 2.0);
+    let void = doubt(&report, bound_us);
     let case = format!("{} {factor} x", model_of(side));
     let detail = json!({
         "goodput_per_s": figures.goodput * limits.saturated, "saturated_rate": limits.saturated,

@@ -1,6 +1,7 @@
 //! P2 and P7: Poisson load. The largest share of the saturated rate at which the
 //! p99 holds its bound, and bursts beside an ideal queue.
 
+use super::apart::{self, Apart};
 use super::bench::{Bench, outcome};
 use super::side::Side;
 use crate::Result;
@@ -8,7 +9,6 @@ use crate::load::Report;
 use crate::report::{Bar, Finding, Outcome, Plot, Series};
 use crate::requests::Protocol;
 use crate::schedule::{Arrivals, Step};
-use crate::servers::Server;
 use serde_json::json;
 use std::rc::Rc;
 use std::time::Duration;
@@ -40,10 +40,10 @@ pub(super) fn poisson(bench: &Bench<'_>) -> Result<Outcome> {
     let mut found = outcome();
     for model in bench.models(&MODELS) {
         let bound_us = bound_us(bench.single_run_us(&model)?);
-        let server = bench.serve(&[&model], &[])?;
+        let Apart { server, .. } = &Apart::serve(bench, &[&model], &[])?;
         for protocol in bench.protocols(&[Protocol::Grpc]) {
             let requests = Rc::new(bench.requests(protocol, &model, 1)?);
-            let mut sides = vec![bench.side("ortus", &server, &requests)];
+            let mut sides = vec![bench.side("ortus", server, &requests)];
             sides.extend(bench.peer(&requests));
             for side in &sides {
                 let case = format!("{model} {} {}", protocol.name(), side.name);
@@ -68,7 +68,7 @@ fn search(
     for share in SHARES {
         let arrivals = Arrivals::poisson(share * saturated);
         let length = crate::span(bench.run.seconds * OPEN_TIMES);
-        let report = bench.open(side, arrivals, length)?;
+        let report = apart::open(bench, side, &arrivals, length, bound_us)?;
         let p99_us = report.tally.latency_us(99.0);
         points.push((share, p99_us / 1e3));
         let is_held = p99_us <= bound_us && report.tally.refused() == 0;
@@ -119,9 +119,9 @@ const BURST_BAR: f64 = 1.15;
 pub(super) fn bursts(bench: &Bench<'_>) -> Result<Outcome> {
     let mut found = outcome();
     for model in bench.models(&["m4", "m5"]) {
-        let server: Server = bench.serve(&[&model], &[])?;
+        let Apart { server, .. } = &Apart::serve(bench, &[&model], &[])?;
         let requests = Rc::new(bench.requests(Protocol::Grpc, &model, 1)?);
-        let side = bench.side("ortus", &server, &requests);
+        let side = bench.side("ortus", server, &requests);
         let saturated = bench.saturated(&side)?.rate;
         let alone = bench.closed(&side, 1, 1)?.tally.latency_us(50.0) / 1e6;
         let quiet = Step {
@@ -140,7 +140,7 @@ pub(super) fn bursts(bench: &Bench<'_>) -> Result<Outcome> {
             .map(|d| d.as_secs_f64())
             .collect();
         let ideal_s = percentile(ideal_queue(&due, saturated, alone), 99.0);
-        let report = bench.open(&side, arrivals, length)?;
+        let report = apart::open(bench, &side, &arrivals, length, ideal_s * 1e6)?;
         let p99_us = report.tally.latency_us(99.0);
         let detail = json!({
             "p99_us": p99_us, "ideal_p99_us": ideal_s * 1e6, "saturated_rate": saturated,
