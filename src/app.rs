@@ -141,6 +141,7 @@ impl App {
             in_place: config.models.in_place,
             settings: settings::settings(config.clone()),
             cores: cores(),
+            lane_niceness: config.server.lane_niceness,
             engine,
             probe: config
                 .models

@@ -74,6 +74,10 @@ section! {
         operator: SocketAddr = address(Ipv4Addr::LOCALHOST, 8003);
         /// Threads that read and write sockets. 0 starts one per core.
         io_threads: usize = 0, in 0..=1024;
+        /// How far below the I/O threads the threads of lanes are in priority (`nice`): a core that is busy with
+        /// runs still reads requests, refuses some and answers expired ones at once. Other programs of the
+        /// same control group come before runs too: set 0 where they are busy.
+        lane_niceness: u32 = 5, in 0..=19;
         /// How long a stopping server stays up while it reports that it is not ready, so that load
         /// balancers notice. Open connections are served, new ones as `drain_connections` says.
         drain_delay: Duration = Duration::from_secs(5), in Duration::ZERO..=Duration::from_secs(600);

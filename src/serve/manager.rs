@@ -86,6 +86,8 @@ pub(crate) struct ManagerParts {
     pub settings: SettingsOf,
     /// Cores that this process may use.
     pub cores: usize,
+    /// How far below other threads those of lanes are in priority.
+    pub lane_niceness: u32,
     pub engine: Arc<dyn Engine>,
     /// Makes the first run of a model in the sandbox, if that is on.
     pub probe: Option<first_run::Prober>,

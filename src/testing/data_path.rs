@@ -94,6 +94,7 @@ fn front(engine: Arc<dyn Engine>, folder: &Path) -> Front {
         in_place: InPlace::Refuse,
         settings: Box::new(settings),
         cores: 1,
+        lane_niceness: 0,
         engine,
         probe: None,
         metrics: Arc::clone(&metrics),

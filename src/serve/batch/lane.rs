@@ -65,6 +65,7 @@ impl Slot {
 /// Serves slot `at` until the batcher is dropped and the queue is empty; then frees its session.
 /// Ends at once if the lane was replaced during a run.
 pub(super) fn serve(shared: &BatcherShared, at: usize) {
+    yield_to_io(shared.options.lane_niceness);
     while let Some(work) = take(shared, at) {
         if run_at(shared, at, work) == Next::End {
             return;
@@ -73,6 +74,15 @@ pub(super) fn serve(shared: &BatcherShared, at: usize) {
 
     let session = shared.slot(at).lane.lock().take();
     drop(session);
+}
+
+/// Lowers the priority of this thread, so that a busy core still lets the I/O threads answer.
+fn yield_to_io(niceness: u32) {
+    // Elsewhere it would be the priority of the whole process.
+    if cfg!(target_os = "linux") && niceness > 0 {
+        // At the usual priority everything works too, only later.
+        let _ = rustix::process::setpriority_process(None, niceness.cast_signed());
+    }
 }
 
 /// What a lane takes to its session.

@@ -30,6 +30,8 @@ pub(crate) struct BatchOptions {
     pub in_place: bool,
     /// What it adds to a run that its rows are others than those of the run before, where that is long.
     pub shape_change: Option<Duration>,
+    /// How far below other threads those of lanes are in priority.
+    pub lane_niceness: u32,
     /// How requests of different lengths are padded, if that is declared.
     pub padding: Option<Arc<PaddingPlan>>,
 }

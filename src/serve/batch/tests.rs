@@ -87,6 +87,7 @@ fn options() -> BatchOptions {
         learns: false,
         in_place: false,
         shape_change: None,
+        lane_niceness: 0,
         padding: None,
     }
 }

@@ -178,6 +178,7 @@ impl Loading<'_> {
             learns: batched,
             in_place: false,
             shape_change: None,
+            lane_niceness: self.parts.lane_niceness,
             padding: None,
         }
     }

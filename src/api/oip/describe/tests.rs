@@ -52,6 +52,7 @@ fn mixing(watchdog: &Watchdog) -> Arc<Servable> {
             learns: true,
             in_place: true,
             shape_change: None,
+            lane_niceness: 0,
             padding: None,
         },
         recheck: Duration::from_nanos(1),
