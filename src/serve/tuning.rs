@@ -10,7 +10,7 @@ use crate::core::tensor::batch::repeated;
 use crate::core::tensor::{Tensor, View};
 use crate::onnx::batchability::SampleInputs;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
-use crate::serve::manager::load::lanes::LaneSessions;
+use crate::serve::manager::load::lanes::{LaneSessions, number_of_lanes};
 pub(crate) use choice::{TuneChoice, choose};
 use std::time::{Duration, Instant};
 
@@ -105,13 +105,15 @@ impl TunePoint {
     }
 }
 
-/// Lanes that are tried on other hardware than the CPU, the default first.
-const DEVICE_LANES: [usize; 3] = [2, 1, 4];
+/// Lanes that are tried on other hardware than the CPU, after the default.
+const OTHER_DEVICE_LANES: [usize; 2] = [1, 4];
 
 /// The lanes and threads that are tried on so many cores, the default first.
 pub(crate) fn candidates(provider: &str, cores: usize) -> Vec<LaneThreads> {
     if provider != "cpu" {
-        let tried = DEVICE_LANES.into_iter().map(|lanes| LaneThreads {
+        let default = number_of_lanes(0, 1, provider, cores);
+        let tried = [default].into_iter().chain(OTHER_DEVICE_LANES);
+        let tried = tried.map(|lanes| LaneThreads {
             lanes,
             intra_op_threads: 1,
         });

@@ -3,7 +3,6 @@
 use super::*;
 use crate::core::tensor::Data;
 use crate::onnx::runtime::fake::floats;
-use crate::serve::manager::load::lanes::number_of_lanes;
 use parking_lot::Mutex;
 use std::sync::Arc;
 

@@ -153,6 +153,20 @@ fn sample(requests: &[f32], at: usize, model: impl Fn(&[f32]) -> Vec<Tensor>) ->
     }
 }
 
+/// Runs a model on the values of its first input, and keeps each of them.
+fn running<'r>(
+    seen: &'r mut Vec<Vec<f32>>,
+    model: impl Fn(&[f32]) -> Vec<Tensor> + 'r,
+) -> impl FnMut(&[View<'_>]) -> Result<Vec<Tensor>> + 'r {
+    move |inputs| {
+        let ViewData::Fixed(bytes) = inputs[0].data else {
+            return Err(Error::internal("strings"));
+        };
+        seen.push(read_all(bytes, f32::from_le_bytes));
+        Ok(model(&seen[seen.len() - 1]))
+    }
+}
+
 /// Judges request `at`, and counts the runs.
 fn judged(
     requests: &[f32],
@@ -160,16 +174,9 @@ fn judged(
     model: impl Fn(&[f32]) -> Vec<Tensor>,
 ) -> (RecheckVerdict, usize) {
     let sample = sample(requests, at, &model);
-    let mut runs = 0;
-    let run = |inputs: &[View<'_>]| {
-        runs += 1;
-        let ViewData::Fixed(bytes) = inputs[0].data else {
-            return Err(Error::internal("strings"));
-        };
-        Ok(model(&read_all(bytes, f32::from_le_bytes)))
-    };
-    let verdict = judge(&sample, "cpu", run).expect("runs");
-    (verdict, runs)
+    let mut seen = Vec::new();
+    let verdict = judge(&sample, "cpu", running(&mut seen, &model)).expect("runs");
+    (verdict, seen.len())
 }
 
 /// Judges request `at` in the shape of its batch, and counts the runs.
@@ -179,17 +186,12 @@ fn judged_filled(
     model: impl Fn(&[f32]) -> Vec<Tensor>,
 ) -> (RecheckVerdict, usize) {
     let sample = sample(requests, at, &model);
-    let mut runs = 0;
-    let run = |inputs: &[View<'_>]| {
-        runs += 1;
-        let ViewData::Fixed(bytes) = inputs[0].data else {
-            return Err(Error::internal("strings"));
-        };
-        let values = read_all(bytes, f32::from_le_bytes);
-        assert_eq!(values, vec![requests[at]; requests.len()]);
-        Ok(model(&values))
-    };
-    (judge_filled(&sample, "cpu", run).expect("runs"), runs)
+    let mut seen = Vec::new();
+    let verdict = judge_filled(&sample, "cpu", running(&mut seen, &model)).expect("runs");
+    for values in &seen {
+        assert_eq!(*values, vec![requests[at]; requests.len()]);
+    }
+    (verdict, seen.len())
 }
 
 #[test]

@@ -18,25 +18,37 @@ WITHOUT_TF32 = 'providers = [{ name = "cuda", options = { use_tf32 = "0" } }]'
 
 def check(setting, clock, figures):
     models = fresh_folder(setting.work, "golden")
-    served = [(name, name, TOLERANCE[setting.provider]) for name in MODELS]
-    tables = []
-    if setting.provider == "cuda":
-        for name in ARITHMETIC:
-            served.append((name + EXACT, name, TOLERANCE["cuda without TF32"]))
-            tables += [f'[model."{name + EXACT}"]', WITHOUT_TF32]
-    for alias, name, _ in served:
-        copy_model(setting.kit, name, models / alias)
+    served, tables = copy_models(setting, models, MODELS, ARITHMETIC)
     before = device.gpu_used_mib(setting.device) if setting.provider == "cuda" else 0.0
     with Server(setting, clock, models, defaults=setting.defaults(lanes=1), tables=tables) as server:
         server.require_ready()
-        differences = figures["differences"] = {}
-        batching = figures["batching"] = {}
-        for alias, name, tolerance in served:
-            differences[alias] = {"largest": ask_all(server, alias, Rows(setting.kit, name), tolerance), "accepted": tolerance}
-            require_provider(server, alias, setting.provider)
-            batching[alias] = server.properties(alias).get("ortus.batching")
+        compare_all(setting, server, served, figures.setdefault("differences", {}))
+        figures["batching"] = {alias: server.properties(alias).get("ortus.batching") for alias, _, _ in served}
         if setting.provider == "cuda":
             figures |= require_cuda(server, setting, before)
+
+
+def copy_models(setting, target, models, arithmetic):
+    """Copies models, on CUDA those that multiply once more to be served without TF32.
+
+    Returns what is served, each as alias, model and tolerance, and the lines of its configuration.
+    """
+    served = [(name, name, TOLERANCE[setting.provider]) for name in models]
+    tables = []
+    if setting.provider == "cuda":
+        for name in arithmetic:
+            served.append((name + EXACT, name, TOLERANCE["cuda without TF32"]))
+            tables += [f'[model."{name + EXACT}"]', WITHOUT_TF32]
+    for alias, name, _ in served:
+        copy_model(setting.kit, name, target / alias)
+    return served, tables
+
+
+def compare_all(setting, server, served, differences):
+    """Fills in the largest difference of every served model from its golden answers."""
+    for alias, name, tolerance in served:
+        differences[alias] = {"largest": ask_all(server, alias, Rows(setting.kit, name), tolerance), "accepted": tolerance}
+        require_provider(server, alias, setting.provider)
 
 
 def ask_all(server, alias, rows, tolerance):

@@ -10,10 +10,10 @@ import subprocess
 from .. import device
 from ..load import load, raw
 from ..pieces import KitError
-from ..rows import TOLERANCE, Rows
+from ..rows import Rows
 from ..server import Server, copy_model, fresh_folder
 from ..setting import BATCHES
-from .golden import EXACT, WITHOUT_TF32, ask_all, require_provider
+from .golden import compare_all, copy_models
 
 MODELS = ("conv50", "text90")
 RAW_LANES, LANES = (1, 2, 4), (0, 1, 4)
@@ -48,19 +48,10 @@ def write_models(setting, clock):
 
 def golden(setting, clock, differences):
     models = fresh_folder(setting.work, "large")
-    served = [(model, model, TOLERANCE[setting.provider]) for model in MODELS]
-    tables = []
-    if setting.provider == "cuda":
-        served += [(model + EXACT, model, TOLERANCE["cuda without TF32"]) for model in MODELS]
-        tables = [line for model in MODELS for line in (f'[model."{model + EXACT}"]', WITHOUT_TF32)]
-    for alias, model, _ in served:
-        copy_model(setting.kit, model, models / alias)
+    served, tables = copy_models(setting, models, MODELS, MODELS)
     with Server(setting, clock, models, defaults=setting.defaults(lanes=1), tables=tables) as server:
         server.require_ready()
-        for alias, model, tolerance in served:
-            largest = ask_all(server, alias, Rows(setting.kit, model), tolerance)
-            differences[alias] = {"largest": largest, "accepted": tolerance}
-            require_provider(server, alias, setting.provider)
+        compare_all(setting, server, served, differences)
 
 
 def serve(setting, clock, lanes):
