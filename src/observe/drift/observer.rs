@@ -10,7 +10,7 @@ mod tests;
 use super::contract::Contracts;
 use super::layout::Side;
 use super::settings::MonitorSettings;
-use super::share::{Work, next_share};
+use super::share::{Work, next_share, turn};
 use super::sketch::Sketch;
 use super::watch::{VersionWatch, WatchSubject};
 use crate::core::error::{Error, Result};
@@ -49,8 +49,6 @@ const QUEUE_MAX: usize = 16 << 10;
 const THREADS_MAX: usize = 32;
 /// Interval at which the queue is emptied. A request does not wake the monitor.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Requests counted in a row while the watches are locked.
-const TURN: usize = 256;
 /// Interval at which windows are closed and metrics are set.
 const TICK: Duration = Duration::from_secs(1);
 /// Interval at which the sampling share is adapted.
@@ -366,14 +364,14 @@ fn run(shared: &MonitorShared, inbox: &Receiver<Offer>, sink: &AlarmSink) {
         let until = Instant::now() + ADAPT;
         while !inbox.is_empty() && Instant::now() < until {
             let mut watches = shared.watches.lock();
-            for offer in inbox.try_iter().take(TURN) {
+            turn(inbox, until, |offer| {
                 shared
                     .waiting_bytes
                     .fetch_sub(offer.bytes, Ordering::Relaxed);
                 if let Some(observed) = watches.get_mut(&offer.watch) {
                     count_prediction(shared, observed, &offer);
                 }
-            }
+            });
         }
         if adapted.elapsed() >= ADAPT {
             let now = Work::now();

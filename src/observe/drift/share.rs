@@ -3,10 +3,13 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use crossbeam_channel::Receiver;
+use std::time::{Duration, Instant};
 
 /// The least share of requests that is sampled.
 pub(super) const SHARE_MIN: f64 = 1.0 / 1024.0;
+/// Requests counted in a row while the watches are locked.
+const TURN: usize = 256;
 /// Least CPU time from which a share is computed.
 const LITTLE: Duration = Duration::from_millis(50);
 
@@ -22,6 +25,16 @@ pub(super) fn next_share(share: f64, taken: f64, allowed: f64) -> f64 {
     };
 
     next.clamp(SHARE_MIN, 1.0)
+}
+
+/// Counts what waits, until the turn or its time is over. One request of large tensors can take longer.
+pub(super) fn turn<T>(inbox: &Receiver<T>, until: Instant, mut count: impl FnMut(T)) {
+    for offer in inbox.try_iter().take(TURN) {
+        count(offer);
+        if Instant::now() >= until {
+            break;
+        }
+    }
 }
 
 /// CPU time so far: of this thread, and of the whole server.

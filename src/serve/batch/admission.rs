@@ -8,10 +8,10 @@ use super::queue::{Class, Queue, QueuedRequest, Rank};
 use crate::core::error::{Error, Result};
 use std::time::{Duration, Instant};
 
-/// The share of the work before a request that counts against its deadline. Of what waits, a lane gives up
-/// what became late, and that should be the oldest: if new requests were refused as soon as the sum exceeds
-/// their time, all that is served would be served in the last moment, and some of it late.
-const CERTAIN: f64 = 2.0 / 3.0;
+/// The share of a request's time that the work before it may take. The rest is for the run in progress, for
+/// the run that answers it, and for the way of request and answer. If more work waited, all that is served
+/// would be served in the last moment, some of it late, and others would wait for nothing.
+const BEFORE_SHARE: f64 = 2.0 / 3.0;
 
 /// Where a request waits in the queue.
 pub(super) struct QueuePlace {
@@ -74,8 +74,16 @@ pub(super) fn check_room<T>(
 fn has_time(waiting: usize, arrival: ArrivingRequest, cost: &BatchCost) -> bool {
     let rows = u32::try_from(waiting + arrival.rows).unwrap_or(u32::MAX);
     let need = cost.alone().and_then(|alone| alone.checked_mul(rows));
-    let end = need.and_then(|need| arrival.at.checked_add(need));
+    let end = need.and_then(|need| arrival.at.checked_add(spread(need, arrival.due)));
     end.is_some_and(|end| end <= arrival.due.at)
+}
+
+/// The time that work before a request stands for.
+fn spread(work: Duration, due: Due) -> Duration {
+    match due.is_of_answer() {
+        true => work.div_f64(BEFORE_SHARE),
+        false => work,
+    }
 }
 
 /// What waits when a request arrives.
@@ -138,7 +146,7 @@ impl Backlog {
 
         let wait = self.wait(cost).filter(|_| self.is_before);
         let before = wait.unwrap_or(Duration::ZERO);
-        if due.allows(at + before.mul_f64(CERTAIN), cost.mean(rows)) {
+        if due.allows(at + spread(before, due), cost.mean(rows)) {
             return Ok(());
         }
 

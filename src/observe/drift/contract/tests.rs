@@ -41,3 +41,21 @@ fn bounds_rounded_to_single_precision_are_not_violated() {
     numbers.count(&Tensor::from_f32(vec![1, 1], &[0.1]).expect("fits"));
     assert_eq!(counted(&numbers), [[0; 4]]);
 }
+
+#[test]
+fn a_wide_tensor_is_one_column_of_which_every_element_counts() {
+    let mut numbers = NumberCounts::new(1);
+    let mut values = vec![0.5; 4 * BLOCK + 3];
+    values[0] = f32::NAN;
+    values[2 * BLOCK - 1] = f32::INFINITY;
+    values[2 * BLOCK] = f32::NEG_INFINITY;
+    *values.last_mut().expect("not empty") = f32::NAN;
+
+    let wide = Tensor::from_f32(vec![1, values.len()], &values).expect("fits");
+    numbers.count(&wide);
+    assert_eq!(counted(&numbers), [[2, 2, 0, 0]]);
+    numbers.bound(0, Some((0.0, 0.25)));
+    numbers.count(&wide);
+    let above = values.len() as u64 - 3;
+    assert_eq!(counted(&numbers), [[4, 4, 1, above]]);
+}
