@@ -11,6 +11,7 @@ use super::stop::{RequestCounter, Stop};
 use super::unary::UnaryCalls;
 use super::{Front, connection};
 use crate::core::error::{Error, Result};
+use crate::serve::batch::moderation;
 
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
@@ -260,6 +261,7 @@ impl IoThread {
         bound: &Bound,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread()
+            .on_thread_park(moderation::pause)
             .enable_all()
             .build();
         let runtime = match runtime {

@@ -16,6 +16,7 @@ mod explain;
 mod hung;
 mod lane;
 mod measure;
+pub(crate) mod moderation;
 mod options;
 pub(crate) mod padder;
 pub(crate) mod policy;
@@ -167,6 +168,9 @@ impl BatcherShared {
 
     /// Counts a request that was refused when it arrived.
     fn not_admitted(&self, error: Error) -> Error {
+        if let Some(after) = error.unexecuted.as_ref().and_then(|u| u.retry_after) {
+            moderation::note_refused(after);
+        }
         self.unserved.add(match error.kind {
             Kind::DeadlineExceeded => UnservedReason::LateAtArrival,
             _ => UnservedReason::NoRoom,
@@ -347,6 +351,9 @@ impl Batcher {
         let mut state = shared.state.lock();
         let room = shared.room(&state);
         let BatcherState { queue, costs, .. } = &mut *state;
+        if room.is_lane_idle {
+            moderation::note_served(entry.pushed);
+        }
         let admitted = admission::admit(queue, costs, &place, entry, room);
         let rank = admitted.map_err(|error| shared.not_admitted(error))?;
         shared.metrics.queue_rows.set(state.queue.rows() as i64);
