@@ -45,10 +45,10 @@ pub(super) fn admit<T>(
         due: place.due,
         at: entry.pushed,
     };
-    let cost = costs.of(&place.class);
-    if !has_time(queue.rows(), arrival, cost) || queue.rows() + entry.rows > room.rows_max {
+    let class = &place.class;
+    if !has_time(queue.rows(), arrival, costs, class) || queue.rows() + entry.rows > room.rows_max {
         let backlog = Backlog::found(queue, place.priority, place.due, room);
-        backlog.admit(arrival, cost)?;
+        backlog.admit(arrival, costs, class)?;
     }
     Ok(queue.push(&place.class, place.priority, place.due, entry))
 }
@@ -66,14 +66,15 @@ pub(super) fn check_room<T>(
         return Ok(());
     };
     let arrival = ArrivingRequest { rows: 1, due, at };
-    Backlog::found(queue, 0, due, room).admit(arrival, costs.of(class))
+    Backlog::found(queue, 0, due, room).admit(arrival, costs, class)
 }
 
 /// Tells whether there is time for a request even if each row ran alone, one after the other. Most often
 /// there is, and nothing else need be computed.
-fn has_time(waiting: usize, arrival: ArrivingRequest, cost: &BatchCost) -> bool {
+fn has_time(waiting: usize, arrival: ArrivingRequest, costs: &ClassCosts, class: &Class) -> bool {
     let rows = u32::try_from(waiting + arrival.rows).unwrap_or(u32::MAX);
-    let need = cost.alone().and_then(|alone| alone.checked_mul(rows));
+    let alone = costs.of(class).alone();
+    let need = alone.and_then(|alone| costs.busy(alone).checked_mul(rows));
     let end = need.and_then(|need| arrival.at.checked_add(spread(need, arrival.due)));
     end.is_some_and(|end| end <= arrival.due.at)
 }
@@ -130,21 +131,30 @@ impl Backlog {
 
     /// Errors: `ResourceExhausted` if the queue has no room or is longer than a request may wait,
     /// `DeadlineExceeded` if the deadline cannot be met.
-    pub(super) fn admit(self, arrival: ArrivingRequest, cost: &BatchCost) -> Result<()> {
+    pub(super) fn admit(
+        self,
+        arrival: ArrivingRequest,
+        costs: &ClassCosts,
+        class: &Class,
+    ) -> Result<()> {
         let ArrivingRequest { rows, due, at } = arrival;
+        let cost = costs.of(class);
+        let all = self.wait(cost).map(|runs| costs.busy(runs));
+        // When half of what waits is done, and there is room again for others too.
+        let retry_after = all.map(|wait| wait / 2);
         if self.rows + rows > self.rows_max {
             let full = format!(
                 "the queue is full at {} rows; the request was not executed",
                 self.rows_max
             );
-            return Err(Error::overloaded(full).unexecuted(self.retry_after(cost)));
+            return Err(Error::overloaded(full).unexecuted(retry_after));
         }
         // A lane that is free runs it all the same: what was learned may no longer hold.
         if !self.is_busy && due.allows(at, Duration::ZERO) {
             return Ok(());
         }
 
-        let wait = self.wait(cost).filter(|_| self.is_before);
+        let wait = all.filter(|_| self.is_before);
         let before = wait.unwrap_or(Duration::ZERO);
         // The run that answers it is as large as what waits allows.
         let run_rows = match wait {
@@ -167,15 +177,10 @@ impl Backlog {
                  (queue_timeout); it was not executed"
             )),
         }
-        .unexecuted(self.retry_after(cost)))
+        .unexecuted(retry_after))
     }
 
-    /// When half of what waits is done, and there is room again for others too; none if that is not known.
-    fn retry_after(self, cost: &BatchCost) -> Option<Duration> {
-        self.wait(cost).map(|wait| wait / 2)
-    }
-
-    /// About how long the lanes need for what waits; none if that is not known.
+    /// About how long the lanes run for what waits; none if that is not known.
     fn wait(self, cost: &BatchCost) -> Option<Duration> {
         let batch = self.rows.clamp(1, self.batch_rows_max.max(1));
         let per_row = cost.least_per_row(batch)?;
@@ -203,18 +208,28 @@ mod tests {
     }
 
     /// A row takes 10 ms alone and 5 ms in a batch of 8: 16 rows take 2 lanes 40 ms.
-    fn cost() -> BatchCost {
-        let mut cost = BatchCost::default();
-        cost.note(1, MS * 10);
-        cost.note(8, MS * 40);
-        cost
+    fn cost() -> ClassCosts {
+        let mut costs = unknown();
+        costs.note(&Class::default(), 1, MS * 10);
+        costs.note(&Class::default(), 8, MS * 40);
+        costs
     }
 
-    fn kind(backlog: Backlog, due: fn(Instant) -> Due, ms: u32, cost: &BatchCost) -> Option<Kind> {
+    fn unknown() -> ClassCosts {
+        ClassCosts::new(BatchCost::default())
+    }
+
+    fn kind(
+        backlog: Backlog,
+        due: fn(Instant) -> Due,
+        ms: u32,
+        costs: &ClassCosts,
+    ) -> Option<Kind> {
         let at = Instant::now();
         let due = due(at + MS * ms);
         let arrival = ArrivingRequest { rows: 1, due, at };
-        backlog.admit(arrival, cost).err().map(|error| error.kind)
+        let admitted = backlog.admit(arrival, costs, &Class::default());
+        admitted.err().map(|error| error.kind)
     }
 
     #[test]
@@ -237,9 +252,9 @@ mod tests {
         };
         assert_eq!(kind(free, Due::answer, 1, &cost()), None);
         // As long as nothing is known, or larger batches may be cheaper, nothing is refused.
-        assert_eq!(kind(backlog(), Due::answer, 1, &BatchCost::default()), None);
-        let mut alone = BatchCost::default();
-        alone.note(1, MS * 10);
+        assert_eq!(kind(backlog(), Due::answer, 1, &unknown()), None);
+        let mut alone = unknown();
+        alone.note(&Class::default(), 1, MS * 10);
         assert_eq!(kind(backlog(), Due::answer, 11, &alone), None);
     }
 
@@ -253,10 +268,7 @@ mod tests {
             ..backlog()
         };
         assert_eq!(kind(filled, Due::start, 60_000, &cost()), full);
-        assert_eq!(
-            kind(filled, Due::start, 60_000, &BatchCost::default()),
-            full
-        );
+        assert_eq!(kind(filled, Due::start, 60_000, &unknown()), full);
     }
 
     #[test]
@@ -267,11 +279,12 @@ mod tests {
             due: Due::answer(at + MS * ms),
             at,
         };
+        let class = Class::default();
         // Eight rows of 10 ms may take two thirds.
-        assert!(has_time(6, arrival(120), &cost()));
-        assert!(!has_time(6, arrival(119), &cost()));
-        assert!(!has_time(0, arrival(60_000), &BatchCost::default()));
-        assert!(!has_time(usize::MAX / 2, arrival(60_000), &cost()));
+        assert!(has_time(6, arrival(120), &cost(), &class));
+        assert!(!has_time(6, arrival(119), &cost(), &class));
+        assert!(!has_time(0, arrival(60_000), &unknown(), &class));
+        assert!(!has_time(usize::MAX / 2, arrival(60_000), &cost(), &class));
     }
 
     #[test]
@@ -279,8 +292,9 @@ mod tests {
         let at = Instant::now();
         let due = Due::answer(at);
         let arrival = ArrivingRequest { rows: 1, due, at };
-        let after = |backlog: Backlog, cost: &BatchCost| {
-            let error = backlog.admit(arrival, cost).expect_err("refused");
+        let after = |backlog: Backlog, costs: &ClassCosts| {
+            let refused = backlog.admit(arrival, costs, &Class::default());
+            let error = refused.expect_err("refused");
             error.unexecuted.expect("not executed").retry_after
         };
         assert_eq!(after(backlog(), &cost()), Some(MS * 20));
@@ -289,6 +303,6 @@ mod tests {
             ..backlog()
         };
         assert_eq!(after(filled, &cost()), Some(MS * 80));
-        assert_eq!(after(filled, &BatchCost::default()), None);
+        assert_eq!(after(filled, &unknown()), None);
     }
 }

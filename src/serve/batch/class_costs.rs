@@ -7,6 +7,10 @@ use std::time::Duration;
 
 /// The most shape classes whose durations are kept.
 const CLASSES_MAX: usize = 64;
+/// The weight of a new cycle in the mean.
+const CYCLE_WEIGHT: f64 = 1.0 / 16.0;
+/// A cycle counts as at most so many times the run.
+const CYCLE_MAX: f64 = 4.0;
 
 /// The durations of the batches of each shape class of a model.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +18,8 @@ pub(super) struct ClassCosts {
     /// What is known at the start.
     initial: BatchCost,
     classes: HashMap<Class, BatchCost>,
+    /// What a lane that always has work needs beside its runs, over these: answers, other threads on its core.
+    beside: f64,
 }
 
 impl ClassCosts {
@@ -21,7 +27,22 @@ impl ClassCosts {
         Self {
             initial,
             classes: HashMap::new(),
+            beside: 0.0,
         }
+    }
+
+    /// Notes the time from the start of a run to the start of the next, for which requests waited already.
+    pub(super) fn note_cycle(&mut self, class: &Class, rows: usize, took: Duration) {
+        let run = self.of(class).mean(rows);
+        if !run.is_zero() {
+            let cycle = took.div_duration_f64(run).clamp(1.0, CYCLE_MAX);
+            self.beside += (cycle - 1.0 - self.beside) * CYCLE_WEIGHT;
+        }
+    }
+
+    /// The time in which lanes that always have work do runs of such a duration.
+    pub(super) fn busy(&self, runs: Duration) -> Duration {
+        runs.mul_f64(1.0 + self.beside)
     }
 
     /// Each class of which something is known; without a class what is known at the start, if no class ran.
@@ -79,5 +100,20 @@ mod tests {
         assert_eq!(costs.of(&class(512)).mean(1), MS * 60);
         costs.note(&Class::Alone(1), 1, MS);
         assert!(!costs.classes.contains_key(&Class::Alone(1)));
+    }
+
+    #[test]
+    fn what_a_lane_needs_beside_its_runs_is_learned_and_bounded() {
+        let class = Class::default();
+        let mut costs = ClassCosts::new(BatchCost::default());
+        costs.note_cycle(&class, 1, MS * 3);
+        assert_eq!(costs.busy(MS), MS, "nothing is known of the runs");
+        costs.note(&class, 1, MS * 2);
+        (0..200).for_each(|_| costs.note_cycle(&class, 1, MS * 3));
+        assert!(costs.busy(MS * 10).abs_diff(MS * 15) < MS / 100);
+        costs.note_cycle(&class, 1, MS * 1_000_000);
+        assert!(costs.busy(MS * 10) < MS * 17, "a stall counts little");
+        (0..200).for_each(|_| costs.note_cycle(&class, 1, MS));
+        assert!(costs.busy(MS * 10).abs_diff(MS * 10) < MS / 100);
     }
 }

@@ -30,7 +30,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use taken::{TakenJob, awaited, latest};
+use taken::{LastTaken, TakenJob, awaited, latest, note_cycle};
 
 /// A slot for one session. A hung one is replaced as a whole.
 pub(super) struct Slot {
@@ -66,7 +66,8 @@ impl Slot {
 /// Ends at once if the lane was replaced during a run.
 pub(super) fn serve(shared: &BatcherShared, at: usize) {
     yield_to_io(shared.options.lane_niceness);
-    while let Some(work) = take(shared, at) {
+    let mut before = None;
+    while let Some(work) = take(shared, at, &mut before) {
         if run_at(shared, at, work) == Next::End {
             return;
         }
@@ -189,15 +190,17 @@ fn noted(batch: &ClassBatch<BatchJob>, left_rows: usize, now: Instant) -> BatchN
     }
 }
 
-/// Waits for the next work; `None` ends the lane.
-fn take(shared: &BatcherShared, at: usize) -> Option<LaneWork> {
+/// Waits for the next work; `None` ends the lane. `before` is the batch before, if nothing else was between.
+fn take(shared: &BatcherShared, at: usize, before: &mut Option<LastTaken>) -> Option<LaneWork> {
     let mut state = shared.state.lock();
     loop {
         if let Some(sample) = rerun::take_overdue(shared, &mut state) {
+            *before = None;
             return Some(LaneWork::Recheck(sample));
         }
         match next(shared, &mut state, at) {
             LaneStep::Run(batch) => {
+                note_cycle(&mut state.costs, before, &batch);
                 // Another lane takes the remaining requests.
                 if state.queue.rows() > 0 && state.idle_lanes > 0 {
                     shared.wake.notify_one();
@@ -206,16 +209,18 @@ fn take(shared: &BatcherShared, at: usize) -> Option<LaneWork> {
             }
             LaneStep::Empty if state.closed => return None,
             LaneStep::Empty if state.sample.is_some() => {
+                *before = None;
                 return state.sample.take().map(LaneWork::Recheck);
             }
-            LaneStep::Wait(then) => {
+            step => {
+                *before = None;
                 state.idle_lanes += 1;
-                shared.wake.wait_until(&mut state, then);
-                state.idle_lanes -= 1;
-            }
-            LaneStep::Empty => {
-                state.idle_lanes += 1;
-                shared.wake.wait(&mut state);
+                match step {
+                    LaneStep::Wait(then) => {
+                        shared.wake.wait_until(&mut state, then);
+                    }
+                    _ => shared.wake.wait(&mut state),
+                }
                 state.idle_lanes -= 1;
             }
         }

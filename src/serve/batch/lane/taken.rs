@@ -2,7 +2,8 @@
 
 use crate::core::error::{Error, Result};
 use crate::core::model::padding::RequestLength;
-use crate::serve::batch::queue::{QueuedRequest, Rank};
+use crate::serve::batch::class_costs::ClassCosts;
+use crate::serve::batch::queue::{Class, QueuedRequest, Rank};
 use crate::serve::batch::select::ClassBatch;
 use crate::serve::batch::{BatchJob, Done};
 use std::time::Instant;
@@ -23,6 +24,31 @@ impl TakenJob {
         // The request may have been cancelled.
         let _ = self.job.reply.send(answer);
     }
+}
+
+/// The batch that a lane took last.
+pub(super) struct LastTaken {
+    at: Instant,
+    class: Class,
+    rows: usize,
+}
+
+/// Notes how long the batch before took with all that is beside its run.
+pub(super) fn note_cycle(
+    costs: &mut ClassCosts,
+    before: &mut Option<LastTaken>,
+    batch: &ClassBatch<BatchJob>,
+) {
+    let taken = LastTaken {
+        at: Instant::now(),
+        class: batch.class.clone(),
+        rows: batch.requests.iter().map(|(_, entry)| entry.rows).sum(),
+    };
+    if let Some(before) = before {
+        let took = taken.at.saturating_duration_since(before.at);
+        costs.note_cycle(&before.class, before.rows, took);
+    }
+    *before = Some(taken);
 }
 
 /// The requests for which somebody waits.

@@ -11,18 +11,21 @@ const ROWS_MAX: usize = 16;
 /// Requests of each lane that are measured at the capacity; more at higher loads.
 const MEASURED: f64 = 1_800.0;
 
-/// Least goodput, up to twice the capacity and beyond. Where 9 rows cost as much as 16, durations between the
-/// sizes that are told apart are known badly, and some answers are late.
-const GOODPUT_MIN: [f64; 2] = [0.93, 0.95];
+/// Least goodput.
+const GOODPUT_MIN: f64 = 0.95;
+/// Most of the requests that are not answered which learn it late, having waited.
+const EXPIRED_MAX: f64 = 0.05;
 
-fn goodput(name: &str, cost: TrueCost, lanes: usize, times: f64) -> f64 {
-    let capacity = cost.capacity(ROWS_MAX) * lanes as f64;
-    let timeout = 4 * cost.of(ROWS_MAX).min(8 * cost.of(1));
+fn goodput(name: &str, cost: TrueCost, lanes: usize, times: f64, beside: f64) -> (f64, f64) {
+    let capacity = cost.capacity(ROWS_MAX) * lanes as f64 / (1.0 + beside);
+    let longest = cost.of(ROWS_MAX).min(8 * cost.of(1));
+    let timeout = (4.0 * (1.0 + beside) * longest as f64) as Nanos;
     let mut simulation = Simulation::new(Setup {
         machine: Machine::steady(cost),
         lanes,
         rows_max: ROWS_MAX,
         queue_rows_max: 4_096,
+        beside,
     });
     let mut ask = |load: f64, count: f64, seed: u64| {
         let mut trace = arrivals(Shape::Poisson, load * capacity, count as usize, seed);
@@ -49,30 +52,34 @@ fn goodput(name: &str, cost: TrueCost, lanes: usize, times: f64) -> f64 {
     let span = (window.end - window.start) as f64 / 1e9;
     let share = in_time as f64 / (capacity * span);
     eprintln!(
-        "{name:<12} {lanes:>5} {times:>5.1} {:>11.2} {:>9} {in_time:>8} {late:>5} {share:>8.3}",
+        "{name:<12} {lanes:>5} {times:>5.1} {beside:>6.1} {:>11.2} {:>9} {in_time:>8} {late:>5} {share:>8.3}",
         ms(timeout as f64),
         trace.len(),
     );
-    share
+    let count = |is: fn(&Ended) -> bool| ended.iter().filter(|end| is(end)).count() as f64;
+    let expired = count(|end| matches!(end, Ended::Expired(_)));
+    let refused = count(|end| matches!(end, Ended::Refused));
+    (share, expired / (expired + refused))
 }
 
 #[test]
 fn answers_in_time_are_near_the_capacity_at_every_overload() {
     eprintln!(
-        "\n{:<12} {:>5} {:>5} {:>11} {:>9} {:>8} {:>5} {:>8}",
-        "cost", "lanes", "load", "deadline ms", "requests", "in time", "late", "goodput"
+        "\n{:<12} {:>5} {:>5} {:>6} {:>11} {:>9} {:>8} {:>5} {:>8}",
+        "cost", "lanes", "load", "beside", "deadline ms", "requests", "in time", "late", "goodput"
     );
-    let mut least = [f64::MAX; 2];
+    let (mut least, mut most) = (f64::MAX, 0.0_f64);
     for (name, cost) in COSTS {
         for lanes in [1, 2] {
             for times in [1.2, 1.5, 2.0, 5.0, 10.0] {
-                let least = &mut least[usize::from(times > 2.0)];
-                *least = least.min(goodput(name, cost, lanes, times));
+                // Without and with as much again beside the runs, as where I/O threads have the same cores.
+                for beside in [0.0, 1.0] {
+                    let (share, expired) = goodput(name, cost, lanes, times, beside);
+                    (least, most) = (least.min(share), most.max(expired));
+                }
             }
         }
     }
-    assert!(
-        least[0] >= GOODPUT_MIN[0] && least[1] >= GOODPUT_MIN[1],
-        "{least:?}"
-    );
+    assert!(least >= GOODPUT_MIN, "{least}");
+    assert!(most <= EXPIRED_MAX, "{most}");
 }

@@ -55,6 +55,7 @@ impl<'c> RegretCase<'c> {
             lanes: self.lanes,
             rows_max: ROWS_MAX,
             queue_rows_max: 100_000,
+            beside: 0.0,
         });
         let rate = WARM_LOAD * self.capacity;
         simulation.replay(&arrivals(Shape::Poisson, rate, WARM_UP, 1));

@@ -34,6 +34,8 @@ pub(super) enum Ended {
 enum Event {
     /// The run of this lane ends.
     End(usize),
+    /// This lane has done what is beside its run, and looks for the next.
+    Free(usize),
     /// The client of this request gives up, or its time in the queue is over.
     GiveUp(usize),
     /// This request arrives.
@@ -56,6 +58,7 @@ pub(super) struct Simulation {
     queue: Queue<usize>,
     queue_rows_max: usize,
     costs: ClassCosts,
+    beside: f64,
     lanes: Vec<Option<LaneRun>>,
     busy_since: Nanos,
     /// The longest time in which a lane ran.
@@ -70,6 +73,8 @@ pub(super) struct Setup {
     pub(super) lanes: usize,
     pub(super) rows_max: usize,
     pub(super) queue_rows_max: usize,
+    /// What a lane does after each run, over the run.
+    pub(super) beside: f64,
 }
 
 /// One trace in progress.
@@ -96,6 +101,7 @@ impl Simulation {
             queue: Queue::new(),
             queue_rows_max: setup.queue_rows_max,
             costs: ClassCosts::new(BatchCost::default()),
+            beside: setup.beside,
             lanes: (0..setup.lanes).map(|_| None).collect(),
             busy_since: 0,
             busy_longest: 0,
@@ -110,6 +116,7 @@ impl Simulation {
             lanes: self.lanes.len(),
             rows_max: self.limits.rows_max,
             queue_rows_max: self.queue_rows_max,
+            beside: self.beside,
         });
         twin.costs = self.costs.clone();
         twin
@@ -138,6 +145,7 @@ impl Simulation {
                 Event::Arrive(number) => self.arrive(&mut replay, number, now),
                 Event::GiveUp(number) => self.give_up(&mut replay, number, now),
                 Event::End(lane) => self.end(&mut replay, lane, now),
+                Event::Free(lane) => self.free(&mut replay, lane, now),
             }
         }
         assert_eq!(self.queue.rows(), 0, "every request left the queue");
@@ -199,13 +207,27 @@ impl Simulation {
     }
 
     fn end(&mut self, replay: &mut Replay<'_>, lane: usize, now: Nanos) {
-        let run = self.lanes[lane].take().expect("it runs");
-        for number in run.requests {
+        let run = self.lanes[lane].as_mut().expect("it runs");
+        for number in run.requests.drain(..) {
             replay.ended[number] = Some(Ended::Ran(now));
         }
-        let took = Duration::from_nanos(now - run.start);
-        self.costs.note(&run.class, run.rows, took);
+        let took = now - run.start;
+        self.costs
+            .note(&run.class, run.rows, Duration::from_nanos(took));
+        let free = now + (took as f64 * self.beside) as Nanos;
+        match free > now {
+            true => replay.events.push(Reverse((free, Event::Free(lane)))),
+            false => self.free(replay, lane, now),
+        }
+    }
+
+    fn free(&mut self, replay: &mut Replay<'_>, lane: usize, now: Nanos) {
+        let run = self.lanes[lane].take().expect("it ran");
         self.take(replay, lane, now);
+        if self.lanes[lane].is_some() {
+            let took = Duration::from_nanos(now - run.start);
+            self.costs.note_cycle(&run.class, run.rows, took);
+        }
         if self.lanes.iter().all(Option::is_none) {
             self.busy_longest = self.busy_longest.max(now - self.busy_since);
         }

@@ -24,6 +24,7 @@ fn simulation() -> Simulation {
         lanes: 1,
         rows_max: ROWS_MAX,
         queue_rows_max: 100_000,
+        beside: 0.0,
     })
 }
 
