@@ -1,4 +1,4 @@
-//! Open loops in which generator and server have cores of their own, as two machines have: else the generator
+//! Loads in which generator and server have cores of their own, as two machines have: else the generator
 //! is late because the server is busy, or takes from the server what it is measured by.
 
 use super::bench::Bench;
@@ -19,6 +19,8 @@ const TRIES: usize = 3;
 /// share it.
 pub(super) struct Apart {
     pub server: Server,
+    /// The server's cores, where it has not all.
+    pub cores: Option<Vec<usize>>,
     _generator: Option<OwnCores>,
 }
 
@@ -34,9 +36,11 @@ impl Apart {
             generator = Some((vec![*last], cores.clone()));
         }
         let server = Server::ortus(&ortus)?;
+        let cores = ortus.cores.take();
         let generator = generator.map(|(own, all)| OwnCores::take(&own, all));
         Ok(Self {
             server,
+            cores,
             _generator: generator.transpose()?,
         })
     }

@@ -43,6 +43,8 @@ pub(super) struct RawGrid {
     pub lanes: Vec<usize>,
     pub intra: Vec<usize>,
     pub seconds: f64,
+    /// The cores that it runs on, where not on all.
+    pub cores: Option<Vec<usize>>,
 }
 
 impl RawGrid {
@@ -52,6 +54,7 @@ impl RawGrid {
             lanes: vec![1],
             intra: vec![1],
             seconds,
+            cores: None,
         }
     }
 
@@ -61,6 +64,7 @@ impl RawGrid {
             lanes: vec![figure.lanes],
             intra: vec![figure.intra],
             seconds,
+            cores: None,
         }
     }
 }
@@ -361,7 +365,8 @@ impl<'r> Bench<'r> {
                 .collect::<Vec<_>>()
                 .join(",")
         };
-        let mut command = Command::new(std::env::current_exe()?);
+        let program = std::env::current_exe()?;
+        let mut command = servers::on_cores(&program, grid.cores.as_deref());
         command
             .arg("raw")
             .arg("--model")
@@ -390,26 +395,28 @@ impl<'r> Bench<'r> {
 
     /// The point of a grid with the most rows a second, over batches, lanes and threads.
     pub(super) fn best_raw(&self, model: &str, rows: &[usize]) -> Result<RawFigure> {
-        let cores = cores();
-        let mut all = self.raw(
-            model,
-            &RawGrid {
-                rows: rows.to_vec(),
-                lanes: if cores > 1 { vec![1, cores] } else { vec![1] },
-                intra: vec![1],
-                seconds: self.run.seconds.min(1.0),
-            },
-        )?;
+        self.best_raw_on(model, rows, None)
+    }
+
+    /// The same on some cores.
+    pub(super) fn best_raw_on(
+        &self,
+        model: &str,
+        rows: &[usize],
+        own: Option<&[usize]>,
+    ) -> Result<RawFigure> {
+        let cores = own.map_or_else(cores, <[usize]>::len);
+        let grid = |lanes, intra| RawGrid {
+            rows: rows.to_vec(),
+            lanes,
+            intra: vec![intra],
+            seconds: self.run.seconds.min(1.0),
+            cores: own.map(<[usize]>::to_vec),
+        };
+        let lanes = if cores > 1 { vec![1, cores] } else { vec![1] };
+        let mut all = self.raw(model, &grid(lanes, 1))?;
         if cores > 1 {
-            all.extend(self.raw(
-                model,
-                &RawGrid {
-                    rows: rows.to_vec(),
-                    lanes: vec![1],
-                    intra: vec![cores],
-                    seconds: self.run.seconds.min(1.0),
-                },
-            )?);
+            all.extend(self.raw(model, &grid(vec![1], cores))?);
         }
         let best = all
             .into_iter()

@@ -2,7 +2,7 @@
 //! alone, and what connections cost that do nothing.
 
 use super::bench::{Bench, outcome};
-use super::side::{costs, median};
+use super::side::{alternate, costs, median, paired_ratio};
 use crate::clients::{GrpcClient, Target};
 use crate::golden::Golden;
 use crate::process;
@@ -28,14 +28,23 @@ pub(super) fn sizes(bench: &Bench<'_>) -> Result<Outcome> {
     let server = bench.serve(&[MODEL], &[])?;
     for protocol in bench.protocols(&[Protocol::Grpc, Protocol::Binary, Protocol::Json]) {
         let mut points = Vec::new();
-        for width in WIDTHS {
+        match protocol {
             // A JSON text is about twice as long as its floats.
-            if protocol == Protocol::Json && width > WIDTHS[3] {
-                continue;
+            Protocol::Json => {
+                for width in &WIDTHS[..4] {
+                    let finding = of_parser(bench, &server, *width)?;
+                    points.push(((width * 4) as f64, finding.figure));
+                    found.findings.push(finding);
+                }
             }
-            let finding = one_size(bench, &server, protocol, width)?;
-            points.push(((width * 4) as f64, finding.figure));
-            found.findings.push(finding);
+            Protocol::Grpc | Protocol::Binary => {
+                let floor = Server::floor(protocol)?;
+                for width in WIDTHS {
+                    let findings = of_copy(bench, [&server, &floor], protocol, width)?;
+                    points.push(((width * 4) as f64, findings[0].figure));
+                    found.findings.extend(findings);
+                }
+            }
         }
         found.plots.push(Plot {
             title: format!("{} by size", protocol.name()),
@@ -59,19 +68,14 @@ pub(super) fn sizes(bench: &Bench<'_>) -> Result<Outcome> {
     Ok(found)
 }
 
-fn one_size(
+/// Requests with one row of so many floats, and its values.
+fn requests(
     bench: &Bench<'_>,
-    server: &Server,
     protocol: Protocol,
     width: usize,
-) -> Result<Finding> {
-    let values: Vec<f64> = (0..width)
-        .map(|i| (i % 9973) as f64 / 1e4 + 0.000_05)
-        .collect();
-    let values: Vec<f64> = values
-        .into_iter()
-        .map(|v| (v * 1e6).round() / 1e6)
-        .collect();
+) -> Result<(Rc<RequestSet>, Vec<f64>)> {
+    let values = (0..width).map(|i| (i % 9973) as f64 / 1e4 + 0.000_05);
+    let values: Vec<f64> = values.map(|v| (v * 1e6).round() / 1e6).collect();
     let tensor =
         |name: &str| json!({"name": name, "shape": [1, width], "datatype": "FP32", "data": values});
     let text = json!({"outputs": [tensor("y")]}).to_string();
@@ -83,37 +87,70 @@ fn one_size(
         is_fresh: false,
         check_every: bench.run.check_every,
     };
-    let requests = Rc::new(RequestSet::new(protocol, MODEL, vec![input], habits)?);
+    let requests = RequestSet::new(protocol, MODEL, vec![input], habits)?;
+    Ok((Rc::new(requests), values))
+}
+
+fn case(protocol: Protocol, width: usize) -> String {
+    format!("{} {} KB", protocol.name(), width * 4 / 1000)
+}
+
+/// JSON beside the parser alone.
+fn of_parser(bench: &Bench<'_>, server: &Server, width: usize) -> Result<Finding> {
+    let (requests, values) = requests(bench, Protocol::Json, width)?;
     let side = bench.side("ortus", server, &requests);
     let reports = (0..bench.run.rounds.clamp(1, 3)).map(|_| bench.closed(&side, 1, 1));
     let reports = reports.collect::<Result<Vec<_>>>()?;
     let cost_us = median(costs(&reports));
-    let case = format!("{} {} KB", protocol.name(), width * 4 / 1000);
-    if protocol == Protocol::Json {
-        let body_bytes = requests.bytes_max() as f64;
-        let parser_us = parse_us(&serde_json::to_vec(&json!({"data": values}))?)?;
-        let detail = json!({
-            "server_us": cost_us, "parser_us": parser_us,
-            "server_mb_per_s": body_bytes / cost_us, "parser_mb_per_s": body_bytes / parser_us,
-        });
-        // Small bodies cost what a request costs.
-        let bar = (width >= WIDTHS[2]).then_some(Bar::AtLeast(PARSER_SHARE));
-        let name = "speed over the parser's own";
-        return Ok(Finding::new(case, name, parser_us / cost_us, bar, detail));
-    }
+    let body_bytes = requests.bytes_max() as f64;
+    let parser_us = parse_us(&serde_json::to_vec(&json!({"data": values}))?)?;
+    let detail = json!({
+        "server_us": cost_us, "parser_us": parser_us,
+        "server_mb_per_s": body_bytes / cost_us, "parser_mb_per_s": body_bytes / parser_us,
+    });
+    // Small bodies cost what a request costs.
+    let bar = (width >= WIDTHS[2]).then_some(Bar::AtLeast(PARSER_SHARE));
+    let (case, name) = (case(Protocol::Json, width), "speed over the parser's own");
+    Ok(Finding::new(case, name, parser_us / cost_us, bar, detail))
+}
+
+/// Binary tensors beside a copy in memory, and beside the floor, which sends the same bytes through the kernel.
+fn of_copy(
+    bench: &Bench<'_>,
+    [server, floor]: [&Server; 2],
+    protocol: Protocol,
+    width: usize,
+) -> Result<[Finding; 2]> {
+    let (requests, _) = requests(bench, protocol, width)?;
+    let echoed = Rc::new(requests.echoed());
+    let sides = [
+        bench.side("ortus", server, &requests),
+        bench.side("floor", floor, &echoed),
+    ];
+    let rounds = bench.run.rounds.clamp(1, 3);
+    let all = alternate(2, rounds, |side| bench.closed(&sides[side], 1, 1))?;
+    let (ours, theirs) = (costs(&all[0]), costs(&all[1]));
+    let over_floor = paired_ratio(&ours, &theirs);
+    let (cost_us, floor_us) = (median(ours), median(theirs));
     // In and out.
     let bytes = 2.0 * (width * 4) as f64;
     let copy_us = copy_us(width * 4)? * 2.0;
-    let detail =
-        json!({"server_us": cost_us, "copy_us": copy_us, "ns_per_byte": cost_us * 1e3 / bytes});
+    let detail = json!({
+        "server_us": cost_us, "floor_us": floor_us, "copy_us": copy_us,
+        "ns_per_byte": cost_us * 1e3 / bytes, "floor_over_copy": floor_us / copy_us,
+    });
     let bar = (width >= WIDTHS[2] && protocol == Protocol::Grpc).then_some(Bar::AtMost(COPY_TIMES));
-    Ok(Finding::new(
-        case,
-        "CPU per byte over memcpy's",
-        cost_us / copy_us,
-        bar,
-        detail,
-    ))
+    let case = case(protocol, width);
+    Ok([
+        Finding::new(
+            case.clone(),
+            "CPU per byte over memcpy's",
+            cost_us / copy_us,
+            bar,
+            detail.clone(),
+        ),
+        Finding::new(case, "server CPU over floor", over_floor, None, detail),
+    ])
 }
 
 /// The CPU time of one repetition, in microseconds.

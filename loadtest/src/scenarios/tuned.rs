@@ -103,6 +103,7 @@ fn raw_grid(bench: &Bench<'_>, model: &str) -> Result<Vec<RawFigure>> {
             lanes: vec![lanes],
             intra: vec![intra],
             seconds: bench.run.seconds * GRID_TIMES,
+            cores: None,
         };
         all.extend(bench.raw(model, &grid)?);
     }
