@@ -13,7 +13,7 @@ use crate::api::listen::{self, DataPorts, Listening};
 use crate::api::side::{self, SidePort};
 use crate::api::stop::Stop;
 use crate::api::{Budget, Front, operator, ops};
-use crate::config::{Config, DrainConnections};
+use crate::config::{Config, DrainConnections, ModelControl};
 use crate::core::error::{Error, Result};
 use crate::core::model::Version;
 use crate::core::request::id::Mint;
@@ -232,6 +232,22 @@ impl App {
         });
 
         (ready, refused.collect())
+    }
+
+    /// Warns of settings for models that are not here: a misspelt name would leave a model with other settings
+    /// than were written for it. Where clients load the models, they may come at any time.
+    pub(crate) fn warn_of_unmatched(&self, config: &Config) {
+        if config.models.control == ModelControl::Explicit {
+            return;
+        }
+        let status = self.front.manager.status();
+        for name in config.model.keys() {
+            if !status.iter().any(|s| s.name.as_str() == name) {
+                tracing::warn!(
+                    "the settings of [model.{name}] apply to no model: there is none of this name yet"
+                );
+            }
+        }
     }
 
     /// Returns how many folders and files of the model directory are not served.

@@ -429,6 +429,7 @@ fn serve(arguments: &Serve) -> Result<ExitCode> {
     }
 
     if !app.is_asked_to_stop() {
+        app.warn_of_unmatched(&config);
         print_start(&app);
         app.wait_for_signal();
     }

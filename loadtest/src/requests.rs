@@ -264,8 +264,12 @@ fn binary(model: &str, sample: &Value) -> Result<(Bytes, Option<FirstValue>)> {
                    "parameters": {"binary_data_size": raw.len()}})
         })
         .collect();
-    let described =
-        json!({"parameters": {"binary_data_output": true}, "inputs": inputs}).to_string();
+    let mut parameters = sample["parameters"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    parameters.insert("binary_data_output".to_owned(), true.into());
+    let described = json!({"parameters": parameters, "inputs": inputs}).to_string();
     let mut body = described.clone().into_bytes();
     let tensors = body.len();
     request

@@ -3,6 +3,7 @@
 use crate::Result;
 use bytes::Bytes;
 use ortus::proto::inference as p;
+use p::infer_parameter::ParameterChoice;
 use p::model_infer_request::InferInputTensor;
 use serde_json::Value;
 
@@ -12,6 +13,13 @@ pub(crate) fn request(model: &str, sample: &Value) -> Result<p::ModelInferReques
         model_name: model.to_owned(),
         ..Default::default()
     };
+    if let Some(parameters) = sample["parameters"].as_object() {
+        for (name, value) in parameters {
+            let parameter = parameter(value)
+                .ok_or(format!("parameter {name} has no value that gRPC can send"))?;
+            request.parameters.insert(name.clone(), parameter);
+        }
+    }
     for input in sample["inputs"]
         .as_array()
         .ok_or("the sample has no inputs")?
@@ -35,6 +43,20 @@ pub(crate) fn request(model: &str, sample: &Value) -> Result<p::ModelInferReques
         });
     }
     Ok(request)
+}
+
+/// A parameter of the request.
+fn parameter(value: &Value) -> Option<p::InferParameter> {
+    let choice = match value {
+        Value::Bool(value) => ParameterChoice::BoolParam(*value),
+        Value::Number(value) if value.is_i64() => ParameterChoice::Int64Param(value.as_i64()?),
+        Value::Number(value) => ParameterChoice::DoubleParam(value.as_f64()?),
+        Value::String(value) => ParameterChoice::StringParam(value.clone()),
+        _ => return None,
+    };
+    Some(p::InferParameter {
+        parameter_choice: Some(choice),
+    })
 }
 
 /// The leaves of a JSON value, nested or flat, in order.
@@ -83,6 +105,18 @@ mod tests {
             request.raw_input_contents[0][..],
             [0, 0, 128, 63, 0, 0, 0, 64]
         );
+    }
+
+    #[test]
+    fn parameters_of_the_sample_are_sent() {
+        let text = r#"{"parameters":{"priority":3,"timeout":5000,"own":"x"},"inputs":[]}"#;
+        let sent = request("m", &serde_json::from_str(text).unwrap()).unwrap();
+        let choice = |name: &str| sent.parameters[name].parameter_choice.clone().unwrap();
+        assert_eq!(choice("priority"), ParameterChoice::Int64Param(3));
+        assert_eq!(choice("timeout"), ParameterChoice::Int64Param(5_000));
+        assert_eq!(choice("own"), ParameterChoice::StringParam("x".to_owned()));
+        let nested = r#"{"parameters":{"a":[1]},"inputs":[]}"#;
+        assert!(request("m", &serde_json::from_str(nested).unwrap()).is_err());
     }
 
     #[test]

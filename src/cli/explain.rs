@@ -124,9 +124,20 @@ fn merging(version: &VersionScheduler) -> String {
     match &version.unbatched {
         Some(reason) => format!("each request runs alone: {reason}"),
         None => match &version.batch_sizes {
-            None => format!("batches of up to {} rows", version.batch_rows_max),
+            None => {
+                let rows = version.batch_rows_max;
+                format!("batches of up to {rows} {}", plural(rows, "row"))
+            }
             Some(sizes) => format!("batches are filled up to {} rows", listed(sizes)),
         },
+    }
+}
+
+/// Writes the sizes of axes such as `[8, 8]`; nothing where there are none.
+fn axes(sizes: &[usize]) -> String {
+    match sizes.is_empty() {
+        true => String::new(),
+        false => format!("{sizes:?}"),
     }
 }
 
@@ -193,6 +204,7 @@ fn show_batches(version: &VersionScheduler) {
         "s ago",
         "requests",
         "rows",
+        "other axes",
         "waited ms",
         "left",
         "no more, because",
@@ -203,6 +215,7 @@ fn show_batches(version: &VersionScheduler) {
             &figures(batch.age_seconds),
             &batch.requests.to_string(),
             &batch.rows.to_string(),
+            &axes(&batch.axes),
             &figures(batch.waited_seconds * 1e3),
             &batch.left_rows.to_string(),
             &batch.why,

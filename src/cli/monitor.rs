@@ -176,8 +176,19 @@ pub(super) async fn ask(server: &str, path: &str) -> Result<Bytes> {
     if status.is_success() {
         Ok(body)
     } else {
-        Err(client::refusal(status, &body))
+        Err(elsewhere(client::refusal(status, &body)))
     }
+}
+
+/// Says what is likely where another listener answered.
+fn elsewhere(mut error: Error) -> Error {
+    // The TensorFlow Serving API has paths that begin in the same way.
+    if error.message.contains("the path is not one of") {
+        error
+            .message
+            .push_str("; give the address of the operator API (port 8003 unless it is set)");
+    }
+    error
 }
 
 /// Reads a report of a server.

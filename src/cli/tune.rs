@@ -30,7 +30,7 @@ const BAR: usize = 24;
 pub(super) struct TuneArguments {
     /// Model file, or folder of a model or a version.
     model: PathBuf,
-    /// Longest time for an answer under full load, such as 20ms.
+    /// Longest time for an answer under full load, such as 20ms: batches are limited to what keeps it.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     slo: Option<Duration>,
     /// Inference request in the JSON of the Open Inference Protocol whose rows are run [default:
@@ -81,7 +81,7 @@ pub(super) fn tune(arguments: &TuneArguments) -> Result<()> {
         options,
         inputs,
         provider,
-        cores: arguments.cores.map_or_else(cores, usize::from),
+        cores: tuned_cores(arguments.cores)?,
         rows_max,
         time: arguments.time,
         slo: arguments.slo,
@@ -94,9 +94,21 @@ pub(super) fn tune(arguments: &TuneArguments) -> Result<()> {
     Ok(())
 }
 
+/// The cores to measure with: as given, of those that there are.
+fn tuned_cores(given: Option<u16>) -> Result<usize> {
+    let (given, all) = (given.map(usize::from), cores());
+    match given {
+        Some(given) if given > all => Err(Error::invalid(format!(
+            "--cores is {given}; this process may use {all}"
+        ))),
+        _ => Ok(given.unwrap_or(all)),
+    }
+}
+
 /// Reads a duration in the form of the configuration.
 fn duration(text: &str) -> Result<Duration, String> {
-    form::duration(text).ok_or_else(|| "not a duration; write 20ms, 5s or 1m".to_owned())
+    let duration = form::duration(text).filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| "not a duration over zero; write 20ms, 5s or 1m".to_owned())
 }
 
 /// Finds the model file of a folder: of a version, or of the highest version of a model.
@@ -208,7 +220,7 @@ fn print(
     points: &[TunePoint],
     choice: &TuneChoice<'_>,
 ) {
-    let toml = settings(name, choice, arguments.slo);
+    let toml = settings(name, choice);
     if arguments.json {
         let json = serde_json::json!({
             "points": points,
@@ -231,7 +243,7 @@ fn print(
         "p50 ms",
         "p95 ms",
         "answer ms",
-        "rows/s",
+        "",
     ]);
     for point in points {
         let bar = (point.rows_per_second / most * BAR as f64).round() as usize;
@@ -262,24 +274,21 @@ fn print(
 /// Says what was chosen.
 fn said(choice: &TuneChoice<'_>, slo: Option<Duration>) -> String {
     let gain = choice.point.rows_per_second / choice.default.rows_per_second;
-    let mut text = match choice.is_default() {
-        true => "The default lanes and threads are as good as any.".to_owned(),
-        false => format!("* {gain:.2} × the rows a second of the default lanes and threads."),
-    };
-    if !choice.is_in_time
-        && let Some(slo) = slo
-    {
-        let _ = write!(
-            text,
-            " No setting answers within {slo:?} under full load; this is the fastest: about {} ms.",
+    let rate = format!("{gain:.2} × the rows a second of the default lanes and threads");
+    match slo {
+        Some(slo) if !choice.is_in_time => format!(
+            "No setting answers within {slo:?} under full load. * is the fastest: about {} ms, with {rate}.",
             figures(choice.point.answer_seconds() * 1e3)
-        );
+        ),
+        _ if choice.is_default() => {
+            "* The default lanes and threads are as good as any.".to_owned()
+        }
+        _ => format!("* {rate}."),
     }
-    text
 }
 
 /// The section to paste.
-fn settings(name: &ModelName, choice: &TuneChoice<'_>, slo: Option<Duration>) -> String {
+fn settings(name: &ModelName, choice: &TuneChoice<'_>) -> String {
     let mut toml = format!("[model.{}]\n", toml_key(name.as_str()));
     let LaneThreads {
         lanes,
@@ -289,11 +298,10 @@ fn settings(name: &ModelName, choice: &TuneChoice<'_>, slo: Option<Duration>) ->
         toml,
         "lanes = {lanes}\nintra_op_threads = {intra_op_threads}"
     );
-    if slo.is_some() {
-        let rows = choice.point.rows;
+    if let Some(rows) = choice.rows_max {
         let _ = writeln!(
             toml,
-            "batch_rows_max = {rows}  # also the most rows of one request"
+            "batch_rows_max = {rows}  # requests of more rows are refused"
         );
     }
     toml

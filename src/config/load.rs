@@ -1,6 +1,8 @@
 //! Merges the layers: turns a file, variables and flags into entries that remember their origin,
 //! and applies them in order.
 
+mod place;
+
 use crate::core::settings::section::SettingSection;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +20,9 @@ use super::{
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
+use crate::core::settings::form::{Form, Plain};
 use crate::core::settings::text::{SourceText, nearest, plain};
+use place::SettingPlace;
 
 /// File that is read if none is named.
 const FILE: &str = "ortus.toml";
@@ -49,6 +53,8 @@ enum Section {
 struct SettingEntry {
     section: Section,
     key: String,
+    /// The key within the setting's table, where only that is set.
+    part: Option<String>,
     /// The value, and a second one to try if the first is refused.
     value: Value,
     otherwise: Option<Value>,
@@ -115,6 +121,7 @@ fn from_file(name: &str, text: &str) -> Result<Vec<SettingEntry>> {
                 SettingEntry {
                     section,
                     key,
+                    part: None,
                     value,
                     otherwise: None,
                     origin: source.origin(at),
@@ -194,31 +201,25 @@ fn is_setting(variable: &str) -> bool {
 fn from_variable(name: String, text: String) -> Result<SettingEntry> {
     let path = name[PREFIX.len()..].to_ascii_lowercase();
     let (section, key) = path.rsplit_once("__").unwrap_or((&path, ""));
-    let section = Section::parse(section, "__")
+    let place = SettingPlace::of(section, key, "__");
+    let section = Section::parse(place.section, "__")
         .map_err(|fault| Error::invalid(format!("{name}: {fault}")))?;
-    let key = key.to_owned();
     let string = Value::String(text.clone());
-    Ok(
-        match DeValue::parse(&text)
-            .ok()
-            .and_then(|value| plain(value).ok())
-        {
-            Some(value) => SettingEntry {
-                section,
-                key,
-                value,
-                otherwise: Some(string),
-                origin: name,
-            },
-            None => SettingEntry {
-                section,
-                key,
-                value: string,
-                otherwise: None,
-                origin: name,
-            },
-        },
-    )
+    let parsed = DeValue::parse(&text)
+        .ok()
+        .and_then(|value| plain(value).ok());
+    let (value, otherwise) = match parsed {
+        Some(value) => (value, Some(string)),
+        None => (string, None),
+    };
+    Ok(SettingEntry {
+        section,
+        key: place.key.to_owned(),
+        part: place.part.map(str::to_owned),
+        value,
+        otherwise,
+        origin: name,
+    })
 }
 
 fn from_flag(path: &str, value: Value) -> Result<SettingEntry> {
@@ -227,10 +228,12 @@ fn from_flag(path: &str, value: Value) -> Result<SettingEntry> {
     let (section, key) = path
         .rsplit_once('.')
         .ok_or_else(|| refused(outside(path)))?;
-    let section = Section::parse(section, ".").map_err(refused)?;
+    let place = SettingPlace::of(section, key, ".");
+    let section = Section::parse(place.section, ".").map_err(refused)?;
     Ok(SettingEntry {
         section,
-        key: key.to_owned(),
+        key: place.key.to_owned(),
+        part: place.part.map(str::to_owned),
         value,
         otherwise: None,
         origin,
@@ -246,9 +249,18 @@ impl Config {
             ..
         } = entry;
 
-        let mut known = self.set(section, key, value);
+        let whole = |value: &Value| match &entry.part {
+            None => value.clone(),
+            Some(part) => {
+                let mut table = self.padding(section);
+                table.insert(part.clone(), value.clone());
+                Value::Table(table)
+            }
+        };
+        let (first, second) = (whole(value), entry.otherwise.as_ref().map(whole));
+        let mut known = self.set(section, key, &first);
         if known.is_err()
-            && let Some(otherwise) = &entry.otherwise
+            && let Some(otherwise) = &second
         {
             // The first error is clearer: it names the value as it was written.
             known = self.set(section, key, otherwise).or(known);
@@ -263,6 +275,9 @@ impl Config {
                     nearest(key, section.keys())
                 )
             }
+            Err(must) if first.is_table() => {
+                format!("'{key}' in {section} is not accepted; it must be {must}")
+            }
             Err(must) => format!(
                 "'{key}' in {section} is {}; it must be {must}",
                 short(&value.to_string())
@@ -270,6 +285,17 @@ impl Config {
         };
 
         Err(Error::invalid(format!("{}: {fault}", entry.origin)))
+    }
+
+    /// The padding that a section has so far, as a table.
+    fn padding(&self, section: &Section) -> toml::Table {
+        let set = match section {
+            Section::Model(name) => self.model.get(name).and_then(|model| model.padding.clone()),
+            _ => None,
+        };
+        let set = set.or_else(|| self.defaults.padding.clone()).flatten();
+        let written = Plain::write(&set).and_then(|value| value.as_table().cloned());
+        written.unwrap_or_default()
     }
 
     fn set(&mut self, section: &Section, key: &str, value: &Value) -> Result<bool, String> {

@@ -14,6 +14,7 @@ pub(crate) mod cost;
 mod due;
 mod explain;
 mod hung;
+pub(crate) mod input_axes;
 mod lane;
 mod measure;
 pub(crate) mod moderation;

@@ -1,6 +1,6 @@
 //! The settings of one model: `[model.NAME]` over `[models.defaults]`.
 
-mod padding;
+pub(crate) mod padding;
 
 use crate::core::model::padding::Padding;
 use crate::core::settings::section::SettingSection;

@@ -8,7 +8,7 @@ use ortus::proto::inference as oip;
 use ortus::proto::onnx::GraphProto;
 use ortus::testing::graphs;
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tonic::{Code, Status};
@@ -192,6 +192,21 @@ fn a_million_rows_without_a_column_are_refused_by_their_number() {
     let answer = server.post("/v2/models/same/infer", text(1_000_000).as_bytes());
     assert_eq!(answer.status, 400, "{}", answer.text());
     assert!(answer.text().contains("1000000 rows"), "{}", answer.text());
+
+    // A request without rows is answered, and is no row of what is learned.
+    let explained = || {
+        let shown = ortus()
+            .args(["explain", "same", "--json", "--server", &server.operator])
+            .output();
+        let report = serde_json::from_slice::<Value>(&shown.expect("runs").stdout);
+        report.expect("JSON")["versions"][0].clone()
+    };
+    let before = explained();
+    let none = server.post("/v2/models/same/infer", text(0).as_bytes());
+    assert_eq!(none.status, 200, "{}", none.text());
+    let after = explained();
+    assert_eq!(after["batches"][0]["rows"], 0, "{after}");
+    assert_eq!(after["classes"], before["classes"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

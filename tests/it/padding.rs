@@ -269,6 +269,49 @@ fn padding_that_does_not_fit_the_model_refuses_the_version() {
 }
 
 #[test]
+fn inputs_of_unequal_rows_or_lengths_are_named() {
+    let joined = ["model.bert.batching=\"on\""];
+    let (server, _directory) = start(MaskUse::Heeded, &["pooled"], &joined);
+    let tensor = |name: &str, shape: [usize; 2]| {
+        let data = vec![1; shape[0] * shape[1]];
+        json!({"name": name, "datatype": "INT64", "shape": shape, "data": data})
+    };
+    let refused = |mask: [usize; 2]| {
+        let inputs = [
+            tensor("input_ids", [2, 3]),
+            tensor("token_type_ids", [2, 3]),
+            tensor("attention_mask", mask),
+        ];
+        let body = json!({"inputs": inputs}).to_string();
+        let answer = server.post("/v2/models/bert/infer", body.as_bytes());
+        assert!(answer.status >= 400, "{}", answer.text());
+        answer.text()
+    };
+    let rows = refused([1, 3]);
+    assert!(
+        rows.contains("input 'attention_mask' has 1, input 'input_ids' has 2"),
+        "{rows}"
+    );
+    let lengths = refused([2, 2]);
+    assert!(
+        lengths.contains(
+            "input 'attention_mask' has 2 at axis 1, 'sequence', of which input 'input_ids' has 3"
+        ),
+        "{lengths}"
+    );
+}
+
+#[test]
+fn settings_for_a_model_that_is_not_there_are_warned_of() {
+    let (server, _directory) = start(MaskUse::Heeded, &["pooled"], &["model.brt.lanes=1"]);
+    let log = server.log();
+    assert!(
+        log.contains("the settings of [model.brt] apply to no model"),
+        "{log}"
+    );
+}
+
+#[test]
 fn the_test_of_padding_is_made_in_the_server_where_there_is_no_sandbox() {
     let unprobed = ["models.probe=false", DECLARED];
     let (server, _directory) = start(MaskUse::Heeded, &["tokens"], &unprobed);

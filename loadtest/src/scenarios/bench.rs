@@ -155,6 +155,9 @@ impl<'r> Bench<'r> {
     /// The folder of a model, written first where it is one of ours.
     pub(super) fn model(&self, name: &str) -> Result<PathBuf> {
         let folder = self.folder.join(name);
+        if self.run.folder.is_some() && !folder.is_dir() {
+            return Err(format!("{} is no folder of a model", folder.display()).into());
+        }
         if self.run.folder.is_none() && !folder.is_dir() {
             self.bar.set_message(format!("writing the model {name}"));
             let mut command = Command::new(std::env::current_exe()?);

@@ -56,21 +56,20 @@ fn what_is_printed_says_what_was_chosen_and_can_be_pasted() {
         tuning::choose(&points, default, slo.map(Duration::from_millis)).expect("a point")
     };
     let name = ModelName::parse("net").expect("legal");
-    let pasted = settings(&name, &choice(None), None);
+    let pasted = settings(&name, &choice(None));
     assert_eq!(pasted, "[model.net]\nlanes = 1\nintra_op_threads = 2\n");
-    let slo = Some(Duration::from_millis(30));
-    let pasted: toml::Table =
-        toml::from_str(&settings(&name, &choice(Some(30)), slo)).expect("TOML");
-    assert_eq!(
-        pasted["model"]["net"]["batch_rows_max"].as_integer(),
-        Some(4)
-    );
+    // No batch was late, so that no limit is needed.
+    let pasted = settings(&name, &choice(Some(30)));
+    assert_eq!(pasted, "[model.net]\nlanes = 1\nintra_op_threads = 2\n");
+    let pasted: toml::Table = toml::from_str(&settings(&name, &choice(Some(9)))).expect("TOML");
+    let limit = &pasted["model"]["net"]["batch_rows_max"];
+    assert!(limit.as_integer().is_some());
     assert!(said(&choice(None), None).starts_with("* 1.50 × the rows"));
 
     let slo = Some(Duration::from_millis(9));
     let text = said(&choice(Some(9)), slo);
     assert!(
-        text.contains("No setting answers within 9ms") && text.contains("25.0 ms"),
+        text.starts_with("No setting answers within 9ms") && text.contains("25.0 ms, with"),
         "{text}"
     );
     assert_eq!(

@@ -224,7 +224,39 @@ fn padding_is_a_table_of_its_own_and_can_be_turned_off_for_one_model() {
     );
     refuse(
         &format!("[model.m.padding]\n{table}\ntokens_max = 8"),
-        "it must be a table whose 'tokens_max' is at least its longest length, 32",
+        "'padding' in [model.m] is not accepted; it must be a table whose 'tokens_max' is at least its longest length, 32",
+    );
+    refuse(
+        "[model.m.padding]\nlength = [8]",
+        "'length' is unknown; did you mean 'lengths'?",
+    );
+}
+
+#[test]
+fn a_flag_or_variable_sets_one_key_of_padding() {
+    let table =
+        "[models.defaults.padding]\nlengths = [16, 32]\ninputs = { ids = 0 }\nmask = \"mask\"";
+    let merged = |env: &[(&str, &str)], flags: Vec<(String, toml::Value)>| {
+        let env = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        crate::config::load::merge(Some(("ortus.toml", table)), env, flags)
+    };
+    let flag = |path: &str, value: toml::Value| vec![(path.to_owned(), value)];
+    let tokens = |config: crate::config::Config, model: &str| {
+        let padding = config.model(model).padding.expect("set");
+        (padding.lengths, padding.tokens_max)
+    };
+
+    let config = merged(&[], flag("model.a.b.padding.tokens_max", 64.into())).expect("legal");
+    assert_eq!(tokens(config.clone(), "a.b"), (vec![16, 32], Some(64)));
+    assert_eq!(tokens(config, "other"), (vec![16, 32], None));
+    let env = [("ORTUS_MODELS__DEFAULTS__PADDING__LENGTHS", "[8]")];
+    let config = merged(&env, Vec::new()).expect("legal");
+    assert_eq!(tokens(config, "other"), (vec![8], None));
+    let small = merged(&[], flag("model.m.padding.tokens_max", 10.into()));
+    let fault = small.expect_err("below a length").message;
+    assert!(
+        fault.starts_with("flag model.m.padding.tokens_max: 'padding' in [model.m] is not accepted; it must be a table whose 'tokens_max'"),
+        "{fault}"
     );
 }
 

@@ -121,6 +121,9 @@ pub struct BatchTaken {
     pub waited_seconds: f64,
     /// Why it had no more rows.
     pub why: String,
+    /// The sizes of all axes but the first, of all inputs; empty if it was merged with no other.
+    #[serde(default)]
+    pub axes: Vec<usize>,
 }
 
 /// How many requests were not served for one reason.

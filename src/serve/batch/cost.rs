@@ -22,6 +22,8 @@ const USUAL: f64 = 4.0;
 const HIGH_STEP: f64 = 0.1;
 /// A larger batch must make a row at least this much cheaper.
 const GAIN_MIN: f64 = 0.97;
+/// The same for sizes between powers of two: they stand for several, so less is known of each.
+const GAIN_BETWEEN: f64 = 0.9;
 /// How far the means of well-known sizes move, in all, until the other sizes follow.
 const DRIFT_MAX: f64 = 1.3;
 /// How far a size follows others from what its own runs took. Where sizes that are known by many and by few runs
@@ -91,8 +93,13 @@ impl SizeCost {
         self.mean = (self.mean + (took - self.mean) / self.runs).min(STALL * took);
         self.own = self.mean;
         self.rows += (rows - self.rows) / self.runs;
-        let step = if took > self.high { 0.95 } else { -0.05 };
-        let high = self.high + HIGH_STEP * self.mean * step;
+        let step = HIGH_STEP * self.mean;
+        let high = match took > self.high {
+            // It starts with one run, so that one of the first that takes longer is believed.
+            true if self.runs < MEMORY => took.max(self.high + 0.95 * step),
+            true => self.high + 0.95 * step,
+            false => self.high - 0.05 * step,
+        };
         self.high = high.clamp(self.mean, STALL * self.mean);
     }
 }
@@ -183,19 +190,22 @@ impl BatchCost {
             return least.next_power_of_two().min(available.max(least));
         };
         let (mut best, mut best_cost) = (least, self.per_row(least));
-        let mut rows = least;
+        let (mut rows, mut power) = (least, least);
         while rows < available {
-            let before = rows;
-            rows = (rows + 1).next_power_of_two().min(available);
+            rows = self.larger(rows).min(available);
             if rows as f64 > known.rows {
                 // Only what paid up to here may pay further.
-                if best == before {
+                if best >= power {
                     return rows;
                 }
                 break;
             }
+            let mut gain = GAIN_BETWEEN;
+            if rows.is_power_of_two() || rows == available {
+                (power, gain) = (rows, GAIN_MIN);
+            }
             let cost = self.per_row(rows);
-            if cost <= best_cost * GAIN_MIN {
+            if cost <= best_cost * gain {
                 (best, best_cost) = (rows, cost);
             }
         }
@@ -205,6 +215,16 @@ impl BatchCost {
             best = (best + 1).next_power_of_two().min(available);
         }
         best
+    }
+
+    /// The next larger size that is compared: a power of two, or what ran between two of them.
+    fn larger(&self, rows: usize) -> usize {
+        let power = (rows + 1).next_power_of_two();
+        let between = self.sizes[size(power - 1)];
+        match between.runs > 0.0 && between.rows.floor() > rows as f64 {
+            true => (between.rows.floor() as usize).min(power),
+            false => power,
+        }
     }
 
     /// Tells whether batches of this size were cheaper for each row than all smaller ones.

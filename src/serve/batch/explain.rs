@@ -3,7 +3,7 @@
 
 use super::class_costs::ClassCosts;
 use super::cost::BatchCost;
-use super::queue::{Class, Queue};
+use super::queue::{AxisSizes, Class, Queue};
 use crate::observe::report::scheduler::{
     BatchTaken, ClassDurations, PaddingNow, QueueNow, RefusedCount, ShapesNow, SizeDuration,
 };
@@ -65,7 +65,7 @@ impl SizeReason {
 }
 
 /// A batch that a lane took.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct BatchNote {
     pub at: Instant,
     pub requests: usize,
@@ -73,6 +73,8 @@ pub(super) struct BatchNote {
     pub left_rows: usize,
     pub waited: Duration,
     pub reason: SizeReason,
+    /// The sizes of the other axes; none if it is merged with no other.
+    pub axes: AxisSizes,
 }
 
 /// The last batches.
@@ -95,6 +97,7 @@ impl BatchLog {
             left_rows: batch.left_rows,
             waited_seconds: batch.waited.as_secs_f64(),
             why: batch.reason.text().to_owned(),
+            axes: batch.axes.to_vec(),
         });
         taken.collect()
     }
@@ -213,6 +216,7 @@ mod tests {
                 at: now,
                 requests: 1,
                 rows,
+                axes: AxisSizes::new(),
                 left_rows: 0,
                 waited: Duration::from_millis(3),
                 reason: SizeReason::NoGain,

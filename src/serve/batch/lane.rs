@@ -10,7 +10,7 @@ mod taken;
 
 use super::explain::{BatchNote, SizeReason, UnservedReason};
 use super::policy::BatchLimits;
-use super::queue::Class;
+use super::queue::{AxisSizes, Class};
 use super::recheck::Sample;
 use super::select::{self, ClassBatch, LaneStep};
 use super::sync::{AtomicBool, Mutex};
@@ -180,8 +180,12 @@ fn noted(batch: &ClassBatch<BatchJob>, left_rows: usize, now: Instant) -> BatchN
     BatchNote {
         at: now,
         requests: batch.requests.len(),
-        rows: requests.map(|(_, entry)| entry.rows).sum(),
+        rows: requests.map(|(_, entry)| entry.load.rows).sum(),
         left_rows,
+        axes: match &batch.class {
+            Class::Sizes(axes) => axes.clone(),
+            Class::Alone(_) => AxisSizes::new(),
+        },
         waited: oldest.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
         reason: match batch.reason {
             SizeReason::AllThatWaited if left_rows > 0 => SizeReason::AllOfItsShape,
@@ -330,7 +334,11 @@ impl Lane {
             }
             Err(error) if jobs.len() == 1 => {
                 if let Some(taken) = jobs.pop() {
-                    taken.reply(Err(error));
+                    let odd = shared.options.inputs.unequal(&taken.job.inputs.required);
+                    taken.reply(Err(match odd {
+                        Some(odd) => error.context(odd),
+                        None => error,
+                    }));
                 }
             }
             Err(_) => {
@@ -428,7 +436,8 @@ fn terminated() -> Error {
 fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>, mut ran: Ran) {
     let start = ran.start;
     let rows: usize = jobs.iter().map(|taken| taken.job.rows).sum();
-    if shared.options.learns {
+    // A run of no rows says nothing of runs of rows.
+    if shared.options.learns && rows > 0 {
         learn(shared, class, rows, &ran);
     }
     let batch = shared.batches.fetch_add(1, Ordering::Relaxed);

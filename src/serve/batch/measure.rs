@@ -43,8 +43,10 @@ impl Batcher {
         let rows = inputs.first().and_then(Tensor::rows).unwrap_or(1);
         if let Some(odd) = inputs.iter().position(|t| t.rows() != Some(rows)) {
             return Err(Error::invalid(format!(
-                "the inputs of a batched model need equal numbers of rows; input {odd} of the model has {}, input 0 has {rows}",
-                inputs[odd].rows().unwrap_or(0)
+                "the inputs of a batched model need equal numbers of rows; {} has {}, {} has {rows}",
+                options.inputs.input(odd),
+                inputs[odd].rows().unwrap_or(0),
+                options.inputs.input(0),
             )));
         }
 

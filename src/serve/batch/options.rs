@@ -1,6 +1,7 @@
 //! How the requests of a servable are batched: its settings, and what was found out at load.
 
 use super::cost::BatchCost;
+use super::input_axes::InputAxes;
 use crate::core::model::padding::PaddingPlan;
 use crate::onnx::batchability::invariance::InvariantSizes;
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(crate) struct BatchOptions {
     pub lane_niceness: u32,
     /// How requests of different lengths are padded, if that is declared.
     pub padding: Option<Arc<PaddingPlan>>,
+    /// What messages say of the inputs.
+    pub inputs: Arc<InputAxes>,
 }
 
 impl BatchOptions {

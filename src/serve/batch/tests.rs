@@ -89,6 +89,7 @@ fn options() -> BatchOptions {
         shape_change: None,
         lane_niceness: 0,
         padding: None,
+        inputs: Arc::default(),
     }
 }
 

@@ -23,6 +23,7 @@ use crate::onnx::golden::Golden;
 use crate::onnx::runtime::warnings::RuntimeWarnings;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::registry::directory::Loaded;
+use crate::serve::batch::input_axes::InputAxes;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{BatchOptions, cost::BatchCost};
 use crate::serve::servable::{self, Batching, Drained, Servable};
@@ -109,6 +110,10 @@ impl Loading<'_> {
             sizes: decision.sizes,
             shape_change: warm.change,
             padding: model.plan.clone(),
+            inputs: Arc::new(InputAxes {
+                names: signature.inputs.iter().map(|i| i.name.clone()).collect(),
+                axes: loaded.graph.axis_names.inputs.clone(),
+            }),
             ..self.options(&signature, batched, warm.cost)
         };
         let parts = servable::ServableParts {
@@ -180,6 +185,7 @@ impl Loading<'_> {
             shape_change: None,
             lane_niceness: self.parts.lane_niceness,
             padding: None,
+            inputs: Arc::default(),
         }
     }
 

@@ -1,10 +1,16 @@
 //! The form of the setting `padding`: a table that declares how requests of different lengths are padded.
 
+use crate::core::error::short;
 use crate::core::model::padding::Padding;
 use crate::core::settings::form::{Form, Plain};
+use crate::core::settings::text::nearest;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
+/// The key of the setting.
+pub(crate) const PADDING: &str = "padding";
+/// The keys of its table.
+pub(crate) const PADDING_KEYS: [&str; 4] = ["lengths", "inputs", "mask", "tokens_max"];
 /// Most lengths.
 const LENGTHS_MAX: usize = 64;
 /// The largest length, and the most tokens of a batch.
@@ -26,11 +32,15 @@ impl Form<Option<Padding>> for Plain {
             return Ok(None);
         }
         let table = value.as_table().ok_or_else(accepted)?;
-        let keys = ["lengths", "inputs", "mask", "tokens_max"];
-        if let Some(key) = table.keys().find(|key| !keys.contains(&key.as_str())) {
+        if let Some(key) = table
+            .keys()
+            .find(|key| !PADDING_KEYS.contains(&key.as_str()))
+        {
             return Err(format!(
-                "a table with the keys lengths, inputs, mask and tokens_max alone; '{}' is unknown",
-                crate::core::error::short(key)
+                "a table with the keys {} alone; '{}' is unknown{}",
+                PADDING_KEYS.join(", "),
+                short(key),
+                nearest(key, &PADDING_KEYS)
             ));
         }
 

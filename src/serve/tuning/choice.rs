@@ -18,6 +18,9 @@ pub(crate) struct TuneChoice<'p> {
     pub default: &'p TunePoint,
     /// Whether its answers come within the wanted time; true if none is wanted.
     pub is_in_time: bool,
+    /// The most rows of a batch with its lanes and threads whose answers come in time; none if no larger batch was
+    /// seen to be late.
+    pub rows_max: Option<usize>,
 }
 
 impl TuneChoice<'_> {
@@ -51,15 +54,24 @@ pub(crate) fn choose(
         && self::is_in_time(default, slo)
         && best.rows_per_second < WORTH * default.rows_per_second;
     let is_other = best.threads != default.threads;
+    let point = match keeps_default && is_other {
+        true => default,
+        false => best,
+    };
     Some(TuneChoice {
-        point: if keeps_default && is_other {
-            default
-        } else {
-            best
-        },
+        point,
         default,
         is_in_time,
+        rows_max: rows_max(points, point, slo),
     })
+}
+
+fn rows_max(points: &[TunePoint], chosen: &TunePoint, slo: Option<Duration>) -> Option<usize> {
+    let same = || points.iter().filter(|p| p.threads == chosen.threads);
+    let is_limited = same().any(|point| !is_in_time(point, slo));
+    let in_time = same().filter(|point| is_in_time(point, slo));
+    let largest = in_time.map(|point| point.rows).max();
+    is_limited.then(|| largest.unwrap_or(chosen.rows))
 }
 
 fn is_in_time(point: &TunePoint, slo: Option<Duration>) -> bool {

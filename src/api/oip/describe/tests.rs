@@ -54,6 +54,7 @@ fn mixing(watchdog: &Watchdog) -> Arc<Servable> {
             shape_change: None,
             lane_niceness: 0,
             padding: None,
+            inputs: Arc::default(),
         },
         recheck: Duration::from_nanos(1),
         request_timeout: None,

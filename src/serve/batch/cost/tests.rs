@@ -133,6 +133,35 @@ fn a_full_size_is_told_from_one_that_is_partly_filled() {
 }
 
 #[test]
+fn sizes_between_powers_of_two_are_compared_too() {
+    let learned = |took: &[(usize, f64)]| {
+        let mut cost = BatchCost::default();
+        for (rows, ms) in took.iter().cycle().take(100) {
+            cost.note(*rows, MS.mul_f64(*ms));
+        }
+        cost
+    };
+    // As of a transformer on a noisy machine: two rows seem dear, three and six are cheapest.
+    let three = learned(&[(1, 35.4), (2, 72.0), (3, 45.9)]);
+    assert_eq!(three.best_rows(1, 3), 3);
+    assert_eq!(three.best_rows(1, 64), 4, "what pays may pay further");
+    let six = learned(&[(1, 29.0), (2, 60.0), (4, 120.0), (6, 81.0), (8, 240.0)]);
+    assert_eq!(six.best_rows(1, 64), 6);
+    assert_eq!(six.best_rows(1, 5), 5);
+    assert_eq!(six.best_rows(7, 64), 7);
+}
+
+#[test]
+fn the_first_runs_of_a_size_differ_from_their_mean() {
+    let mut cost = BatchCost::default();
+    for ms in [0.052, 0.227, 0.33] {
+        cost.note(64, MS.mul_f64(ms));
+    }
+    let (mean, high) = (cost.mean(64), cost.high(64));
+    assert!(high > mean.mul_f64(1.2), "{mean:?}, {high:?}");
+}
+
+#[test]
 fn a_size_is_tried_again_although_larger_ones_never_ran() {
     // Two rows pay, four did not. More wait than ever ran.
     let mut cost = learned(4, |rows| [4.0, 4.0, 12.0, 12.0][rows - 1]);

@@ -1,0 +1,28 @@
+//! Which setting the path of a flag or variable names.
+
+use crate::serve::settings::padding::{PADDING, PADDING_KEYS};
+
+/// Where a path leads.
+pub(super) struct SettingPlace<'p> {
+    pub(super) section: &'p str,
+    pub(super) key: &'p str,
+    /// A key of the table that is the setting.
+    pub(super) part: Option<&'p str>,
+}
+
+impl<'p> SettingPlace<'p> {
+    pub(super) fn of(section: &'p str, key: &'p str, separator: &str) -> Self {
+        match section.rsplit_once(separator) {
+            Some((outer, PADDING)) if PADDING_KEYS.contains(&key) => Self {
+                section: outer,
+                key: PADDING,
+                part: Some(key),
+            },
+            _ => Self {
+                section,
+                key,
+                part: None,
+            },
+        }
+    }
+}
