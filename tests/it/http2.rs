@@ -208,6 +208,39 @@ fn streams_that_this_side_resets_are_limited_at_and_above() {
     canary(&server);
 }
 
+/// A server that refuses requests while their bodies arrive resets their streams. What a client had sent by then is
+/// no error of the client, however many they are.
+#[test]
+fn bodies_of_refused_requests_do_not_end_the_connection() {
+    const REFUSED: u32 = 60;
+    let directory = Directory::of_all_models();
+    let limits = [
+        "--set",
+        "limits.local_error_reset_streams_max=5",
+        "--set",
+        "limits.refused_body_timeout=\"1ms\"",
+    ];
+    let server = Server::start_with(directory.path(), &limits);
+    let late = call_of(
+        "/inference.GRPCInferenceService/ModelInfer",
+        &[("grpc-timeout", "1n")],
+    );
+    let opened = stream_ids(REFUSED).flat_map(|id| frame(HEADERS, END_HEADERS, id, &late));
+    let mut client = Client::open(&server);
+    client.send(opened.collect());
+    client.read_until(|answer| resets(answer).len() == REFUSED as usize);
+    let are_refused = resets(&client.answer).iter().all(|(_, code)| *code == 0);
+    assert!(are_refused, "{:?}", resets(&client.answer));
+
+    let data = stream_ids(REFUSED).flat_map(|id| frame(DATA, 0, id, &[0; 64]));
+    let last = frame(PING, 0, 0, LAST);
+    client.send(data.chain(last).collect());
+    client.read_until(answers_last_ping);
+    assert!(answers_last_ping(&client.answer));
+    assert_eq!(goaways(&client.answer), Vec::<u32>::new());
+    assert_eq!(resets(&client.answer).len(), REFUSED as usize);
+}
+
 #[test]
 fn a_few_resets_are_allowed() {
     let directory = Directory::of_all_models();

@@ -20,11 +20,17 @@ use http::Request;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How much a client may send on one stream, and on the connection, before the server has read it.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// How many streams that the server reset are known, and for how long. Data of others count as errors of the client,
+/// of which a few are allowed for the whole life of a connection. A server that refuses thousands of requests a
+/// second while their bodies arrive resets as many. Each takes less than 1 KiB.
+const RESET_STREAMS_KNOWN: usize = 16_384;
+const RESET_STREAM_KNOWN: Duration = Duration::from_secs(3);
 
 /// A connection over HTTP/2.
 pub(super) struct Http2<C, F> {
@@ -52,7 +58,8 @@ where
             .max_concurrent_streams(limits.concurrent_streams_max)
             .max_local_error_reset_streams(Some(limits.local_error_reset_streams_max))
             // What a client sent before it learned of a reset is no error of the client.
-            .max_concurrent_reset_streams(limits.local_error_reset_streams_max)
+            .max_concurrent_reset_streams(RESET_STREAMS_KNOWN)
+            .reset_stream_duration(RESET_STREAM_KNOWN)
             .max_pending_accept_reset_streams(limits.pending_accept_reset_streams_max)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
