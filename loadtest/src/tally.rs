@@ -128,9 +128,11 @@ impl Tally {
             return;
         }
         self.expired += 1;
-        if let Some(deadline) = self.deadline {
-            self.overdue
-                .saturating_record(ns(took.saturating_sub(deadline)));
+        // Others were refused before, most of them when they arrived.
+        if let Some(deadline) = self.deadline
+            && took >= deadline
+        {
+            self.overdue.saturating_record(ns(took - deadline));
         }
     }
 
@@ -164,7 +166,12 @@ impl Tally {
         us(&self.refusal, percent)
     }
 
-    /// How long after the deadline an expired request was answered, in microseconds.
+    /// Expired requests that were answered when their deadline had passed.
+    pub(crate) fn overdue(&self) -> u64 {
+        self.overdue.len()
+    }
+
+    /// How long after the deadline those were answered, in microseconds.
     pub(crate) fn overdue_us(&self, percent: f64) -> f64 {
         us(&self.overdue, percent)
     }

@@ -221,10 +221,8 @@ impl BatchCost {
     fn larger(&self, rows: usize) -> usize {
         let power = (rows + 1).next_power_of_two();
         let between = self.sizes[size(power - 1)];
-        match between.runs > 0.0 && between.rows.floor() > rows as f64 {
-            true => (between.rows.floor() as usize).min(power),
-            false => power,
-        }
+        let between = between.rows as usize;
+        if between > rows { between } else { power }
     }
 
     /// Tells whether batches of this size were cheaper for each row than all smaller ones.
