@@ -20,6 +20,9 @@ use tempfile::TempDir;
 
 /// The warm-up of a closed loop, as a share of its length.
 const WARM_UP_SHARE: f64 = 0.2;
+/// A run that takes so long makes the wire small beside it, and needs longer measurements: times the usual length.
+pub(super) const LONG_RUN_US: f64 = 5_000.0;
+pub(super) const LONG_TIMES: f64 = 4.0;
 /// In flight where a server is saturated.
 const SATURATING: usize = 64;
 

@@ -2,7 +2,7 @@
 //! lanes and threads: on all cores, which the generator shares, and with a core apart for the generator.
 
 use super::apart::Apart;
-use super::bench::{Bench, RawGrid, outcome};
+use super::bench::{Bench, LONG_RUN_US, RawGrid, outcome};
 use super::side::{alternate, median, paired_ratio};
 use crate::Result;
 use crate::report::{Bar, Finding, Outcome};
@@ -13,8 +13,6 @@ use std::rc::Rc;
 
 const MODELS: [&str; 4] = ["m2", "m3", "m4", "m5"];
 const ROWS: usize = 32;
-/// A batch that takes so long makes the wire small beside it.
-const LONG_RUN_US: f64 = 5_000.0;
 
 pub(super) fn run(bench: &Bench<'_>) -> Result<Outcome> {
     let mut found = outcome();

@@ -2,7 +2,7 @@
 //! still useful, how fast it refuses, and how fast it is itself again.
 
 use super::apart::{self, Apart};
-use super::bench::{Bench, outcome};
+use super::bench::{Bench, LONG_RUN_US, LONG_TIMES, outcome};
 use super::side::Side;
 use super::steady::{doubt, over_time};
 use crate::Result;
@@ -25,9 +25,6 @@ const REFUSAL_MS: f64 = 5.0;
 const RECOVERED: f64 = 1.2;
 /// A p99 of fewer answers is theirs only.
 const SAMPLES_MIN: f64 = 1_000.0;
-/// A model that computes long needs longer runs: times the usual length.
-const LONG_RUN_US: f64 = 5_000.0;
-const LONG_TIMES: f64 = 4.0;
 
 /// No server can answer within it, so that it refuses every request.
 const HOPELESS: Duration = Duration::from_micros(1);

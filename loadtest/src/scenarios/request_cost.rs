@@ -2,7 +2,7 @@
 //! bare run of the model; and for models that compute long, the rows per second
 //! beside the best raw grid.
 
-use super::bench::{Bench, RawFigure, RawGrid, outcome};
+use super::bench::{Bench, LONG_RUN_US, LONG_TIMES, RawFigure, RawGrid, outcome};
 use super::side::{Side, alternate, costs, median, paired_ratio, rates};
 use crate::load::Report;
 use crate::report::{Bar, Finding, Outcome, Plot, Series};
@@ -13,8 +13,6 @@ use serde_json::json;
 use std::rc::Rc;
 
 const MODELS: [&str; 5] = ["m0", "m1", "m2", "m3", "conv50"];
-/// A run of one row that takes so long makes the wire small beside it.
-const LONG_RUN_US: f64 = 5_000.0;
 /// Models whose run is small, and what Ortus may cost beside the wire and the model,
 /// in microseconds.
 const HELD: [&str; 3] = ["m1", "m2", "m3"];
@@ -22,8 +20,6 @@ const OWN_COST_US: f64 = 5.0;
 const HTTP_RATIO: f64 = 1.5;
 const RAW_SHARE: f64 = 0.98;
 const LONG_IN_FLIGHT: usize = 32;
-/// A long model needs longer runs: times the usual length.
-const LONG_TIMES: f64 = 4.0;
 
 /// One point at which costs are measured.
 #[derive(Clone, Copy)]

@@ -4,7 +4,7 @@
 
 mod candidates;
 
-use super::bench::{Bench, RawFigure, RawGrid, outcome};
+use super::bench::{Bench, LONG_RUN_US, RawFigure, RawGrid, outcome};
 use super::side::{Side, alternate, median, paired_ratio};
 use crate::load::{Pace, Plan};
 use crate::report::{Bar, Finding, Outcome, Plot, Series};
@@ -24,8 +24,6 @@ const SHARE: f64 = 0.95;
 const NOT_SLOWER: f64 = 0.97;
 /// A row of such a model takes so many times what its bytes take on the wire.
 const HEAVY_TIMES: f64 = 4.0;
-/// A run of one row that takes so long makes the wire small beside it.
-const LONG_RUN_US: f64 = 5_000.0;
 /// Points of the raw grid that are measured again.
 const FINALISTS: usize = 3;
 /// Times the usual length: a point of the raw grid, a finalist, a candidate, and `ortus tune`.

@@ -2,7 +2,6 @@
 //! clock and no lock.
 
 use super::class_costs::ClassCosts;
-use super::cost::BatchCost;
 use super::due::Due;
 use super::queue::{Class, Queue, QueuedRequest, Rank};
 use crate::core::error::{Error, Result};
@@ -139,7 +138,8 @@ impl Backlog {
     ) -> Result<()> {
         let ArrivingRequest { rows, due, at } = arrival;
         let cost = costs.of(class);
-        let all = self.wait(cost).map(|runs| costs.busy(runs));
+        let batch = self.rows.min(self.batch_rows_max);
+        let all = costs.wait(class, self.rows, batch, self.lanes);
         // When half of what waits is done, and there is room again for others too.
         let retry_after = all.map(|wait| wait / 2);
         if self.rows + rows > self.rows_max {
@@ -179,19 +179,13 @@ impl Backlog {
         }
         .unexecuted(retry_after))
     }
-
-    /// About how long the lanes run for what waits; none if that is not known.
-    fn wait(self, cost: &BatchCost) -> Option<Duration> {
-        let batch = self.rows.clamp(1, self.batch_rows_max.max(1));
-        let per_row = cost.least_per_row(batch)?;
-        Some(per_row.mul_f64(self.rows as f64 / self.lanes.max(1) as f64))
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::core::error::Kind;
+    use crate::serve::batch::cost::BatchCost;
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -45,6 +45,19 @@ impl ClassCosts {
         runs.mul_f64(1.0 + self.beside)
     }
 
+    /// About how long so many lanes need for rows of a class in batches of the cheapest size up to `batch`; none if
+    /// that is not known.
+    pub(super) fn wait(
+        &self,
+        class: &Class,
+        rows: usize,
+        batch: usize,
+        lanes: usize,
+    ) -> Option<Duration> {
+        let per_row = self.of(class).least_per_row(batch.max(1))?;
+        Some(self.busy(per_row.mul_f64(rows as f64 / lanes.max(1) as f64)))
+    }
+
     /// Each class of which something is known; without a class what is known at the start, if no class ran.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Option<&Class>, &BatchCost)> {
         let initial = self.classes.is_empty().then_some((None, &self.initial));

@@ -198,9 +198,8 @@ pub(super) fn wait_seconds<T>(
     let Some(class) = queue.first_class() else {
         return Some(0.0);
     };
-    let per_row = costs.of(class).least_per_row(batch_rows_max.max(1))?;
-    let runs = per_row.mul_f64(queue.rows() as f64 / lanes.max(1) as f64);
-    Some(costs.busy(runs).as_secs_f64())
+    let wait = costs.wait(class, queue.rows(), batch_rows_max, lanes)?;
+    Some(wait.as_secs_f64())
 }
 
 #[cfg(test)]

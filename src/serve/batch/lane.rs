@@ -196,15 +196,15 @@ fn noted(batch: &ClassBatch<BatchJob>, left_rows: usize, now: Instant) -> BatchN
 
 /// Waits for the next work; `None` ends the lane. `before` is the batch before, if nothing else was between.
 fn take(shared: &BatcherShared, at: usize, before: &mut Option<LastTaken>) -> Option<LaneWork> {
+    let mut last = before.take();
     let mut state = shared.state.lock();
     loop {
         if let Some(sample) = rerun::take_overdue(shared, &mut state) {
-            *before = None;
             return Some(LaneWork::Recheck(sample));
         }
         match next(shared, &mut state, at) {
             LaneStep::Run(batch) => {
-                note_cycle(&mut state.costs, before, &batch);
+                *before = Some(note_cycle(&mut state.costs, last, &batch));
                 // Another lane takes the remaining requests.
                 if state.queue.rows() > 0 && state.idle_lanes > 0 {
                     shared.wake.notify_one();
@@ -213,11 +213,10 @@ fn take(shared: &BatcherShared, at: usize, before: &mut Option<LastTaken>) -> Op
             }
             LaneStep::Empty if state.closed => return None,
             LaneStep::Empty if state.sample.is_some() => {
-                *before = None;
                 return state.sample.take().map(LaneWork::Recheck);
             }
             step => {
-                *before = None;
+                last = None;
                 state.idle_lanes += 1;
                 match step {
                     LaneStep::Wait(then) => {

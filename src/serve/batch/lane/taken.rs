@@ -33,12 +33,12 @@ pub(super) struct LastTaken {
     rows: usize,
 }
 
-/// Notes how long the batch before took with all that is beside its run.
+/// Notes how long the batch before took with all that is beside its run, if this one follows it without a wait.
 pub(super) fn note_cycle(
     costs: &mut ClassCosts,
-    before: &mut Option<LastTaken>,
+    before: Option<LastTaken>,
     batch: &ClassBatch<BatchJob>,
-) {
+) -> LastTaken {
     let taken = LastTaken {
         at: Instant::now(),
         class: batch.class.clone(),
@@ -48,7 +48,7 @@ pub(super) fn note_cycle(
         let took = taken.at.saturating_duration_since(before.at);
         costs.note_cycle(&before.class, before.rows, took);
     }
-    *before = Some(taken);
+    taken
 }
 
 /// The requests for which somebody waits.
