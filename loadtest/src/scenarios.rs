@@ -145,7 +145,8 @@ pub(crate) struct Run {
     /// How often each side is measured; even, so that A B B A is whole.
     #[arg(long, default_value_t = 4)]
     rounds: usize,
-    /// Requests that P14 counts; a quarter of them go before as warm-up.
+    /// Requests that P14 counts; a quarter of them, and 90 lengths at least, go before as
+    /// warm-up.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     requests: u64,
     /// Compare every N-th answer with the expected one; the requests of the others are
