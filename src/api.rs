@@ -17,7 +17,9 @@ mod labels;
 pub(crate) mod limits;
 pub(crate) mod listen;
 pub(crate) mod memory;
+mod mlflow;
 pub(crate) mod oip;
+mod openapi;
 pub(crate) mod operator;
 pub(crate) mod ops;
 mod request_body;
@@ -26,6 +28,7 @@ pub(crate) mod serve;
 pub(crate) mod side;
 pub(crate) mod status;
 pub(crate) mod stop;
+mod tables;
 pub(crate) mod tfs;
 pub(crate) mod unary;
 mod unread;
@@ -38,6 +41,7 @@ use crate::observe::metrics::Metrics;
 use crate::serve::manager::Manager;
 use crate::serve::predict::Predictor;
 use limits::Limits;
+use oip::options::OipOptions;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -60,6 +64,8 @@ pub(crate) struct Front {
     pub monitor: Option<Arc<Monitor>>,
     /// Takes ground-truth labels, where labels are on.
     pub labels: Option<Arc<Feedback>>,
+    /// How the Open Inference Protocol is spoken.
+    pub oip: OipOptions,
     /// The bytes of requests in flight.
     pub in_flight: Budget,
     /// What the stop tells requests.
@@ -75,6 +81,14 @@ impl Front {
                 "the server is stopping and loads no models; send the request to another server",
             )),
         }
+    }
+}
+
+impl Front {
+    /// Gives back bytes of requests in flight.
+    fn release(&self, bytes: usize) {
+        self.in_flight.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.metrics.listeners.bytes_in_flight.sub(bytes as i64);
     }
 }
 
@@ -116,16 +130,19 @@ impl<F: Deref<Target = Front>> Charge<F> {
 
         Ok(())
     }
+
+    /// Gives bytes back before the drop, at most those that are charged.
+    pub(crate) fn give_back(&self, bytes: usize) {
+        let less = |charged: usize| Some(charged.saturating_sub(bytes));
+        let order = Ordering::Relaxed;
+        let charged = self.bytes.fetch_update(order, order, less).unwrap_or(0);
+        self.front.release(bytes.min(charged));
+    }
 }
 
 impl<F: Deref<Target = Front>> Drop for Charge<F> {
     fn drop(&mut self) {
         let bytes = *self.bytes.get_mut();
-        self.front.in_flight.0.fetch_sub(bytes, Ordering::Relaxed);
-        self.front
-            .metrics
-            .listeners
-            .bytes_in_flight
-            .sub(bytes as i64);
+        self.front.release(bytes);
     }
 }

@@ -10,6 +10,8 @@ mod source;
 pub(crate) mod watching;
 
 use crate::api::listen::{self, DataPorts, Listening};
+use crate::api::oip::options::OipOptions;
+use crate::api::oip::shared_memory::Regions;
 use crate::api::side::{self, SidePort};
 use crate::api::stop::Stop;
 use crate::api::{Budget, Front, operator, ops};
@@ -103,6 +105,20 @@ const REFUSED_END: Duration = Duration::from_secs(1);
 /// How long I/O threads may take to end once their connections are closed.
 const IO_THREADS_END: Duration = Duration::from_secs(2);
 
+/// How the Open Inference Protocol is spoken.
+fn oip_options(config: &Config) -> OipOptions {
+    OipOptions {
+        regions: Regions::new(config.server.shared_memory, &config.limits),
+        compat: config.server.compat,
+    }
+}
+
+/// The effective configuration, for the operator listener.
+fn as_json(config: &Config) -> Result<String> {
+    serde_json::to_string(config)
+        .map_err(|e| Error::internal("print the configuration").with_source(e))
+}
+
 impl App {
     /// Starts the server. Returns when every model that the source has is loaded or refused, or
     /// when a signal asks for the stop before. `say` receives messages for people.
@@ -153,13 +169,13 @@ impl App {
         })?;
 
         let front = Arc::new(Front {
+            oip: oip_options(config),
             predictor,
             manager,
             metrics,
             limits: config.limits.clone(),
             http: bound.data.http,
-            config: serde_json::to_string(config)
-                .map_err(|e| Error::internal("print the configuration").with_source(e))?,
+            config: as_json(config)?,
             registry: followed(config),
             monitor,
             labels: feedback,

@@ -14,14 +14,12 @@ pub mod registry;
 mod replay;
 mod report;
 mod schema;
+mod serve;
 mod tune;
 
-use crate::app::App;
 use crate::app::end::end_process;
-use crate::app::signals::Signals;
 use crate::config::{Config, reference};
 use crate::core::error::{Error, Result};
-use crate::observe::logging;
 use crate::onnx::runtime::library;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use print::{TextTable, line, note};
@@ -39,7 +37,7 @@ struct Ortus {
 #[derive(Subcommand)]
 enum Command {
     /// Serve models from a directory or a registry until SIGTERM, SIGHUP or Ctrl-C.
-    Serve(Serve),
+    Serve(serve::Serve),
     /// Run a guided tour with the example models.
     Demo(Demo),
     /// List the models of a running server.
@@ -97,45 +95,6 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Args, Default)]
-struct Serve {
-    /// Model directory, laid out as NAME/VERSION/model.onnx.
-    #[arg(long, value_name = "DIR")]
-    models: Option<PathBuf>,
-    /// Registry to serve from: file:///path, s3://bucket/path, gs://… or az://….
-    #[arg(long, value_name = "URL", conflicts_with = "models")]
-    registry: Option<String>,
-    /// Namespace of the registry [default: default].
-    #[arg(long, value_name = "NAME")]
-    namespace: Option<String>,
-    /// Model of the registry to serve; may be repeated [default: all].
-    #[arg(long, value_name = "NAME")]
-    model: Vec<String>,
-    /// Directory for verified copies of registry versions.
-    #[arg(long, value_name = "DIR")]
-    cache: Option<PathBuf>,
-    /// Address of the HTTP listener [default: 0.0.0.0:8000].
-    #[arg(long, value_name = "ADDR:PORT")]
-    http: Option<String>,
-    /// Address of the gRPC listener [default: 0.0.0.0:8001].
-    #[arg(long, value_name = "ADDR:PORT")]
-    grpc: Option<String>,
-    /// Address of the metrics and health listener [default: 0.0.0.0:8002].
-    #[arg(long, value_name = "ADDR:PORT")]
-    ops: Option<String>,
-    /// Address of the operator API [default: 127.0.0.1:8003].
-    #[arg(long, value_name = "ADDR:PORT")]
-    operator: Option<String>,
-    /// What triggers loading: none, poll or explicit [default: poll].
-    #[arg(long, value_name = "MODE")]
-    model_control: Option<String>,
-    /// Write the bound addresses to this file as JSON.
-    #[arg(long, value_name = "FILE")]
-    ports_file: Option<PathBuf>,
-    #[command(flatten)]
-    common: CommonArguments,
 }
 
 #[derive(Args, Default)]
@@ -290,7 +249,7 @@ fn end_server(result: Result<ExitCode>) -> ! {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Serve(arguments) => end_server(serve(&arguments)),
+        Command::Serve(arguments) => end_server(serve::serve(&arguments)),
         Command::Demo(arguments) => end_server(demo::run(&arguments)),
         Command::Models(arguments) => block_on(predict::models(&arguments))?,
         Command::Predict(arguments) => block_on(predict::predict(&arguments))?,
@@ -376,84 +335,6 @@ fn load(common: &CommonArguments, mut flags: Vec<(String, toml::Value)>) -> Resu
     }
 
     Config::load(common.config.as_deref(), std::env::vars(), flags)
-}
-
-fn serve(arguments: &Serve) -> Result<ExitCode> {
-    // Before anything that takes time: a signal must not kill the process.
-    let signals = Signals::install()?;
-    let mut flags = Vec::new();
-    let mut put =
-        |key: &str, value: Option<String>| flags.extend(value.map(|v| (key.to_owned(), text(v))));
-    put(
-        "models.directory",
-        arguments.models.as_ref().map(|p| p.display().to_string()),
-    );
-
-    put("registry.url", arguments.registry.clone());
-    put("registry.namespace", arguments.namespace.clone());
-    put(
-        "registry.cache",
-        arguments.cache.as_ref().map(|p| p.display().to_string()),
-    );
-    put("server.http", arguments.http.clone());
-    put("server.grpc", arguments.grpc.clone());
-    put("server.ops", arguments.ops.clone());
-    put("server.operator", arguments.operator.clone());
-    put(
-        "server.ports_file",
-        arguments
-            .ports_file
-            .as_ref()
-            .map(|p| p.display().to_string()),
-    );
-
-    put("models.control", arguments.model_control.clone());
-    if !arguments.model.is_empty() {
-        flags.push((
-            "registry.models".to_owned(),
-            toml::Value::Array(arguments.model.iter().map(text).collect()),
-        ));
-    }
-
-    let config = load(&arguments.common, flags)?;
-    logging::start(&config.log.level, config.log.format)?;
-    let app = App::start(&config, signals, &note)?;
-    let ports = app.ports;
-    tracing::info!(library = %app.library.display(), "ONNX Runtime loaded");
-    if let Some(file) = &config.server.ports_file {
-        let json = serde_json::to_vec(&ports)
-            .map_err(|e| Error::internal("serialize the bound addresses").with_source(e))?;
-        std::fs::write(file, json).map_err(|e| {
-            Error::precondition("write the file that server.ports_file names").with_source(e)
-        })?;
-    }
-
-    if !app.is_asked_to_stop() {
-        app.warn_of_unmatched(&config);
-        print_start(&app);
-        app.wait_for_signal();
-    }
-    app.stop()?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Prints what serves and where, in one line.
-fn print_start(app: &App) {
-    let (serving, refused) = app.count_serving_and_refused();
-    let ports = app.ports;
-    let readiness = if app.is_ready() { "ready" } else { "not ready" };
-    let unserved = match app.count_unserved() {
-        0 => String::new(),
-        count => format!(", {count} not served"),
-    };
-    line(&format!(
-        "{readiness}: {serving} versions serve, {} refused{unserved}; http {} grpc {} ops {} operator {}",
-        refused.len(),
-        ports.http,
-        ports.grpc,
-        ports.ops,
-        ports.operator
-    ));
 }
 
 fn runtime_status(common: &CommonArguments) -> Result<ExitCode> {

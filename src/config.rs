@@ -7,6 +7,7 @@ pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
 
+use crate::api::oip::options::Compat;
 use crate::core::settings::section::SettingSection;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -92,6 +93,12 @@ section! {
         /// How long accepted requests may take after the server stops. Requests that are
         /// unfinished by then are cut off.
         drain: Duration = Duration::from_secs(25), in Duration::ZERO..=HOUR;
+        /// The server whose habits the Open Inference Protocol follows where it leaves them open: `none`, or
+        /// `triton` (answers over gRPC always have raw contents, and the server calls itself `triton`).
+        compat: Compat = Compat::None;
+        /// Whether clients may register POSIX shared memory, and send tensors in it. Whoever reaches the data
+        /// listeners can then read and write every shared memory object that this server's user may open.
+        shared_memory: bool = false;
         /// File to which the bound addresses are written as JSON.
         ports_file: Option<PathBuf> = None;
     }
@@ -122,8 +129,12 @@ choice! {
 section! {
     /// The model directory, and how new versions are loaded.
     Models {
-        /// Model directory, laid out as NAME/VERSION/model.onnx.
+        /// Model directory, laid out as NAME/VERSION/model.onnx; or with `models.name` the folder of one
+        /// model; or a model file.
         directory: Option<PathBuf> = None;
+        /// Name of the model in `models.directory`, which then is the folder of this one model, or
+        /// its file.
+        name: Option<String> as TextLine = None;
         /// What triggers loading: `none` (serve what the directory holds at start), `poll` (follow
         /// changes of the directory) or `explicit` (load and unload on request).
         control: ModelControl = ModelControl::Poll;

@@ -8,6 +8,7 @@ use super::headers::{
 };
 use crate::core::error::{Error, Kind, Result};
 use crate::core::model::Signature;
+use crate::core::model::columns::InputColumns;
 use crate::core::request::{Deadline, Protocol, Request, Response, Target};
 use crate::core::tensor::Tensor;
 use crate::serve::batch::Done;
@@ -138,6 +139,16 @@ impl<'c, 'h> Inbound<'c, 'h> {
 }
 
 impl<'c> Admitted<'c, '_> {
+    /// The version that answers, unless a routing key in the body chooses another one.
+    pub(crate) fn servable(&self) -> &Servable {
+        &self.servable
+    }
+
+    /// The columns that a table has to give the servable.
+    pub(crate) fn columns(&self) -> &InputColumns {
+        &self.servable.columns
+    }
+
     /// The tensors that the servable takes and answers.
     pub(crate) fn signature(&self) -> &Signature {
         &self.servable.signature
@@ -148,7 +159,7 @@ impl<'c> Admitted<'c, '_> {
     pub(crate) async fn predict<F, T: AnswerHeaders>(
         self,
         decoded: Result<Decoded<F>>,
-        encode: impl FnOnce(&Response, F) -> Result<T>,
+        encode: impl FnOnce(&Response, F, &Servable) -> Result<T>,
     ) -> Result<T> {
         let mut begun = self.begin(decoded)?;
         let done = std::future::poll_fn(|cx| begun.poll_done(cx)).await;
@@ -216,7 +227,7 @@ impl<F> Begun<'_, F> {
     pub(crate) fn finish<T: AnswerHeaders>(
         self,
         done: Result<Done>,
-        encode: impl FnOnce(&Response, F) -> Result<T>,
+        encode: impl FnOnce(&Response, F, &Servable) -> Result<T>,
     ) -> Result<T> {
         let form = self.form;
         let servable = self.running.servable();
@@ -229,7 +240,7 @@ impl<F> Begun<'_, F> {
             encoded: mut answer,
         } = self
             .running
-            .finish(done, |response| encode(response, form))?;
+            .finish(done, |response, servable| encode(response, form, servable))?;
         stamp(answer.headers_mut(), texts, &response);
         Ok(answer)
     }

@@ -6,7 +6,7 @@ pub(crate) mod reply;
 pub(crate) mod route;
 
 use super::body::Metered;
-use super::{Charge, Front, labels, oip, tfs};
+use super::{Charge, Front, labels, mlflow, oip, openapi, tfs};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
@@ -48,7 +48,7 @@ pub(crate) async fn answer(
         Reply::error(&error)
     } else {
         match route(&parts.method, path) {
-            Ok(route) => dispatch(&call, route, body).await,
+            Ok(route) => dispatch(&call, route, parts.uri.query(), body).await,
             Err(none) => no_route(front, protocol, &none, &parts.method),
         }
     };
@@ -56,7 +56,7 @@ pub(crate) async fn answer(
     reply.into_http(&parts.headers)
 }
 
-async fn dispatch(call: &Call<'_>, route: Route, body: Metered) -> Reply {
+async fn dispatch(call: &Call<'_>, route: Route, query: Option<&str>, body: Metered) -> Reply {
     let result = match route {
         Route::Infer(name, version) => {
             oip::rest::infer(call, Target::parse(&name, &version), body).await
@@ -64,9 +64,16 @@ async fn dispatch(call: &Call<'_>, route: Route, body: Metered) -> Reply {
         Route::TfsPredict(name, selector) => {
             tfs::rest::predict(call, target(&name, selector), body).await
         }
+        Route::TfsInfer(asked, name, selector) => {
+            tfs::rest::infer(call, target(&name, selector), asked, body).await
+        }
         Route::TfsStatus(name, selector) => tfs::rest::status(call.front, &name, selector.as_ref()),
         Route::TfsMetadata(name, selector) => tfs::rest::metadata(call.front, &name, selector),
         Route::Labels => labels::answer(call, body).await,
+        Route::OpenApi => Ok(Reply::json(openapi::document(call.front).to_string())),
+        Route::Invocations => mlflow::invoke(call, query, body).await,
+        Route::Ping => Ok(mlflow::ping(call.front)),
+        Route::Version => Ok(mlflow::version()),
         Route::Index => match call.body(body).await {
             Ok(body) => oip::rest::index(call.front, &body),
             Err(error) => Err(error),
@@ -76,6 +83,10 @@ async fn dispatch(call: &Call<'_>, route: Route, body: Metered) -> Reply {
             Err(error) => Err(error),
         },
         Route::Unload(name) => oip::rest::unload(call.front, &name).await,
+        Route::RegisterRegion(name) => match call.body(body).await {
+            Ok(body) => oip::rest::register_region(call.front, &name, &body),
+            Err(error) => Err(error),
+        },
         other => oip::rest::describe(call.front, &other),
     };
 

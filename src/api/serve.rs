@@ -6,6 +6,7 @@ use super::headers::RequestHeaders;
 use super::inbound::Arrived;
 use super::labels::LabelService;
 use super::oip::grpc::Oip;
+use super::oip::stream::{self, StreamCharge};
 use super::request_body::RequestBody;
 use super::rest::reply::Reply;
 use super::rest::route::{Route, route};
@@ -13,7 +14,7 @@ use super::tfs::grpc::Tfs;
 use super::unread::{self, UnreadBody};
 use super::{Charge, Front, rest};
 use crate::core::error::Error;
-use crate::core::request::Protocol;
+use crate::core::request::{Protocol, TIMEOUT_MAX};
 use crate::proto::feedback::feedback_server::FeedbackServer;
 use crate::proto::inference::grpc_inference_service_server::GrpcInferenceServiceServer as OipServer;
 use crate::proto::tensorflow::serving::model_service_server::ModelServiceServer;
@@ -106,10 +107,16 @@ impl Router {
         let charge = Arc::new(Charge::new(Arc::clone(&self.front)));
         let headers = RequestHeaders::read(request.headers());
         let read_timeout = self.front.limits.read_timeout;
+        let is_stream = request.uri().path() == stream::PATH;
+        // A client may be silent on a stream for as long as it likes.
+        let read_timeout = if is_stream { TIMEOUT_MAX } else { read_timeout };
         let until = BodyDeadline::new(&headers, arrived, read_timeout, &self.bodies);
 
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(Arrived(arrived));
+        if is_stream {
+            parts.extensions.insert(StreamCharge(Arc::clone(&charge)));
+        }
         let is_http1 = parts.version < http::Version::HTTP_2;
         let mut body = Metered::new(body, Arc::clone(&charge), until);
         let unread = UnreadBody::of(&parts, &mut body);

@@ -10,7 +10,8 @@ use super::connection::DataCall;
 use super::connection::http2::stream::{send, until_reset};
 use super::headers::RequestHeaders;
 use super::inbound::{Begun, Inbound};
-use super::oip::codec::Contents;
+use super::oip::codec::AnswerForm;
+use super::oip::options::OipOptions;
 use super::serve::is_grpc;
 use super::unread::RefusedBody;
 use super::{Front, oip, tfs};
@@ -116,7 +117,7 @@ impl UnaryCalls {
             headers,
             arrived,
         };
-        let begun = begin(inbound, message);
+        let begun = begin(inbound, message, &self.front.oip);
         drop(head);
         let mut begun = match begun {
             Ok(begun) => begun,
@@ -143,17 +144,21 @@ impl UnaryCalls {
     }
 }
 
-fn begin<'c>(inbound: Inbound<'c, '_>, message: Result<Bytes>) -> Result<BegunCall<'c>> {
+fn begin<'c>(
+    inbound: Inbound<'c, '_>,
+    message: Result<Bytes>,
+    options: &OipOptions,
+) -> Result<BegunCall<'c>> {
     let message = message.map_err(|error| inbound.refused(error))?;
     Ok(match inbound.protocol {
         Protocol::TfsGrpc => BegunCall::Tfs(tfs::grpc::begin(inbound, message)?),
-        _ => BegunCall::Oip(oip::grpc::begin(inbound, message)?),
+        _ => BegunCall::Oip(oip::grpc::begin(inbound, message, options)?),
     })
 }
 
 /// A call whose request was submitted.
 enum BegunCall<'c> {
-    Oip(Begun<'c, Contents>),
+    Oip(Begun<'c, AnswerForm>),
     Tfs(Begun<'c, ()>),
 }
 

@@ -7,6 +7,7 @@ use crate::onnx::runtime::library;
 use crate::registry::directory::Directory;
 use crate::registry::directory::copies::Copies;
 use crate::registry::directory::refusals::Refusals;
+use crate::registry::directory::served_path::ServedPath;
 use crate::registry::follow::{self, Follower};
 use crate::registry::log::Log;
 use crate::registry::servers::Addresses;
@@ -23,15 +24,15 @@ pub(super) fn open(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Res
             "both a model directory and a registry are set; a server serves from one of them",
         )),
         (None, None) => Err(Error::invalid(
-            "nothing to serve: give --models DIR or --registry URL, or set models.directory or registry.url",
+            "nothing to serve: give a model directory or file, or --registry URL, or set models.directory or registry.url",
         )),
-        (Some(folder), None) => Ok(ModelSource::Directory(Box::new(Directory::new(
-            folder.to_owned(),
+        (Some(path), None) => Ok(ModelSource::Directory(Box::new(Directory::new(
+            ServedPath::find(path.to_owned(), config.models.name.as_deref())?,
             config.models.settle,
             config.models.empty_delay,
             copies(config),
-            refusals(config, folder),
-        )?))),
+            refusals(config, path),
+        )))),
         (None, Some(url)) => Ok(ModelSource::Registry(Box::new(follower(
             config, url, addresses,
         )?))),

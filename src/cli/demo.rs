@@ -5,6 +5,7 @@
 use super::print::{TextTable, line, note};
 use super::{Demo, block_on, text};
 use crate::api::oip::json as oip_json;
+use crate::api::oip::shared_memory::Regions;
 use crate::app::signals::Signals;
 use crate::app::{App, Ports};
 use crate::client;
@@ -163,7 +164,7 @@ fn examples(folder: &Path) -> Result<Vec<Example>> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned(),
-            inputs: oip_json::decode(&sample, None)?.inputs,
+            inputs: oip_json::decode(&sample, None, &Regions::off())?.inputs,
             golden: outputs(&fs::read(folder.join("answer.json")).map_err(unreadable)?)?,
             next: if next.is_file() {
                 Some(outputs(&fs::read(next).map_err(unreadable)?)?)
@@ -190,7 +191,7 @@ fn outputs(answer: &[u8]) -> Result<NamedTensors> {
         .map_err(|e| Error::invalid("the server's response is not JSON").with_source(e))?;
     // An output has the form of an input.
     let body = format!(r#"{{"inputs":{}}}"#, parsed.outputs.get());
-    Ok(oip_json::decode(&body.into(), None)?.inputs)
+    Ok(oip_json::decode(&body.into(), None, &Regions::off())?.inputs)
 }
 
 /// Copies a version into the served directory: first beside it, then renamed, so that it appears

@@ -3,6 +3,7 @@
 use super::print::{self, TextTable, line};
 use super::{Models, Predict};
 use crate::api::oip::json as oip_json;
+use crate::api::oip::shared_memory::Regions;
 use crate::client;
 use crate::core::error::{Error, Result};
 use bytes::Bytes;
@@ -70,7 +71,7 @@ pub(super) async fn predict(arguments: &Predict) -> Result<()> {
         return print::answer(&headers, &answer, arguments.json);
     }
 
-    let inputs = oip_json::decode(&body, None)?.inputs;
+    let inputs = oip_json::decode(&body, None, &Regions::off())?.inputs;
     let mut client = client::grpc(arguments.server.as_deref().unwrap_or("127.0.0.1:8001")).await?;
     let request = client::infer_request(&arguments.model, &arguments.version, &inputs);
     print::grpc_answer(&client::infer(&mut client, request).await?, arguments.json)

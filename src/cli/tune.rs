@@ -7,6 +7,7 @@ mod tests;
 use super::print::{TextTable, figures, line, note};
 use super::{CommonArguments, load};
 use crate::api::oip::json as oip_json;
+use crate::api::oip::shared_memory::Regions;
 use crate::app::cores;
 use crate::app::engine::OpenedFile;
 use crate::core::error::{Error, Result};
@@ -186,7 +187,7 @@ fn given(signature: &Signature, request: &Path) -> Result<TuneInputs> {
     let body = std::fs::read(request).map_err(|e| {
         Error::invalid(format!("{} cannot be read", request.display())).with_source(e)
     })?;
-    let decoded = oip_json::decode(&body.into(), None);
+    let decoded = oip_json::decode(&body.into(), None, &Regions::off());
     let inputs = decoded.map_err(|e| e.context(request.display()))?.inputs;
     let checked = signature.check(inputs)?;
     if !checked.optional.is_empty() {

@@ -231,6 +231,7 @@ fn every_key_can_be_set_and_each_section_lists_its_own() {
     let unset = [
         "ports_file",
         "directory",
+        "name",
         "library",
         "state",
         "weights_cache",
@@ -260,7 +261,7 @@ fn every_key_can_be_set_and_each_section_lists_its_own() {
     count("feedback", FeedbackSettings::KEYS);
     count("capture", CaptureSettings::KEYS);
     count("traces", TraceSettings::KEYS);
-    assert_eq!(Model::KEYS.len(), 19);
+    assert_eq!(Model::KEYS.len(), 20);
 }
 
 #[test]

@@ -26,6 +26,11 @@ impl<'m> Fields<'m> {
         Self { rest: message }
     }
 
+    /// Returns how many bytes of the message are not read yet.
+    pub(crate) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     #[inline]
     fn read(&mut self) -> Result<(u64, WireField<'m>), Malformed> {
         let key = varint(&mut self.rest)?;

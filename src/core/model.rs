@@ -1,6 +1,8 @@
 //! Names, versions and the signature of a model. Checks the tensors of a request
 //! against the signature once; no later code looks at shapes again.
 
+pub mod answered;
+pub mod columns;
 pub mod optional;
 pub mod padding;
 pub mod task;
@@ -62,6 +64,9 @@ impl fmt::Display for ModelName {
 pub struct Version(u64);
 
 impl Version {
+    /// The first version.
+    pub const ONE: Self = Self(1);
+
     /// Accepts 1 to 2⁶³ − 1, which every protocol can carry.
     pub fn new(number: u64) -> Option<Self> {
         (1..=i64::MAX as u64)

@@ -110,11 +110,19 @@ pub enum Protocol {
     TfsGrpc,
     /// TensorFlow Serving over REST.
     TfsRest,
+    /// MLflow's scoring protocol.
+    Mlflow,
 }
 
 impl Protocol {
     /// Every protocol.
-    pub const ALL: [Self; 4] = [Self::OipGrpc, Self::OipRest, Self::TfsGrpc, Self::TfsRest];
+    pub const ALL: [Self; 5] = [
+        Self::OipGrpc,
+        Self::OipRest,
+        Self::TfsGrpc,
+        Self::TfsRest,
+        Self::Mlflow,
+    ];
 
     /// The metric label.
     pub fn label(self) -> &'static str {
@@ -123,6 +131,7 @@ impl Protocol {
             Self::OipRest => "oip_rest",
             Self::TfsGrpc => "tfs_grpc",
             Self::TfsRest => "tfs_rest",
+            Self::Mlflow => "mlflow",
         }
     }
 }
@@ -176,6 +185,8 @@ pub struct Timing {
     pub gather: Duration,
     /// Running ONNX Runtime.
     pub run: Duration,
+    /// Cutting the batch's outputs into those of its requests.
+    pub scatter: Duration,
     /// Rows of the batch this request was part of.
     pub batch_rows: u32,
     /// Number of that batch.

@@ -42,7 +42,7 @@ pub enum DType {
     F32,
     /// IEEE double precision.
     F64,
-    /// UTF-8 strings without NUL.
+    /// Strings of any bytes. ONNX means UTF-8.
     String,
 }
 
@@ -201,7 +201,24 @@ impl Strings {
             at = end;
         }
 
-        Self { buffer, spans }.checked()
+        Ok(Self { buffer, spans })
+    }
+
+    /// Takes strings back to back, of which each begins at one of `starts` and ends where the next one begins.
+    pub(crate) fn from_starts(buffer: Bytes, starts: &[usize]) -> Result<Self> {
+        let total =
+            u32::try_from(buffer.len()).map_err(|_| Error::invalid("string data is over 4 GiB"))?;
+        let ends = starts.iter().skip(1).copied().chain([buffer.len()]);
+        let spans: Option<Vec<(u32, u32)>> = starts
+            .iter()
+            .zip(ends)
+            .map(|(start, end)| {
+                let (start, end) = (u32::try_from(*start).ok()?, u32::try_from(end).ok()?);
+                (start <= end && end <= total).then_some((start, end))
+            })
+            .collect();
+        let spans = spans.ok_or_else(|| Error::internal("strings begin beyond their data"))?;
+        Ok(Self { buffer, spans })
     }
 
     /// Copies strings into one buffer.
@@ -217,25 +234,10 @@ impl Strings {
             spans.push((start as u32, buffer.len() as u32));
         }
 
-        Self {
+        Ok(Self {
             buffer: buffer.into(),
             spans,
-        }
-        .checked()
-    }
-
-    fn checked(self) -> Result<Self> {
-        for (i, (start, end)) in self.spans.iter().enumerate() {
-            let text = &self.buffer[*start as usize..*end as usize];
-            if std::str::from_utf8(text).is_err() {
-                return Err(Error::invalid(format!("string {i} is not UTF-8")));
-            }
-            if text.contains(&0) {
-                return Err(Error::invalid(format!("string {i} contains a NUL byte")));
-            }
-        }
-
-        Ok(self)
+        })
     }
 
     /// Counts the strings.
@@ -249,20 +251,31 @@ impl Strings {
     }
 
     /// Iterates in row-major order.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.spans.iter().map(|(start, end)| {
-            std::str::from_utf8(&self.buffer[*start as usize..*end as usize])
-                .expect("checked at construction")
-        })
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let spans = self.spans.iter();
+        spans.map(|(start, end)| &self.buffer[*start as usize..*end as usize])
+    }
+
+    /// Iterates in row-major order over the strings as text. One that is not UTF-8 is the replacement
+    /// character.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.iter()
+            .map(|string| str::from_utf8(string).unwrap_or("\u{fffd}"))
+    }
+
+    /// Finds the first string that is not UTF-8.
+    pub(crate) fn find_no_text(&self) -> Option<usize> {
+        self.iter()
+            .position(|string| str::from_utf8(string).is_err())
     }
 
     /// Writes the raw wire form.
     pub fn to_prefixed(&self) -> Bytes {
         let mut out =
             Vec::with_capacity(self.spans.iter().map(|(s, e)| 4 + (e - s) as usize).sum());
-        for text in self.iter() {
-            out.extend_from_slice(&(text.len() as u32).to_le_bytes());
-            out.extend_from_slice(text.as_bytes());
+        for string in self.iter() {
+            out.extend_from_slice(&(string.len() as u32).to_le_bytes());
+            out.extend_from_slice(string);
         }
 
         out.into()

@@ -16,6 +16,7 @@ pub(crate) use padding::{PaddingSubject, check_padding};
 pub(crate) use values::KnownValues;
 
 use crate::core::error::{Error, Result};
+use crate::core::model::answered::AnsweredShapes;
 use crate::core::model::{Signature, TensorSpec};
 use crate::core::tensor::batch::{Stack, split};
 use crate::core::tensor::compare::{agree, agree_at_scale, agree_in_columns};
@@ -86,6 +87,8 @@ pub(crate) struct SampleInputs {
     signature: Signature,
     size: usize,
     integers: u64,
+    /// The shapes of the answer to one row, where it was found.
+    answered: Vec<Vec<usize>>,
 }
 
 impl SampleInputs {
@@ -99,8 +102,11 @@ impl SampleInputs {
         for integers in integers {
             let mut last = None;
             for size in SIZES {
-                let sample = Self::of_size(signature, size, Some(*integers));
+                let mut sample = Self::of_size(signature, size, Some(*integers));
                 let ran = sample.run(session, 1);
+                if let Ok(outputs) = &ran {
+                    sample.answered = shapes(outputs);
+                }
                 match ran.and_then(|_| sample.run_largest(session)) {
                     Ok(()) => return Ok(sample),
                     Err(error) => last = Some(error),
@@ -119,6 +125,17 @@ impl SampleInputs {
             signature: signature.clone(),
             size,
             integers: integers.unwrap_or(SMALL_INTEGERS[0]),
+            answered: Vec::new(),
+        }
+    }
+
+    /// Returns the shapes of answers; makes a run of two rows where they are doubtful.
+    pub(crate) fn answered(&self, session: &mut dyn Session) -> AnsweredShapes {
+        let two = self.signature.is_doubtful(&self.answered);
+        let two = two.then(|| self.run(session, 2).ok()).flatten();
+        AnsweredShapes {
+            one: self.answered.clone(),
+            two: two.map(|outputs| shapes(&outputs)),
         }
     }
 
@@ -210,6 +227,10 @@ impl SampleInputs {
     }
 }
 
+fn shapes(tensors: &[Tensor]) -> Vec<Vec<usize>> {
+    tensors.iter().map(|t| t.shape().to_vec()).collect()
+}
+
 fn run(session: &mut dyn Session, inputs: &[Tensor]) -> Result<Vec<Tensor>> {
     let views: Vec<View<'_>> = inputs.iter().map(Tensor::view).collect();
     session.run(&views)
@@ -266,9 +287,6 @@ impl BatchSubject<'_> {
 
     /// Tests rows that the model is known to answer, those of one shape together.
     fn check_known_rows(&self, session: &mut dyn Session) -> Result<()> {
-        let shapes = |row: &[Tensor]| -> Vec<Vec<usize>> {
-            row.iter().map(|tensor| tensor.shape().to_vec()).collect()
-        };
         let mut rest: Vec<&Vec<Tensor>> = self.known.rows.iter().take(KNOWN_ROWS_MAX).collect();
         while let Some(first) = rest.first() {
             let shape = shapes(first);

@@ -11,6 +11,7 @@
 
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
+use crate::core::model::answered::AnsweredShapes;
 use crate::core::model::padding::Padding;
 use crate::onnx::batchability::KnownInputs;
 use crate::onnx::runtime::SessionOptions;
@@ -34,7 +35,7 @@ pub(crate) const SUBCOMMAND: &str = "probe-model";
 /// The most bytes of a verdict that are read.
 const VERDICT_BYTES_MAX: u64 = 1 << 20;
 /// Changes when batchability is decided in another way, so that old verdicts are not used.
-const VERDICT_RULES: u32 = 6;
+const VERDICT_RULES: u32 = 7;
 /// Rows of the largest batch that a companion model is tried with.
 const COMPANION_ROWS: usize = 64;
 /// Address space that ONNX Runtime and this program need for themselves …
@@ -161,6 +162,9 @@ pub struct GeneratedRuns {
     /// Integers that it accepts are below this; below 3 if it is not set.
     #[serde(default)]
     pub integers: Option<u64>,
+    /// The shapes of its answers.
+    #[serde(default)]
+    pub answered: AnsweredShapes,
     /// Why the model does not run on generated inputs.
     pub refused: Option<String>,
     /// Whether the runs were ended because they took too long.
@@ -183,7 +187,7 @@ pub enum PaddingTested {
 
 #[derive(Serialize, Deserialize)]
 enum FirstRunVerdict {
-    Passed(Passed),
+    Passed(Box<Passed>),
     Refused(String),
 }
 
@@ -420,7 +424,7 @@ fn judge(answer: &ChildAnswer, timeout: Duration) -> Result<Passed> {
     };
 
     match (status.signal(), serde_json::from_slice(&answer.output)) {
-        (None, Ok(FirstRunVerdict::Passed(passed))) if status.success() => Ok(passed),
+        (None, Ok(FirstRunVerdict::Passed(passed))) if status.success() => Ok(*passed),
         (None, Ok(FirstRunVerdict::Refused(why))) => Err(Error::precondition(why)),
         (Some(XCPU | KILL), _) => Err(refused(
             "used up its time or its memory, and was killed; \

@@ -331,8 +331,9 @@ fn write_tensors(out: &mut Vec<u8>, tensors: &NamedTensors) {
 
 /// JSON has no NaN and no infinity, and the data form has no 16-bit floats.
 fn has_json_form(tensor: &Tensor) -> bool {
-    let Data::Fixed(bytes) = tensor.data() else {
-        return true;
+    let bytes = match tensor.data() {
+        Data::Fixed(bytes) => bytes,
+        Data::Strings(strings) => return strings.find_no_text().is_none(),
     };
     match tensor.dtype() {
         DType::F16 | DType::BF16 => false,

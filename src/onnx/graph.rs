@@ -5,12 +5,14 @@
 mod declared;
 mod end;
 pub(in crate::onnx) mod fields;
+pub(in crate::onnx) mod maps;
 mod outline;
 pub(in crate::onnx) mod parts;
 #[cfg(test)]
 mod tests;
 
 use crate::core::error::{Error, Result};
+use crate::core::model::answered::{AnsweredShapes, ReplacedShape};
 use crate::core::model::optional::OptionalInput;
 use crate::core::model::padding::AxisNames;
 use crate::core::model::task::OutputEnd;
@@ -75,6 +77,8 @@ impl Graph {
     pub fn read(bytes: Bytes) -> Result<Self> {
         check_size(bytes.len() as u64)?;
         parts::check(&bytes)?;
+        let without_maps = maps::as_tensors(&bytes)?;
+        let bytes = without_maps.as_ref().map_or(bytes, |w| w.file.clone());
         let model = ModelProto::decode(bytes.clone()).map_err(|e| truncated().with_source(e))?;
         let ir_version = model.ir_version.filter(|v| *v > 0);
         let ir_version =
@@ -101,16 +105,34 @@ impl Graph {
         };
 
         let signature = declared::signature(&graph, ir_version)?;
+        let mut ends = end::output_ends(&graph, &bytes);
+        if let Some(without_maps) = without_maps {
+            let outputs = signature.outputs.iter().map(|spec| spec.name.as_str());
+            without_maps.note(outputs, &mut ends);
+        }
         Ok(Self {
             axis_names: declared::axis_names(&graph, &signature),
             signature,
-            ends: end::output_ends(&graph, &bytes),
+            ends,
             opsets: model.opset_import.into_iter().map(opset).collect(),
             operators: census.operators,
             ir_version,
             producer: model.producer_name.unwrap_or_default(),
             external: census.external.into_iter().collect(),
         })
+    }
+
+    /// Replaces declared shapes of outputs by those that are answered.
+    pub(crate) fn follow(&mut self, answered: &AnsweredShapes) -> Vec<ReplacedShape> {
+        let replaced = self.signature.follow(answered);
+        let outputs = self.signature.outputs.iter();
+        for (spec, names) in outputs.zip(&mut self.axis_names.outputs) {
+            // Names belong to the axes that were declared.
+            if replaced.iter().any(|r| r.output == spec.name) {
+                *names = vec![None; spec.shape.as_ref().map_or(0, Vec::len)];
+            }
+        }
+        replaced
     }
 
     /// Whether the time of a run depends on its number of rows alone: no axis but the

@@ -13,6 +13,7 @@ mod tests;
 mod walk;
 
 use crate::core::error::{Error, Result, short};
+use crate::onnx::graph::maps;
 use fact::{Extent, Fact};
 use std::fmt;
 use std::panic::UnwindSafe;
@@ -55,7 +56,10 @@ impl fmt::Display for RowFinding {
 
 /// Analyses a model file, without running it. An analysis that fails proves nothing.
 pub(crate) fn analyse(file: &[u8]) -> RowVerdict {
-    guarded(|| decoded(file))
+    guarded(|| match maps::as_tensors(file)? {
+        Some(served) => decoded(&served.file),
+        None => decoded(file),
+    })
 }
 
 /// The verdict of an analysis; unknown if it panics.

@@ -1,17 +1,20 @@
 //! A model directory in the layout of Triton and TensorFlow Serving,
-//! `<name>/<version>/model.onnx`, as a catalogue. Remembers when files were first
+//! `<name>/<version>/model.onnx`, as a catalogue; also a folder of one model, and single model files. Remembers when files were first
 //! seen unchanged; the caller passes the time. Does not decide what is served,
 //! and writes nothing into the directory.
 
 mod config;
 pub(crate) mod copies;
 mod look;
+mod model_file;
 mod read;
 pub(crate) mod refusals;
+pub(crate) mod served_path;
 #[cfg(test)]
 mod tests;
 mod trouble;
 mod unserved;
+mod version_folders;
 mod walk;
 
 use super::catalog::{Catalog, Fingerprint, FolderSight, VersionEntry};
@@ -23,8 +26,9 @@ use crate::onnx::graph::Graph;
 use bytes::Bytes;
 use copies::{Copies, PrivateFolder};
 use look::Look;
-use read::Purpose;
+use read::{ModelPlace, Purpose};
 use refusals::Refusals;
+use served_path::ServedPath;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -42,7 +46,7 @@ const CONFIG_FILE: &str = "config.pbtxt";
 
 /// A model directory, and what earlier scans found.
 pub(crate) struct Directory {
-    root: PathBuf,
+    path: ServedPath,
     settle: Duration,
     empty_delay: Duration,
     /// Where external data is copied to; none where no folder is known.
@@ -117,26 +121,17 @@ impl Loaded {
 }
 
 impl Directory {
-    /// Takes a path to a readable directory; refuses any other with
-    /// `InvalidArgument`. Files that did not change for `settle` are considered
+    /// Takes a path that was found. Files that did not change for `settle` are considered
     /// complete. A directory that lost all its models is taken for emptied after `empty_delay`.
     pub(crate) fn new(
-        root: PathBuf,
+        path: ServedPath,
         settle: Duration,
         empty_delay: Duration,
         copies: Option<Copies>,
         refusals: Refusals,
-    ) -> Result<Self> {
-        std::fs::read_dir(&root).map_err(|e| {
-            Error::invalid(format!(
-                "the model directory '{}' cannot be read: {e}",
-                root.display()
-            ))
-            .with_source(e)
-        })?;
-
-        Ok(Self {
-            root,
+    ) -> Self {
+        Self {
+            path,
             settle,
             empty_delay,
             copies,
@@ -144,17 +139,17 @@ impl Directory {
             last: Look::default(),
             since: FirstSeen::new(),
             warned: Warned::default(),
-        })
+        }
     }
 
     /// Scans the directory. `now` is compared with the times of files, `instant` with earlier
     /// scans. What cannot be looked into keeps the versions it had, as [`FolderSight::Unreadable`]. What
     /// is gone is kept as [`FolderSight::Missing`] until a second scan does not see it either.
     pub(crate) fn scan(&mut self, now: SystemTime, instant: Instant) -> Catalog {
-        let mut found = look::all(&self.root, &self.last);
+        let mut found = look::all(&self.path, &self.last);
         // Folders that are renamed during a look may be in none of its parts.
         if found.lost(&self.last.catalog) {
-            found = look::all(&self.root, &self.last);
+            found = look::all(&self.path, &self.last);
         }
         self.last
             .keep_vanished(&mut found, self.empty_delay, instant);
@@ -209,11 +204,22 @@ impl Directory {
             .model_path
             .parent()
             .ok_or_else(|| Error::internal("a model path has no folder"))?;
-        let loaded = read::load(&root, folder, &entry.model_path, purpose);
+        let is_loose = self.path.is_loose(&root, folder);
+        let place = ModelPlace {
+            root: &root,
+            folder,
+            model: &entry.model_path,
+            is_loose,
+        };
+        let loaded = read::load(&place, purpose);
+        let files = match entry.model_path.file_name() {
+            Some(file) if is_loose => walk::beside(&root, file),
+            _ => walk::fingerprint(&root, folder),
+        };
 
         // If the files changed, that is the likely cause of the failure, and the
         // better error.
-        match walk::fingerprint(&root, folder) {
+        match files {
             Ok(files) if is_same(&files, &entry.files) => loaded,
             _ => Err(Error::unavailable(
                 "the version changed while it was read; it is loaded again once its files stop changing",
@@ -224,7 +230,8 @@ impl Directory {
     /// Resolved each time, because the directory may be a link whose target
     /// changes.
     fn canonical_root(&self) -> Result<PathBuf> {
-        self.root
+        self.path
+            .folder()
             .canonicalize()
             .map_err(|e| Error::unavailable("the model directory cannot be read").with_source(e))
     }

@@ -241,7 +241,7 @@ impl RunningPrediction<'_> {
     pub(crate) fn finish<T>(
         mut self,
         done: Result<Done>,
-        encode: impl FnOnce(&Response) -> Result<T>,
+        encode: impl FnOnce(&Response, &Servable) -> Result<T>,
     ) -> Result<Predicted<T>> {
         let predicted = done.and_then(|done| {
             let response = self.respond(done);
@@ -249,7 +249,11 @@ impl RunningPrediction<'_> {
         });
 
         self.prediction.outcome = match &predicted {
-            Ok(predicted) => Ok(predicted.response.timing.queue),
+            Ok(predicted) => {
+                let metrics = &self.prediction.servable.metrics;
+                metrics.answered(&predicted.response.timing);
+                Ok(())
+            }
             Err(error) => Err(error.kind),
         };
         let outcome = predicted.as_ref().map(|predicted| &predicted.response);
@@ -315,8 +319,8 @@ struct Prediction {
     followed: Option<Followed>,
     /// When the request entered the queue, if it is traced.
     submitted: Option<Instant>,
-    /// The time in the queue, or why there is no answer; cancelled until it is known.
-    outcome: Result<Duration, Kind>,
+    /// Whether it was answered, or why not; cancelled until it is known.
+    outcome: Result<(), Kind>,
 }
 
 impl Prediction {
@@ -324,12 +328,12 @@ impl Prediction {
     fn encoded<T>(
         &mut self,
         mut response: Response,
-        encode: impl FnOnce(&Response) -> Result<T>,
+        encode: impl FnOnce(&Response, &Servable) -> Result<T>,
     ) -> Result<Predicted<T>> {
         response.id = std::mem::take(&mut self.id);
         response.trace = self.followed.map(|f| f.context.header(f.span));
 
-        match encode(&response) {
+        match encode(&response, &self.servable) {
             Ok(encoded) => Ok(Predicted { response, encoded }),
             Err(error) => {
                 self.id = response.id;

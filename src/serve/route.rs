@@ -58,11 +58,11 @@ impl RouteTable {
     pub(crate) fn resolve(&self, target: &Target) -> Result<Arc<Servable>> {
         let name = &target.model;
         let unknown = || {
-            let why = match self.unserved.get(name.as_str()) {
-                Some(why) => format!("is not served: {why}"),
-                None => "does not exist on this server".to_owned(),
-            };
-            Error::not_found(format!("model '{name}' {why}"))
+            Error::not_found(match self.unserved.get(name.as_str()) {
+                Some(why) => format!("model '{name}' is not served: {why}"),
+                // Clients of Triton look for this text.
+                None => format!("Request for unknown model: '{name}' is not found"),
+            })
         };
         let model = self.models.get(name).ok_or_else(unknown)?;
 

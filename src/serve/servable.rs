@@ -4,7 +4,9 @@
 
 use crate::core::error::Result;
 use crate::core::hash::Digest;
+use crate::core::model::columns::InputColumns;
 use crate::core::model::optional::CheckedInputs;
+use crate::core::model::task::{OutputEnd, Task};
 use crate::core::model::{ModelName, Signature, Version};
 use crate::core::request::Deadline;
 use crate::core::tensor::NamedTensors;
@@ -56,6 +58,12 @@ pub(crate) struct ServableParts {
     pub version: Version,
     pub digest: Digest,
     pub signature: Signature,
+    /// What computes each output.
+    pub ends: Vec<OutputEnd>,
+    /// The columns that a table has to give.
+    pub columns: InputColumns,
+    /// What its outputs mean, if that is known.
+    pub task: Option<Task>,
     pub batching: Batching,
     /// Whether requests are padded and if not why, if padding is declared.
     pub padding: Option<std::result::Result<(), String>>,
@@ -83,6 +91,12 @@ pub(crate) struct Servable {
     /// The version as text, for every answer.
     pub version_text: Bytes,
     pub signature: Signature,
+    /// What computes each output.
+    pub ends: Vec<OutputEnd>,
+    /// The columns that a table has to give.
+    pub columns: InputColumns,
+    /// What its outputs mean, if that is known.
+    pub task: Option<Task>,
     /// What was decided at load, or by the test in the background; see [`Servable::batching`].
     loaded_batching: ArcSwap<Batching>,
     pub lanes: usize,
@@ -133,6 +147,9 @@ impl Servable {
             digest_text: parts.digest.to_string().into(),
             version_text: parts.version.to_string().into(),
             signature: parts.signature,
+            ends: parts.ends,
+            columns: parts.columns,
+            task: parts.task,
             loaded_batching: ArcSwap::from_pointee(parts.batching),
             lanes,
             provider,
@@ -281,6 +298,13 @@ impl Servable {
         required
             .chain(optional.map(|given| (given.name.clone(), given.tensor.clone())))
             .collect()
+    }
+
+    /// Finds what computes an output.
+    pub(crate) fn end_of(&self, output: &str) -> Option<&OutputEnd> {
+        let mut outputs = self.signature.outputs.iter();
+        let at = outputs.position(|spec| spec.name == output)?;
+        self.ends.get(at)
     }
 
     /// Returns the name of output `at`, shared with responses.

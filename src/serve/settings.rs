@@ -92,6 +92,10 @@ overridable! {
         /// Class names in the order of their scores, at most 64. If the list is empty, the names
         /// in the graph are used.
         classes: Vec<String> as TextLine = Vec::new();
+        /// Names of the model's input columns in their order, for requests that give columns by name, and for
+        /// monitoring. If the list is empty, those that came with the model are used: from its manifest in a
+        /// registry, or from its baseline.
+        features: Vec<String> as TextLine = Vec::new();
         /// Input columns by whose values performance is also measured separately, at most 8.
         slices: Vec<String> as TextLine = Vec::new();
     }

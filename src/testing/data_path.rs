@@ -4,6 +4,7 @@
 
 use crate::api::limits::Limits;
 use crate::api::listen::ConnectionServer;
+use crate::api::oip::options::OipOptions;
 use crate::api::stop::Stop;
 use crate::api::{Budget, Front};
 use crate::core::error::Result;
@@ -14,6 +15,7 @@ use crate::observe::metrics::Metrics;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::registry::directory::Directory;
 use crate::registry::directory::refusals::Refusals;
+use crate::registry::directory::served_path::ServedPath;
 use crate::registry::pbtxt::ModelConfig;
 use crate::serve::manager::{Control, Manager, ManagerParts, ModelSource, ServingState, Settings};
 use crate::serve::predict::{Predictor, PredictorParts};
@@ -80,15 +82,16 @@ impl DataPath {
 fn front(engine: Arc<dyn Engine>, folder: &Path) -> Front {
     let metrics = Metrics::new().expect("registers");
     let predictor = Arc::new(predictor(&metrics));
+    let path = ServedPath::find(folder.to_owned(), None).expect("readable");
     let directory = Directory::new(
-        folder.to_owned(),
+        path,
         Duration::ZERO,
         Duration::ZERO,
         None,
         Refusals::open(None, folder),
     );
     let (manager, mut end) = Manager::start(ManagerParts {
-        source: ModelSource::Directory(Box::new(directory.expect("readable"))),
+        source: ModelSource::Directory(Box::new(directory)),
         control: Control::None,
         strict_readiness: true,
         in_place: InPlace::Refuse,
@@ -113,6 +116,7 @@ fn front(engine: Arc<dyn Engine>, folder: &Path) -> Front {
     }
 
     Front {
+        oip: OipOptions::plain(),
         predictor,
         manager,
         metrics,

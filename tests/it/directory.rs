@@ -444,9 +444,9 @@ fn what_is_not_served_is_listed_and_an_explicit_load_says_why() {
     let directory = Directory::empty();
     directory.put("styled", 1, &model_file("wine", "1"));
     let styled = directory.path().join("styled");
-    fs::rename(styled.join("1"), styled.join("00000123")).expect("renamed");
+    fs::rename(styled.join("1"), styled.join("v123")).expect("renamed");
     let server = Server::start_with(directory.path(), &["--model-control", "explicit"]);
-    let line = line(&server, "styled", "00000123").expect("listed");
+    let line = line(&server, "styled", "v123").expect("listed");
     assert_eq!(line["state"], "UNAVAILABLE");
     let answer = server.post("/v2/repository/models/styled/load", b"");
     assert_eq!(answer.status, 400);

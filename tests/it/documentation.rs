@@ -61,8 +61,10 @@ pages! {
     open_inference_rest_runs = "docs/serving/open-inference-rest.md";
     binary_tensors_run = "docs/serving/binary-tensors.md";
     open_inference_grpc_runs = "docs/serving/open-inference-grpc.md";
+    shared_memory_runs = "docs/serving/shared-memory.md";
     tensorflow_serving_rest_runs = "docs/serving/tensorflow-serving-rest.md";
     tensorflow_serving_grpc_runs = "docs/serving/tensorflow-serving-grpc.md";
+    tables_run = "docs/serving/tables.md";
     batching_runs = "docs/batching.md";
     operators_run = "docs/operators.md";
     configuring_runs = "docs/configuring.md";

@@ -16,6 +16,15 @@ mod metadata;
 /// Requests and answers in gzip.
 mod compression;
 
+/// Models as converters write them by default.
+mod converters;
+
+/// Triton's load generator against a server.
+mod perf_analyzer;
+
+/// Classify and Regress of TensorFlow Serving.
+mod examples;
+
 /// A hundred swaps under load lose nothing.
 mod swap;
 

@@ -127,7 +127,7 @@ fn labels(tensor: &Tensor, classes: &[String]) -> Result<Vec<usize>> {
                 |b: &[u8]| i64::from_le_bytes(b.try_into().unwrap_or_default()).to_string();
             bytes.chunks_exact(8).map(number).collect()
         }
-        Data::Strings(all) => all.iter().map(str::to_owned).collect(),
+        Data::Strings(all) => all.words().map(str::to_owned).collect(),
     };
 
     let place = |word: &String| {

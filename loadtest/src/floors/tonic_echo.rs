@@ -71,6 +71,15 @@ impl GrpcInferenceService for Echo {
         }))
     }
 
+    type ModelStreamInferStream = tonic::codegen::BoxStream<p::ModelStreamInferResponse>;
+
+    async fn model_stream_infer(
+        &self,
+        _: Request<tonic::Streaming<p::ModelInferRequest>>,
+    ) -> Result<Response<Self::ModelStreamInferStream>, Status> {
+        Err(Status::unimplemented("an echo only infers"))
+    }
+
     refuse! {
         server_live: ServerLiveRequest -> ServerLiveResponse;
         server_ready: ServerReadyRequest -> ServerReadyResponse;
@@ -82,5 +91,11 @@ impl GrpcInferenceService for Echo {
         repository_index: RepositoryIndexRequest -> RepositoryIndexResponse;
         repository_model_load: RepositoryModelLoadRequest -> RepositoryModelLoadResponse;
         repository_model_unload: RepositoryModelUnloadRequest -> RepositoryModelUnloadResponse;
+        system_shared_memory_status: SystemSharedMemoryStatusRequest -> SystemSharedMemoryStatusResponse;
+        system_shared_memory_register: SystemSharedMemoryRegisterRequest -> SystemSharedMemoryRegisterResponse;
+        system_shared_memory_unregister: SystemSharedMemoryUnregisterRequest -> SystemSharedMemoryUnregisterResponse;
+        cuda_shared_memory_status: CudaSharedMemoryStatusRequest -> CudaSharedMemoryStatusResponse;
+        cuda_shared_memory_register: CudaSharedMemoryRegisterRequest -> CudaSharedMemoryRegisterResponse;
+        cuda_shared_memory_unregister: CudaSharedMemoryUnregisterRequest -> CudaSharedMemoryUnregisterResponse;
     }
 }

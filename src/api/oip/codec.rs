@@ -4,6 +4,9 @@
 #[cfg(test)]
 mod tests;
 
+use super::options::OipOptions;
+use super::shared_memory::{RegionPart, Regions};
+use super::wishes::{self, OutputWish, OutputWishes};
 use crate::api::inbound::Decoded;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
@@ -27,16 +30,38 @@ pub(crate) enum Contents {
     Raw,
 }
 
-/// Decodes a request; its target is read apart. A client that sends raw contents
-/// is answered with raw contents.
-pub(crate) fn decode(request: ModelInferRequest) -> Result<Decoded<Contents>> {
+/// How a client wants the answer.
+#[derive(Debug)]
+pub(crate) struct AnswerForm {
+    pub contents: Contents,
+    pub wishes: OutputWishes,
+}
+
+impl AnswerForm {
+    /// Raw contents and nothing else.
+    pub(crate) const RAW: Self = Self {
+        contents: Contents::Raw,
+        wishes: None,
+    };
+}
+
+/// Decodes a request; its target is read apart. A client that sends typed contents
+/// is answered with typed contents, and any other with raw ones, which is all that Triton's clients read.
+pub(crate) fn decode(
+    request: ModelInferRequest,
+    options: &OipOptions,
+) -> Result<Decoded<AnswerForm>> {
+    let regions = &options.regions;
     Request::check_limits(&request.id, request.inputs.len())?;
     let route_key = route_key(&request)?;
     let parameters = parameters(&request.parameters)?;
     let raw = request.raw_input_contents;
-    check_raw_count(raw.len(), request.inputs.len())?;
+    let is_placed = |input: &InferInputTensor| input.parameters.contains_key(super::REGION);
+    let placed = request.inputs.iter().filter(|input| is_placed(input));
+    check_raw_count(raw.len(), request.inputs.len() - placed.count())?;
 
-    let form = match raw.is_empty() {
+    let is_typed = request.inputs.iter().any(|input| input.contents.is_some());
+    let contents = match is_typed && raw.is_empty() && !options.is_raw_only() {
         true => Contents::Typed,
         false => Contents::Raw,
     };
@@ -44,13 +69,21 @@ pub(crate) fn decode(request: ModelInferRequest) -> Result<Decoded<Contents>> {
     let mut inputs = Vec::with_capacity(request.inputs.len());
     for mut input in request.inputs {
         let name = std::mem::take(&mut input.name);
-        let tensor = tensor(input, raw.next());
+        let tensor = match part(&input.parameters, regions) {
+            Ok(Some(part)) => placed_tensor(&input, &part),
+            Ok(None) => tensor(input, raw.next()),
+            Err(error) => Err(error),
+        };
         let tensor = tensor.map_err(|e| e.context(format_args!("input '{}'", short(&name))))?;
         inputs.push((name, tensor));
     }
 
+    let mut wishes = OutputWishes::default();
     for output in &request.outputs {
         refuse_unserved(&output.parameters)?;
+        let wish = wish(&output.parameters, regions);
+        let wish = wish.map_err(|e| e.context(format_args!("output '{}'", short(&output.name))))?;
+        wishes::note(&mut wishes, &output.name, wish);
     }
 
     Ok(Decoded {
@@ -60,8 +93,47 @@ pub(crate) fn decode(request: ModelInferRequest) -> Result<Decoded<Contents>> {
         route_key,
         inputs,
         outputs: request.outputs.into_iter().map(|o| o.name).collect(),
-        form,
+        form: AnswerForm { contents, wishes },
     })
+}
+
+/// Reads what the parameters of an output ask for.
+fn wish(parameters: &HashMap<String, InferParameter>, regions: &Regions) -> Result<OutputWish> {
+    let classes = integer(parameters, super::CLASSIFICATION)?.unwrap_or(0);
+    Ok(OutputWish {
+        classes: usize::try_from(classes).unwrap_or(usize::MAX),
+        region: part(parameters, regions)?,
+    })
+}
+
+/// Finds the part of a region that parameters name, if they name one.
+fn part(
+    parameters: &HashMap<String, InferParameter>,
+    regions: &Regions,
+) -> Result<Option<RegionPart>> {
+    let Some(region) = parameters.get(super::REGION) else {
+        return Ok(None);
+    };
+    let Some(ParameterChoice::StringParam(name)) = &region.parameter_choice else {
+        return Err(Error::invalid(format!(
+            "parameter '{}' must be a string",
+            super::REGION
+        )));
+    };
+    let offset = integer(parameters, super::REGION_OFFSET)?.unwrap_or(0);
+    let bytes = integer(parameters, super::REGION_BYTES)?.ok_or_else(super::no_region_bytes)?;
+    regions.part(name, offset, bytes).map(Some)
+}
+
+/// Reads an input from shared memory.
+fn placed_tensor(input: &InferInputTensor, part: &RegionPart) -> Result<Tensor> {
+    if input.contents.is_some() {
+        return Err(Error::invalid(
+            "has contents and is in shared memory; send one of them",
+        ));
+    }
+    let dtype = dtype(&input.datatype)?;
+    Tensor::from_raw(dtype, shape_from_wire(&input.shape)?, part.read()?)
 }
 
 /// Refuses raw contents for another number of inputs than there are.
@@ -268,12 +340,26 @@ fn refuse_unserved(all: &HashMap<String, InferParameter>) -> Result<()> {
 /// Encodes a response: raw where the client sent raw contents or a datatype has
 /// no typed field, typed otherwise.
 pub(crate) fn encode(response: &Response, form: Contents) -> ModelInferResponse {
+    encode_placed(response, form, &[])
+}
+
+/// Encodes a response of which some outputs are in shared memory.
+pub(crate) fn encode_placed(
+    response: &Response,
+    form: Contents,
+    placed: &[Option<RegionPart>],
+) -> ModelInferResponse {
     let is_raw = form == Contents::Raw || response.outputs.iter().any(|(_, t)| is_only_raw(t));
     let mut outputs = Vec::with_capacity(response.outputs.len());
     let mut raw_output_contents = Vec::new();
-    for (name, tensor) in &response.outputs {
+    for (at, (name, tensor)) in response.outputs.iter().enumerate() {
+        let part = placed.get(at).and_then(Option::as_ref);
         let contents = if is_raw {
-            raw_output_contents.push(tensor.to_raw());
+            // Clients of Triton count on an entry for each output, empty where it is in shared memory.
+            let raw = part.map_or_else(|| tensor.to_raw(), |_| Bytes::new());
+            raw_output_contents.push(raw);
+            None
+        } else if part.is_some() {
             None
         } else {
             Some(contents(tensor))
@@ -282,7 +368,7 @@ pub(crate) fn encode(response: &Response, form: Contents) -> ModelInferResponse 
             name: name.to_string(),
             datatype: tensor.dtype().name().to_owned(),
             shape: tensor.shape().iter().map(|d| *d as i64).collect(),
-            parameters: HashMap::new(),
+            parameters: part.map(region_parameters).unwrap_or_default(),
             contents,
         });
     }
@@ -297,6 +383,25 @@ pub(crate) fn encode(response: &Response, form: Contents) -> ModelInferResponse 
     }
 }
 
+/// Says where an output is.
+fn region_parameters(part: &RegionPart) -> HashMap<String, InferParameter> {
+    let number = |n: u64| ParameterChoice::Int64Param(i64::try_from(n).unwrap_or(i64::MAX));
+    let all = [
+        (
+            super::REGION,
+            ParameterChoice::StringParam(part.region.name.clone()),
+        ),
+        (super::REGION_OFFSET, number(part.offset)),
+        (super::REGION_BYTES, number(part.bytes)),
+    ];
+    let parameter = |choice| InferParameter {
+        parameter_choice: Some(choice),
+    };
+    all.into_iter()
+        .map(|(name, choice)| (name.to_owned(), parameter(choice)))
+        .collect()
+}
+
 fn is_only_raw(tensor: &Tensor) -> bool {
     matches!(tensor.dtype(), DType::F16 | DType::BF16)
 }
@@ -306,10 +411,7 @@ fn contents(tensor: &Tensor) -> InferTensorContents {
     let bytes = match tensor.data() {
         Data::Fixed(bytes) => bytes,
         Data::Strings(strings) => {
-            c.bytes_contents = strings
-                .iter()
-                .map(|s| Bytes::copy_from_slice(s.as_bytes()))
-                .collect();
+            c.bytes_contents = strings.iter().map(Bytes::copy_from_slice).collect();
             return c;
         }
     };

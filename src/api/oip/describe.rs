@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::api::Front;
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::DType;
 use crate::observe::metrics::statistics::DurationTally;
@@ -16,14 +17,22 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 
 /// The protocol extensions that this server supports.
-pub(crate) const EXTENSIONS: [&str; 6] = [
+const EXTENSIONS: [&str; 7] = [
     "binary_tensor_data",
+    "classification",
     "model_configuration",
     "model_repository",
     "parameters",
     "schedule_policy",
     "statistics",
 ];
+
+/// The extensions that are switched on.
+pub(crate) fn extensions(front: &Front) -> Vec<String> {
+    let shared_memory = front.oip.regions.is_on().then_some("system_shared_memory");
+    let all = EXTENSIONS.into_iter().chain(shared_memory);
+    all.map(str::to_owned).collect()
+}
 
 /// The platform of ONNX models in this protocol.
 pub(crate) const PLATFORM: &str = "onnxruntime_onnx";
@@ -79,6 +88,7 @@ fn properties(servable: &Servable, table: &RouteTable) -> HashMap<String, String
     ]);
 
     properties.extend(optional_properties(&servable.signature));
+    properties.extend(output_properties(servable));
     if let Some(entry) = table.entry {
         properties.insert("ortus.registry.entry".to_owned(), entry.to_string());
     }
@@ -101,6 +111,25 @@ fn optional_properties(signature: &Signature) -> impl Iterator<Item = (String, S
 
     let all = listed.into_iter().chain(others);
     all.map(|(name, value)| (name.to_owned(), value))
+}
+
+/// Properties that name the classes of outputs with a score for each, and say which outputs the file declares as
+/// maps.
+fn output_properties(servable: &Servable) -> impl Iterator<Item = (String, String)> {
+    let outputs = servable.signature.outputs.iter().zip(&servable.ends);
+    outputs.flat_map(|(spec, end)| {
+        let columns = spec.shape.as_ref().and_then(|dims| dims.last());
+        let has_scores = columns == Some(&Dim::Fixed(end.classes.len()));
+        let classes = has_scores.then(|| {
+            let names = Value::from(end.classes.as_slice()).to_string();
+            (format!("ortus.classes.{}", spec.name), names)
+        });
+        let converted = end.is_from_maps.then(|| {
+            let what = "a column for each class, from the sequence of maps that the file declares";
+            (format!("ortus.converted.{}", spec.name), what.to_owned())
+        });
+        classes.into_iter().chain(converted)
+    })
 }
 
 /// The same as JSON.
@@ -266,29 +295,46 @@ fn data_type(dtype: DType) -> p::DataType {
 }
 
 /// Triton's statistics of a servable: a request is counted once as a success
-/// or a failure; a batch once as an execution.
+/// or a failure; a batch once as an execution. The times of a batch count for each of its requests.
 pub(crate) fn statistics(servable: &Servable) -> p::ModelStatistics {
     let stats = &servable.metrics.stats;
     let batches = stats.batches();
     let none = Some(p::StatisticDuration::default());
+    let (count, [queue, gather, run, scatter]) = stats.answered();
+    let took = |ns: u64| Some(p::StatisticDuration { count, ns });
 
     p::ModelStatistics {
         name: servable.name.to_string(),
         version: servable.version.to_string(),
         last_inference: stats.last_ms(),
         inference_count: stats.rows(),
-        execution_count: stats.run.read().0,
+        execution_count: stats.runs(),
         inference_stats: Some(p::InferStatistics {
             success: total(&stats.success),
             fail: total(&stats.fail),
-            queue: total(&stats.queue),
-            compute_input: total(&stats.gather),
-            compute_infer: total(&stats.run),
-            compute_output: none,
+            queue: took(queue),
+            compute_input: took(gather),
+            compute_infer: took(run),
+            compute_output: took(scatter),
             cache_hit: none,
             cache_miss: none,
         }),
         batch_stats: batches.iter().map(|(rows, of)| batch(*rows, of)).collect(),
+        memory_usage: vec![memory(servable)],
+    }
+}
+
+/// The estimated memory of a servable.
+fn memory(servable: &Servable) -> p::MemoryUsage {
+    let bytes = servable.metrics.memory_bytes.get();
+    p::MemoryUsage {
+        r#type: match servable.provider {
+            "cpu" => "CPU",
+            _ => "GPU",
+        }
+        .to_owned(),
+        id: 0,
+        byte_size: u64::try_from(bytes).unwrap_or_default(),
     }
 }
 
@@ -298,13 +344,18 @@ fn total(tally: &DurationTally) -> Option<p::StatisticDuration> {
 }
 
 /// The statistics of the batches of one size.
-fn batch(rows: u64, [count, gather_ns, run_ns]: &[u64; 3]) -> p::InferBatchStatistics {
-    let took = |ns: u64| Some(p::StatisticDuration { count: *count, ns });
+fn batch(rows: u64, [count, gather, run, scatter]: &[u64; 4]) -> p::InferBatchStatistics {
+    let took = |ns: &u64| {
+        Some(p::StatisticDuration {
+            count: *count,
+            ns: *ns,
+        })
+    };
     p::InferBatchStatistics {
         batch_size: rows,
-        compute_input: took(*gather_ns),
-        compute_infer: took(*run_ns),
-        compute_output: took(0),
+        compute_input: took(gather),
+        compute_infer: took(run),
+        compute_output: took(scatter),
     }
 }
 
@@ -335,7 +386,12 @@ fn model_statistics_json(m: &p::ModelStatistics) -> Value {
             "cache_miss": duration_json(s.cache_miss),
         },
         "batch_stats": batches,
+        "memory_usage": m.memory_usage.iter().map(memory_json).collect::<Vec<_>>(),
     })
+}
+
+fn memory_json(memory: &p::MemoryUsage) -> Value {
+    json!({"type": memory.r#type, "id": memory.id, "byte_size": memory.byte_size})
 }
 
 fn batch_json(batch: &p::InferBatchStatistics) -> Value {

@@ -1,6 +1,10 @@
 //! Open Inference Protocol v2 over gRPC.
 
-use super::codec::{self, Contents};
+use super::answer::{encoded, target};
+use super::codec::{self, AnswerForm, Contents};
+use super::options::OipOptions;
+use super::shared_memory::Region;
+use super::stream::{self, InferStream};
 use super::{describe, read, wire};
 use crate::api::Front;
 use crate::api::headers::RequestHeaders;
@@ -23,20 +27,24 @@ use tonic::{Response, Status};
 pub(crate) struct Oip(pub Arc<Front>);
 
 /// Begins ModelInfer on the data path.
-pub(crate) fn begin<'c>(inbound: Inbound<'c, '_>, message: Bytes) -> Result<Begun<'c, Contents>> {
+pub(crate) fn begin<'c>(
+    inbound: Inbound<'c, '_>,
+    message: Bytes,
+    options: &OipOptions,
+) -> Result<Begun<'c, AnswerForm>> {
     let outline = read::outline(&message).unwrap_or_default();
     if outline.model.is_empty() {
         // It is malformed, or says that no model is named.
         let message = decoded(message).map_err(|error| inbound.refused(error))?;
         return inbound
             .admit(target(&message))?
-            .begin(codec::decode(message));
+            .begin(codec::decode(message, options));
     }
 
     let admitted = inbound.admit(Target::parse(outline.model, outline.version))?;
     admitted.begin(match outline.is_plain {
         true => read::read(&message, &outline),
-        false => decoded(message.clone()).and_then(codec::decode),
+        false => decoded(message.clone()).and_then(|message| codec::decode(message, options)),
     })
 }
 
@@ -45,10 +53,14 @@ fn decoded(message: Bytes) -> Result<p::ModelInferRequest> {
 }
 
 /// Writes the answer of the data path.
-pub(crate) fn encode(response: &PredictResponse, contents: Contents) -> Result<UnaryAnswer> {
-    match contents {
-        Contents::Raw => wire::encode_raw(response),
-        Contents::Typed => UnaryAnswer::whole(&codec::encode(response, contents)),
+pub(crate) fn encode(
+    response: &PredictResponse,
+    form: AnswerForm,
+    servable: &Servable,
+) -> Result<UnaryAnswer> {
+    match (&form.wishes, form.contents) {
+        (None, Contents::Raw) => wire::encode_raw(response),
+        _ => UnaryAnswer::whole(&encoded(response, &form, servable)?),
     }
 }
 
@@ -64,20 +76,17 @@ impl Oip {
             headers: RequestHeaders::read(metadata.as_ref()),
             arrived: Arrived::of(&extensions),
         };
-        let encode = |response: &PredictResponse, contents| {
-            Ok(Response::new(codec::encode(response, contents)))
+        let encode = |response: &PredictResponse, form: AnswerForm, servable: &Servable| {
+            encoded(response, &form, servable).map(Response::new)
         };
         let admitted = inbound.admit(target(&message))?;
-        admitted.predict(codec::decode(message), encode).await
+        let decoded = codec::decode(message, &self.0.oip);
+        admitted.predict(decoded, encode).await
     }
 
     fn servable(&self, name: &str, version: &str) -> Result<Arc<Servable>> {
         self.0.predictor.resolve(&Target::parse(name, version)?)
     }
-}
-
-fn target(message: &p::ModelInferRequest) -> Result<Target> {
-    Target::parse(&message.model_name, &message.model_version)
 }
 
 type GrpcReply<T> = std::result::Result<Response<T>, Status>;
@@ -116,9 +125,9 @@ impl GrpcInferenceService for Oip {
         _: tonic::Request<p::ServerMetadataRequest>,
     ) -> GrpcReply<p::ServerMetadataResponse> {
         Ok(Response::new(p::ServerMetadataResponse {
-            name: "ortus".to_owned(),
+            name: self.0.oip.server_name().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            extensions: describe::EXTENSIONS.map(str::to_owned).to_vec(),
+            extensions: describe::extensions(&self.0),
         }))
     }
 
@@ -139,6 +148,15 @@ impl GrpcInferenceService for Oip {
         Ok(self.infer(request).await?)
     }
 
+    type ModelStreamInferStream = InferStream;
+
+    async fn model_stream_infer(
+        &self,
+        request: tonic::Request<tonic::Streaming<p::ModelInferRequest>>,
+    ) -> GrpcReply<InferStream> {
+        Ok(Response::new(stream::answers(Arc::clone(&self.0), request)))
+    }
+
     async fn model_config(
         &self,
         request: tonic::Request<p::ModelConfigRequest>,
@@ -157,6 +175,68 @@ impl GrpcInferenceService for Oip {
         let message = request.into_inner();
         let model_stats = statistics(&self.0, &message.name, &message.version)?;
         Ok(Response::new(p::ModelStatisticsResponse { model_stats }))
+    }
+
+    async fn system_shared_memory_status(
+        &self,
+        request: tonic::Request<p::SystemSharedMemoryStatusRequest>,
+    ) -> GrpcReply<p::SystemSharedMemoryStatusResponse> {
+        let regions = self.0.oip.regions.status(&request.into_inner().name)?;
+        let status = |region: Arc<Region>| {
+            let status = p::system_shared_memory_status_response::RegionStatus {
+                name: region.name.clone(),
+                key: region.key.clone(),
+                offset: region.offset,
+                byte_size: region.bytes,
+            };
+            (region.name.clone(), status)
+        };
+        Ok(Response::new(p::SystemSharedMemoryStatusResponse {
+            regions: regions.into_iter().map(status).collect(),
+        }))
+    }
+
+    async fn system_shared_memory_register(
+        &self,
+        request: tonic::Request<p::SystemSharedMemoryRegisterRequest>,
+    ) -> GrpcReply<p::SystemSharedMemoryRegisterResponse> {
+        let asked = request.into_inner();
+        let regions = &self.0.oip.regions;
+        regions.register(&asked.name, &asked.key, asked.offset, asked.byte_size)?;
+        Ok(Response::new(p::SystemSharedMemoryRegisterResponse {}))
+    }
+
+    async fn system_shared_memory_unregister(
+        &self,
+        request: tonic::Request<p::SystemSharedMemoryUnregisterRequest>,
+    ) -> GrpcReply<p::SystemSharedMemoryUnregisterResponse> {
+        self.0.oip.regions.unregister(&request.into_inner().name)?;
+        Ok(Response::new(p::SystemSharedMemoryUnregisterResponse {}))
+    }
+
+    async fn cuda_shared_memory_status(
+        &self,
+        request: tonic::Request<p::CudaSharedMemoryStatusRequest>,
+    ) -> GrpcReply<p::CudaSharedMemoryStatusResponse> {
+        match request.into_inner().name.as_str() {
+            "" => Ok(Response::new(p::CudaSharedMemoryStatusResponse {})),
+            _ => Err(no_cuda_memory().into()),
+        }
+    }
+
+    async fn cuda_shared_memory_register(
+        &self,
+        _: tonic::Request<p::CudaSharedMemoryRegisterRequest>,
+    ) -> GrpcReply<p::CudaSharedMemoryRegisterResponse> {
+        Err(no_cuda_memory().into())
+    }
+
+    async fn cuda_shared_memory_unregister(
+        &self,
+        _: tonic::Request<p::CudaSharedMemoryUnregisterRequest>,
+    ) -> GrpcReply<p::CudaSharedMemoryUnregisterResponse> {
+        // There is none, so none is left. Clients of Triton begin with this call.
+        Ok(Response::new(p::CudaSharedMemoryUnregisterResponse {}))
     }
 
     async fn repository_index(
@@ -219,6 +299,13 @@ pub(crate) fn statistics(
         .flat_map(|r| r.versions.values())
         .map(|s| describe::statistics(s))
         .collect())
+}
+
+/// The error of calls about the memory of GPUs.
+pub(crate) fn no_cuda_memory() -> Error {
+    Error::unimplemented(
+        "CUDA shared memory is not supported; send tensors in messages or in system shared memory",
+    )
 }
 
 /// Refuses files and configuration in a load request: both come from the model

@@ -2,19 +2,24 @@
 //! follow it, and the raw body without JSON. Pure; binary parts are not copied.
 //! Does not know which tensors a model takes: `Signature::check` does.
 
+mod parameters;
 mod plain;
 #[cfg(test)]
 mod tests;
 
+use super::shared_memory::{RegionPart, Regions};
+use super::wishes::{self, OutputWishes};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::{Dim, Signature};
 use crate::core::request::{INPUTS_MAX, Request, Response};
 use crate::core::tensor::json::document::{Json, read_body};
 use crate::core::tensor::json::elements::{ElementRules, Elements};
-use crate::core::tensor::json::{write_elements, write_json};
+use crate::core::tensor::json::{check_json_form, write_elements, write_json};
 use crate::core::tensor::{DType, RANK_MAX, Strings, Tensor, elements, shape_from_wire};
 use bytes::Bytes;
+pub(crate) use parameters::JsonParameters;
+use parameters::{binary_size, output_parameters, parameters, part};
 
 /// The most outputs a request may name.
 pub(crate) const OUTPUTS_MAX: usize = INPUTS_MAX;
@@ -31,24 +36,17 @@ pub(crate) struct InferRequest {
     /// The requested outputs, and whether each is requested in binary (`None`: not
     /// said).
     pub(crate) outputs: Vec<(String, Option<bool>)>,
-}
-
-/// The request parameters this server acts on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct JsonParameters {
-    /// 0 is the default and the highest priority.
-    pub(crate) priority: u8,
-    /// Triton's `timeout`.
-    pub(crate) timeout_us: Option<u64>,
-    /// Whether outputs are binary by default.
-    pub(crate) binary_data_output: bool,
-    /// The routing key, if no header has it.
-    pub(crate) route_key: Option<String>,
+    /// What else is asked of them.
+    pub(crate) wishes: OutputWishes,
 }
 
 /// Decodes a body whose first `json_bytes` are JSON (the whole body if `None`).
 /// Refuses trailing bytes that belong to no input.
-pub(crate) fn decode(body: &Bytes, json_bytes: Option<usize>) -> Result<InferRequest> {
+pub(crate) fn decode(
+    body: &Bytes,
+    json_bytes: Option<usize>,
+    regions: &Regions,
+) -> Result<InferRequest> {
     let length = json_bytes.unwrap_or(body.len());
     if length > body.len() {
         return Err(Error::invalid(format!(
@@ -63,11 +61,13 @@ pub(crate) fn decode(body: &Bytes, json_bytes: Option<usize>) -> Result<InferReq
     {
         return Ok(request);
     }
-    read_body(&body[..length], |header| decode_header(header, tail))
+    read_body(&body[..length], |header| {
+        decode_header(header, tail, regions)
+    })
 }
 
 /// Decodes the JSON; `tail` are the binary parts.
-fn decode_header(header: Json<'_>, mut tail: Bytes) -> Result<InferRequest> {
+fn decode_header(header: Json<'_>, mut tail: Bytes, regions: &Regions) -> Result<InferRequest> {
     let [id, given, inputs, outputs] =
         header.fields("the request", ["id", "parameters", "inputs", "outputs"])?;
     let id = id
@@ -82,7 +82,7 @@ fn decode_header(header: Json<'_>, mut tail: Bytes) -> Result<InferRequest> {
         .array("inputs")?;
     Request::check_limits(&id, inputs.clone().count())?;
     let inputs = inputs
-        .map(|value| input(value, &mut tail))
+        .map(|value| input(value, &mut tail, regions))
         .collect::<Result<_>>()?;
     if !tail.is_empty() {
         return Err(Error::invalid(format!(
@@ -91,12 +91,14 @@ fn decode_header(header: Json<'_>, mut tail: Bytes) -> Result<InferRequest> {
         )));
     }
 
-    let outputs = outputs.map(requested).transpose()?.unwrap_or_default();
+    let mut wishes = OutputWishes::default();
+    let outputs = outputs.map(|outputs| requested(outputs, &mut wishes, regions));
     Ok(InferRequest {
         id,
         parameters,
         inputs,
-        outputs,
+        outputs: outputs.transpose()?.unwrap_or_default(),
+        wishes,
     })
 }
 
@@ -167,9 +169,13 @@ pub(crate) struct EncodedAnswer {
     pub(crate) json_bytes: Option<usize>,
 }
 
-/// Encodes an answer; `binary` tells which outputs follow the JSON. Refuses
+/// Encodes an answer; `binary` tells which outputs follow the JSON, and `placed` which are in shared memory. Refuses
 /// FP16 and BF16 within it.
-pub(crate) fn encode(response: &Response, binary: &dyn Fn(&str) -> bool) -> Result<EncodedAnswer> {
+pub(crate) fn encode(
+    response: &Response,
+    binary: &dyn Fn(&str) -> bool,
+    placed: &[Option<RegionPart>],
+) -> Result<EncodedAnswer> {
     let mut out = Vec::new();
     let mut parts: Vec<Bytes> = Vec::new();
     out.extend_from_slice(b"{\"model_name\":");
@@ -184,6 +190,10 @@ pub(crate) fn encode(response: &Response, binary: &dyn Fn(&str) -> bool) -> Resu
     for (i, (name, tensor)) in response.outputs.iter().enumerate() {
         if i > 0 {
             out.push(b',');
+        }
+        if let Some(Some(_)) = placed.get(i) {
+            write_placed(&mut out, name, tensor);
+            continue;
         }
         let raw = binary(name).then(|| tensor.to_raw());
         write_output(&mut out, name, tensor, raw.as_ref())?;
@@ -207,27 +217,33 @@ pub(crate) fn error_body(message: &str) -> Vec<u8> {
     out
 }
 
-fn write_output(out: &mut Vec<u8>, name: &str, tensor: &Tensor, raw: Option<&Bytes>) -> Result<()> {
+/// Begins an output with what does not depend on where its elements are.
+fn begin_output(out: &mut Vec<u8>, name: &str, tensor: &Tensor) {
     out.extend_from_slice(b"{\"name\":");
     write_json(out, name);
     out.extend_from_slice(b",\"shape\":");
     write_json(out, tensor.shape());
     out.extend_from_slice(b",\"datatype\":");
     write_json(out, tensor.dtype().name());
+}
+
+/// Writes an output whose elements are in shared memory. It has no parameters: Triton's C++ client takes these for
+/// a sign of binary data.
+fn write_placed(out: &mut Vec<u8>, name: &str, tensor: &Tensor) {
+    begin_output(out, name, tensor);
+    out.push(b'}');
+}
+
+fn write_output(out: &mut Vec<u8>, name: &str, tensor: &Tensor, raw: Option<&Bytes>) -> Result<()> {
+    begin_output(out, name, tensor);
     match raw {
         Some(raw) => {
             out.extend_from_slice(b",\"parameters\":{\"binary_data_size\":");
             write_json(out, &raw.len());
             out.push(b'}');
         }
-        None if matches!(tensor.dtype(), DType::F16 | DType::BF16) => {
-            return Err(Error::invalid(format!(
-                "output '{}' is {}, which has no JSON form; ask for it with binary_data",
-                short(name),
-                tensor.dtype()
-            )));
-        }
         None => {
+            check_json_form(name, tensor, "ask for it with binary_data")?;
             out.extend_from_slice(b",\"data\":");
             write_elements(out, tensor, false);
         }
@@ -237,57 +253,7 @@ fn write_output(out: &mut Vec<u8>, name: &str, tensor: &Tensor, raw: Option<&Byt
     Ok(())
 }
 
-fn parameters(given: Option<Json<'_>>) -> Result<JsonParameters> {
-    let mut read = JsonParameters::default();
-    let Some(given) = given else { return Ok(read) };
-    refuse_unserved(given, "parameters")?;
-    let names = [
-        "priority",
-        "timeout",
-        "binary_data_output",
-        super::ROUTE_KEY,
-    ];
-
-    let [priority, timeout, binary, key] = given.fields("parameters", names)?;
-    if let Some(priority) = priority {
-        read.priority = priority.integer("parameter 'priority' (0 to 255)")?;
-    }
-    if let Some(timeout) = timeout {
-        // 0 means no timeout, as in Triton and over gRPC.
-        read.timeout_us =
-            Some(timeout.integer("parameter 'timeout' (microseconds)")?).filter(|us| *us > 0);
-    }
-
-    read.route_key = key
-        .map(|key| key.string("parameter 'route_key'"))
-        .transpose()?
-        .map(Into::into);
-    if let Some(binary) = binary {
-        read.binary_data_output = binary.boolean("parameter 'binary_data_output'")?;
-    }
-
-    Ok(read)
-}
-
-/// Refuses unsupported parameters that would change the meaning of the answer, and
-/// values of a wrong type. Ignores unknown parameters.
-fn refuse_unserved(parameters: Json<'_>, what: &str) -> Result<()> {
-    for member in parameters.object(what)? {
-        let (name, value) = member?;
-        let idle = matches!(value.text(), "0" | "\"\"" | "false");
-        super::check_served(&name, idle)?;
-        if !value.is_scalar() && value.text() != "null" {
-            return Err(Error::invalid(format!(
-                "parameter '{}' must be a boolean, a number or a string",
-                short(&name)
-            )));
-        }
-    }
-
-    Ok(())
-}
-
-fn input(value: Json<'_>, tail: &mut Bytes) -> Result<(String, Tensor)> {
+fn input(value: Json<'_>, tail: &mut Bytes, regions: &Regions) -> Result<(String, Tensor)> {
     let names = ["name", "shape", "datatype", "parameters", "data"];
     let [name, shape, datatype, parameters, data] = value.fields("an input", names)?;
     let name = named(name, "an input")?;
@@ -298,7 +264,7 @@ fn input(value: Json<'_>, tail: &mut Bytes) -> Result<(String, Tensor)> {
         data,
     };
 
-    let tensor = fields.tensor(tail);
+    let tensor = fields.tensor(tail, regions);
     let tensor = tensor.map_err(|e| e.context(format_args!("input '{}'", short(&name))))?;
     Ok((name, tensor))
 }
@@ -312,7 +278,7 @@ struct InputFields<'j> {
 }
 
 impl InputFields<'_> {
-    fn tensor(self, tail: &mut Bytes) -> Result<Tensor> {
+    fn tensor(self, tail: &mut Bytes, regions: &Regions) -> Result<Tensor> {
         let datatype = self
             .datatype
             .ok_or_else(|| Error::invalid("datatype is missing"))?
@@ -324,7 +290,17 @@ impl InputFields<'_> {
             .ok_or_else(|| Error::invalid("shape is missing"))?;
         let shape = dimensions(shape)?;
 
-        match (binary_size(self.parameters)?, self.data) {
+        let size = binary_size(self.parameters)?;
+        if let Some(part) = part(self.parameters, regions)? {
+            return match (size, self.data) {
+                (None, None) => Tensor::from_raw(dtype, shape, part.read()?),
+                _ => Err(Error::invalid(
+                    "has data and is in shared memory; send one of them",
+                )),
+            };
+        }
+
+        match (size, self.data) {
             (Some(_), Some(_)) => Err(Error::invalid(
                 "both data and binary_data_size are given; send one of them",
             )),
@@ -384,17 +360,11 @@ fn dimensions(shape: Json<'_>) -> Result<Vec<usize>> {
     shape_from_wire(&dims.collect::<Result<Vec<i64>>>()?)
 }
 
-fn binary_size(parameters: Option<Json<'_>>) -> Result<Option<usize>> {
-    let Some(parameters) = parameters else {
-        return Ok(None);
-    };
-    refuse_unserved(parameters, "parameters")?;
-    let [size] = parameters.fields("parameters", ["binary_data_size"])?;
-    size.map(|size| size.integer("binary_data_size"))
-        .transpose()
-}
-
-fn requested(outputs: Json<'_>) -> Result<Vec<(String, Option<bool>)>> {
+fn requested(
+    outputs: Json<'_>,
+    wishes: &mut OutputWishes,
+    regions: &Regions,
+) -> Result<Vec<(String, Option<bool>)>> {
     let outputs = outputs.array("outputs")?;
     let count = outputs.clone().count();
     if count > OUTPUTS_MAX {
@@ -407,20 +377,10 @@ fn requested(outputs: Json<'_>) -> Result<Vec<(String, Option<bool>)>> {
         .map(|value| {
             let [name, parameters] = value.fields("an output", ["name", "parameters"])?;
             let name = named(name, "an output")?;
-            let binary = output_binary(parameters)
+            let (binary, wish) = output_parameters(parameters, regions)
                 .map_err(|e| e.context(format_args!("output '{}'", short(&name))))?;
+            wishes::note(wishes, &name, wish);
             Ok((name, binary))
         })
         .collect()
-}
-
-fn output_binary(parameters: Option<Json<'_>>) -> Result<Option<bool>> {
-    let Some(parameters) = parameters else {
-        return Ok(None);
-    };
-    refuse_unserved(parameters, "parameters")?;
-    let [binary] = parameters.fields("parameters", ["binary_data"])?;
-    binary
-        .map(|binary| binary.boolean("binary_data"))
-        .transpose()
 }

@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::codec::{self, Contents};
+use super::codec::{self, AnswerForm};
 use crate::api::inbound::Decoded;
 use crate::core::error::{Error, Result, short};
 use crate::core::fields::{Fields, WireField, varint};
@@ -72,7 +72,7 @@ pub(crate) fn outline(message: &[u8]) -> Option<RequestOutline<'_>> {
 }
 
 /// Reads a plain message.
-pub(crate) fn read(message: &Bytes, outline: &RequestOutline<'_>) -> Result<Decoded<Contents>> {
+pub(crate) fn read(message: &Bytes, outline: &RequestOutline<'_>) -> Result<Decoded<AnswerForm>> {
     Request::check_limits(outline.id, outline.inputs)?;
     codec::check_raw_count(outline.raw, outline.inputs)?;
 
@@ -101,7 +101,7 @@ pub(crate) fn read(message: &Bytes, outline: &RequestOutline<'_>) -> Result<Deco
         route_key: None,
         inputs,
         outputs,
-        form: Contents::Raw,
+        form: AnswerForm::RAW,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Open Inference Protocol v2 over REST: JSON, and its binary tensor extension.
 
-use super::grpc::{refuse_load_parameters, statistics};
+use super::grpc::{no_cuda_memory, refuse_load_parameters, statistics};
+use super::wishes::{self, OutputWishes};
 use super::{describe, json};
 use crate::api::Front;
 use crate::api::body::Metered;
@@ -12,6 +13,7 @@ use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Signature};
 use crate::core::request::{Protocol, Response, Target};
+use crate::serve::servable::Servable;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::json;
@@ -44,8 +46,9 @@ async fn read_infer(
             },
             inputs: json::raw_request(body, signature)?,
             outputs: Vec::new(),
+            wishes: None,
         },
-        length => json::decode(&body, length)?,
+        length => json::decode(&body, length, &call.front.oip.regions)?,
     };
 
     Ok(Decoded {
@@ -58,6 +61,7 @@ async fn read_infer(
         form: BinaryOutputs {
             by_name: read.outputs,
             default: read.parameters.binary_data_output,
+            wishes: read.wishes,
         },
     })
 }
@@ -68,6 +72,8 @@ struct BinaryOutputs {
     by_name: Vec<(String, Option<bool>)>,
     /// For all other outputs.
     default: bool,
+    /// What else is asked of outputs.
+    wishes: OutputWishes,
 }
 
 impl BinaryOutputs {
@@ -79,8 +85,15 @@ impl BinaryOutputs {
     }
 }
 
-fn encode_infer(response: &Response, binary: BinaryOutputs) -> Result<Reply> {
-    let encoded = json::encode(response, &|name| binary.contains(name))?;
+fn encode_infer(response: &Response, binary: BinaryOutputs, servable: &Servable) -> Result<Reply> {
+    let wishes = binary.wishes.as_deref();
+    let wished = wishes.map(|wishes| wishes::apply(wishes, response, servable));
+    let wished = wished.transpose()?;
+    let (response, placed) = match &wished {
+        Some(wished) => (&wished.response, wished.placed.as_slice()),
+        None => (response, &[][..]),
+    };
+    let encoded = json::encode(response, &|name| binary.contains(name), placed)?;
 
     let mut reply = Reply::json(encoded.body);
     if let Some(length) = encoded.json_bytes {
@@ -120,7 +133,7 @@ pub(crate) fn describe(front: &Front, route: &Route) -> Result<Reply> {
             return Ok(with_status(json!({"ready": ready}), ready));
         }
         Route::Server => {
-            json!({"name": "ortus", "version": env!("CARGO_PKG_VERSION"), "extensions": describe::EXTENSIONS})
+            json!({"name": front.oip.server_name(), "version": env!("CARGO_PKG_VERSION"), "extensions": describe::extensions(front)})
         }
         Route::Models => {
             let table = front.predictor.routes().table();
@@ -148,6 +161,21 @@ pub(crate) fn describe(front: &Front, route: &Route) -> Result<Reply> {
         Route::Statistics(name, version) => {
             describe::statistics_json(&statistics(front, name, version)?)
         }
+        Route::RegionStatus(name) => {
+            let regions = front.oip.regions.status(name)?;
+            let regions = regions.iter().map(|region| {
+                json!({"name": region.name, "key": region.key, "offset": region.offset, "byte_size": region.bytes})
+            });
+            serde_json::Value::from_iter(regions)
+        }
+        Route::UnregisterRegion(name) => {
+            front.oip.regions.unregister(name)?;
+            return Ok(Reply::json(Bytes::new()));
+        }
+        Route::CudaStatus => json!([]),
+        Route::CudaRegister => return Err(no_cuda_memory()),
+        // There is none, so none is left. Clients of Triton begin with this call.
+        Route::CudaUnregister => return Ok(Reply::json(Bytes::new())),
         _ => return Err(Error::not_found("no such path")),
     };
 
@@ -196,6 +224,24 @@ pub(crate) async fn load(front: &Front, name: &str, body: &Bytes) -> Result<Repl
 /// Answers `POST /v2/repository/models/{name}/unload`.
 pub(crate) async fn unload(front: &Front, name: &str) -> Result<Reply> {
     front.manager.unload(ModelName::parse(name)?).await?;
+    Ok(Reply::json(Bytes::new()))
+}
+
+#[derive(serde::Deserialize, Default)]
+struct RegionRequest {
+    #[serde(default)]
+    key: String,
+    #[serde(default)]
+    offset: u64,
+    #[serde(default)]
+    byte_size: u64,
+}
+
+/// Answers `POST /v2/systemsharedmemory/region/{name}/register`.
+pub(crate) fn register_region(front: &Front, name: &str, body: &Bytes) -> Result<Reply> {
+    let request: RegionRequest = optional(body)?;
+    let regions = &front.oip.regions;
+    regions.register(name, &request.key, request.offset, request.byte_size)?;
     Ok(Reply::json(Bytes::new()))
 }
 

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::api::tfs::inference::Inference;
 use crate::core::model::Version;
 use crate::core::request::Selector;
 use http::Method;
@@ -25,10 +26,23 @@ pub(crate) enum Route {
     Index,
     Load(String),
     Unload(String),
+    /// Of one region, or all if the name is empty.
+    RegionStatus(String),
+    RegisterRegion(String),
+    UnregisterRegion(String),
+    /// A list of none.
+    CudaStatus,
+    CudaRegister,
+    CudaUnregister,
     TfsPredict(String, Selector),
+    TfsInfer(Inference, String, Selector),
     TfsStatus(String, Option<Selector>),
     TfsMetadata(String, Selector),
     Labels,
+    OpenApi,
+    Invocations,
+    Ping,
+    Version,
 }
 
 /// The segments of a path, of which no call has more than six.
@@ -69,6 +83,26 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
         ["v2", "repository", "models", name, "unload"] => {
             ("POST", Route::Unload((*name).to_owned()))
         }
+        ["v2", "systemsharedmemory", "status"] => ("GET", Route::RegionStatus(String::new())),
+        ["v2", "systemsharedmemory", "region", name, "status"] => {
+            ("GET", Route::RegionStatus((*name).to_owned()))
+        }
+        ["v2", "systemsharedmemory", "region", name, "register"] => {
+            ("POST", Route::RegisterRegion((*name).to_owned()))
+        }
+        ["v2", "systemsharedmemory", "unregister"] => {
+            ("POST", Route::UnregisterRegion(String::new()))
+        }
+        ["v2", "systemsharedmemory", "region", name, "unregister"] => {
+            ("POST", Route::UnregisterRegion((*name).to_owned()))
+        }
+        ["v2", "cudasharedmemory", "status"] => ("GET", Route::CudaStatus),
+        ["v2", "cudasharedmemory", .., "register"] => ("POST", Route::CudaRegister),
+        ["v2", "cudasharedmemory", .., "unregister"] => ("POST", Route::CudaUnregister),
+        ["openapi.json"] => ("GET", Route::OpenApi),
+        ["invocations"] => ("POST", Route::Invocations),
+        ["ping" | "health"] => ("GET", Route::Ping),
+        ["version"] => ("GET", Route::Version),
         ["v1", "feedback"] => ("POST", Route::Labels),
         [v1, rest @ ..] if v1.eq_ignore_ascii_case("v1") => {
             return tensorflow_serving_route(method, rest);
@@ -144,6 +178,14 @@ fn tensorflow_serving_route(method: &Method, segments: &[&str]) -> Result<Route,
             name,
             selector.unwrap_or(Selector::Latest),
         )),
+        ("POST", Some(verb @ ("classify" | "regress")), false) => {
+            let asked = match verb {
+                "classify" => Inference::Classify,
+                _ => Inference::Regress,
+            };
+            let selector = selector.unwrap_or(Selector::Latest);
+            Ok(Route::TfsInfer(asked, name, selector))
+        }
         ("GET" | "HEAD", None, true) => Ok(Route::TfsMetadata(
             name,
             selector.unwrap_or(Selector::Latest),

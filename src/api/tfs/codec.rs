@@ -128,7 +128,8 @@ fn memory(tensor: &Tensor) -> usize {
 }
 
 /// Decodes a tensor: `tensor_content` where it is not empty, else the typed
-/// list, whose last element fills the rest of the shape.
+/// list, whose last element fills the rest of the shape; without any element it is all zeros or
+/// empty strings, as in TensorFlow.
 pub(crate) fn tensor_from_proto(name: &str, proto: TensorProto) -> Result<Tensor> {
     tensor_of(proto).map_err(|e| e.context(format_args!("input '{}'", short(name))))
 }
@@ -143,11 +144,14 @@ fn tensor_of(proto: TensorProto) -> Result<Tensor> {
         };
     }
 
-    let count = elements(&shape).expect("checked by shape_from_wire");
+    let fill = Fill {
+        dtype,
+        count: elements(&shape).expect("checked by shape_from_wire"),
+        is_bare: listed(&proto) == 0,
+    };
     if dtype == DType::String {
-        return strings_of_list(shape, count, &proto.string_val);
+        return strings_of_list(shape, fill, &proto.string_val);
     }
-    let fill = Fill { dtype, count };
     let raw = match dtype {
         DType::F32 => fill.extend(&proto.float_val, |v| Some(v.to_le_bytes())),
         DType::F64 => fill.extend(&proto.double_val, |v| Some(v.to_le_bytes())),
@@ -193,10 +197,7 @@ pub(crate) fn tensor_to_proto(tensor: &Tensor) -> TensorProto {
     let raw = match tensor.data() {
         Data::Fixed(bytes) => bytes,
         Data::Strings(strings) => {
-            proto.string_val = strings
-                .iter()
-                .map(|s| Bytes::copy_from_slice(s.as_bytes()))
-                .collect();
+            proto.string_val = strings.iter().map(Bytes::copy_from_slice).collect();
             return proto;
         }
     };
@@ -281,11 +282,30 @@ fn shape_of(shape: Option<&TensorShapeProto>) -> Result<Vec<usize>> {
     shape_from_wire(&shape.dim.iter().map(|d| d.size).collect::<Vec<_>>())
 }
 
+/// Counts the elements of all typed lists.
+fn listed(proto: &TensorProto) -> usize {
+    [
+        proto.float_val.len(),
+        proto.double_val.len(),
+        proto.int_val.len(),
+        proto.string_val.len(),
+        proto.int64_val.len(),
+        proto.bool_val.len(),
+        proto.half_val.len(),
+        proto.uint32_val.len(),
+        proto.uint64_val.len(),
+    ]
+    .into_iter()
+    .sum()
+}
+
 /// The number and the datatype of the elements that a typed list must give.
 #[derive(Clone, Copy)]
 struct Fill {
     dtype: DType,
     count: usize,
+    /// Whether no typed list has an element: then all are zero.
+    is_bare: bool,
 }
 
 impl Fill {
@@ -303,16 +323,19 @@ impl Fill {
             raw.extend_from_slice(&word);
         }
 
-        if let Some(last) = raw.last_chunk::<W>().copied().filter(|_| missing > 0) {
-            (0..missing).for_each(|_| raw.extend_from_slice(&last));
-        }
+        let last = raw.last_chunk::<W>().copied().unwrap_or([0; W]);
+        (0..missing).for_each(|_| raw.extend_from_slice(&last));
         Ok(raw)
     }
 
     /// Counts the repetitions of the last element. Refuses too many elements,
-    /// none where some are needed, and a fill over the limit.
+    /// none where another list has some, and a fill over the limit.
     fn missing(self, given: usize, width: usize) -> Result<usize> {
-        let Self { dtype, count } = self;
+        let Self {
+            dtype,
+            count,
+            is_bare,
+        } = self;
         let missing = count.checked_sub(given).ok_or_else(|| {
             Error::invalid(format!(
                 "{given} elements are over the {count} of the shape"
@@ -320,9 +343,9 @@ impl Fill {
         })?;
 
         // Filling with zeros would hide elements that were sent in the wrong field.
-        if missing > 0 && given == 0 {
+        if missing > 0 && given == 0 && !is_bare {
             return Err(Error::invalid(format!(
-                "the list of {dtype} is empty where the shape takes {count} elements"
+                "the list of {dtype} is empty where the shape takes {count} elements, but another list is not"
             )));
         }
 
@@ -340,17 +363,14 @@ impl Fill {
     }
 }
 
-fn strings_of_list(shape: Vec<usize>, count: usize, values: &[Bytes]) -> Result<Tensor> {
+fn strings_of_list(shape: Vec<usize>, fill: Fill, values: &[Bytes]) -> Result<Tensor> {
     let width = values
         .last()
         .map_or(0, Bytes::len)
         .saturating_add(size_of::<(u32, u32)>());
-    let missing = Fill {
-        dtype: DType::String,
-        count,
-    }
-    .missing(values.len(), width)?;
-    let last = values.last().into_iter().cycle().take(missing);
+    let missing = fill.missing(values.len(), width)?;
+    let last = values.last().cloned().unwrap_or_default();
+    let last = std::iter::repeat_n(&last, missing);
     Tensor::strings(shape, Strings::from_parts(values.iter().chain(last))?)
 }
 

@@ -1,6 +1,8 @@
 //! TensorFlow Serving over gRPC: Predict, metadata and status.
 
 use super::codec::{self, SIGNATURE};
+use super::examples;
+use super::inference::{self, Inference};
 use crate::api::Front;
 use crate::api::headers::RequestHeaders;
 use crate::api::inbound::{Arrived, Begun, Inbound, malformed};
@@ -13,9 +15,11 @@ use crate::proto::tensorflow::serving as p;
 use crate::proto::tensorflow::serving::model_service_server::ModelService;
 use crate::proto::tensorflow::serving::prediction_service_server::PredictionService;
 use crate::serve::manager::{ServingState, VersionStatus};
+use crate::serve::servable::Servable;
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
+use tonic::metadata::MetadataMap;
 use tonic::{Response, Status};
 
 /// Both services; cheap to clone.
@@ -37,7 +41,7 @@ pub(crate) fn begin<'c>(inbound: Inbound<'c, '_>, message: Bytes) -> Result<Begu
 }
 
 /// Writes the answer of the data path.
-pub(crate) fn encode(response: &Answered, (): ()) -> Result<UnaryAnswer> {
+pub(crate) fn encode(response: &Answered, (): (), _: &Servable) -> Result<UnaryAnswer> {
     UnaryAnswer::whole(&answer(response))
 }
 
@@ -54,8 +58,33 @@ impl Tfs {
             arrived: Arrived::of(&extensions),
         };
         let admitted = inbound.admit(codec::target(message.model_spec.as_ref()))?;
-        let encode = |response: &Answered, ()| Ok(Response::new(answer(response)));
+        let encode = |response: &Answered, (), _: &Servable| Ok(Response::new(answer(response)));
         admitted.predict(codec::decode(message), encode).await
+    }
+
+    /// Answers a request of examples.
+    async fn infer<T>(
+        &self,
+        metadata: &MetadataMap,
+        extensions: &tonic::Extensions,
+        examples: ExampleRequest,
+        encode: impl FnOnce(&Answered, Vec<Inference>, &Servable) -> Result<Response<T>>,
+    ) -> Result<Response<T>> {
+        let inbound = Inbound {
+            predictor: &self.0.predictor,
+            protocol: Protocol::TfsGrpc,
+            headers: RequestHeaders::read(metadata.as_ref()),
+            arrived: Arrived::of(extensions),
+        };
+        let ExampleRequest { spec, input, asked } = examples;
+        let first = asked.first().copied().unwrap_or(Inference::Classify);
+        let admitted = inbound.admit(first.target(spec.as_ref()))?;
+        let outputs = asked.iter().map(|asked| asked.output(admitted.servable()));
+        let decoded = outputs.collect::<Result<Vec<_>>>().and_then(|outputs| {
+            let inputs = examples::decode(input, admitted.signature(), admitted.columns())?;
+            inference::decoded(inputs, outputs, asked)
+        });
+        admitted.predict(decoded, encode).await
     }
 
     fn metadata(
@@ -81,6 +110,49 @@ impl Tfs {
         Ok(p::GetModelMetadataResponse {
             model_spec: Some(spec(&servable.name, servable.version)),
             metadata: [("signature_def".to_owned(), any)].into(),
+        })
+    }
+}
+
+/// ExampleRequest, with what is asked of them.
+struct ExampleRequest {
+    spec: Option<p::ModelSpec>,
+    input: Option<p::Input>,
+    asked: Vec<Inference>,
+}
+
+impl ExampleRequest {
+    /// Takes the tasks of MultiInference, which must be of one model.
+    fn of_tasks(tasks: Vec<p::InferenceTask>, input: Option<p::Input>) -> Result<Self> {
+        let mut asked = Vec::with_capacity(tasks.len());
+        let mut first: Option<p::ModelSpec> = None;
+        for task in tasks {
+            let inference = Inference::of_method(&task.method_name)?;
+            let spec = task.model_spec.unwrap_or_default();
+            inference.check_signature(&spec.signature_name)?;
+            let plain = p::ModelSpec {
+                signature_name: String::new(),
+                ..spec
+            };
+            if first.as_ref().is_some_and(|first| *first != plain) {
+                return Err(Error::invalid("all tasks must be of one model and version"));
+            }
+            first = Some(plain);
+            if asked.contains(&inference) {
+                return Err(Error::invalid(format!(
+                    "two tasks have the method '{}'",
+                    short(&task.method_name)
+                )));
+            }
+            asked.push(inference);
+        }
+        if asked.is_empty() {
+            return Err(Error::invalid("tasks is empty"));
+        }
+        Ok(Self {
+            spec: first,
+            input,
+            asked,
         })
     }
 }
@@ -126,6 +198,71 @@ impl PredictionService for Tfs {
         request: tonic::Request<p::PredictRequest>,
     ) -> Result<Response<p::PredictResponse>, Status> {
         Ok(self.predict(request).await?)
+    }
+
+    async fn classify(
+        &self,
+        request: tonic::Request<p::ClassificationRequest>,
+    ) -> Result<Response<p::ClassificationResponse>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let examples = ExampleRequest {
+            spec: message.model_spec,
+            input: message.input,
+            asked: vec![Inference::Classify],
+        };
+        let encode = |response: &Answered, _, servable: &Servable| {
+            Ok(Response::new(p::ClassificationResponse {
+                result: Some(inference::classification_result(response, servable)?),
+                model_spec: Some(spec(&response.model, response.version)),
+            }))
+        };
+        Ok(self.infer(&metadata, &extensions, examples, encode).await?)
+    }
+
+    async fn regress(
+        &self,
+        request: tonic::Request<p::RegressionRequest>,
+    ) -> Result<Response<p::RegressionResponse>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let examples = ExampleRequest {
+            spec: message.model_spec,
+            input: message.input,
+            asked: vec![Inference::Regress],
+        };
+        let encode = |response: &Answered, _, servable: &Servable| {
+            Ok(Response::new(p::RegressionResponse {
+                result: Some(inference::regression_result(response, servable)?),
+                model_spec: Some(spec(&response.model, response.version)),
+            }))
+        };
+        Ok(self.infer(&metadata, &extensions, examples, encode).await?)
+    }
+
+    async fn multi_inference(
+        &self,
+        request: tonic::Request<p::MultiInferenceRequest>,
+    ) -> Result<Response<p::MultiInferenceResponse>, Status> {
+        let (metadata, extensions, message) = request.into_parts();
+        let examples = ExampleRequest::of_tasks(message.tasks, message.input)?;
+        let encode = |response: &Answered, asked: Vec<Inference>, servable: &Servable| {
+            let results = asked.iter().map(|asked| {
+                use p::inference_result::Result as OfTask;
+                let result = match asked {
+                    Inference::Classify => inference::classification_result(response, servable)
+                        .map(OfTask::ClassificationResult),
+                    Inference::Regress => inference::regression_result(response, servable)
+                        .map(OfTask::RegressionResult),
+                };
+                Ok(p::InferenceResult {
+                    model_spec: Some(spec(&response.model, response.version)),
+                    result: Some(result?),
+                })
+            });
+            Ok(Response::new(p::MultiInferenceResponse {
+                results: results.collect::<Result<_>>()?,
+            }))
+        };
+        Ok(self.infer(&metadata, &extensions, examples, encode).await?)
     }
 
     async fn get_model_metadata(

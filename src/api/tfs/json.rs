@@ -5,16 +5,19 @@
 mod tests;
 
 use super::codec::wire_dtype;
+use crate::api::tables::TableReader;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
+use crate::core::model::columns::InputColumns;
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::request::Response;
 use crate::core::tensor::json::document::{Json, read_body};
 use crate::core::tensor::json::elements::{ElementRules, Elements, JSON_DEPTH_MAX, is_base64};
-use crate::core::tensor::json::{StringForm, Writer, write_json};
-use crate::core::tensor::{DType, Tensor, shape_from_wire};
+use crate::core::tensor::json::{StringForm, Writer, check_json_form, write_f32, write_json};
+use crate::core::tensor::{DType, NamedTensors, Tensor, shape_from_wire};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The one signature every model has.
 const SIGNATURE: &str = "serving_default";
@@ -32,14 +35,16 @@ pub(crate) enum RequestForm {
 pub(crate) fn decode(
     body: &[u8],
     signature: &Signature,
-) -> Result<(Vec<(String, Tensor)>, RequestForm)> {
-    read_body(body, |request| decode_request(request, signature))
+    columns: &InputColumns,
+) -> Result<(NamedTensors, RequestForm)> {
+    read_body(body, |request| decode_request(request, signature, columns))
 }
 
 fn decode_request(
     request: Json<'_>,
     signature: &Signature,
-) -> Result<(Vec<(String, Tensor)>, RequestForm)> {
+    columns: &InputColumns,
+) -> Result<(NamedTensors, RequestForm)> {
     let names = ["signature_name", "instances", "inputs"];
     let [name, instances, inputs] = request.fields("the request", names)?;
     if let Some(name) = name {
@@ -55,18 +60,35 @@ fn decode_request(
     match (instances, inputs) {
         (Some(_), Some(_)) => Err(Error::invalid("both instances and inputs are given")),
         (None, None) => Err(Error::invalid("neither instances nor inputs is given")),
-        (Some(rows), None) => Ok((decode_rows(rows, signature)?, RequestForm::Row)),
-        (None, Some(columns)) => Ok((decode_columns(columns, signature)?, RequestForm::Column)),
+        (Some(rows), None) => {
+            let decoded = decode_rows(rows, signature, columns)?;
+            Ok((decoded, RequestForm::Row))
+        }
+        (None, Some(inputs)) => Ok((decode_columns(inputs, signature)?, RequestForm::Column)),
     }
 }
 
-fn decode_rows(instances: Json<'_>, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
+/// Reads rows: values of the model's only input, objects with a value for each input, or objects with a
+/// number or word for each column.
+pub(crate) fn decode_rows(
+    instances: Json<'_>,
+    signature: &Signature,
+    columns: &InputColumns,
+) -> Result<NamedTensors> {
     let rows = instances.array("instances")?;
     let Some(first) = rows.clone().next() else {
         return Err(Error::invalid("instances is empty"));
     };
     if let Some(spec) = bare(signature, first) {
         return Ok(vec![(spec.name.clone(), whole(spec, instances)?)]);
+    }
+
+    if is_row_of_columns(first, signature, columns)? {
+        let mut reader = TableReader::new(signature, columns)?;
+        for row in rows {
+            reader.push_object(row)?;
+        }
+        return reader.finish();
     }
 
     let mut stacks: Vec<(&TensorSpec, Elements)> = Vec::new();
@@ -103,6 +125,28 @@ fn decode_rows(instances: Json<'_>, signature: &Signature) -> Result<Vec<(String
     Ok(inputs)
 }
 
+/// Tells whether an object gives a number or word for columns of the model, and not the values of its inputs.
+fn is_row_of_columns(row: Json<'_>, signature: &Signature, columns: &InputColumns) -> Result<bool> {
+    if !row.is_object() {
+        return Ok(false);
+    }
+    let mut needs_columns = false;
+    for member in row.object("instance 0")? {
+        let (name, value) = member?;
+        if !value.is_scalar() && value.text() != "null" {
+            return Ok(false);
+        }
+        if columns.find(&name).is_none() {
+            continue;
+        }
+        // The value of an input without further axes is a cell itself.
+        let input = signature.inputs.iter().find(|spec| spec.name == name);
+        let rank = input.and_then(|spec| spec.shape.as_ref()).map(Vec::len);
+        needs_columns |= rank != Some(1);
+    }
+    Ok(needs_columns)
+}
+
 /// Starts the stack of an input of the first row.
 fn stack<'s>((spec, _): &(&'s TensorSpec, Json<'_>)) -> Result<(&'s TensorSpec, Elements)> {
     let elements = Elements::stacked(rules(spec)).map_err(|e| within(spec, e))?;
@@ -131,7 +175,8 @@ fn check_rows(spec: &TensorSpec, tensor: &Tensor) -> Result<()> {
     Ok(())
 }
 
-fn decode_columns(inputs: Json<'_>, signature: &Signature) -> Result<Vec<(String, Tensor)>> {
+/// Reads whole tensors: the value of the model's only input, or an object with one for each input.
+pub(crate) fn decode_columns(inputs: Json<'_>, signature: &Signature) -> Result<NamedTensors> {
     if let Some(spec) = bare(signature, inputs) {
         return Ok(vec![(spec.name.clone(), whole(spec, inputs)?)]);
     }
@@ -223,15 +268,21 @@ fn shaped(elements: Elements) -> Result<Tensor> {
 /// Encodes an answer in the request's form. Rows need the same first
 /// dimension in every output.
 pub(crate) fn encode(response: &Response, form: RequestForm) -> Result<Vec<u8>> {
+    for (name, tensor) in &response.outputs {
+        if string_form(name) == StringForm::Plain && tensor.dtype() == DType::String {
+            check_json_form(name, tensor, "ask over gRPC, or let its name end in _bytes")?;
+        }
+    }
     match form {
         RequestForm::Row => encode_rows(response),
         RequestForm::Column => Ok(encode_columns(response)),
     }
 }
 
-fn encode_rows(response: &Response) -> Result<Vec<u8>> {
+/// Refuses outputs that do not have the same number of rows, and returns that.
+pub(crate) fn check_rows_agree(outputs: &[(Arc<str>, Tensor)]) -> Result<usize> {
     let mut rows = None;
-    for (name, tensor) in &response.outputs {
+    for (name, tensor) in outputs {
         if tensor.rows().is_none() || *rows.get_or_insert(tensor.rows()) != tensor.rows() {
             let name = short(name);
             return Err(Error::invalid(format!(
@@ -239,7 +290,11 @@ fn encode_rows(response: &Response) -> Result<Vec<u8>> {
             )));
         }
     }
+    Ok(rows.flatten().unwrap_or(0))
+}
 
+fn encode_rows(response: &Response) -> Result<Vec<u8>> {
+    let rows = check_rows_agree(&response.outputs)?;
     let mut writers: Vec<_> = response
         .outputs
         .iter()
@@ -247,7 +302,7 @@ fn encode_rows(response: &Response) -> Result<Vec<u8>> {
         .collect();
     let mut out = b"{\"predictions\":[".to_vec();
 
-    for row in 0..rows.flatten().unwrap_or(0) {
+    for row in 0..rows {
         if row > 0 {
             out.push(b',');
         }
@@ -290,14 +345,51 @@ fn write_outputs(out: &mut Vec<u8>, response: &Response, writers: &mut [Writer<'
 }
 
 fn writer<'a>(name: &str, tensor: &'a Tensor) -> Writer<'a> {
-    Writer::new(
-        tensor,
-        if name.ends_with("_bytes") {
-            StringForm::Base64
-        } else {
-            StringForm::Plain
-        },
-    )
+    Writer::new(tensor, string_form(name))
+}
+
+fn string_form(name: &str) -> StringForm {
+    match name.ends_with("_bytes") {
+        true => StringForm::Base64,
+        false => StringForm::Plain,
+    }
+}
+
+/// Writes the classes of examples: for each, pairs of a label and a score.
+pub(crate) fn classes(all: &[Vec<(String, f32)>]) -> Vec<u8> {
+    let mut out = b"{\"results\":[".to_vec();
+    for (at, classes) in all.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.push(b'[');
+        for (i, (label, score)) in classes.iter().enumerate() {
+            if i > 0 {
+                out.push(b',');
+            }
+            out.push(b'[');
+            write_json(&mut out, label);
+            out.push(b',');
+            write_f32(&mut out, *score);
+            out.push(b']');
+        }
+        out.push(b']');
+    }
+    out.extend_from_slice(b"]}");
+    out
+}
+
+/// Writes the values of examples.
+pub(crate) fn values(all: &[f32]) -> Vec<u8> {
+    let mut out = b"{\"results\":[".to_vec();
+    for (at, value) in all.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_f32(&mut out, *value);
+    }
+    out.extend_from_slice(b"]}");
+    out
 }
 
 /// One version in the answer to a status call.

@@ -1,15 +1,18 @@
 //! TensorFlow Serving over REST: predict, status and metadata.
 
 use super::grpc::{VersionState, versions};
-use super::json;
+use super::inference::{self, Inference};
+use super::{examples, json};
 use crate::api::Front;
 use crate::api::body::Metered;
 use crate::api::inbound::Decoded;
 use crate::api::rest::call::Call;
 use crate::api::rest::reply::Reply;
 use crate::core::error::Result;
+use crate::core::model::columns::InputColumns;
 use crate::core::model::{ModelName, Signature};
 use crate::core::request::{Protocol, Response, Selector, Target};
+use crate::serve::servable::Servable;
 
 /// Answers `POST /v1/models/{name}[…]:predict`.
 pub(crate) async fn predict(
@@ -18,18 +21,20 @@ pub(crate) async fn predict(
     body: Metered,
 ) -> Result<Reply> {
     let admitted = call.inbound(Protocol::TfsRest).admit(target)?;
-    let decoded = read_predict(call, admitted.signature(), body).await;
+    let (signature, columns) = (admitted.signature(), admitted.columns());
+    let decoded = read_predict(call, signature, columns, body).await;
     admitted.predict(decoded, encode_predict).await
 }
 
 async fn read_predict(
     call: &Call<'_>,
     signature: &Signature,
+    columns: &InputColumns,
     body: Metered,
 ) -> Result<Decoded<json::RequestForm>> {
     let body = call.body(body).await?;
     // JSON does not say its datatypes; the signature does.
-    let (inputs, form) = json::decode(&body, signature)?;
+    let (inputs, form) = json::decode(&body, signature, columns)?;
 
     Ok(Decoded {
         id: String::new(),
@@ -42,8 +47,43 @@ async fn read_predict(
     })
 }
 
-fn encode_predict(response: &Response, form: json::RequestForm) -> Result<Reply> {
+fn encode_predict(response: &Response, form: json::RequestForm, _: &Servable) -> Result<Reply> {
     json::encode(response, form).map(Reply::json)
+}
+
+/// Answers `POST /v1/models/{name}[…]:classify` and `:regress`.
+pub(crate) async fn infer(
+    call: &Call<'_>,
+    target: Result<Target>,
+    asked: Inference,
+    body: Metered,
+) -> Result<Reply> {
+    let admitted = call.inbound(Protocol::TfsRest).admit(target)?;
+    let decoded = match call.body(body).await {
+        Ok(body) => {
+            let servable = admitted.servable();
+            asked.output(servable).and_then(|output| {
+                let (signature, columns) = (&servable.signature, &servable.columns);
+                let (name, inputs) = examples::decode_json(&body, signature, columns)?;
+                asked.check_signature(&name)?;
+                inference::decoded(inputs, vec![output], vec![asked])
+            })
+        }
+        Err(error) => Err(error),
+    };
+    admitted.predict(decoded, encode_inference).await
+}
+
+fn encode_inference(
+    response: &Response,
+    asked: Vec<Inference>,
+    servable: &Servable,
+) -> Result<Reply> {
+    let results = match asked.first() {
+        Some(Inference::Regress) => json::values(&inference::regressions(response, servable)?),
+        _ => json::classes(&inference::classes(response, servable)?),
+    };
+    Ok(Reply::json(results))
 }
 
 /// Answers `GET /v1/models/{name}[…]`.

@@ -64,6 +64,9 @@ pub struct OutputEnd {
     pub operator: String,
     /// The classes that it declares.
     pub classes: Vec<String>,
+    /// Whether the file declares a sequence of maps, which is served as a tensor with a column for each
+    /// class.
+    pub is_from_maps: bool,
 }
 
 /// Names that exporters give to outputs with scores.

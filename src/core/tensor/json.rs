@@ -9,11 +9,31 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+use crate::core::error::{Error, Result, short};
 use crate::core::tensor::{DType, Data, Tensor};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// Appends a tensor's elements, as one flat array or nested by its shape.
+/// Refuses an answer that has no JSON form; `remedy` says how to ask for it.
+pub(crate) fn check_json_form(name: &str, tensor: &Tensor, remedy: &str) -> Result<()> {
+    let name = short(name);
+    let refuse = |what: String| Err(Error::invalid(format!("output '{name}' {what}; {remedy}")));
+    match (tensor.dtype(), tensor.data()) {
+        (dtype @ (DType::F16 | DType::BF16), _) => {
+            refuse(format!("is {dtype}, which has no JSON form"))
+        }
+        (_, Data::Strings(strings)) => match strings.find_no_text() {
+            Some(at) => refuse(format!(
+                "is not UTF-8 in element {at}, so it has no JSON form"
+            )),
+            None => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+/// Appends a tensor's elements, as one flat array or nested by its shape. Strings that are not UTF-8
+/// have replacement characters.
 /// Non-finite floats become `NaN`, `Infinity` and `-Infinity`.
 pub(crate) fn write_elements(out: &mut Vec<u8>, tensor: &Tensor, nested: bool) {
     let count = crate::core::tensor::elements(tensor.shape()).expect("checked at construction");
@@ -40,7 +60,7 @@ pub(crate) struct Writer<'a> {
 
 enum ElementSource<'a> {
     Fixed(&'a [u8]),
-    Strings(Box<dyn Iterator<Item = &'a str> + 'a>),
+    Strings(Box<dyn Iterator<Item = &'a [u8]> + 'a>),
 }
 
 impl<'a> Writer<'a> {
@@ -99,9 +119,9 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn write_string(out: &mut Vec<u8>, string: &str, form: StringForm) {
+fn write_string(out: &mut Vec<u8>, string: &[u8], form: StringForm) {
     match form {
-        StringForm::Plain => write_json(out, string),
+        StringForm::Plain => write_json(out, &*String::from_utf8_lossy(string)),
         StringForm::Base64 => {
             out.extend_from_slice(b"{\"b64\":\"");
             out.extend_from_slice(STANDARD.encode(string).as_bytes());
@@ -158,7 +178,8 @@ fn write_f64(out: &mut Vec<u8>, value: f64) {
     }
 }
 
-fn write_f32(out: &mut Vec<u8>, value: f32) {
+/// Appends a number, or the word for one that JSON has no number for.
+pub(crate) fn write_f32(out: &mut Vec<u8>, value: f32) {
     if value.is_finite() {
         write_json(out, &value)
     } else {

@@ -244,7 +244,7 @@ fn count_words(words: &mut [(Option<KnownWords>, Breaches)], tensor: &Tensor) {
         return;
     };
     let width = words.len();
-    for (at, word) in strings.iter().enumerate() {
+    for (at, word) in strings.words().enumerate() {
         let (known, breaches) = &mut words[at % width];
         if word.is_empty() {
             breaches.empty += 1;

@@ -206,7 +206,7 @@ pub(crate) fn each_value<'t>(
         _ if width == 0 => {}
         (Data::Strings(strings), RowPart::Element(at)) => {
             strings
-                .iter()
+                .words()
                 .skip(at)
                 .step_by(width)
                 .for_each(|word| each(ColumnValue::Word(word)));

@@ -7,7 +7,7 @@ use super::catalogue::Catalogue;
 use super::statistics::Statistics;
 use crate::core::error::{Kind, Result};
 use crate::core::model::{ModelName, Version};
-use crate::core::request::Protocol;
+use crate::core::request::{Protocol, Timing};
 use padding::{PaddingFamilies, PaddingSeries};
 use parking_lot::Mutex;
 use prometheus::{
@@ -331,22 +331,19 @@ pub(crate) struct ServableMetrics {
 }
 
 impl ServableMetrics {
-    /// Counts a finished prediction: the time that it waited in the queue, or its error.
-    pub(crate) fn finished(
-        &self,
-        protocol: Protocol,
-        outcome: Result<Duration, Kind>,
-        total: Duration,
-    ) {
+    /// Counts an answered prediction: the time that it waited in the queue, and those of its batch.
+    pub(crate) fn answered(&self, timing: &Timing) {
+        self.queue_seconds.observe(timing.queue.as_secs_f64());
+        self.stats.record_answer(timing);
+    }
+
+    /// Counts a finished prediction, or its error.
+    pub(crate) fn finished(&self, protocol: Protocol, outcome: Result<(), Kind>, total: Duration) {
         self.outcome(protocol, outcome.err()).inc();
         self.total(protocol).observe(total.as_secs_f64());
 
         match outcome {
-            Ok(queue) => {
-                self.queue_seconds.observe(queue.as_secs_f64());
-                self.stats.queue.add(queue);
-                self.stats.success.add(total);
-            }
+            Ok(()) => self.stats.success.add(total),
             Err(kind) => {
                 self.families.reject(protocol, kind);
                 self.stats.fail.add(total);
@@ -408,11 +405,11 @@ impl ServableMetrics {
             .get_or_init(|| families.of(self.model.as_str(), &version))
     }
 
-    /// Counts a batch that ran.
-    pub(crate) fn ran(&self, rows: usize, gather: Duration, run: Duration) {
-        self.compute_seconds.observe(run.as_secs_f64());
+    /// Counts a batch that ran: how long it was gathered, run and cut.
+    pub(crate) fn ran(&self, rows: usize, phases: [Duration; 3]) {
+        self.compute_seconds.observe(phases[1].as_secs_f64());
         self.batch_rows.observe(rows as f64);
-        self.stats.record_run(rows as u64, gather, run);
+        self.stats.record_run(rows as u64, phases);
     }
 }
 

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::core::request::Timing;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,21 +39,27 @@ pub(crate) struct Statistics {
     pub success: DurationTally,
     /// Predictions refused or failed.
     pub fail: DurationTally,
-    /// Time in the queue of answered predictions.
-    pub queue: DurationTally,
-    /// Gathering batches.
-    pub gather: DurationTally,
-    /// Running batches.
-    pub run: DurationTally,
+    /// Predictions answered, and the times of their phases: in the queue, and in their batches that of
+    /// gathering, running and cutting. A batch of two requests counts for both.
+    answered: AtomicU64,
+    phases_ns: [AtomicU64; 4],
+    runs: AtomicU64,
     rows: AtomicU64,
     last_ms: AtomicU64,
     batches: Batches,
 }
 
 impl Statistics {
-    pub(super) fn record_run(&self, rows: u64, gather: Duration, run: Duration) {
-        self.gather.add(gather);
-        self.run.add(run);
+    pub(super) fn record_answer(&self, timing: &Timing) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        let phases = [timing.queue, timing.gather, timing.run, timing.scatter];
+        for (sum, took) in self.phases_ns.iter().zip(phases) {
+            sum.fetch_add(ns(took), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn record_run(&self, rows: u64, phases: [Duration; 3]) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
         self.rows.fetch_add(rows, Ordering::Relaxed);
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -62,7 +69,22 @@ impl Statistics {
             Ordering::Relaxed,
         );
 
-        self.batches.add(rows, gather, run);
+        self.batches.add(rows, phases);
+    }
+
+    /// Returns the batches that ran.
+    pub(crate) fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many predictions were answered, and the nanoseconds of their phases: in the queue, gathering,
+    /// running and cutting.
+    pub(crate) fn answered(&self) -> (u64, [u64; 4]) {
+        let ns = self.phases_ns.each_ref();
+        (
+            self.answered.load(Ordering::Relaxed),
+            ns.map(|sum| sum.load(Ordering::Relaxed)),
+        )
     }
 
     /// Returns the rows that were run.
@@ -75,8 +97,8 @@ impl Statistics {
         self.last_ms.load(Ordering::Relaxed)
     }
 
-    /// Returns, for each batch size, the count and the nanoseconds of gathering and running.
-    pub(crate) fn batches(&self) -> BTreeMap<u64, [u64; 3]> {
+    /// Returns, for each batch size, the count and the nanoseconds of gathering, running and cutting.
+    pub(crate) fn batches(&self) -> BTreeMap<u64, [u64; 4]> {
         self.batches.read()
     }
 }
@@ -88,8 +110,7 @@ const LISTS: usize = 64;
 struct SizeCount {
     rows: u64,
     count: AtomicU64,
-    gather_ns: AtomicU64,
-    run_ns: AtomicU64,
+    phases_ns: [AtomicU64; 3],
     next: Link,
 }
 
@@ -100,15 +121,14 @@ impl SizeCount {
         Self {
             rows,
             count: AtomicU64::new(0),
-            gather_ns: AtomicU64::new(0),
-            run_ns: AtomicU64::new(0),
+            phases_ns: Default::default(),
             next: Link::new(),
         }
     }
 }
 
 /// Batches by size. A size is added once and stays, so that counting a batch of a known size takes
-/// three atomic additions.
+/// four atomic additions.
 struct Batches {
     lists: [Link; LISTS],
 }
@@ -122,11 +142,12 @@ impl Default for Batches {
 }
 
 impl Batches {
-    fn add(&self, rows: u64, gather: Duration, run: Duration) {
+    fn add(&self, rows: u64, phases: [Duration; 3]) {
         let size = self.size(rows);
         size.count.fetch_add(1, Ordering::Relaxed);
-        size.gather_ns.fetch_add(ns(gather), Ordering::Relaxed);
-        size.run_ns.fetch_add(ns(run), Ordering::Relaxed);
+        for (sum, took) in size.phases_ns.iter().zip(phases) {
+            sum.fetch_add(ns(took), Ordering::Relaxed);
+        }
     }
 
     fn size(&self, rows: u64) -> &SizeCount {
@@ -140,12 +161,13 @@ impl Batches {
         }
     }
 
-    fn read(&self) -> BTreeMap<u64, [u64; 3]> {
+    fn read(&self) -> BTreeMap<u64, [u64; 4]> {
         let firsts = self.lists.iter().filter_map(|link| link.get());
         firsts
             .flat_map(|first| std::iter::successors(Some(first), |size| size.next.get()))
             .map(|size| {
-                let sums = [&size.count, &size.gather_ns, &size.run_ns];
+                let [gather, run, scatter] = &size.phases_ns;
+                let sums = [&size.count, gather, run, scatter];
                 (size.rows, sums.map(|sum| sum.load(Ordering::Relaxed)))
             })
             .collect()

@@ -13,6 +13,7 @@ fn response() -> Response {
         outputs: Vec::new(),
         trace: None,
         timing: Timing {
+            scatter: Duration::ZERO,
             queue: Duration::from_micros(10),
             gather: Duration::from_micros(20),
             run: Duration::from_micros(30),

@@ -65,7 +65,7 @@ pub(crate) fn run() -> Result<()> {
     let mut held = progress.lock();
     held.take();
     let verdict = match probed {
-        Ok(passed) => FirstRunVerdict::Passed(passed),
+        Ok(passed) => FirstRunVerdict::Passed(Box::new(passed)),
         Err(error) => FirstRunVerdict::Refused(error.message),
     };
 
@@ -96,7 +96,7 @@ fn end_after(limit: Duration, progress: &PassedSoFar) {
             false => passed.generated.refused = Some(late),
         }
         passed.measured.rss_bytes = resident_bytes();
-        let is_written = write_answer(&FirstRunVerdict::Passed(passed)).is_ok();
+        let is_written = write_answer(&FirstRunVerdict::Passed(Box::new(passed))).is_ok();
         limits::end_at_once(i32::from(!is_written));
     });
 }
@@ -197,6 +197,9 @@ impl ProbedModel {
             Ok(sample) => {
                 passed.generated.size = Some(sample.size());
                 passed.generated.integers = Some(sample.integers());
+                let answered = sample.answered(self.session.as_mut());
+                self.signature.follow(&answered);
+                passed.generated.answered = answered;
                 self.test(order, &sample, &mut passed)?;
                 self.test_padding(&sample, &mut passed, progress);
             }

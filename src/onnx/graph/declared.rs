@@ -9,7 +9,7 @@ use crate::core::model::padding::AxisNames;
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::{DType, RANK_MAX};
 use crate::proto::onnx::tensor_shape_proto::{Dimension, dimension};
-use crate::proto::onnx::{TensorProto, ValueInfoProto, type_proto};
+use crate::proto::onnx::{TensorProto, TypeProto, ValueInfoProto, type_proto};
 use std::collections::{HashMap, HashSet};
 
 /// The most inputs and outputs together.
@@ -131,28 +131,14 @@ fn specs(role: &str, values: &[&ValueInfoProto]) -> Result<Vec<TensorSpec>> {
 }
 
 fn spec(name: &str, value: &ValueInfoProto) -> Result<TensorSpec> {
-    let no_tensor = |what: &str, hint: &str| {
-        Err(Error::precondition(format!(
-            "is {what}, not a tensor{hint}"
-        )))
-    };
-
     let tensor = match value.r#type.as_ref().and_then(|t| t.value.as_ref()) {
         Some(type_proto::Value::TensorType(tensor)) => tensor,
-        Some(type_proto::Value::SequenceType(_)) => {
-            return no_tensor(
-                "a sequence",
-                "; turn ZipMap off when exporting a classifier",
-            );
-        }
-        Some(type_proto::Value::MapType(_)) => {
-            return no_tensor("a map", "; turn ZipMap off when exporting a classifier");
-        }
-        Some(type_proto::Value::SparseTensorType(_)) => {
-            return no_tensor("a sparse tensor", "; make it dense");
-        }
-        Some(type_proto::Value::OptionalType(_)) => {
-            return no_tensor("an optional", "; make it always present");
+        Some(other) => {
+            return Err(Error::precondition(format!(
+                "is {}, not a tensor; {}",
+                described(other),
+                remedy(other)
+            )));
         }
         None => return Err(Error::precondition("has no type")),
     };
@@ -185,6 +171,72 @@ fn spec(name: &str, value: &ValueInfoProto) -> Result<TensorSpec> {
         dtype,
         shape: Some(shape.dim.iter().map(dim).collect()),
     })
+}
+
+/// Describes a type in words.
+fn described(value: &type_proto::Value) -> String {
+    let element = |of: Option<&TypeProto>| match of.and_then(|of| of.value.as_ref()) {
+        // A tensor in a map is a single number.
+        Some(type_proto::Value::TensorType(tensor)) => {
+            element_type(tensor.elem_type.unwrap_or_default())
+        }
+        Some(value) => described(value),
+        None => "an unknown type".to_owned(),
+    };
+    match value {
+        type_proto::Value::TensorType(tensor) => {
+            let number = tensor.elem_type.unwrap_or_default();
+            format!("a tensor of {}", element_type(number))
+        }
+        type_proto::Value::SequenceType(of) => {
+            format!(
+                "a sequence, each element {}",
+                element(of.elem_type.as_deref())
+            )
+        }
+        type_proto::Value::MapType(map) => format!(
+            "a map from {} to {}",
+            element_type(map.key_type.unwrap_or_default()),
+            element(map.value_type.as_deref())
+        ),
+        type_proto::Value::SparseTensorType(_) => "a sparse tensor".to_owned(),
+        type_proto::Value::OptionalType(of) => {
+            format!(
+                "an optional, if present {}",
+                element(of.elem_type.as_deref())
+            )
+        }
+    }
+}
+
+/// What to change in the model, so that its type is a tensor.
+fn remedy(value: &type_proto::Value) -> &'static str {
+    match value {
+        type_proto::Value::SparseTensorType(_) => "make it dense",
+        type_proto::Value::OptionalType(_) => "make it always present",
+        type_proto::Value::MapType(_) => "give the values of the map as a tensor",
+        type_proto::Value::SequenceType(of) => {
+            let element = of.elem_type.as_ref().and_then(|of| of.value.as_ref());
+            match element {
+                Some(type_proto::Value::MapType(_)) => {
+                    "give the values of the maps as a tensor, a column for each key; scikit-learn's \
+                     converter does so with options={'zipmap': False}"
+                }
+                _ => {
+                    "give each element as a tensor of its own, or join them with ConcatFromSequence"
+                }
+            }
+        }
+        type_proto::Value::TensorType(_) => "",
+    }
+}
+
+/// The protocol's name of an element type, or the format's number.
+fn element_type(number: i32) -> String {
+    dtype(number).map_or_else(
+        || format!("element type {number}"),
+        |dtype| dtype.name().to_owned(),
+    )
 }
 
 /// Reads the names of dynamic axes, in the order of the signature.

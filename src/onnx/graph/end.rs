@@ -9,7 +9,7 @@ use super::fields::{bodies, fields_of};
 use super::parts::varint;
 use crate::core::error::Result;
 use crate::core::fields::WireField;
-use crate::core::model::task::{CLASSES_MAX, OutputEnd};
+use crate::core::model::task::OutputEnd;
 use crate::proto::onnx::NodeProto;
 use std::collections::HashMap;
 
@@ -31,6 +31,8 @@ const NAMING: [&[u8]; 5] = [
     b"values_int64s",
     b"values_strings",
 ];
+/// The most classes that are read.
+pub(super) const CLASS_NAMES_MAX: usize = 4_096;
 /// The most operators that are followed back from an output.
 const STEPS_MAX: usize = 16;
 
@@ -61,6 +63,7 @@ pub(super) fn output_ends(graph: &GraphProto, file: &[u8]) -> Vec<OutputEnd> {
         OutputEnd {
             operator,
             classes: named.cloned().unwrap_or_default(),
+            ..OutputEnd::default()
         }
     };
 
@@ -93,7 +96,9 @@ fn classes(file: &[u8]) -> Result<HashMap<String, Vec<String>>> {
     Ok(found)
 }
 
-fn of_attribute(attribute: &[u8]) -> Result<Vec<String>> {
+/// The classes that an attribute names; none if it names no classes, and not many more than
+/// [`CLASS_NAMES_MAX`].
+pub(super) fn of_attribute(attribute: &[u8]) -> Result<Vec<String>> {
     let mut classes = Vec::new();
     if !bodies(attribute, 1).any(|name| name.is_ok_and(|name| NAMING.contains(&name))) {
         return Ok(classes);
@@ -102,14 +107,14 @@ fn of_attribute(attribute: &[u8]) -> Result<Vec<String>> {
         match field? {
             (8, WireField::Number(n)) => classes.push(n.cast_signed().to_string()),
             (8, WireField::Body(mut packed)) => {
-                while !packed.is_empty() && classes.len() <= CLASSES_MAX {
+                while !packed.is_empty() && classes.len() <= CLASS_NAMES_MAX {
                     classes.push(varint(&mut packed)?.cast_signed().to_string());
                 }
             }
             (9, WireField::Body(word)) => classes.push(String::from_utf8_lossy(word).into_owned()),
             _ => {}
         }
-        if classes.len() > CLASSES_MAX {
+        if classes.len() > CLASS_NAMES_MAX {
             break;
         }
     }

@@ -295,6 +295,17 @@ fn a_name_that_is_declared_twice_is_refused() {
 fn an_input_or_output_that_is_not_a_tensor_is_refused() {
     use Kind::FailedPrecondition;
     let opaque = || type_proto::Opaque {};
+    let sequence = |of: Option<TypeProto>| {
+        Box::new(type_proto::Sequence {
+            elem_type: of.map(Box::new),
+        })
+    };
+    let number = TypeProto {
+        value: Some(type_proto::Value::TensorType(type_proto::Tensor {
+            elem_type: Some(1),
+            shape: None,
+        })),
+    };
     refuse(
         |m| graph(m).input[0].r#type = None,
         FailedPrecondition,
@@ -315,21 +326,31 @@ fn an_input_or_output_that_is_not_a_tensor_is_refused() {
 
     let with = |v| move |m: &mut ModelProto| graph(m).output[1] = typed("p", v);
     refuse(
-        with(type_proto::Value::SequenceType(opaque())),
+        with(type_proto::Value::SequenceType(sequence(None))),
         FailedPrecondition,
-        "output 'p': is a sequence, not a tensor; turn ZipMap off",
+        "output 'p': is a sequence, each element an unknown type, not a tensor; give each element",
     );
 
     refuse(
-        with(type_proto::Value::MapType(opaque())),
+        with(type_proto::Value::SequenceType(sequence(Some(number)))),
         FailedPrecondition,
-        "ZipMap",
+        "is a sequence, each element FP32, not a tensor; give each element as a tensor of its own",
+    );
+
+    let map = type_proto::Map {
+        key_type: Some(8),
+        value_type: None,
+    };
+    refuse(
+        with(type_proto::Value::MapType(Box::new(map))),
+        FailedPrecondition,
+        "is a map from BYTES to an unknown type, not a tensor; give the values",
     );
 
     refuse(
-        with(type_proto::Value::OptionalType(opaque())),
+        with(type_proto::Value::OptionalType(sequence(None))),
         FailedPrecondition,
-        "is an optional",
+        "is an optional, if present an unknown type, not a tensor; make it always present",
     );
 
     refuse(

@@ -2,6 +2,7 @@
 //! file that names `ort`. Owns the process-wide environment.
 
 mod shared;
+mod strings;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -11,7 +12,8 @@ use super::words;
 use super::{Engine, Session, SessionOptions, SessionSource, SharedModel, Terminate};
 use crate::core::error::{Error, Result};
 use crate::core::model::optional::OptionalTensor;
-use crate::core::tensor::{DType, Strings, Tensor, View, ViewData};
+use crate::core::tensor::{DType, Tensor, View, ViewData};
+use crate::onnx::graph::maps;
 use bytes::Bytes;
 use half::{bf16, f16};
 use ort::environment::Environment;
@@ -85,8 +87,10 @@ impl OnnxRuntime {
                 .map_err(|e| unfit(e.to_string()))?;
         }
 
+        let without_maps = maps::as_tensors(&source.bytes)?;
+        let bytes = without_maps.map_or_else(|| source.bytes.clone(), |w| w.file);
         provider::register(builder, chosen)?
-            .commit_from_memory(&source.bytes)
+            .commit_from_memory(&bytes)
             .map_err(|e| {
                 let said = e.to_string();
                 provider::without_device(chosen.kind, &said).unwrap_or_else(|| unfit(said))
@@ -252,8 +256,7 @@ fn to_value<'v>(view: &View<'v>, scratch: &'v mut Vec<u128>) -> ort::Result<Sess
     let bytes = match view.data {
         ViewData::Fixed(bytes) => bytes,
         ViewData::Strings(strings) => {
-            let all: Vec<String> = strings.iter().map(str::to_owned).collect();
-            return Ok(ort::value::Tensor::from_string_array((view.shape, all.as_slice()))?.into());
+            return Ok(strings::to_value(view.shape, strings)?.into());
         }
     };
 
@@ -335,8 +338,8 @@ fn from_value(value: &DynValue) -> Result<Tensor> {
         TensorElementType::Float32 => typed!(f32, DType::F32),
         TensorElementType::Float64 => typed!(f64, DType::F64),
         TensorElementType::String => {
-            let (_, all) = value.try_extract_strings().map_err(unfit)?;
-            Strings::from_parts(all).and_then(|strings| Tensor::strings(dims, strings))
+            let count = crate::core::tensor::elements(&dims).unwrap_or(0);
+            strings::from_value(value, count).and_then(|strings| Tensor::strings(dims, strings))
         }
         other => Err(Error::internal(format!(
             "an output has the unsupported datatype {other:?}"

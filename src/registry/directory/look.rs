@@ -1,14 +1,17 @@
 //! One look at a model directory: its models, what cannot be looked into, and what is not served.
 //! Compares with the look before, so that a failing file system is not taken for a deletion.
 
-use super::unserved::{self, Unlisted};
-use super::{CONFIG_FILE, MODEL_FILE, MODELS_MAX, VERSIONS_MAX, config, walk};
+use super::model_file::{self, ModelFileChoice};
+use super::served_path::{LooseFile, ServedPath, model_of_file};
+use super::unserved::{self, Unlisted, is_model_file};
+use super::version_folders::{has_model_file, version_folders};
+use super::{CONFIG_FILE, MODELS_MAX, VERSIONS_MAX, config, walk};
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::registry::catalog::{Catalog, Fingerprint, FolderSight, ModelEntry, VersionEntry};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What one look saw.
@@ -26,10 +29,10 @@ pub(super) struct Look {
 /// The place of the directory itself among troubles and folders.
 pub(super) const ROOT: &str = "";
 
-/// Looks at the whole directory.
-pub(super) fn all(root: &Path, last: &Look) -> Look {
+/// Looks at all that is served from a path.
+pub(super) fn all(path: &ServedPath, last: &Look) -> Look {
     let mut look = Look::default();
-    if let Err(error) = look.models(root, last) {
+    if let Err(error) = look.models(path, last) {
         look.catalog = kept(&last.catalog, &reason("the model directory", &error));
         look.folders = last.folders.clone();
         look.trouble = BTreeMap::from([(ROOT.to_owned(), reason("the model directory", &error))]);
@@ -38,12 +41,25 @@ pub(super) fn all(root: &Path, last: &Look) -> Look {
 }
 
 impl Look {
-    fn models(&mut self, root: &Path, last: &Self) -> Result<()> {
+    fn models(&mut self, path: &ServedPath, last: &Self) -> Result<()> {
         // Resolved each time, because the directory may be a link whose target changes.
-        let root = root
+        let root = path
+            .folder()
             .canonicalize()
             .map_err(|e| walk::failed("follow the path", e))?;
         let id = walk::searchable(&root)?;
+        match path {
+            ServedPath::Models(_) => {}
+            ServedPath::Model(_, name) => {
+                self.folders.insert(ROOT.to_owned(), id);
+                return self.model_in(&root, name.clone(), Ok(root.clone()), last);
+            }
+            ServedPath::File(loose) => {
+                self.folders.insert(ROOT.to_owned(), id);
+                self.loose_file(&root, loose, last);
+                return Ok(());
+            }
+        }
 
         let names = walk::names(&root)?;
         if names.is_empty() && last.has_moved(ROOT, id) && !last.catalog.models.is_empty() {
@@ -59,35 +75,56 @@ impl Look {
         Ok(())
     }
 
+    /// Looks at what may be a model: a folder, or a model file.
     fn model(&mut self, root: &Path, file_name: &OsStr, last: &Self) -> Result<()> {
         let path = root.join(file_name);
         let name = file_name
             .to_str()
             .and_then(|name| ModelName::parse(name).ok());
         let folder = walk::inside(root, &path).map(|f| f.filter(|path| path.is_dir()));
-        let (name, folder) = match (name, folder) {
-            (Some(name), Ok(Some(folder))) => (name, Ok(folder)),
-            (Some(name), Err(error)) => (name, Err(error)),
+        match (name, folder) {
+            (Some(name), Ok(Some(folder))) => self.model_in(root, name, Ok(folder), last),
+            (Some(name), Err(error)) if !is_model_file(&path) => {
+                self.model_in(root, name, Err(error), last)
+            }
             (name, folder) => {
                 let is_folder = folder.ok().flatten().is_some();
+                if let Some(model) = model_of_file(&path)
+                    && is_model_file(&path)
+                    && !is_folder
+                {
+                    let loose = LooseFile {
+                        folder: root.to_owned(),
+                        file: file_name.to_owned(),
+                        model,
+                    };
+                    self.loose_file(root, &loose, last);
+                    return Ok(());
+                }
                 let why = unserved::of_model(&path, name.is_some(), is_folder);
                 self.not_served(Unlisted::model(file_name), why);
-                return Ok(());
+                Ok(())
             }
-        };
-
-        if self.catalog.models.len() == MODELS_MAX {
-            return Err(Error::overloaded(format!(
-                "it has over {MODELS_MAX} models"
-            )));
         }
+    }
+
+    /// Adds a model whose folder may be one that cannot be looked into.
+    fn model_in(
+        &mut self,
+        root: &Path,
+        name: ModelName,
+        folder: Result<PathBuf>,
+        last: &Self,
+    ) -> Result<()> {
+        self.check_room()?;
         let before = last.catalog.models.get(&name);
         let seen = folder.and_then(|folder| self.versions(root, &folder, &name, last));
         let entry = seen.unwrap_or_else(|error| {
             let what = reason("the model's folder", &error);
             self.trouble.insert(name.to_string(), what.clone());
             if before.is_none() {
-                self.not_served(Unlisted::model(file_name), Some(what.clone()));
+                let unlisted = Unlisted::model(OsStr::new(name.as_str()));
+                self.not_served(unlisted, Some(what.clone()));
             }
             if let Some(id) = last.folders.get(name.as_str()) {
                 self.folders.insert(name.to_string(), *id);
@@ -98,6 +135,59 @@ impl Look {
             entry
         });
         self.catalog.models.insert(name, entry);
+        Ok(())
+    }
+
+    /// Adds a model that is a file beside others, as version 1. A folder of its name comes first.
+    fn loose_file(&mut self, root: &Path, loose: &LooseFile, last: &Self) {
+        let LooseFile { file, model, .. } = loose;
+        if self.catalog.models.contains_key(model) {
+            let why = format!(
+                "model '{model}' is served from the folder '{model}'; remove one of the two"
+            );
+            self.not_served(Unlisted::model(file), Some(why));
+            return;
+        }
+        let seen = self
+            .check_room()
+            .and_then(|()| walk::inside(root, &root.join(file)))
+            .and_then(|path| match path.filter(|path| path.is_file()) {
+                Some(_) => walk::beside(root, file).map(Some),
+                None => Ok(None),
+            });
+        let version = match seen {
+            Ok(Some(files)) => VersionEntry {
+                files,
+                model_path: root.join(file),
+                settled: false,
+                sight: FolderSight::Seen,
+                manifest: None,
+            },
+            Ok(None) => {
+                self.not_served(Unlisted::model(file), unserved::of_link(&root.join(file)));
+                return;
+            }
+            Err(error) => {
+                let what = reason("the model's file", &error);
+                self.trouble.insert(model.to_string(), what.clone());
+                let before = last.catalog.models.get(model);
+                let before = before.and_then(|before| before.versions.get(&Version::ONE));
+                unreadable(before, what)
+            }
+        };
+        let entry = ModelEntry {
+            versions: BTreeMap::from([(Version::ONE, version)]),
+            ..ModelEntry::default()
+        };
+        self.catalog.models.insert(model.clone(), entry);
+    }
+
+    fn check_room(&self) -> Result<()> {
+        if self.catalog.models.len() == MODELS_MAX {
+            return Err(Error::overloaded(format!(
+                "it has over {MODELS_MAX} models"
+            )));
+        }
         Ok(())
     }
 
@@ -138,37 +228,52 @@ impl Look {
         self.folders.insert(name.to_string(), id);
 
         names.retain(|n| n.as_os_str() != CONFIG_FILE);
-        let mut unlisted = Vec::new();
-        for file_name in &names {
-            match Version::parse(&file_name.to_string_lossy()) {
-                Ok(version) if entry.versions.len() < VERSIONS_MAX => {
-                    let last = before.and_then(|b| b.versions.get(&version));
-                    match version_at(root, &folder.join(file_name), &entry, last) {
-                        Ok(Ok(mut found)) => {
-                            // The fingerprint includes a refused configuration, so that a
-                            // corrected one triggers another attempt.
-                            found.files.0.extend(stamp.clone());
-                            entry.versions.insert(version, found);
-                        }
-                        Ok(Err(why)) => unlisted.push((file_name, why)),
-                        Err(error) => {
-                            let what = reason("the version's folder", &error);
-                            self.trouble
-                                .insert(format!("{name}/{version}"), what.clone());
-                            entry.versions.insert(version, unreadable(last, what));
-                        }
-                    }
+        let (folders, mut unlisted) = version_folders(folder, &names);
+        if folders.len() > VERSIONS_MAX {
+            return Err(Error::overloaded(format!(
+                "the model has over {VERSIONS_MAX} versions"
+            )));
+        }
+        let is_flat = folders.is_empty() && has_model_file(&names, &entry);
+        if is_flat && Version::parse(name.as_str()).is_ok() {
+            let why = "it is the folder of a version; serve the directory above its model's folder, or name the model with --name (models.name)";
+            self.not_served(
+                Unlisted::model(OsStr::new(name.as_str())),
+                Some(why.to_owned()),
+            );
+            return Ok(entry);
+        }
+        let places = match is_flat {
+            true => vec![(Version::ONE, None)],
+            false => folders.into_iter().map(|(v, n)| (v, Some(n))).collect(),
+        };
+        for (version, place) in places {
+            let path = place.map_or(folder.to_owned(), |place| folder.join(place));
+            let last = before.and_then(|b| b.versions.get(&version));
+            match version_at(root, &path, &entry, last) {
+                Ok(Ok(mut found)) => {
+                    // The fingerprint includes a refused configuration, so that a
+                    // corrected one triggers another attempt.
+                    found.files.0.extend(stamp.clone());
+                    entry.versions.insert(version, found);
                 }
-                Ok(_) => {
-                    return Err(Error::overloaded(format!(
-                        "the model has over {VERSIONS_MAX} versions"
-                    )));
+                Ok(Err(why)) => match place {
+                    Some(place) => unlisted.push((place, why)),
+                    None => self.not_served(Unlisted::model(OsStr::new(name.as_str())), why),
+                },
+                Err(error) => {
+                    let what = reason("the version's folder", &error);
+                    self.trouble
+                        .insert(format!("{name}/{version}"), what.clone());
+                    entry.versions.insert(version, unreadable(last, what));
                 }
-                Err(_) => unlisted.push((file_name, unserved::of_entry(&folder.join(file_name)))),
             }
         }
-
-        self.list_unserved(name, &entry, &names, unlisted);
+        // What else is in a flat folder belongs to the model.
+        if !is_flat {
+            unlisted.sort_by_key(|(name, _)| *name);
+            self.list_unserved(name, &entry, &names, unlisted);
+        }
         Ok(entry)
     }
 
@@ -191,7 +296,7 @@ impl Look {
             let empty = names
                 .iter()
                 .find_map(|n| Version::parse(&n.to_string_lossy()).ok());
-            let file = model_file(entry);
+            let file = model_file::expected(entry);
             let why = match empty {
                 Some(version) => {
                     format!("its version folder is empty; put the model at {name}/{version}/{file}")
@@ -275,7 +380,6 @@ fn version_at(
     };
     walk::searchable(&inside)?;
     let files = walk::fingerprint(root, &inside)?;
-    let model_file = model_file(model);
 
     if files.0.is_empty() {
         return match last.filter(|l| !l.files.0.is_empty()) {
@@ -283,30 +387,39 @@ fn version_at(
             None => Ok(Err(None)),
         };
     }
-    let has_model = files.0.iter().any(|s| s.file.as_os_str() == model_file);
-    if model.problem.is_none() && !has_model {
-        let why = unserved::of_version(&inside, &files, model_file);
-        // The folder is still there: nobody has removed the version.
-        return match last.filter(|l| !l.files.0.is_empty()) {
-            Some(_) => Err(Error::unavailable(why)),
-            None => Ok(Err(Some(why))),
-        };
+    // The folder is still there: nobody has removed the version.
+    let absent = |why: String| match last.filter(|l| !l.files.0.is_empty()) {
+        Some(_) => Err(Error::unavailable(why)),
+        None => Ok(Err(Some(why))),
+    };
+    let expected = model_file::expected(model);
+    let chosen = match model_file::choose(&files, model) {
+        ModelFileChoice::One(chosen) => inside.join(chosen),
+        ModelFileChoice::Several(names) => {
+            return absent(format!(
+                "it has no '{expected}' but {names}; rename one of them to '{expected}', or set default_model_filename in config.pbtxt"
+            ));
+        }
+        ModelFileChoice::None if model.problem.is_some() => inside.join(expected),
+        ModelFileChoice::None => return absent(unserved::of_version(&inside, &files, expected)),
+    };
+    // Another file does not take the place of the model that was served.
+    let is_other =
+        |l: &&VersionEntry| l.model_path != chosen && l.model_path.parent() == Some(&inside);
+    if let Some(last) = last.filter(is_other)
+        && !chosen.ends_with(expected)
+    {
+        let gone = last.model_path.file_name().unwrap_or_default();
+        return absent(format!("its '{}' is gone", unserved::shown(gone)));
     }
 
     Ok(Ok(VersionEntry {
         files,
-        model_path: inside.join(model_file),
+        model_path: chosen,
         settled: false,
         sight: FolderSight::Seen,
         manifest: None,
     }))
-}
-
-/// The name of the model file in each version of a model.
-fn model_file(model: &ModelEntry) -> &str {
-    let config = model.config.as_ref();
-    let named = config.and_then(|config| config.model_filename.as_deref());
-    named.unwrap_or(MODEL_FILE)
 }
 
 /// Returns the catalogue with every version unreadable for this reason.

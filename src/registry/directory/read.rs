@@ -28,13 +28,26 @@ pub(super) enum Purpose<'c> {
     Compare,
 }
 
-/// Reads the model at `model_path` in `folder`; both are inside `root`.
-pub(super) fn load(
-    root: &Path,
-    folder: &Path,
-    model_path: &Path,
-    purpose: Purpose<'_>,
-) -> Result<Loaded> {
+/// Where a model is.
+pub(super) struct ModelPlace<'p> {
+    /// Everything is inside it.
+    pub root: &'p Path,
+    /// External data is in it.
+    pub folder: &'p Path,
+    /// The model file, in `folder`.
+    pub model: &'p Path,
+    /// Whether the folder has other models too, so that golden rows and the like are not of this one.
+    pub is_loose: bool,
+}
+
+/// Reads a model.
+pub(super) fn load(place: &ModelPlace<'_>, purpose: Purpose<'_>) -> Result<Loaded> {
+    let &ModelPlace {
+        root,
+        folder,
+        model: model_path,
+        is_loose,
+    } = place;
     let path = walk::inside(root, model_path)?.filter(|path| path.is_file());
     let path = path
         .ok_or_else(|| Error::precondition("the model is not a file inside the model directory"))?;
@@ -47,7 +60,8 @@ pub(super) fn load(
     let bytes = whole(&path, graph::MODEL_BYTES_MAX)?;
     let graph = Graph::read(bytes.clone())?;
     let beside = |name: &str, bytes_max| -> Result<Option<Bytes>> {
-        let path = walk::inside(root, &folder.join(name))?.filter(|path| path.is_file());
+        let path = walk::inside(root, &folder.join(name))?;
+        let path = path.filter(|path| path.is_file() && !is_loose);
         path.map(|path| whole(&path, bytes_max)).transpose()
     };
     let golden = beside(GOLDEN_PATH, GOLDEN_BYTES_MAX)?;

@@ -2,6 +2,7 @@
 
 mod configuration;
 mod failures;
+mod layouts;
 mod private;
 mod refused;
 
@@ -70,9 +71,8 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("models")).unwrap();
         let copies = Copies::open(folder.path().join("copies"));
-        let models = folder.path().join("models");
-        let directory =
-            Directory::new(models, SETTLE, EMPTY, Some(copies), Refusals::default()).unwrap();
+        let models = ServedPath::find(folder.path().join("models"), None).unwrap();
+        let directory = Directory::new(models, SETTLE, EMPTY, Some(copies), Refusals::default());
         Self {
             folder,
             directory,
@@ -161,29 +161,21 @@ impl Bench {
 const OLD: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_path_that_is_not_a_directory_is_refused() {
+fn a_path_that_is_no_directory_and_no_model_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("file"), "").unwrap();
-    assert!(
-        Directory::new(
-            folder.path().join("absent"),
-            SETTLE,
-            EMPTY,
-            None,
-            Refusals::default()
-        )
-        .is_err()
-    );
-    assert!(
-        Directory::new(
-            folder.path().join("file"),
-            SETTLE,
-            EMPTY,
-            None,
-            Refusals::default()
-        )
-        .is_err()
-    );
+    for (file, name, reason) in [
+        ("absent", None, "cannot be read"),
+        ("absent.onnx", None, "cannot be read"),
+        ("file", None, "is not an .onnx file"),
+        ("bad name.onnx", None, "give one with --name"),
+        ("net.onnx", Some("bad name"), "models.name"),
+    ] {
+        if !file.starts_with("absent") {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        let error = ServedPath::find(folder.path().join(file), name).unwrap_err();
+        assert!(error.message.contains(reason), "{error}");
+    }
 }
 
 #[test]

@@ -81,7 +81,7 @@ pub(super) fn of_model(path: &Path, is_legal: bool, is_folder: bool) -> Option<S
     }
     if !is_folder {
         let stray = is_model_file(path)
-            .then(|| format!("it is a file, not a model folder; put it at NAME/1/{MODEL_FILE}"));
+            .then(|| format!("a model name has 1 to {NAME_BYTES_MAX} characters of A-Z a-z 0-9 _ . - and no leading dot; rename the file"));
         return of_link(path).or(stray);
     }
     if is_legal || !holds_files(path) {
@@ -107,14 +107,12 @@ pub(super) fn of_entry(path: &Path) -> Option<String> {
     }
 
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let digits = name.trim_start_matches(['v', 'V', '0']);
+    let digits = name.trim_start_matches(['v', 'V']);
     let remedy = Version::parse(digits).map_or_else(
         |_| "rename it to a number, such as 1".to_owned(),
         |version| format!("rename it to {version}"),
     );
-    Some(format!(
-        "a version folder is a number from 1 without leading zeros; {remedy}"
-    ))
+    Some(format!("a version folder is a number from 1; {remedy}"))
 }
 
 /// Says why a version's folder without its model is not served.
@@ -163,7 +161,7 @@ fn is_hidden(path: &Path) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }
 
-fn is_model_file(path: &Path) -> bool {
+pub(super) fn is_model_file(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default();
     extension.eq_ignore_ascii_case("onnx")
 }
@@ -175,7 +173,7 @@ fn holds_files(folder: &Path) -> bool {
 }
 
 /// Returns a name without control characters, and not too long.
-fn shown(name: &OsStr) -> String {
+pub(super) fn shown(name: &OsStr) -> String {
     let name = name.to_string_lossy();
     let escaped = name.chars().flat_map(|c| {
         let plain = (!c.is_control()).then_some(c);

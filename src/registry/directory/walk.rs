@@ -4,7 +4,7 @@
 use crate::core::error::{Error, Result};
 use crate::registry::catalog::{FileStamp, Fingerprint};
 use rustix::io::Errno;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -95,6 +95,31 @@ pub(super) fn fingerprint(root: &Path, folder: &Path) -> Result<Fingerprint> {
     }
 
     stamps.sort();
+    Ok(Fingerprint(stamps))
+}
+
+/// Takes the fingerprint of a model file beside others: of the file itself and of files whose names begin like
+/// its own, such as its external data.
+pub(super) fn beside(root: &Path, file: &OsStr) -> Result<Fingerprint> {
+    let stem = Path::new(file).file_stem().unwrap_or(file);
+    let stem = stem.as_encoded_bytes();
+    let belongs = |name: &OsString| {
+        let rest = name.as_encoded_bytes().strip_prefix(stem);
+        rest.is_some_and(|rest| !rest.first().is_some_and(u8::is_ascii_alphanumeric))
+    };
+    let mut stamps = Vec::new();
+    for name in names(root)?.into_iter().filter(belongs).take(FILES_MAX) {
+        let Some(target) = inside(root, &root.join(&name))? else {
+            continue;
+        };
+        match target.metadata() {
+            Ok(m) if m.is_file() => stamps.push(stamp(name.into(), &m)),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(failed("inspect a file", e)),
+        }
+    }
+
     Ok(Fingerprint(stamps))
 }
 

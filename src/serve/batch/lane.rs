@@ -241,7 +241,7 @@ pub(super) struct Lane {
     last: Option<(Class, usize)>,
 }
 
-/// The outputs of a run, and the durations of gathering and running.
+/// The outputs of a run, and the durations of gathering, running and cutting.
 struct Ran {
     parts: Vec<Vec<Tensor>>,
     /// Outputs of the whole batch; empty for a request that ran alone.
@@ -252,6 +252,7 @@ struct Ran {
     padding: Option<Arc<PaddingPlan>>,
     start: Instant,
     gather: Duration,
+    scatter: Duration,
     run: Duration,
     shape: RunShape,
 }
@@ -369,6 +370,7 @@ impl Lane {
                 padding: None,
                 start,
                 gather: Duration::ZERO,
+                scatter: Duration::ZERO,
                 run: start.elapsed(),
                 shape: RunShape::Free,
             });
@@ -422,6 +424,7 @@ impl Lane {
             start,
             gather: gathered - start,
             run,
+            scatter: gathered.elapsed().saturating_sub(run),
             shape: RunShape::Free,
         })
     }
@@ -440,7 +443,7 @@ fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>, mut ran: Ra
         learn(shared, class, rows, &ran);
     }
     let batch = shared.batches.fetch_add(1, Ordering::Relaxed);
-    shared.metrics.ran(rows, ran.gather, ran.run);
+    shared.metrics.ran(rows, [ran.gather, ran.run, ran.scatter]);
     shared
         .metrics
         .batch_fill_rows
@@ -453,6 +456,7 @@ fn reply(shared: &BatcherShared, class: &Class, jobs: Vec<TakenJob>, mut ran: Ra
             queue: start.saturating_duration_since(taken.job.submitted),
             gather: ran.gather,
             run: ran.run,
+            scatter: ran.scatter,
             batch_rows: u32::try_from(rows).unwrap_or(u32::MAX),
             batch,
         };

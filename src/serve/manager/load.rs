@@ -10,6 +10,7 @@ mod warm;
 use super::batch_tests::{BatchTest, BatchTests};
 use super::{ManagerParts, Settings};
 use crate::core::error::{Error, Result};
+use crate::core::model::columns::InputColumns;
 use crate::core::model::task::{Task, TaskKind};
 use crate::core::model::{Dim, ModelName, Signature, Version};
 use crate::core::request::TIMEOUT_MAX;
@@ -59,16 +60,16 @@ pub(super) struct Loading<'l> {
 impl Loading<'_> {
     /// Opens the sessions, decides about batching, checks golden rows and warms up.
     pub(super) fn load(&self, mut loaded: Loaded) -> Result<(Arc<Servable>, Drained)> {
+        self.follow_answers(&mut loaded);
         let bounded = loaded.graph.runs_in_bounded_time();
         let signature = loaded.graph.signature.clone();
         // A baseline or companion that belongs to another model refuses the version before any
         // session is opened.
-        let observer = self.watch(&loaded, &signature)?;
+        let task = self.task(&loaded)?;
+        let observer = self.watch(&loaded, task.as_ref())?;
+        let columns = self.columns(&loaded)?;
         let model = self.undecided(&loaded)?;
-        let options = SessionOptions {
-            warnings: RuntimeWarnings::about(self.name, self.version),
-            ..self.settings.model.session_options()
-        };
+        let options = self.session_options();
         let reopening = Reopening::new(self.parts, &loaded, &options);
 
         let source = SessionSource {
@@ -85,11 +86,8 @@ impl Loading<'_> {
         lanes.fill(engine, &source, &options, number)?;
         // Only the sessions need the weights from here on.
         drop(source);
-        let distinct = lanes.distinct();
-        let LaneSessions {
-            mut sessions,
-            shared,
-        } = lanes;
+        let (distinct, shared) = (lanes.distinct(), lanes.shared);
+        let mut sessions = lanes.sessions;
         if let Some(golden) = loaded.golden.as_ref().filter(|_| self.settings.golden) {
             check_golden(golden, &signature, &mut sessions)?;
         }
@@ -121,6 +119,9 @@ impl Loading<'_> {
             version: self.version,
             digest: loaded.digest,
             signature,
+            ends: std::mem::take(&mut loaded.graph.ends),
+            columns,
+            task,
             batching,
             padding: model.plan.is_some().then_some(decision.padding),
             sessions,
@@ -139,6 +140,30 @@ impl Loading<'_> {
             self.tests.add(test, &servable);
         }
         Ok((servable, drained))
+    }
+
+    fn session_options(&self) -> SessionOptions {
+        SessionOptions {
+            warnings: RuntimeWarnings::about(self.name, self.version),
+            ..self.settings.model.session_options()
+        }
+    }
+
+    /// Replaces the declared shapes of outputs that the first run contradicts.
+    fn follow_answers(&self, loaded: &mut Loaded) {
+        let Some(passed) = &self.passed else {
+            return;
+        };
+        for replaced in loaded.graph.follow(&passed.generated.answered) {
+            tracing::info!(
+                model = self.name.as_str(),
+                version = self.version.number(),
+                output = replaced.output,
+                declared = ?replaced.declared,
+                answered = ?replaced.answered,
+                "the shape of an output is that of its answers, not the one that the file declares"
+            );
+        }
     }
 
     /// The number of lanes on the hardware of the first.
@@ -189,21 +214,43 @@ impl Loading<'_> {
         }
     }
 
+    fn task(&self, loaded: &Loaded) -> Result<Option<Task>> {
+        let graph = &loaded.graph;
+        Task::find(&graph.signature, &graph.ends, &self.settings.model.wish())
+    }
+
+    /// Finds the names of the input columns. Refuses configured ones that do not fit; others that do not fit
+    /// are left out.
+    fn columns(&self, loaded: &Loaded) -> Result<InputColumns> {
+        let signature = &loaded.graph.signature;
+        let configured = &self.settings.model.features;
+        if !configured.is_empty() {
+            return InputColumns::of(signature, configured);
+        }
+        let features = match loaded.baseline.as_deref() {
+            Some(baseline) if loaded.features.is_empty() => Baseline::read(baseline)?.features,
+            _ => loaded.features.clone(),
+        };
+        InputColumns::of(signature, &features).or_else(|_| InputColumns::of(signature, &[]))
+    }
+
     /// Starts the monitoring of the version, where monitoring is on.
-    fn watch(&self, loaded: &Loaded, signature: &Signature) -> Result<Option<Observer>> {
+    fn watch(&self, loaded: &Loaded, task: Option<&Task>) -> Result<Option<Observer>> {
         let Some(monitor) = &self.parts.monitor else {
             return Ok(None);
         };
         let baseline = loaded.baseline.as_deref().map(Baseline::read).transpose()?;
-        let task = Task::find(signature, &loaded.graph.ends, &self.settings.model.wish())?;
         let subject = watch::WatchSubject {
             model: self.name.clone(),
             version: self.version,
             digest: loaded.digest,
-            signature: signature.clone(),
-            features: loaded.features.clone(),
+            signature: loaded.graph.signature.clone(),
+            features: match self.settings.model.features.as_slice() {
+                [] => loaded.features.clone(),
+                features => features.to_vec(),
+            },
             baseline,
-            task,
+            task: task.cloned(),
             slices: self.settings.model.slices.clone(),
         };
 

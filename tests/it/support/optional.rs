@@ -142,3 +142,56 @@ pub(crate) fn old_runtime() -> Result<PathBuf, String> {
     })?;
     Ok(folder.join("onnxruntime/capi/libonnxruntime.so.1.23.2"))
 }
+
+/// Triton's load generator, and where its libraries are.
+pub(crate) struct PerfAnalyzer {
+    pub program: PathBuf,
+    /// As in `LD_LIBRARY_PATH`.
+    pub libraries: String,
+}
+
+/// Fetches `perf_analyzer` from Triton's Python package of the last version that has it, with the two libraries that
+/// it needs: one from its Python package, one from Debian's.
+pub(crate) fn perf_analyzer() -> Result<PerfAnalyzer, String> {
+    if std::env::consts::ARCH != "x86_64" {
+        return Err("it is built for x86_64 only".to_owned());
+    }
+    let folder = cached(
+        "perf-analyzer",
+        "clients/perf_analyzer.txt",
+        |folder, list| {
+            std::fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+            let pip = ["-m", "pip", "download", "--quiet", "--no-deps"];
+            run(Command::new("python3")
+                .args(pip)
+                .arg("-r")
+                .arg(list)
+                .arg("-d")
+                .arg(folder))?;
+            run(Command::new("apt-get")
+                .args(["download", "-qq", "libb64-0d"])
+                .current_dir(folder))?;
+            for file in std::fs::read_dir(folder).map_err(|e| e.to_string())? {
+                let path = file.map_err(|e| e.to_string())?.path();
+                let extension = path.extension().unwrap_or_default();
+                if extension == "whl" {
+                    let unzip = ["-m", "zipfile", "-e"];
+                    run(Command::new("python3").args(unzip).arg(&path).arg(folder))?;
+                } else if extension == "deb" {
+                    run(Command::new("dpkg-deb").arg("-x").arg(&path).arg(folder))?;
+                }
+            }
+            let program = folder.join(PERF_ANALYZER);
+            run(Command::new("chmod").arg("+x").arg(program)).map(drop)
+        },
+    )?;
+    let libraries = ["nvidia/cuda_runtime/lib", "usr/lib/x86_64-linux-gnu"];
+    let libraries = libraries.map(|library| folder.join(library).display().to_string());
+    Ok(PerfAnalyzer {
+        program: folder.join(PERF_ANALYZER),
+        libraries: libraries.join(":"),
+    })
+}
+
+/// The program in the package.
+const PERF_ANALYZER: &str = "tritonclient-2.50.0.data/data/bin/perf_analyzer";

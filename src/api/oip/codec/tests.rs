@@ -5,6 +5,11 @@ use crate::core::model::{ModelName, Version};
 use crate::core::request::Timing;
 use proptest::prelude::*;
 
+/// Decodes without shared memory.
+fn decode(request: ModelInferRequest) -> Result<Decoded<AnswerForm>> {
+    super::decode(request, &OipOptions::plain())
+}
+
 fn input(datatype: &str, shape: &[i64], contents: Option<InferTensorContents>) -> InferInputTensor {
     let (name, datatype) = ("x".to_owned(), datatype.to_owned());
     InferInputTensor {

@@ -28,6 +28,9 @@ fn mixing(watchdog: &Watchdog) -> Arc<Servable> {
         runs: Arc::default(),
     };
     let parts = ServableParts {
+        ends: Vec::new(),
+        columns: Default::default(),
+        task: None,
         metrics: metrics.servable(&name, version),
         name,
         version,

@@ -46,6 +46,7 @@ pub(super) fn read(header: &[u8], mut tail: Bytes) -> Option<InferRequest> {
         parameters: parameters.unwrap_or_default(),
         inputs: inputs?,
         outputs: outputs.unwrap_or_default(),
+        wishes: None,
     };
     let is_whole = scanner.at == header.len() && tail.is_empty();
     let limits = Request::check_limits(&request.id, request.inputs.len());

@@ -1,6 +1,7 @@
 //! Messages that are read from their bytes: the result is the one of the general decoder.
 
 use super::*;
+use crate::api::oip::options::OipOptions;
 use crate::proto::inference::infer_parameter::ParameterChoice;
 use crate::proto::inference::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use crate::proto::inference::{InferParameter, InferTensorContents, ModelInferRequest};
@@ -13,7 +14,10 @@ fn general(message: &Bytes) -> String {
     let decoded = ModelInferRequest::decode(message.clone()).map_err(|e| e.to_string());
     let decoded = decoded.map(|message| {
         let names = (message.model_name.clone(), message.model_version.clone());
-        (names, codec::decode(message).map_err(|e| e.to_string()))
+        (
+            names,
+            codec::decode(message, &OipOptions::plain()).map_err(|e| e.to_string()),
+        )
     });
     format!("{decoded:?}")
 }

@@ -95,13 +95,23 @@ fn tensorflow_serving_paths() {
         r#"Ok(TfsMetadata("m", Latest))"#,
     );
 
+    check(
+        "POST",
+        "/v1/models/m:classify",
+        r#"Ok(TfsInfer(Classify, "m", Latest))"#,
+    );
+    check(
+        "POST",
+        "/V1/MODELS/m/labels/l:Regress",
+        r#"Ok(TfsInfer(Regress, "m", Label("l")))"#,
+    );
     for bad in [
         "/v1",
         "/v1/models",
         "/v1/models/m/versions/0:predict",
         "/v1/models/m/versions/x",
         "/v1/x/m",
-        "/v1/models/m:classify",
+        "/v1/models/m:explain",
     ] {
         check("POST", bad, "Err(Malformed)");
     }

@@ -15,6 +15,7 @@ fn end(operator: &str, classes: &[&str]) -> OutputEnd {
     OutputEnd {
         operator: operator.to_owned(),
         classes: classes.iter().map(|c| (*c).to_owned()).collect(),
+        is_from_maps: false,
     }
 }
 

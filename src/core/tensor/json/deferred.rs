@@ -105,7 +105,10 @@ fn array_end(bytes: &[u8], start: usize) -> Result<usize, usize> {
             Some(b'[') => open += 1,
             Some(b']') => open -= 1,
             Some(b'"') => at = string_end(bytes, at) - 1,
-            Some(b'e' | b'E') => {}
+            // Of exponents, and of NaN, Infinity and null.
+            Some(
+                b'e' | b'E' | b'N' | b'a' | b'I' | b'n' | b'f' | b'i' | b't' | b'y' | b'u' | b'l',
+            ) => {}
             _ => return Err(at),
         }
         at += 1;

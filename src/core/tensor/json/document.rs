@@ -3,6 +3,7 @@
 //! Knows nothing of tensors, but leaves long arrays to their reader (`deferred.rs`).
 
 use super::deferred::{Deferred, reduced};
+use super::number::ends_value;
 use super::scan::{find, string_end};
 use crate::core::error::{Error, Result, short};
 use serde_json::value::RawValue;
@@ -36,10 +37,18 @@ pub(crate) fn read_body<T>(body: &[u8], read: impl FnOnce(Json<'_>) -> Result<T>
 
 impl<'a> Json<'a> {
     /// Checks a whole body. Refuses malformed JSON, trailing text and text
-    /// that is not UTF-8. Nesting is not limited here; it costs nothing.
+    /// that is not UTF-8. Nesting is not limited here; it costs nothing. Takes `NaN`, `Infinity` and
+    /// `-Infinity` for values, as Python writes and reads them.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self> {
-        let value: &RawValue = serde_json::from_slice(body).map_err(|e| malformed(body, &e))?;
-        Ok(Self::within(value.get().trim_ascii()))
+        let error = match serde_json::from_slice::<&RawValue>(body) {
+            Ok(value) => return Ok(Self::within(value.get().trim_ascii())),
+            Err(error) => error,
+        };
+        let numbers = in_json_numbers(body).ok_or_else(|| malformed(body, &error))?;
+        serde_json::from_slice::<&RawValue>(&numbers).map_err(|e| malformed(body, &e))?;
+        let text = str::from_utf8(body)
+            .map_err(|_| Error::invalid("the body is not valid JSON: it is not UTF-8"))?;
+        Ok(Self::within(text.trim_ascii()))
     }
 
     /// Takes a slice of valid text that is one whole value.
@@ -248,17 +257,38 @@ fn malformed(body: &[u8], error: &serde_json::Error) -> Error {
     if body.trim_ascii().is_empty() {
         return Error::invalid("the body is empty where JSON is expected");
     }
-    let lines = body
-        .split_inclusive(|b| *b == b'\n')
-        .take(error.line().saturating_sub(1));
-    let at = lines.map(<[u8]>::len).sum::<usize>() + error.column();
-    let around = &body[at.saturating_sub(2).min(body.len())..(at + 8).min(body.len())];
-    let has = |token: &[u8]| around.windows(token.len()).any(|w| w == token);
-    let hint = if has(b"NaN") || has(b"Inf") {
-        "; NaN and Infinity are not JSON numbers"
-    } else {
-        ""
-    };
+    Error::invalid(format!("the body is not valid JSON: {error}"))
+}
 
-    Error::invalid(format!("the body is not valid JSON: {error}{hint}"))
+/// The body with a JSON number of the same length in the place of each value that JSON has no number for: it is
+/// valid JSON if the body is, apart from these. None if there are none.
+fn in_json_numbers(body: &[u8]) -> Option<Vec<u8>> {
+    const TOKENS: [&[u8]; 2] = [b"NaN", b"Infinity"];
+    let mut numbers: Option<Vec<u8>> = None;
+    let mut at = 0;
+    loop {
+        at = find(body, at, |b| (b == b'"') | (b == b'N') | (b == b'I'));
+        match body.get(at) {
+            None => return numbers,
+            Some(b'"') => at = string_end(body, at),
+            Some(_) => {
+                let token = TOKENS
+                    .into_iter()
+                    .find(|token| body[at..].starts_with(token));
+                let end = at + token.map_or(1, <[u8]>::len);
+                let is_negative = token == Some(TOKENS[1]) && at > 0 && body[at - 1] == b'-';
+                let start = at - usize::from(is_negative);
+                let is_value = start == 0 || begins_value(body[start - 1]);
+                if token.is_some() && is_value && ends_value(body.get(end)) {
+                    numbers.get_or_insert_with(|| body.to_vec())[at..end].fill(b'1');
+                }
+                at = end;
+            }
+        }
+    }
+}
+
+/// Tells whether a value may begin after this byte.
+fn begins_value(before: u8) -> bool {
+    matches!(before, b',' | b'[' | b':' | b' ' | b'\t' | b'\r' | b'\n')
 }

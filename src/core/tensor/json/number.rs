@@ -24,7 +24,13 @@ macro_rules! float {
 
             #[inline(always)]
             fn read(text: &str, at: usize) -> Option<(Self, usize)> {
-                let decimal = Decimal::read(text.as_bytes(), at)?;
+                let Some(decimal) = Decimal::read(text.as_bytes(), at) else {
+                    // Most often it is the end of an array.
+                    let may_be_token =
+                        matches!(text.as_bytes().get(at), Some(b'N' | b'I' | b'-' | b'n'));
+                    let found = may_be_token.then(|| token(text, at)).flatten();
+                    return found.map(|(value, end)| (value as $float, end));
+                };
                 let value = match decimal.$of() {
                     Some(value) if decimal.is_negative => -value,
                     Some(value) => value,
@@ -70,6 +76,33 @@ macro_rules! integer {
 float!(f32, to_f32);
 float!(f64, to_f64);
 integer!(u8 u16 u32 u64 i8 i16 i32 i64);
+
+/// Reads what stands for a float that is no JSON number: `NaN`, `Infinity`, `-Infinity`, and `null` for a
+/// missing one.
+#[cold]
+fn token(text: &str, at: usize) -> Option<(f64, usize)> {
+    let rest = text.get(at..)?;
+    let found = TOKENS.iter().find(|(token, _)| rest.starts_with(token));
+    let (token, value) = found?;
+    let after = rest.as_bytes().get(token.len());
+    ends_value(after).then_some((*value, at + token.len()))
+}
+
+/// What stands for floats that JSON has no number for, as Python and TensorFlow Serving write them.
+pub(super) const TOKENS: [(&str, f64); 4] = [
+    ("NaN", f64::NAN),
+    ("Infinity", f64::INFINITY),
+    ("-Infinity", f64::NEG_INFINITY),
+    ("null", f64::NAN),
+];
+
+/// Tells whether a value may end before this byte.
+pub(super) fn ends_value(after: Option<&u8>) -> bool {
+    matches!(
+        after,
+        None | Some(b',' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n')
+    )
+}
 
 #[cold]
 fn parse<T: std::str::FromStr>(text: &str) -> Option<T> {

@@ -118,7 +118,7 @@ impl RowTensors<'_> {
         let dtype = self.tensor.dtype();
         let bytes = match (self.tensor.data(), &mut *column) {
             (Data::Strings(strings), Column::Words(words)) => {
-                let strings = strings.iter().skip(at).step_by(self.width);
+                let strings = strings.words().skip(at).step_by(self.width);
                 words.extend(strings.map(str::to_owned));
                 return;
             }

@@ -80,7 +80,8 @@ fn sample(dtype: DType, shape: Vec<usize>) -> Tensor {
     match dtype.element_bytes() {
         None => Tensor::strings(
             shape,
-            Strings::from_parts((0..count).map(|i| format!("ü{i}"))).expect("text"),
+            crate::core::tensor::Strings::from_parts((0..count).map(|i| format!("ü{i}")))
+                .expect("text"),
         ),
         Some(width) => {
             let byte = |i: usize| {

@@ -224,7 +224,7 @@ fn shown(tensor: &Tensor, at: usize) -> String {
     }
     match tensor.data() {
         Data::Strings(strings) => {
-            let text = strings.iter().nth(at).unwrap_or_default();
+            let text = strings.words().nth(at).unwrap_or_default();
             format!("{:?}", text.chars().take(TEXT_MAX).collect::<String>())
         }
         Data::Fixed(bytes) => {

@@ -131,7 +131,7 @@ async fn rows_that_are_kept_apart_stay_batched_and_rechecks_are_not_counted_as_r
     assert_eq!(rechecked.metrics().batch_disagreements.get(), 0);
     let (rows, batches) = (
         rechecked.metrics().stats.rows(),
-        rechecked.metrics().stats.run.read().0,
+        rechecked.metrics().stats.runs(),
     );
     assert_eq!(rows, 2 * asked);
     assert!(batches <= 2 * asked, "{batches} of {asked}");

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::api::oip::json::decode_header;
+use crate::api::oip::shared_memory::Regions;
 use crate::core::tensor::json::document::{Json, read_body};
 use proptest::prelude::*;
 
@@ -46,7 +47,7 @@ fn plain_headers_are_read_in_one_pass() {
     for (header, length) in PLAIN {
         let read = read(header.as_bytes(), tail(length)).expect(header);
         let header_read = Json::parse(header.as_bytes()).expect("JSON");
-        let general = decode_header(header_read, tail(length)).expect(header);
+        let general = decode_header(header_read, tail(length), &Regions::off()).expect(header);
         assert_eq!(format!("{read:?}"), format!("{general:?}"));
     }
 }
@@ -121,7 +122,7 @@ proptest! {
         let Some(read) = read(&header, tail.clone()) else {
             return Ok(());
         };
-        let general = read_body(&header, |header| decode_header(header, tail));
+        let general = read_body(&header, |header| decode_header(header, tail, &Regions::off()));
         prop_assert_eq!(format!("{:?}", read), format!("{:?}", general.expect("read in one pass")));
     }
 }
