@@ -38,6 +38,8 @@ use crate::core::model::ModelName;
 use crate::observe::drift::observer::Monitor;
 use crate::observe::labels::Feedback;
 use crate::observe::metrics::Metrics;
+use crate::observe::metrics::aliases::MetricAliases;
+use crate::registry::directory::supplied::Supply;
 use crate::serve::manager::Manager;
 use crate::serve::predict::Predictor;
 use limits::Limits;
@@ -66,6 +68,8 @@ pub(crate) struct Front {
     pub labels: Option<Arc<Feedback>>,
     /// How the Open Inference Protocol is spoken.
     pub oip: OipOptions,
+    /// Under which further names metrics are given.
+    pub metric_aliases: MetricAliases,
     /// The bytes of requests in flight.
     pub in_flight: Budget,
     /// What the stop tells requests.
@@ -74,9 +78,9 @@ pub(crate) struct Front {
 
 impl Front {
     /// Loads a model, as [`Manager::load`] does. A stopping server abandons the load.
-    pub(crate) async fn load(&self, name: ModelName) -> Result<()> {
+    pub(crate) async fn load(&self, name: ModelName, supply: Supply) -> Result<()> {
         tokio::select! {
-            loaded = self.manager.load(name) => loaded,
+            loaded = self.manager.load(name, supply) => loaded,
             () = self.stop.gently.cancelled() => Err(Error::unavailable(
                 "the server is stopping and loads no models; send the request to another server",
             )),

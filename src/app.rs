@@ -21,6 +21,7 @@ use crate::core::model::Version;
 use crate::core::request::id::Mint;
 use crate::observe::capture::Capture;
 use crate::observe::metrics::Metrics;
+use crate::onnx::first_run::Prober;
 use crate::onnx::runtime::Engine;
 use crate::onnx::runtime::onnx::OnnxRuntime;
 use crate::registry::servers::Addresses;
@@ -29,7 +30,7 @@ use crate::serve::predict::{self, Predictor};
 use parking_lot::Mutex;
 use signals::Signals;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -113,6 +114,12 @@ fn oip_options(config: &Config) -> OipOptions {
     }
 }
 
+/// Makes first runs in the sandbox, if that is on.
+fn probe(config: &Config, library: &Path) -> Option<Prober> {
+    let prober = || engine::prober(config, library.to_owned());
+    config.models.probe.then(prober)
+}
+
 /// The effective configuration, for the operator listener.
 fn as_json(config: &Config) -> Result<String> {
     serde_json::to_string(config)
@@ -159,10 +166,7 @@ impl App {
             cores: cores(),
             lane_niceness: config.server.lane_niceness,
             engine,
-            probe: config
-                .models
-                .probe
-                .then(|| engine::prober(config, library.clone())),
+            probe: probe(config, &library),
             metrics: Arc::clone(&metrics),
             monitor: monitor.clone(),
             predictor: Arc::clone(&predictor),
@@ -170,6 +174,7 @@ impl App {
 
         let front = Arc::new(Front {
             oip: oip_options(config),
+            metric_aliases: config.server.metric_aliases,
             predictor,
             manager,
             metrics,

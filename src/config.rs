@@ -24,6 +24,7 @@ use crate::observe::capture::settings::CaptureSettings;
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::labels::settings::FeedbackSettings;
 use crate::observe::logging::LogSettings;
+use crate::observe::metrics::aliases::MetricAliases;
 use crate::observe::traces::TraceSettings;
 use crate::registry::settings::Registry;
 use crate::serve::settings::{InPlace, Model, ModelOverrides};
@@ -94,8 +95,12 @@ section! {
         /// unfinished by then are cut off.
         drain: Duration = Duration::from_secs(25), in Duration::ZERO..=HOUR;
         /// The server whose habits the Open Inference Protocol follows where it leaves them open: `none`, or
-        /// `triton` (answers over gRPC always have raw contents, and the server calls itself `triton`).
+        /// `triton` (answers over gRPC always have raw contents, a load call that fails is `INTERNAL`, and the server
+        /// calls itself `triton`).
         compat: Compat = Compat::None;
+        /// Further names for metrics of models at `/metrics`, for dashboards that exist: `none`, `triton`
+        /// (`nv_inference_…`), `tensorflow` (`:tensorflow:serving:…`) or `all`.
+        metric_aliases: MetricAliases = MetricAliases::None;
         /// Whether clients may register POSIX shared memory, and send tensors in it. Whoever reaches the data
         /// listeners can then read and write every shared memory object that this server's user may open.
         shared_memory: bool = false;
@@ -156,6 +161,9 @@ section! {
         /// version that serves. Servers may share it. If it is not set: `ortus/weights` in the
         /// user's cache directory.
         weights_cache: Option<PathBuf> = None;
+        /// The most bytes of all the files that load calls bring (`control = "explicit"`). With 0, a load call
+        /// may bring neither files nor a configuration.
+        upload_bytes: usize as Size = 4 << 30, in 0..=16 << 40;
         /// How long the model directory must be without any model before the loaded models are
         /// unloaded. Until then this is taken for a failure, such as a lost mount.
         empty_delay: Duration = Duration::from_secs(30), in Duration::ZERO..=HOUR;

@@ -5,6 +5,7 @@ pub(crate) mod codec;
 pub(crate) mod describe;
 pub(crate) mod grpc;
 pub(crate) mod json;
+mod load;
 pub(crate) mod options;
 pub(crate) mod read;
 pub(crate) mod rest;

@@ -2,6 +2,7 @@
 
 use super::Front;
 use super::request_body::RequestBody;
+use crate::observe::metrics::aliases::{self, AliasedVersion, MetricAliases};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -14,7 +15,7 @@ pub(crate) async fn answer(front: Arc<Front>, request: Request<RequestBody>) -> 
     let ready = front.predictor.is_ready();
     let (status, body): (StatusCode, Bytes) = match request.uri().path() {
         _ if !reads => (StatusCode::METHOD_NOT_ALLOWED, elsewhere(&front)),
-        "/metrics" => (StatusCode::OK, front.metrics.render().into()),
+        "/metrics" => (StatusCode::OK, metrics(&front)),
         "/livez" => (StatusCode::OK, "live\n".into()),
         "/readyz" if ready => (StatusCode::OK, "ready\n".into()),
         "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".into()),
@@ -26,6 +27,25 @@ pub(crate) async fn answer(front: Arc<Front>, request: Request<RequestBody>) -> 
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, text);
     response
+}
+
+/// Every series, also under further names if that is set.
+fn metrics(front: &Front) -> Bytes {
+    let mut text = front.metrics.render();
+    if front.metric_aliases != MetricAliases::None {
+        let table = front.predictor.routes().table();
+        let served = table.models.values().flat_map(|m| m.versions.values());
+        let mut versions: Vec<AliasedVersion<'_>> = served
+            .map(|servable| AliasedVersion {
+                model: &servable.name,
+                version: servable.version.number(),
+                metrics: &servable.metrics,
+            })
+            .collect();
+        versions.sort_by_key(|version| (version.model, version.version));
+        text.extend(aliases::write(front.metric_aliases, &versions).into_bytes());
+    }
+    text.into()
 }
 
 /// What a client may ask here, and where it finds the rest.

@@ -79,7 +79,7 @@ async fn dispatch(call: &Call<'_>, route: Route, query: Option<&str>, body: Mete
             Err(error) => Err(error),
         },
         Route::Load(name) => match call.body(body).await {
-            Ok(body) => oip::rest::load(call.front, &name, &body).await,
+            Ok(body) => oip::rest::load_model(call.front, &name, &body).await,
             Err(error) => Err(error),
         },
         Route::Unload(name) => oip::rest::unload(call.front, &name).await,

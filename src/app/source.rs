@@ -26,13 +26,17 @@ pub(super) fn open(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Res
         (None, None) => Err(Error::invalid(
             "nothing to serve: give a model directory or file, or --registry URL, or set models.directory or registry.url",
         )),
-        (Some(path), None) => Ok(ModelSource::Directory(Box::new(Directory::new(
-            ServedPath::find(path.to_owned(), config.models.name.as_deref())?,
-            config.models.settle,
-            config.models.empty_delay,
-            copies(config),
-            refusals(config, path),
-        )))),
+        (Some(path), None) => {
+            let directory = Directory::new(
+                ServedPath::find(path.to_owned(), config.models.name.as_deref())?,
+                config.models.settle,
+                config.models.empty_delay,
+                copies(config),
+                refusals(config, path),
+            );
+            let directory = directory.accept_supplies(config.models.upload_bytes);
+            Ok(ModelSource::Directory(Box::new(directory)))
+        }
         (None, Some(url)) => Ok(ModelSource::Registry(Box::new(follower(
             config, url, addresses,
         )?))),

@@ -1,6 +1,7 @@
 //! The typed catalogue of metrics. Call sites hold handles and cannot misspell a name. Labels are
 //! bounded: series of a model and a version appear when it is loaded and are removed with it.
 
+pub(crate) mod aliases;
 pub(crate) mod capture;
 pub(crate) mod catalogue;
 pub(crate) mod deploy;

@@ -1,7 +1,6 @@
-//! A model directory in the layout of Triton and TensorFlow Serving,
-//! `<name>/<version>/model.onnx`, as a catalogue; also a folder of one model, and single model files. Remembers when files were first
-//! seen unchanged; the caller passes the time. Does not decide what is served,
-//! and writes nothing into the directory.
+//! A model directory in the layout of Triton and TensorFlow Serving, `<name>/<version>/model.onnx`, as a catalogue; also
+//! a folder of one model, and single model files. Remembers when files were first seen unchanged; the caller
+//! passes the time. Does not decide what is served, and writes nothing into the directory.
 
 mod config;
 pub(crate) mod copies;
@@ -10,6 +9,7 @@ mod model_file;
 mod read;
 pub(crate) mod refusals;
 pub(crate) mod served_path;
+pub(crate) mod supplied;
 #[cfg(test)]
 mod tests;
 mod trouble;
@@ -33,6 +33,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use supplied::{Supplied, SuppliedModel, Supply};
 use unserved::Warned;
 
 /// The most models in a directory; beyond it nothing new is seen.
@@ -53,6 +54,8 @@ pub(crate) struct Directory {
     copies: Option<Copies>,
     /// Bytes that came under the number of a version with other bytes.
     pub refusals: Refusals,
+    /// What load calls supply instead of what lies here.
+    supplied: Supplied,
     /// What the last scan saw.
     last: Look,
     /// Since when the files of each version are unchanged.
@@ -136,10 +139,36 @@ impl Directory {
             empty_delay,
             copies,
             refusals,
+            supplied: Supplied::new(0),
             last: Look::default(),
             since: FirstSeen::new(),
             warned: Warned::default(),
         }
+    }
+
+    /// Lets load calls supply a configuration and files, at most so many bytes in all.
+    pub(crate) fn accept_supplies(self, bytes_max: usize) -> Self {
+        Self {
+            supplied: Supplied::new(bytes_max),
+            ..self
+        }
+    }
+
+    /// Takes what a load call supplies for a model until the next one. Returns what an earlier one
+    /// supplied.
+    pub(crate) fn supply(
+        &mut self,
+        name: &ModelName,
+        supply: Supply,
+    ) -> Result<Option<SuppliedModel>> {
+        self.supplied.keep_before(name, &self.last.catalog);
+        self.supplied.put(name, supply, self.copies.as_ref())
+    }
+
+    /// Puts back what an earlier load call supplied for a model.
+    pub(crate) fn put_back(&mut self, name: &ModelName, before: Option<SuppliedModel>) {
+        self.supplied.keep_before(name, &self.last.catalog);
+        self.supplied.put_back(name, before);
     }
 
     /// Scans the directory. `now` is compared with the times of files, `instant` with earlier
@@ -165,7 +194,9 @@ impl Directory {
         trouble::log(&self.last.trouble, &found.trouble);
         unserved::log(&mut self.warned, &found.catalog.unserved);
         self.last = found;
-        self.last.catalog.clone()
+        let mut catalog = self.last.catalog.clone();
+        self.supplied.apply(&mut catalog, now.time, now.instant);
+        catalog
     }
 
     /// Logs what the last scan found that is not served, if it is not logged yet. A scan does so for
@@ -199,6 +230,9 @@ impl Directory {
     }
 
     fn checked(&self, entry: &VersionEntry, purpose: Purpose<'_>) -> Result<Loaded> {
+        if let Some(supplied) = self.supplied.directory_of(&entry.model_path) {
+            return supplied.checked(entry, purpose);
+        }
         let root = self.canonical_root()?;
         let folder = entry
             .model_path
@@ -213,7 +247,9 @@ impl Directory {
         };
         let loaded = read::load(&place, purpose);
         let files = match entry.model_path.file_name() {
-            Some(file) if is_loose => walk::beside(&root, file),
+            Some(file) if is_loose => {
+                walk::names(&root).and_then(|names| walk::beside(&root, &names, file))
+            }
             _ => walk::fingerprint(&root, folder),
         };
 

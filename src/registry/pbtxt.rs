@@ -1,8 +1,9 @@
-//! Reads a model's `config.pbtxt` in Triton's format. A setting that is not
-//! supported and would change the model's answers is an error. Does not combine the
-//! settings with those of other sources.
+//! Reads a model's configuration in Triton's format, as the text of `config.pbtxt` or as JSON. A setting
+//! that is not supported and would change the model's answers is an error. Does not combine the settings
+//! with those of other sources.
 
 mod agree;
+mod json;
 mod section;
 mod syntax;
 #[cfg(test)]
@@ -77,27 +78,34 @@ impl ModelConfig {
     /// Reads the configuration of model `name`. Every error is `InvalidArgument`
     /// and names the line and, if there is one, the field.
     pub(crate) fn read(name: &ModelName, text: &str) -> Result<Self> {
-        let read = || {
-            let mut config = Self::default();
-            let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-            let fields = syntax::parse(text)?;
-            for field in once(
-                &fields,
-                &[
-                    "input",
-                    "output",
-                    "instance_group",
-                    "parameters",
-                    "model_warmup",
-                ],
-            )? {
-                config.take(name, field)?;
-            }
-            config.check_itself()?;
-            Ok(config)
-        };
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+        let config = syntax::parse(text).and_then(|fields| Self::of(name, &fields));
+        config.map_err(|e| e.context("config.pbtxt"))
+    }
 
-        read().map_err(|e: Error| e.context("config.pbtxt"))
+    /// Reads a configuration that a load call supplies as JSON. Every error is `InvalidArgument` and
+    /// names the field, if there is one.
+    pub(crate) fn read_json(name: &ModelName, text: &str) -> Result<Self> {
+        let config = json::parse(text).and_then(|fields| Self::of(name, &fields));
+        config.map_err(|e| e.context("load parameter 'config'"))
+    }
+
+    fn of(name: &ModelName, fields: &[NamedField]) -> Result<Self> {
+        let mut config = Self::default();
+        for field in once(
+            fields,
+            &[
+                "input",
+                "output",
+                "instance_group",
+                "parameters",
+                "model_warmup",
+            ],
+        )? {
+            config.take(name, field)?;
+        }
+        config.check_itself()?;
+        Ok(config)
     }
 
     fn take(&mut self, name: &ModelName, field: &NamedField) -> Result<()> {

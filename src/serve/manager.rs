@@ -2,6 +2,7 @@
 //! thread, one action at a time. It reaches requests only by publishing a route table.
 
 mod actual;
+mod asked;
 mod batch_tests;
 mod declared;
 mod drain;
@@ -28,6 +29,7 @@ use crate::observe::metrics::Metrics;
 use crate::onnx::first_run;
 use crate::onnx::runtime::Engine;
 use crate::registry::catalog::Unserved;
+use crate::registry::directory::supplied::Supply;
 use crate::registry::pbtxt::ModelConfig;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::predict::Predictor;
@@ -98,7 +100,7 @@ pub(crate) struct ManagerParts {
 }
 
 enum ManagerCommand {
-    Load(ModelName, oneshot::Sender<Result<()>>),
+    Load(ModelName, Box<Supply>, oneshot::Sender<Result<()>>),
     Unload(ModelName, oneshot::Sender<Result<()>>),
     /// Read the source now.
     Read,
@@ -151,6 +153,7 @@ impl Manager {
                     unserved,
                     models: BTreeMap::new(),
                     asked: BTreeSet::new(),
+                    supplied_anew: None,
                     void: BTreeSet::new(),
                     pointing: BTreeMap::new(),
                     wanted: BTreeMap::new(),
@@ -174,10 +177,11 @@ impl Manager {
         self.unserved.load_full()
     }
 
-    /// Loads a model or its new versions. Returns when they serve or are refused. Only with
-    /// explicit control.
-    pub(crate) async fn load(&self, name: ModelName) -> Result<()> {
-        self.ask(|reply| ManagerCommand::Load(name, reply)).await
+    /// Loads a model or its new versions, from the directory or from what is supplied. Returns when they serve
+    /// or are refused. Only with explicit control.
+    pub(crate) async fn load(&self, name: ModelName, supply: Supply) -> Result<()> {
+        self.ask(|reply| ManagerCommand::Load(name, Box::new(supply), reply))
+            .await
     }
 
     /// Unloads a model. Returns before its last requests have finished. Only with explicit control.
@@ -260,6 +264,9 @@ struct Loop {
     models: BTreeMap<ModelName, BTreeMap<Version, Actual>>,
     /// With explicit control: the models that clients loaded.
     asked: BTreeSet<ModelName>,
+    /// The model whose files are others from this load call on, so that they take the place of those that
+    /// were loaded under the same number.
+    supplied_anew: Option<ModelName>,
     /// The models whose version policy names no version that is there.
     void: BTreeSet<ModelName>,
     /// Where the names of registry models point now.
@@ -382,33 +389,12 @@ impl Loop {
 
     fn run_command(&mut self, command: ManagerCommand) {
         match command {
-            ManagerCommand::Load(name, reply) => {
-                self.asked.insert(name.clone());
-                // An explicit load tries refused files again.
-                if let Some(versions) = self.models.get_mut(&name) {
-                    versions.retain(|_, actual| {
-                        !matches!(actual.state, ServingState::Failed(_))
-                            || actual.servable.is_some()
-                    });
-                    versions
-                        .values_mut()
-                        .for_each(|actual| actual.reload = true);
-                }
-                self.follow(false);
-                let _ = reply.send(self.verdict(&name));
-                let versions = self.models.get_mut(&name).into_iter();
-                versions
-                    .flat_map(BTreeMap::values_mut)
-                    .for_each(|actual| actual.reload = false);
+            ManagerCommand::Load(name, supply, reply) => {
+                let _ = reply.send(self.load_asked(&name, *supply));
             }
             ManagerCommand::Read => self.follow(true),
             ManagerCommand::Unload(name, reply) => {
-                let known = self.asked.remove(&name);
-                // Whoever loads the model again means the files that are there then.
-                self.parts.source.forget(&name, None);
-                self.follow(false);
-                let unknown = || Error::not_found(format!("model '{name}' is not loaded"));
-                let _ = reply.send(if known { Ok(()) } else { Err(unknown()) });
+                let _ = reply.send(self.unload_asked(&name));
             }
         }
     }
@@ -456,6 +442,14 @@ impl Loop {
             .clean_cache(servables.map(|s| s.digest).collect());
         self.parts.source.report_status(Instant::now());
         self.parts.source.is_readable()
+    }
+
+    /// What happens to files of a model that have other bytes than those that were loaded.
+    fn in_place(&self, name: &ModelName) -> InPlace {
+        match self.supplied_anew.as_ref() == Some(name) {
+            true => InPlace::Swap,
+            false => self.parts.in_place,
+        }
     }
 
     fn is_wanted(&self, name: &ModelName) -> bool {

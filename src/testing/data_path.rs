@@ -12,6 +12,7 @@ use crate::core::model::ModelName;
 use crate::core::request::id::Mint;
 use crate::core::tensor::{Tensor, View, ViewData};
 use crate::observe::metrics::Metrics;
+use crate::observe::metrics::aliases::MetricAliases;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::registry::directory::Directory;
 use crate::registry::directory::refusals::Refusals;
@@ -117,6 +118,7 @@ fn front(engine: Arc<dyn Engine>, folder: &Path) -> Front {
 
     Front {
         oip: OipOptions::plain(),
+        metric_aliases: MetricAliases::None,
         predictor,
         manager,
         metrics,

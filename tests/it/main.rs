@@ -22,6 +22,9 @@ mod converters;
 /// Triton's load generator against a server.
 mod perf_analyzer;
 
+/// Configurations and files that load calls bring.
+mod supplied;
+
 /// Classify and Regress of TensorFlow Serving.
 mod examples;
 

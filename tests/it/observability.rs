@@ -54,6 +54,7 @@ fn prometheus_accepts_the_rules_and_the_metrics() {
     );
     assert!(!sound, "a broken rule must be told: {said}");
     let directory = Directory::with(&["wine"]);
+    aliases_can_be_read(&directory);
     let server = Server::start(directory.path());
     let id = predict(&server, &[])
         .header("ortus-prediction-id")
@@ -70,6 +71,26 @@ fn prometheus_accepts_the_rules_and_the_metrics() {
         &metrics,
     );
     assert!(sound, "{said}");
+}
+
+/// Other servers' names break rules of style, which `promtool` lists; what cannot be read is another error.
+fn aliases_can_be_read(directory: &Directory) {
+    const UNREADABLE: &str = "error while linting";
+    let check = |text: &[u8]| run(Command::new("promtool").args(["check", "metrics"]), text).1;
+    let aliases = ["--set", "server.metric_aliases=all"];
+    let server = Server::start_with(directory.path(), &aliases);
+    assert_eq!(predict(&server, &[]).status, 200);
+    let metrics = http(&server.ops, "GET", "/metrics", &[], b"").body;
+    let said = check(&metrics);
+    assert!(!said.contains(UNREADABLE), "{said}");
+    assert!(said.contains("nv_inference_count"), "{said}");
+    assert!(
+        said.contains(":tensorflow:serving:request_latency"),
+        "{said}"
+    );
+
+    let broken = [&metrics[..], b"nv_inference_count{model} 1\n"].concat();
+    assert!(check(&broken).contains(UNREADABLE), "{}", check(&broken));
 }
 
 #[test]

@@ -5,12 +5,11 @@ use super::codec::{self, AnswerForm, Contents};
 use super::options::OipOptions;
 use super::shared_memory::Region;
 use super::stream::{self, InferStream};
-use super::{describe, read, wire};
+use super::{describe, load, read, wire};
 use crate::api::Front;
 use crate::api::headers::RequestHeaders;
 use crate::api::inbound::{Arrived, Begun, Inbound, malformed};
 use crate::api::unary::answer::UnaryAnswer;
-use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
 use crate::core::request::{Protocol, Response as PredictResponse, Target};
@@ -254,9 +253,9 @@ impl GrpcInferenceService for Oip {
         request: tonic::Request<p::RepositoryModelLoadRequest>,
     ) -> GrpcReply<p::RepositoryModelLoadResponse> {
         let message = request.into_inner();
-        refuse_load_parameters(message.parameters.keys())?;
         let name = model_named(message.repository_name, message.model_name)?;
-        self.0.load(name).await?;
+        let supply = |name: &ModelName| load::of_message(name, message.parameters);
+        load::load(&self.0, name, supply).await?;
         Ok(Response::new(p::RepositoryModelLoadResponse {}))
     }
 
@@ -306,18 +305,6 @@ pub(crate) fn no_cuda_memory() -> Error {
     Error::unimplemented(
         "CUDA shared memory is not supported; send tensors in messages or in system shared memory",
     )
-}
-
-/// Refuses files and configuration in a load request: both come from the model
-/// directory alone.
-pub(crate) fn refuse_load_parameters<'k>(mut keys: impl Iterator<Item = &'k String>) -> Result<()> {
-    match keys.next() {
-        Some(key) => Err(Error::invalid(format!(
-            "load parameter '{}' is refused: files and configuration come from the model directory",
-            short(key)
-        ))),
-        None => Ok(()),
-    }
 }
 
 fn refuse_repository(name: &str) -> Result<()> {

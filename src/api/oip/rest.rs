@@ -1,8 +1,8 @@
 //! Open Inference Protocol v2 over REST: JSON, and its binary tensor extension.
 
-use super::grpc::{no_cuda_memory, refuse_load_parameters, statistics};
+use super::grpc::{no_cuda_memory, statistics};
 use super::wishes::{self, OutputWishes};
-use super::{describe, json};
+use super::{describe, json, load};
 use crate::api::Front;
 use crate::api::body::Metered;
 use crate::api::inbound::Decoded;
@@ -210,14 +210,14 @@ pub(crate) fn index(front: &Front, body: &Bytes) -> Result<Reply> {
 #[derive(serde::Deserialize, Default)]
 struct LoadRequest {
     #[serde(default)]
-    parameters: BTreeMap<String, serde::de::IgnoredAny>,
+    parameters: BTreeMap<String, serde_json::Value>,
 }
 
 /// Answers `POST /v2/repository/models/{name}/load`.
-pub(crate) async fn load(front: &Front, name: &str, body: &Bytes) -> Result<Reply> {
+pub(crate) async fn load_model(front: &Front, name: &str, body: &Bytes) -> Result<Reply> {
     let request: LoadRequest = optional(body)?;
-    refuse_load_parameters(request.parameters.keys())?;
-    front.load(ModelName::parse(name)?).await?;
+    let supply = |name: &ModelName| load::of_json(name, request.parameters);
+    load::load(front, ModelName::parse(name)?, supply).await?;
     Ok(Reply::json(Bytes::new()))
 }
 

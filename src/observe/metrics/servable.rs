@@ -351,6 +351,30 @@ impl ServableMetrics {
         }
     }
 
+    /// Returns how many predictions were refused or failed, by kind.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (Kind, u64)> + '_ {
+        Kind::ALL.into_iter().map(|kind| {
+            let slots = self.outcomes.iter().map(|slots| &slots[1 + kind as usize]);
+            let counts = slots.filter_map(|slot| slot.get()).map(IntCounter::get);
+            (kind, counts.sum())
+        })
+    }
+
+    /// Returns the durations of predictions over a protocol, if there were any.
+    pub(super) fn totals(&self, protocol: Protocol) -> Option<&Histogram> {
+        self.totals[protocol as usize].get()
+    }
+
+    /// Returns the durations of batches in ONNX Runtime.
+    pub(super) fn compute_seconds(&self) -> &Histogram {
+        &self.compute_seconds
+    }
+
+    /// Returns the times in the queue.
+    pub(super) fn queue_seconds(&self) -> &Histogram {
+        &self.queue_seconds
+    }
+
     /// Returns the counter of an outcome, which is looked up the first time.
     fn outcome(&self, protocol: Protocol, error: Option<Kind>) -> &IntCounter {
         let (slot, label) = match error {

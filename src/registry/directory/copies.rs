@@ -19,6 +19,8 @@ const PREFIX: &str = "ortus-copy-";
 const LOCK: &str = ".lock";
 /// The part of a folder for external data.
 const EXTERNAL: &str = "external";
+/// The part of a folder for files that a load call supplies.
+const SUPPLIED: &str = "supplied";
 /// The file of a folder with the model itself.
 const MODEL: &str = "model.onnx";
 /// How often a name is chosen whose lock another server takes for abandoned.
@@ -27,6 +29,7 @@ const ATTEMPTS_MAX: u32 = 8;
 const CHUNK_BYTES: usize = 1 << 20;
 
 /// The place for copies. Servers may share it.
+#[derive(Clone)]
 pub(crate) struct Copies {
     root: PathBuf,
 }
@@ -135,6 +138,20 @@ impl PrivateFolder {
     /// The folder of external data.
     pub(super) fn external(&self) -> PathBuf {
         self.path.join(EXTERNAL)
+    }
+
+    /// The folder of supplied files.
+    pub(super) fn supplied(&self) -> PathBuf {
+        self.path.join(SUPPLIED)
+    }
+
+    /// Writes a supplied file. `path` is a relative path without `..`.
+    pub(super) fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let path = self.supplied().join(path);
+        let parent = path.parent().unwrap_or(&path);
+        fs::create_dir_all(parent)
+            .and_then(|()| create(&path)?.write_all(bytes))
+            .map_err(not_copied)
     }
 
     /// The model file, once it is kept.

@@ -56,7 +56,7 @@ impl Look {
             }
             ServedPath::File(loose) => {
                 self.folders.insert(ROOT.to_owned(), id);
-                self.loose_file(&root, loose, last);
+                self.loose_file(&root, &walk::names(&root)?, loose, last);
                 return Ok(());
             }
         }
@@ -69,14 +69,20 @@ impl Look {
         }
         self.folders.insert(ROOT.to_owned(), id);
 
-        for file_name in names {
-            self.model(&root, &file_name, last)?;
+        for file_name in &names {
+            self.model(&root, &names, file_name, last)?;
         }
         Ok(())
     }
 
     /// Looks at what may be a model: a folder, or a model file.
-    fn model(&mut self, root: &Path, file_name: &OsStr, last: &Self) -> Result<()> {
+    fn model(
+        &mut self,
+        root: &Path,
+        names: &[OsString],
+        file_name: &OsStr,
+        last: &Self,
+    ) -> Result<()> {
         let path = root.join(file_name);
         let name = file_name
             .to_str()
@@ -98,7 +104,7 @@ impl Look {
                         file: file_name.to_owned(),
                         model,
                     };
-                    self.loose_file(root, &loose, last);
+                    self.loose_file(root, names, &loose, last);
                     return Ok(());
                 }
                 let why = unserved::of_model(&path, name.is_some(), is_folder);
@@ -139,7 +145,7 @@ impl Look {
     }
 
     /// Adds a model that is a file beside others, as version 1. A folder of its name comes first.
-    fn loose_file(&mut self, root: &Path, loose: &LooseFile, last: &Self) {
+    fn loose_file(&mut self, root: &Path, names: &[OsString], loose: &LooseFile, last: &Self) {
         let LooseFile { file, model, .. } = loose;
         if self.catalog.models.contains_key(model) {
             let why = format!(
@@ -152,7 +158,7 @@ impl Look {
             .check_room()
             .and_then(|()| walk::inside(root, &root.join(file)))
             .and_then(|path| match path.filter(|path| path.is_file()) {
-                Some(_) => walk::beside(root, file).map(Some),
+                Some(_) => walk::beside(root, names, file).map(Some),
                 None => Ok(None),
             });
         let version = match seen {

@@ -98,18 +98,18 @@ pub(super) fn fingerprint(root: &Path, folder: &Path) -> Result<Fingerprint> {
     Ok(Fingerprint(stamps))
 }
 
-/// Takes the fingerprint of a model file beside others: of the file itself and of files whose names begin like
-/// its own, such as its external data.
-pub(super) fn beside(root: &Path, file: &OsStr) -> Result<Fingerprint> {
+/// Takes the fingerprint of a model file among the names in a folder: of the file itself and of files whose names
+/// begin like its own, such as its external data.
+pub(super) fn beside(root: &Path, names: &[OsString], file: &OsStr) -> Result<Fingerprint> {
     let stem = Path::new(file).file_stem().unwrap_or(file);
     let stem = stem.as_encoded_bytes();
-    let belongs = |name: &OsString| {
+    let belongs = |name: &&OsString| {
         let rest = name.as_encoded_bytes().strip_prefix(stem);
         rest.is_some_and(|rest| !rest.first().is_some_and(u8::is_ascii_alphanumeric))
     };
     let mut stamps = Vec::new();
-    for name in names(root)?.into_iter().filter(belongs).take(FILES_MAX) {
-        let Some(target) = inside(root, &root.join(&name))? else {
+    for name in names.iter().filter(belongs).take(FILES_MAX) {
+        let Some(target) = inside(root, &root.join(name))? else {
             continue;
         };
         match target.metadata() {

@@ -19,11 +19,11 @@ impl ModelConfig {
                 Some(at) => check_optional(tensor, &graph.optional[at].spec),
                 None => self.check_input(tensor, graph),
             };
-            checked.map_err(|e| e.context(format!("config.pbtxt: line {}", tensor.line)))?;
+            checked.map_err(|e| at(tensor.line, e))?;
         }
         for tensor in &self.outputs {
             let checked = self.check_output(tensor, graph);
-            checked.map_err(|e| e.context(format!("config.pbtxt: line {}", tensor.line)))?;
+            checked.map_err(|e| at(tensor.line, e))?;
         }
 
         let is_listed = |spec: &&TensorSpec| self.inputs.iter().any(|t| t.name == spec.name);
@@ -157,6 +157,14 @@ impl ModelConfig {
             (None, true) => is_whole,
             (None, false) => is_whole || is_row,
         }
+    }
+}
+
+/// Adds to an error where the tensor stands.
+fn at(line: usize, error: Error) -> Error {
+    match line {
+        0 => error.context("load parameter 'config'"),
+        line => error.context(format!("config.pbtxt: line {line}")),
     }
 }
 

@@ -9,10 +9,18 @@ use crate::core::error::{Error, Result};
 /// Refuses a field, naming it and its line.
 pub(super) fn refuse<T>(field: &NamedField, why: impl std::fmt::Display) -> Result<T> {
     Err(Error::invalid(format!(
-        "line {}: field '{}' {why}",
-        field.line,
+        "{}field '{}' {why}",
+        place(field.line),
         short(&field.name)
     )))
+}
+
+/// Names a line for an error; JSON has none.
+pub(super) fn place(line: usize) -> String {
+    match line {
+        0 => String::new(),
+        line => format!("line {line}: "),
+    }
 }
 
 /// Refuses a field that this server does not support.
@@ -92,7 +100,7 @@ impl NamedField {
     /// The string.
     pub(super) fn text(&self) -> Result<&str> {
         match &self.value {
-            FieldValue::Str(text) => Ok(text),
+            FieldValue::Str(text) | FieldValue::Json(text) => Ok(text),
             _ => refuse(self, "must be a string in quotes"),
         }
     }
@@ -100,7 +108,7 @@ impl NamedField {
     /// The bare word.
     pub(super) fn word(&self) -> Result<&str> {
         match &self.value {
-            FieldValue::Ident(word) => Ok(word),
+            FieldValue::Ident(word) | FieldValue::Json(word) => Ok(word),
             _ => refuse(self, "must be a bare word such as KIND_CPU"),
         }
     }
@@ -130,7 +138,7 @@ impl NamedField {
 
     fn as_number<N: BoundedInteger>(&self, value: &FieldValue) -> Result<N> {
         match value {
-            FieldValue::Num(number) => {
+            FieldValue::Num(number) | FieldValue::Json(number) => {
                 let value = decimal(number).and_then(|decimal| decimal.parse().ok());
                 let refused = || {
                     let accepted = N::range();

@@ -26,6 +26,8 @@ pub(crate) enum FieldValue {
     Num(String),
     /// A bare word: `true`, or the name of an enumeration's member.
     Ident(String),
+    /// A string of JSON, where words and 64-bit numbers are strings too.
+    Json(String),
     /// Fields, in order.
     Message(Vec<NamedField>),
     /// Values between brackets.

@@ -311,3 +311,52 @@ fn truncated_texts_never_panic() {
     assert_eq!(fields[0].value, FieldValue::Str("dig\nx".to_owned()));
     assert_eq!((fields[1].line, fields.len()), (2, 3));
 }
+
+#[test]
+fn json_says_the_same_as_the_text() {
+    let name = ModelName::parse("digits").expect("legal");
+    let json = r#"{
+        "name": "digits", "platform": "onnxruntime_onnx", "backend": "onnxruntime", "maxBatchSize": "64",
+        "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": ["-1", 64], "format": "FORMAT_NONE",
+                   "optional": false, "is_shape_tensor": false, "allow_ragged_batch": false}],
+        "dynamicBatching": {"preferredBatchSize": [4, 8], "max_queue_delay_microseconds": "500",
+                            "priority_levels": 0, "priority_queue_policy": {}},
+        "instance_group": [{"name": "g", "count": 2, "kind": "KIND_CPU", "gpus": [], "host_policy": ""}],
+        "version_policy": {"specific": {"versions": ["3", 4]}},
+        "model_warmup": [{"name": "w", "batch_size": 8,
+                          "inputs": {"x": {"data_type": "TYPE_FP32", "dims": [64], "zero_data": true}}}],
+        "cc_model_filenames": {}, "metric_tags": {}, "batch_input": [], "runtime": "",
+        "parameters": {"k": {"string_value": "v"}}, "model_transaction_policy": {"decoupled": false}
+    }"#;
+    let text = r#"
+        max_batch_size: 64
+        input { name: "x" data_type: TYPE_FP32 dims: [ -1, 64 ] }
+        dynamic_batching { max_queue_delay_microseconds: 500 }
+        instance_group { count: 2 kind: KIND_CPU }
+        version_policy { specific { versions: [ 3, 4 ] } }
+        model_warmup { batch_size: 8 }"#;
+    let json = json.replace(r#", "priority_queue_policy": {}"#, "");
+    let read = ModelConfig::read_json(&name, &json).expect("legal");
+    assert!(read.loads_like(&accept(text)), "{read:?}");
+    assert_eq!(read.version_policy, accept(text).version_policy);
+
+    let unbatched = ModelConfig::read_json(&name, r#"{"max_batch_size": 0}"#).expect("legal");
+    assert!(unbatched.unbatched);
+    let deep = format!("{}{}", r#"{"input":"#.repeat(60), "1") + &"}".repeat(60);
+    for (text, needle) in [
+        (deep.as_str(), "deeper"),
+        (
+            r#"{"sequence_batching": {}}"#,
+            "'sequence_batching' is not supported",
+        ),
+        (r#"{"max_batch_size": 1.5}"#, "'max_batch_size' must be"),
+        (r#"{"max_batch_size": true}"#, "'max_batch_size' must be"),
+        (r#"{"max_batch_size": 1, "maxBatchSize": 2}"#, "twice"),
+    ] {
+        let error = ModelConfig::read_json(&name, text).expect_err(text).message;
+        assert!(
+            error.starts_with("load parameter 'config': ") && error.contains(needle),
+            "{error}"
+        );
+    }
+}

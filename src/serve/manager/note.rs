@@ -11,6 +11,7 @@ use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
 use crate::registry::catalog::{FolderSight, ModelEntry, VersionEntry};
 use crate::registry::directory::VersionDigests;
+use crate::serve::settings::InPlace;
 use std::time::Instant;
 
 const FOLDER_GONE: &str = "its folder is gone, or the model file in it; the loaded version keeps serving until another version of the model is ready";
@@ -26,6 +27,7 @@ impl Loop {
         now: Instant,
     ) {
         let is_wanted = self.is_wanted(name);
+        let in_place = self.in_place(name);
         let versions = self.models.entry(name.clone()).or_default();
         let found = |version: &Version| {
             let found = entry.and_then(|e| e.versions.get(version));
@@ -60,6 +62,7 @@ impl Loop {
                         version: *version,
                         found,
                         now,
+                        in_place,
                     };
                     compare(&mut self.parts, actual, &sighting);
                 }
@@ -84,6 +87,8 @@ struct Sighting<'s> {
     version: Version,
     found: &'s VersionEntry,
     now: Instant,
+    /// What happens to other bytes.
+    in_place: InPlace,
 }
 
 /// Compares a version with its files, which may have changed.
@@ -93,6 +98,7 @@ fn compare(parts: &mut ManagerParts, actual: &mut Actual, sighting: &Sighting<'_
         version,
         found,
         now,
+        ..
     } = *sighting;
     if let FolderSight::Unreadable(reason) = &found.sight {
         // The directory logs the trouble, once for all versions that it concerns.
@@ -153,7 +159,7 @@ fn revise(
         .map(|digests| digests.map(|digests| digests.used));
     let files = sighting.found.files.clone();
     let before = actual.revision.take();
-    let (revision, is_news) = Revision::judge(before, files, used, parts.in_place);
+    let (revision, is_news) = Revision::judge(before, files, used, sighting.in_place);
 
     match &revision.refused {
         None => actual.told = None,

@@ -70,7 +70,7 @@ impl Loop {
         let before = MemoryBefore::now();
         let loaded = self.parts.source.read(name, version, found)?;
         let weights = memory::weights(&loaded);
-        let refuses = self.parts.in_place == InPlace::Refuse;
+        let refuses = self.in_place(name) == InPlace::Refuse;
         if refuses
             && self
                 .parts

@@ -1,11 +1,12 @@
 //! Where the wanted versions come from: a directory that is scanned, or a registry that is
 //! followed. Both give a catalogue.
 
-use crate::core::error::Result;
+use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
 use crate::observe::metrics::Metrics;
 use crate::registry::catalog::{Catalog, VersionEntry};
+use crate::registry::directory::supplied::{SuppliedModel, Supply};
 use crate::registry::directory::{Directory, Loaded, VersionDigests};
 use crate::registry::follow::Follower;
 use std::collections::BTreeSet;
@@ -137,6 +138,28 @@ impl ModelSource {
     pub(super) fn forget(&mut self, name: &ModelName, version: Option<Version>) {
         if let Self::Directory(directory) = self {
             directory.refusals.forget(name, version);
+        }
+    }
+
+    /// Takes what a load call supplies for a model until the next one. Returns what an earlier one
+    /// supplied.
+    pub(super) fn supply(
+        &mut self,
+        name: &ModelName,
+        supply: Supply,
+    ) -> Result<Option<SuppliedModel>> {
+        match self {
+            Self::Directory(directory) => directory.supply(name, supply),
+            Self::Registry(_) => Err(Error::precondition(
+                "what a registry holds is loaded, and nothing else",
+            )),
+        }
+    }
+
+    /// Puts back what an earlier load call supplied for a model.
+    pub(super) fn put_back(&mut self, name: &ModelName, before: Option<SuppliedModel>) {
+        if let Self::Directory(directory) = self {
+            directory.put_back(name, before);
         }
     }
 

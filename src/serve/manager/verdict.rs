@@ -31,10 +31,14 @@ impl Loop {
             let is_unwanted = actual.state == ServingState::Unloaded;
             actual.warning.as_ref().filter(|_| is_unwanted)
         });
+        // The policy wants none of the versions that are there, although others may serve.
+        let void = self.void.contains(name);
+        let void = first(|actual| actual.warning.as_ref()).filter(|_| void);
         let unsettled = || format!("the files of '{name}' are still being written; retry");
 
         match refused {
             Some(why) => Err(Error::precondition(why)),
+            None if let Some(why) = void => Err(Error::precondition(why)),
             None if serving => unapplied.map_or(Ok(()), |why| Err(Error::precondition(why))),
             None => Err(match (unread, unwanted) {
                 (Some(unread), _) => Error::unavailable(unread),
