@@ -2,6 +2,7 @@
 //! a folder of one model, and single model files. Remembers when files were first seen unchanged; the caller
 //! passes the time. Does not decide what is served, and writes nothing into the directory.
 
+mod class_labels;
 mod config;
 pub(crate) mod copies;
 mod look;

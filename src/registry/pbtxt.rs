@@ -25,8 +25,6 @@ pub(crate) const LANES_MAX: usize = 1_024;
 /// What some editors write at the start of a UTF-8 file.
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-const NO_LABELS: &str =
-    "label_filename: answers have no class labels; requests for a classification are refused";
 const NO_CACHE: &str = "response_cache: answers are not cached";
 
 /// The settings of a `config.pbtxt`. A field that is absent is `None`, false or
@@ -70,6 +68,10 @@ pub(crate) struct ConfigTensor {
     pub dims: Vec<i64>,
     /// Whether a request may leave it out.
     pub optional: bool,
+    /// The file with the classes of an output, in the model's folder.
+    pub label_file: Option<String>,
+    /// The classes, once the file is read.
+    pub labels: Vec<String>,
     /// Where it stands in the file.
     pub line: usize,
 }
@@ -128,14 +130,7 @@ impl ModelConfig {
                 self.batch_rows_max = (rows > 0).then_some(rows);
             }
             "input" => append(&mut self.inputs, field)?,
-            "output" => {
-                append(&mut self.outputs, field)?;
-                let mut members = field.messages(&["dims"])?.into_iter().flatten();
-                let has_labels = members.any(|member| member.name == "label_filename");
-                if has_labels && !self.notices.contains(&NO_LABELS) {
-                    self.notices.push(NO_LABELS);
-                }
-            }
+            "output" => append(&mut self.outputs, field)?,
             "dynamic_batching" => self.take_batching(field)?,
             "instance_group" => {
                 field
@@ -277,7 +272,7 @@ fn append(tensors: &mut Vec<ConfigTensor>, field: &NamedField) -> Result<()> {
 
 fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
     let (mut name, mut dtype, mut dims) = (None, None, Vec::new());
-    let (mut optional, mut reshaped) = (false, None);
+    let (mut optional, mut reshaped, mut label_file) = (false, None, None);
     let line = message.first().map_or(whole.line, |field| field.line);
     for field in message {
         match field.name.as_str() {
@@ -286,7 +281,9 @@ fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
             "dims" => dims.extend(field.numbers::<i64>()?),
             // Which axis is which changes nothing for an ONNX model.
             "format" if is_format(field.word()?) => {}
-            "label_filename" if whole.name == "output" => drop(field.text()?),
+            "label_filename" if whole.name == "output" => {
+                label_file = (!field.text()?.is_empty()).then(|| file_name(field));
+            }
             "reshape" => reshaped = Some((field, shape_of(field)?)),
             "optional" => optional = field.flag()?,
             "is_shape_tensor" | "allow_ragged_batch" => field.only_false()?,
@@ -315,6 +312,8 @@ fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
             dtype,
             dims,
             optional,
+            label_file: label_file.transpose()?,
+            labels: Vec::new(),
             line,
         }),
         _ => refuse(whole, "must have a name and a data_type"),

@@ -167,14 +167,79 @@ fn settings_of_triton_without_effect_are_accepted_and_named_once_in_the_log() {
     let directory = Directory::empty();
     directory.put("m", 1, &copies("Identity", &[-1]));
     let config = "\u{feff}output { name: \"y\" data_type: TYPE_FP32 dims: [ -0x1 ] \
-                  label_filename: \"labels.txt\" }\nresponse_cache { enable: true }";
+                  }\nresponse_cache { enable: true }";
     fs::write(directory.path().join("m/config.pbtxt"), config).expect("written");
     let server = Server::start_with(directory.path(), &settings(&["log.level=\"ortus=info\""]));
     assert_eq!(index(&server, "m"), ("READY".into(), String::new()));
     let log = server.log();
-    for notice in ["no class labels", "answers are not cached"] {
-        assert_eq!(log.matches(notice).count(), 1, "{notice}: {log}");
-    }
+    let notice = "answers are not cached";
+    assert_eq!(log.matches(notice).count(), 1, "{log}");
+}
+
+/// A configuration whose output `y` has this label file.
+fn labelled(file: &str) -> String {
+    format!("output {{ name: \"y\" data_type: TYPE_FP32 dims: [ 3 ] label_filename: \"{file}\" }}")
+}
+
+#[test]
+fn the_lines_of_a_label_file_name_the_classes() {
+    let directory = Directory::empty();
+    let scores = graphs::model(o::GraphProto {
+        node: vec![graphs::node("Identity", &["x"], "y")],
+        input: vec![graphs::declare("x", FLOAT, &[-1, 3])],
+        output: vec![graphs::declare("y", FLOAT, &[-1, 3])],
+        ..o::GraphProto::default()
+    });
+    directory.put("m", 1, &scores);
+    let write = |file: &str, text: &str| {
+        fs::write(directory.path().join("m").join(file), text).expect("written");
+    };
+    write("config.pbtxt", &labelled("labels.txt"));
+    write("labels.txt", "cat\r\ndog, small\nhörse\n");
+    let server = Server::start_with(
+        directory.path(),
+        &["--model-control", "explicit", "--set", "models.settle=0s"],
+    );
+    let load = || server.post("/v2/repository/models/m/load", b"");
+    assert_eq!(load().status, 200);
+
+    let body = r#"{"inputs":[{"name":"x","datatype":"FP32","shape":[1,3],"data":[0.25,0.5,1]}],
+                   "outputs":[{"name":"y","parameters":{"classification":2}}]}"#;
+    let best = || {
+        let answer = server.post("/v2/models/m/infer", body.as_bytes());
+        answer.json()["outputs"][0]["data"].clone()
+    };
+    assert_eq!(
+        best(),
+        serde_json::json!(["1.000000:2:hörse", "0.500000:1:dog, small"])
+    );
+    let properties = server.get("/v2/models/m").json()["properties"].clone();
+    assert_eq!(
+        properties["ortus.classes.y"],
+        r#"["cat","dog, small","hörse"]"#
+    );
+
+    // A change is applied by a load call, and one that does not fit is refused.
+    write("labels.txt", "a\nb\nc");
+    assert_eq!(load().status, 200);
+    assert_eq!(best(), serde_json::json!(["1.000000:2:c", "0.500000:1:b"]));
+    write("labels.txt", "a\nb");
+    let refused = load();
+    assert!(
+        refused
+            .text()
+            .contains("has 3 columns, and its label file 2 lines"),
+        "{}",
+        refused.text()
+    );
+    write("config.pbtxt", &labelled("absent.txt"));
+    let refused = load();
+    let why = "output 'y': label_filename 'absent.txt': is not a file in the model's folder";
+    assert!(refused.text().contains(why), "{}", refused.text());
+    write("empty.txt", "");
+    write("config.pbtxt", &labelled("empty.txt"));
+    assert!(load().text().contains("has 0 lines"), "{}", load().text());
+    assert_eq!(best(), serde_json::json!(["1.000000:2:c", "0.500000:1:b"]));
 }
 
 /// What every test of a version policy writes: it names no version that is there.

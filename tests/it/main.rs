@@ -22,6 +22,9 @@ mod converters;
 /// Triton's load generator against a server.
 mod perf_analyzer;
 
+/// Cases of single operators.
+mod nodes;
+
 /// Configurations and files that load calls bring.
 mod supplied;
 

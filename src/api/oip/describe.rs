@@ -113,13 +113,17 @@ fn optional_properties(signature: &Signature) -> impl Iterator<Item = (String, S
     all.map(|(name, value)| (name.to_owned(), value))
 }
 
+/// The most classes of an output that metadata names.
+const LISTED_CLASSES_MAX: usize = 4_096;
+
 /// Properties that name the classes of outputs with a score for each, and say which outputs the file declares as
 /// maps.
 fn output_properties(servable: &Servable) -> impl Iterator<Item = (String, String)> {
     let outputs = servable.signature.outputs.iter().zip(&servable.ends);
     outputs.flat_map(|(spec, end)| {
         let columns = spec.shape.as_ref().and_then(|dims| dims.last());
-        let has_scores = columns == Some(&Dim::Fixed(end.classes.len()));
+        let has_scores = columns == Some(&Dim::Fixed(end.classes.len()))
+            && end.classes.len() <= LISTED_CLASSES_MAX;
         let classes = has_scores.then(|| {
             let names = Value::from(end.classes.as_slice()).to_string();
             (format!("ortus.classes.{}", spec.name), names)

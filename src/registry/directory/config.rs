@@ -1,6 +1,6 @@
 //! Reads the `config.pbtxt` of a model.
 
-use super::{CONFIG_FILE, walk};
+use super::{CONFIG_FILE, class_labels, walk};
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
 use crate::registry::catalog::FileStamp;
@@ -43,7 +43,11 @@ pub(super) fn read(
                 .map_err(|_| Error::invalid("config.pbtxt: is not UTF-8"));
             Ok(Some((
                 stamp,
-                text.and_then(|text| ModelConfig::read(name, text)),
+                text.and_then(|text| ModelConfig::read(name, text))
+                    .and_then(|config| {
+                        let filled = class_labels::filled(root, folder, config);
+                        filled.map_err(|e| e.context("config.pbtxt"))
+                    }),
             )))
         }
     }

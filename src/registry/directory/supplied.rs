@@ -6,7 +6,7 @@ use super::copies::{Copies, PrivateFolder};
 use super::look::{self, Look};
 use super::refusals::Refusals;
 use super::served_path::ServedPath;
-use super::{CONFIG_FILE, Directory, walk};
+use super::{CONFIG_FILE, Directory, class_labels, walk};
 use crate::core::error::{Error, Result, short};
 use crate::core::model::ModelName;
 use crate::registry::catalog::{Catalog, FolderSight, ModelEntry, Unserved, VersionEntry};
@@ -194,8 +194,7 @@ impl Supplied {
                 catalog.unserved.append(&mut own.unserved);
             }
             if let (Some(config), Some(entry)) = (&model.config, catalog.models.get_mut(name)) {
-                entry.config = Some(config.clone());
-                entry.problem = None;
+                configure(entry, config);
             }
             model.entry = catalog.models.get(name).cloned().unwrap_or_default();
         }
@@ -230,6 +229,20 @@ fn check_served(path: &ServedPath, name: &ModelName) -> Result<()> {
     Err(Error::precondition(format!(
         "the files have no model: {reason}"
     )))
+}
+
+/// Gives a model a configuration, with the label files of its folder.
+fn configure(entry: &mut ModelEntry, config: &ModelConfig) {
+    let mut versions = entry.versions.values();
+    let folder = versions.find_map(|version| version.model_path.parent()?.parent());
+    let filled = match folder {
+        Some(folder) => class_labels::filled(folder, folder, config.clone()),
+        None => Ok(config.clone()),
+    };
+    match filled {
+        Ok(config) => (entry.config, entry.problem) = (Some(config), None),
+        Err(error) => entry.problem = Some(error.context("load parameter 'config'").message),
+    }
 }
 
 /// Adds versions that were there before and are not now. A second scan does not have them.

@@ -47,6 +47,8 @@ fn a_full_config_pbtxt_is_read() {
         dtype,
         dims: dims.to_vec(),
         optional: false,
+        label_file: None,
+        labels: Vec::new(),
         line,
     };
 
@@ -82,8 +84,13 @@ fn fields_of_triton_that_change_no_answer_are_accepted() {
     assert_eq!(accept(&format!("output {same}")).outputs[0].dims, [1]);
 
     let labels = tensor("label_filename: \"labels.txt\"");
-    let twice = format!("output [{labels}, {}]", labels.replace("\"x\"", "\"y\""));
-    assert_eq!(accept(&twice).notices, [NO_LABELS]);
+    let read = accept(&format!("output {labels}"));
+    assert_eq!(read.outputs[0].label_file.as_deref(), Some("labels.txt"));
+    let outside = labels.replace("labels.txt", "../labels.txt");
+    refuse(
+        &format!("output {outside}"),
+        "'label_filename' must be a file name",
+    );
     refuse(
         &format!("input {labels}"),
         "'label_filename' is not supported",

@@ -9,9 +9,9 @@ mod warm;
 
 use super::batch_tests::{BatchTest, BatchTests};
 use super::{ManagerParts, Settings};
-use crate::core::error::{Error, Result};
+use crate::core::error::{Error, Result, short};
 use crate::core::model::columns::InputColumns;
-use crate::core::model::task::{Task, TaskKind};
+use crate::core::model::task::{OutputEnd, Task, TaskKind};
 use crate::core::model::{Dim, ModelName, Signature, Version};
 use crate::core::request::TIMEOUT_MAX;
 use crate::observe::drift::baseline::Baseline;
@@ -21,6 +21,7 @@ use crate::observe::quality::companion::{Companion, Wiring};
 use crate::onnx::batchability::SampleInputs;
 use crate::onnx::first_run::Passed;
 use crate::onnx::golden::Golden;
+use crate::onnx::graph::Graph;
 use crate::onnx::runtime::warnings::RuntimeWarnings;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
 use crate::registry::directory::Loaded;
@@ -60,7 +61,7 @@ pub(super) struct Loading<'l> {
 impl Loading<'_> {
     /// Opens the sessions, decides about batching, checks golden rows and warms up.
     pub(super) fn load(&self, mut loaded: Loaded) -> Result<(Arc<Servable>, Drained)> {
-        self.follow_answers(&mut loaded);
+        self.complete(&mut loaded)?;
         let bounded = loaded.graph.runs_in_bounded_time();
         let signature = loaded.graph.signature.clone();
         // A baseline or companion that belongs to another model refuses the version before any
@@ -149,6 +150,12 @@ impl Loading<'_> {
         }
     }
 
+    /// Completes what the file declares by what the first run and the configuration tell.
+    fn complete(&self, loaded: &mut Loaded) -> Result<()> {
+        self.follow_answers(loaded);
+        self.name_classes(&mut loaded.graph)
+    }
+
     /// Replaces the declared shapes of outputs that the first run contradicts.
     fn follow_answers(&self, loaded: &mut Loaded) {
         let Some(passed) = &self.passed else {
@@ -164,6 +171,31 @@ impl Loading<'_> {
                 "the shape of an output is that of its answers, not the one that the file declares"
             );
         }
+    }
+
+    /// Names the classes of outputs as the label files of the configuration do.
+    fn name_classes(&self, graph: &mut Graph) -> Result<()> {
+        let outputs = self.settings.declared.outputs.iter();
+        for declared in outputs.filter(|output| !output.labels.is_empty()) {
+            let mut all = graph.signature.outputs.iter().enumerate();
+            let Some((at, spec)) = all.find(|(_, spec)| spec.name == declared.name) else {
+                continue;
+            };
+            let labels = declared.labels.len();
+            if let Some(Dim::Fixed(columns)) = spec.shape.as_deref().and_then(<[Dim]>::last)
+                && *columns != labels
+            {
+                let output = short(&declared.name);
+                return Err(Error::precondition(format!(
+                    "config.pbtxt: output '{output}' has {columns} columns, and its label file {labels} lines"
+                )));
+            }
+            if graph.ends.len() <= at {
+                graph.ends.resize(at + 1, OutputEnd::default());
+            }
+            graph.ends[at].classes.clone_from(&declared.labels);
+        }
+        Ok(())
     }
 
     /// The number of lanes on the hardware of the first.
