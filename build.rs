@@ -16,11 +16,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     // The reflection service answers from this file.
     fs::write(out.join("wire.bin"), wire.encode_to_vec())?;
+    let mut named = prost_build::Config::new();
+    named.enable_type_names();
     tonic_prost_build::configure()
         .bytes(".")
         .btree_map(".tensorflow")
         .compile_well_known_types(false)
-        .compile_fds(wire)?;
+        .codec_path("crate::api::bounded_codec::BoundedCodec")
+        .compile_fds_with_config(wire, named)?;
     let traces = protox::compile(["opentelemetry/trace.proto"], ["proto"])?;
     tonic_prost_build::configure()
         .bytes(".")

@@ -9,7 +9,9 @@
 //! hyper or tonic. Decides nothing about models.
 
 pub(crate) mod body;
+pub(crate) mod bounded_codec;
 mod connection;
+mod decoded_size;
 mod headers;
 mod inbound;
 mod inflate;
@@ -28,18 +30,22 @@ pub(crate) mod serve;
 pub(crate) mod side;
 pub(crate) mod status;
 pub(crate) mod stop;
-mod tables;
+pub(crate) mod tables;
 pub(crate) mod tfs;
 pub(crate) mod unary;
 mod unread;
 
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
+use crate::core::request::Protocol;
+use crate::core::tensor::Tensor;
 use crate::observe::drift::observer::Monitor;
 use crate::observe::labels::Feedback;
+use crate::observe::logging::LogFormat;
 use crate::observe::metrics::Metrics;
 use crate::observe::metrics::aliases::MetricAliases;
 use crate::registry::directory::supplied::Supply;
+use crate::registry::pbtxt::model_list::ModelList;
 use crate::serve::manager::Manager;
 use crate::serve::predict::Predictor;
 use limits::Limits;
@@ -68,19 +74,47 @@ pub(crate) struct Front {
     pub labels: Option<Arc<Feedback>>,
     /// How the Open Inference Protocol is spoken.
     pub oip: OipOptions,
-    /// Under which further names metrics are given.
-    pub metric_aliases: MetricAliases,
+    /// What clients may see and change.
+    pub options: FrontOptions,
     /// The bytes of requests in flight.
     pub in_flight: Budget,
     /// What the stop tells requests.
     pub stop: Stop,
 }
 
+/// What clients may see and change beside predictions.
+pub(crate) struct FrontOptions {
+    /// Under which further names metrics are given.
+    pub metric_aliases: MetricAliases,
+    /// Where the HTTP listener has metrics too.
+    pub metrics_path: Option<String>,
+    /// Whether calls may change settings of the log and of traces.
+    pub accepts_settings: bool,
+    /// The format of the log.
+    pub log_format: LogFormat,
+    /// Whether calls may replace the list of models.
+    pub accepts_reload: bool,
+}
+
 impl Front {
     /// Loads a model, as [`Manager::load`] does. A stopping server abandons the load.
     pub(crate) async fn load(&self, name: ModelName, supply: Supply) -> Result<()> {
+        self.unless_stopped(self.manager.load(name, supply)).await
+    }
+
+    /// Replaces the list of models, as [`Manager::relist`] does. A stopping server abandons it.
+    pub(crate) async fn relist(&self, list: ModelList) -> Result<()> {
+        self.unless_stopped(self.manager.relist(list)).await
+    }
+
+    /// What a client of a protocol is told of an error.
+    fn told(&self, error: Error, protocol: Protocol) -> Error {
+        status::told(error, protocol, self.oip.compat)
+    }
+
+    async fn unless_stopped(&self, loading: impl Future<Output = Result<()>>) -> Result<()> {
         tokio::select! {
-            loaded = self.manager.load(name, supply) => loaded,
+            loaded = loading => loaded,
             () = self.stop.gently.cancelled() => Err(Error::unavailable(
                 "the server is stopping and loads no models; send the request to another server",
             )),
@@ -99,6 +133,10 @@ impl Front {
 /// Bytes of requests being read or served, with a ceiling.
 #[derive(Default)]
 pub(crate) struct Budget(AtomicUsize);
+
+/// What a request is charged with; travels with requests over gRPC.
+#[derive(Clone)]
+pub(crate) struct RequestCharge(pub Arc<Charge>);
 
 /// Bytes charged to the budget, given back on drop.
 pub(crate) struct Charge<F: Deref<Target = Front> = Arc<Front>> {
@@ -133,6 +171,13 @@ impl<F: Deref<Target = Front>> Charge<F> {
         }
 
         Ok(())
+    }
+
+    /// Charges what tensors take beyond the `bytes` of a body that are charged already. Refuses bytes beyond the
+    /// ceiling.
+    pub(crate) fn add_tensors(&self, tensors: &[(String, Tensor)], bytes: usize) -> Result<()> {
+        let taken: usize = tensors.iter().map(|(_, tensor)| tensor.bytes()).sum();
+        self.add(taken.saturating_sub(bytes))
     }
 
     /// Gives bytes back before the drop, at most those that are charged.

@@ -3,6 +3,7 @@
 
 pub(crate) mod end;
 pub mod engine;
+mod front;
 mod health;
 pub(crate) mod settings;
 pub(crate) mod signals;
@@ -10,8 +11,6 @@ mod source;
 pub(crate) mod watching;
 
 use crate::api::listen::{self, DataPorts, Listening};
-use crate::api::oip::options::OipOptions;
-use crate::api::oip::shared_memory::Regions;
 use crate::api::side::{self, SidePort};
 use crate::api::stop::Stop;
 use crate::api::{Budget, Front, operator, ops};
@@ -25,6 +24,7 @@ use crate::onnx::first_run::Prober;
 use crate::onnx::runtime::Engine;
 use crate::onnx::runtime::onnx::OnnxRuntime;
 use crate::registry::servers::Addresses;
+use crate::sandbox::limits::raise_open_files;
 use crate::serve::manager::{self, Manager, ManagerEnd};
 use crate::serve::predict::{self, Predictor};
 use parking_lot::Mutex;
@@ -106,24 +106,10 @@ const REFUSED_END: Duration = Duration::from_secs(1);
 /// How long I/O threads may take to end once their connections are closed.
 const IO_THREADS_END: Duration = Duration::from_secs(2);
 
-/// How the Open Inference Protocol is spoken.
-fn oip_options(config: &Config) -> OipOptions {
-    OipOptions {
-        regions: Regions::new(config.server.shared_memory, &config.limits),
-        compat: config.server.compat,
-    }
-}
-
 /// Makes first runs in the sandbox, if that is on.
 fn probe(config: &Config, library: &Path) -> Option<Prober> {
     let prober = || engine::prober(config, library.to_owned());
     config.models.probe.then(prober)
-}
-
-/// The effective configuration, for the operator listener.
-fn as_json(config: &Config) -> Result<String> {
-    serde_json::to_string(config)
-        .map_err(|e| Error::internal("print the configuration").with_source(e))
 }
 
 impl App {
@@ -133,6 +119,8 @@ impl App {
     /// After an error, models may be loading: end the process with [`end::end_process`].
     pub(crate) fn start(config: &Config, signals: Signals, say: &dyn Fn(&str)) -> Result<Self> {
         let stop = signals.stop();
+        let files = raise_open_files();
+        tracing::debug!(files, "files and connections that may be open");
         let addresses = Arc::default();
         let source = source::open(config, &addresses)?;
         let library = engine::locate(config, say)?;
@@ -173,14 +161,14 @@ impl App {
         })?;
 
         let front = Arc::new(Front {
-            oip: oip_options(config),
-            metric_aliases: config.server.metric_aliases,
+            oip: front::oip_options(config),
+            options: front::options(config),
             predictor,
             manager,
             metrics,
             limits: config.limits.clone(),
             http: bound.data.http,
-            config: as_json(config)?,
+            config: front::as_json(config)?,
             registry: followed(config),
             monitor,
             labels: feedback,

@@ -37,7 +37,7 @@ struct Ortus {
 #[derive(Subcommand)]
 enum Command {
     /// Serve models from a directory or a registry until SIGTERM, SIGHUP or Ctrl-C.
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Run a guided tour with the example models.
     Demo(Demo),
     /// List the models of a running server.
@@ -160,8 +160,8 @@ struct Predict {
         required_unless_present = "input"
     )]
     file: Option<PathBuf>,
-    /// Input tensor as name, datatype, shape and values, such as x:FP32:1,3:0.5,1,2. Repeat it for
-    /// each input; optional inputs, which have a default, may be left out.
+    /// Input tensor as name, datatype, shape and values, such as x:FP32:1,3:0.5,1,nan. Repeat it for
+    /// each input; optional inputs, which have a default, may be left out. A string with commas is in double quotes.
     #[arg(long, value_name = "NAME:TYPE:SHAPE:VALUES")]
     input: Vec<String>,
     /// Version of the model [default: chosen by the server].

@@ -39,8 +39,9 @@ const NUDGE: Duration = Duration::from_secs(1);
 const CONNECT: Duration = Duration::from_secs(5);
 
 impl Http {
-    /// Connects to `ADDR:PORT`.
+    /// Connects to `ADDR:PORT`, which may be written as a URL.
     pub async fn connect(address: &str) -> Result<Self> {
+        let address = plain(address);
         let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address))
             .await
             .map_err(|e| no_server(address, e))?
@@ -104,6 +105,12 @@ impl Http {
     }
 }
 
+/// An address without the scheme and the path of a URL.
+fn plain(address: &str) -> &str {
+    let address = address.strip_prefix("http://").unwrap_or(address);
+    address.trim_end_matches('/')
+}
+
 fn no_server(address: &str, cause: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::unavailable(format!("no server answers at {address}")).with_source(cause)
 }
@@ -160,6 +167,7 @@ fn plain_reason(body: &[u8]) -> String {
 
 /// Opens a gRPC channel to `ADDR:PORT`.
 pub(crate) async fn grpc(address: &str) -> Result<GrpcInferenceServiceClient<Channel>> {
+    let address = plain(address);
     let channel = Channel::from_shared(format!("http://{address}"))
         .map_err(|e| Error::invalid("the address must be HOST:PORT").with_source(e))?
         .connect_timeout(CONNECT)

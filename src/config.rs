@@ -19,7 +19,7 @@ use toml::{Table, Value};
 
 use crate::api::limits::Limits;
 use crate::core::error::Result;
-use crate::core::settings::form::{Size, TextLine};
+use crate::core::settings::form::{Size, TextLine, UrlPath};
 use crate::observe::capture::settings::CaptureSettings;
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::labels::settings::FeedbackSettings;
@@ -101,6 +101,12 @@ section! {
         /// Further names for metrics of models at `/metrics`, for dashboards that exist: `none`, `triton`
         /// (`nv_inference_…`), `tensorflow` (`:tensorflow:serving:…`) or `all`.
         metric_aliases: MetricAliases = MetricAliases::None;
+        /// Whether clients may change settings of the log and of traces with Triton's calls; they may read them
+        /// anyway.
+        client_settings: bool = false;
+        /// Path of the metrics on the HTTP listener too, such as `/monitoring/prometheus/metrics`. If it is not
+        /// set, they are on the ops listener only.
+        metrics_path: Option<String> as UrlPath = None;
         /// Whether clients may register POSIX shared memory, and send tensors in it. Whoever reaches the data
         /// listeners can then read and write every shared memory object that this server's user may open.
         shared_memory: bool = false;
@@ -161,9 +167,18 @@ section! {
         /// version that serves. Servers may share it. If it is not set: `ortus/weights` in the
         /// user's cache directory.
         weights_cache: Option<PathBuf> = None;
+        /// List of models in the place of `directory`: the text file of TensorFlow Serving's flag of the same name. It is
+        /// read again when it changes, unless `control` is `none`.
+        config_file: Option<PathBuf> = None;
+        /// Whether TensorFlow Serving's call HandleReloadConfigRequest may replace the list of models, and so
+        /// serve any folder that the server can read.
+        config_reload: bool = false;
         /// The most bytes of all the files that load calls bring (`control = "explicit"`). With 0, a load call
         /// may bring neither files nor a configuration.
         upload_bytes: usize as Size = 4 << 30, in 0..=16 << 40;
+        /// Whether links in a model directory may lead out of it, as in the cache of Hugging Face or of DVC. Whoever can
+        /// write to the directory can then have any file read as a model or its data that the server can read.
+        follow_links: bool = false;
         /// How long the model directory must be without any model before the loaded models are
         /// unloaded. Until then this is taken for a failure, such as a lost mount.
         empty_delay: Duration = Duration::from_secs(30), in Duration::ZERO..=HOUR;

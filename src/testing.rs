@@ -12,7 +12,9 @@ pub mod wire_client;
 pub use crate::registry::commands::conformance;
 pub use crate::registry::commands::conformance::many_models;
 
-use crate::core::model::{Dim, TensorSpec};
+use crate::api::tables::{TableLimits, TableSchema};
+use crate::core::model::columns::InputColumns;
+use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::DType;
 use crate::onnx::runtime::library;
 use crate::onnx::runtime::onnx::OnnxRuntime;
@@ -39,6 +41,22 @@ pub fn with_records<T>(work: impl AsyncFnOnce(Records) -> T) -> T {
         let records = Records::open(&folder.path().display().to_string(), "default");
         work(records.expect("opens")).await
     })
+}
+
+/// What a table has to give, without limits.
+pub(crate) fn table_schema<'s>(
+    signature: &'s Signature,
+    columns: &'s InputColumns,
+) -> TableSchema<'s> {
+    TableSchema {
+        signature,
+        columns,
+        limits: TableLimits {
+            rows_max: None,
+            bytes_max: usize::MAX,
+            shared_bytes_max: usize::MAX,
+        },
+    }
 }
 
 /// Describes a tensor with the dimensions of the wire: -1 is dynamic.

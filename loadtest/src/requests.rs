@@ -126,6 +126,22 @@ impl RequestSet {
         })
     }
 
+    /// One request that is encoded already, whose answers are not compared.
+    pub(crate) fn encoded(protocol: Protocol, model: &str, bytes: Bytes, habits: Habits) -> Self {
+        let variant = Variant {
+            bytes,
+            first_value: None,
+            check: Check::Nothing,
+            seen: RefCell::default(),
+        };
+        Self {
+            protocol,
+            model: model.to_owned(),
+            habits,
+            variants: vec![variant],
+        }
+    }
+
     /// The same requests, answered by a floor.
     pub(crate) fn echoed(&self) -> Self {
         let echoed = |v: &Variant| Variant {

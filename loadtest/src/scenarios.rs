@@ -4,6 +4,7 @@ mod apart;
 mod bench;
 mod cold_start;
 mod deadlines;
+mod extensions;
 mod memory;
 mod monitoring;
 mod neighbour;
@@ -106,12 +107,17 @@ const SCENARIOS: &[Scenario] = &[
         title: "Memory, beside one session",
         run: memory::run,
     },
+    Scenario {
+        id: "P18",
+        title: "Shared memory and classes",
+        run: extensions::run,
+    },
 ];
 
 /// Arguments of `run`.
 #[derive(Args)]
 pub(crate) struct Run {
-    /// Scenarios: P1, P2, P3, P5 to P8, P10 to P17, or all.
+    /// Scenarios: P1, P2, P3, P5 to P8, P10 to P18, or all.
     #[arg(required = true, value_name = "SCENARIO")]
     names: Vec<String>,
     /// The ortus program [default: the one beside this program].

@@ -6,12 +6,14 @@
 use super::headers::{
     DIGEST_HEADER, PREDICTION_HEADER, RequestHeaders, TRACED_HEADER, VERSION_HEADER, earlier,
 };
+use super::limits::Limits;
+use super::tables::{TableLimits, TableSchema};
 use crate::core::error::{Error, Kind, Result};
 use crate::core::model::Signature;
-use crate::core::model::columns::InputColumns;
 use crate::core::request::{Deadline, Protocol, Request, Response, Target};
 use crate::core::tensor::Tensor;
 use crate::serve::batch::Done;
+use crate::serve::parts;
 use crate::serve::predict::{Predicted, Predictor, RunningPrediction};
 use crate::serve::servable::Servable;
 use bytes::Bytes;
@@ -144,14 +146,24 @@ impl<'c> Admitted<'c, '_> {
         &self.servable
     }
 
-    /// The columns that a table has to give the servable.
-    pub(crate) fn columns(&self) -> &InputColumns {
-        &self.servable.columns
-    }
-
     /// The tensors that the servable takes and answers.
     pub(crate) fn signature(&self) -> &Signature {
         &self.servable.signature
+    }
+
+    /// What a table has to give the servable, and how much it may.
+    pub(crate) fn schema(&self, limits: &Limits) -> TableSchema<'_> {
+        let servable = &self.servable;
+        let largest_body = limits.decompressed_bytes_max.max(limits.message_bytes_max);
+        TableSchema {
+            signature: &servable.signature,
+            columns: &servable.columns,
+            limits: TableLimits {
+                rows_max: parts::rows_max(servable),
+                bytes_max: largest_body.min(limits.bytes_in_flight_max),
+                shared_bytes_max: limits.message_bytes_max,
+            },
+        }
     }
 
     /// Predicts and encodes; names the version and the prediction in the

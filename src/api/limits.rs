@@ -13,7 +13,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 section! {
     /// Limits on what a client may send, and what happens beyond them.
     Limits {
-        /// Largest request or response, in bytes. A larger one is refused.
+        /// Largest request, in bytes. A larger one is refused. Answers have no limit of their own.
         message_bytes_max: usize as Size = 64 << 20, in 1 << 10..=2 << 30;
         /// Bytes of all requests that are being read or served; at least `message_bytes_max`. 0
         /// stands for a quarter of the memory. Beyond it, requests are refused and may be retried.

@@ -1,6 +1,7 @@
 //! Open Inference Protocol v2, over gRPC and REST.
 
 mod answer;
+mod client_settings;
 pub(crate) mod codec;
 pub(crate) mod describe;
 pub(crate) mod grpc;

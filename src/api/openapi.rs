@@ -1,5 +1,6 @@
 //! The OpenAPI description of the REST paths on the data listeners, with each served model's own tensors.
 
+mod general;
 #[cfg(test)]
 mod tests;
 
@@ -38,7 +39,8 @@ struct DescribedModel<'m> {
 }
 
 fn describe<'m>(models: impl Iterator<Item = DescribedModel<'m>>) -> Value {
-    let mut paths = general_paths();
+    let models: Vec<DescribedModel<'_>> = models.collect();
+    let mut paths = general::paths(models.first().map(|model| model.name));
     for model in models {
         let name = model.name;
         paths.insert(format!("/v2/models/{name}/infer"), model.infer());
@@ -70,7 +72,7 @@ impl DescribedModel<'_> {
             "type": "object",
             "required": ["inputs"],
             "properties": {
-                "id": {"type": "string", "maxLength": ID_BYTES_MAX},
+                "id": {"type": ["string", "null"], "maxLength": ID_BYTES_MAX},
                 "parameters": parameters_schema(),
                 "inputs": {
                     "type": "array",
@@ -78,7 +80,7 @@ impl DescribedModel<'_> {
                     "maxItems": inputs.len(),
                     "items": any_of(inputs),
                 },
-                "outputs": {"type": "array", "maxItems": INPUTS_MAX, "items": {
+                "outputs": {"type": ["array", "null"], "maxItems": INPUTS_MAX, "items": {
                     "type": "object",
                     "required": ["name"],
                     "properties": {
@@ -117,11 +119,11 @@ impl DescribedModel<'_> {
         let request = json!({
             "type": "object",
             "properties": {
-                "signature_name": {"enum": ["", "serving_default"]},
-                "instances": {"type": "array", "minItems": 1},
+                "signature_name": {"enum": [null, "", "serving_default"]},
+                "instances": {"type": ["array", "null"], "minItems": 1},
                 "inputs": {},
             },
-            "oneOf": [{"required": ["instances"]}, {"required": ["inputs"]}],
+            "anyOf": [{"required": ["instances"]}, {"required": ["inputs"]}],
             "examples": [{"instances": [row]}],
         });
         let answer = json!({
@@ -146,7 +148,7 @@ fn any_of(schemas: Vec<Value>) -> Value {
 }
 
 fn parameters_schema() -> Value {
-    json!({"type": "object", "additionalProperties": {"type": ["boolean", "number", "string"]}})
+    json!({"type": ["object", "null"], "additionalProperties": {"type": ["boolean", "number", "string"]}})
 }
 
 /// An input whose elements are in the JSON.
@@ -263,130 +265,36 @@ fn row_example(spec: &TensorSpec) -> (String, Value) {
 
 /// One call with its body and answers.
 fn operation(summary: &str, request: Option<Value>, answer: &Value) -> Value {
-    let error = |what: &str| json!({"description": what, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}});
-    let mut operation = json!({
-        "summary": summary,
-        "responses": {
-            "200": {"description": "The answer.", "content": {"application/json": {"schema": answer}}},
-            "400": error("The request is not valid; the error names the field."),
-            "404": error("The model or version is not known."),
-            "413": error("The body is over a limit."),
-            "415": error("The encoding of the body is not supported."),
-            "429": error("Too much waits; try again later."),
-            "501": error("A parameter is not supported."),
-            "503": error("The model has no version ready."),
-            "504": error("The deadline cannot be met."),
-        },
-    });
+    let json = |schema: &Value| json!({"application/json": {"schema": schema}});
+    let error = json!({"$ref": "#/components/schemas/Error"});
+    let mut responses = Map::new();
+    let answered = json!({"description": "The answer.", "content": json(answer)});
+    responses.insert("200".to_owned(), answered);
+    for (status, what) in ERRORS {
+        let response = json!({"description": what, "content": json(&error)});
+        responses.insert((*status).to_owned(), response);
+    }
+    let mut operation = json!({"summary": summary, "responses": responses});
     if let Some(schema) = request {
-        operation["requestBody"] = json!({
-            "required": true,
-            "content": {"application/json": {"schema": schema}},
-        });
+        operation["requestBody"] = json!({"required": true, "content": json(&schema)});
     }
     operation
 }
 
-/// A call that reads, with its parameters.
-fn get(summary: &str, parameters: &[&str]) -> Value {
-    let mut operation = operation(summary, None, &json!({"type": "object"}));
-    let parameter = |name: &&str| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}});
-    if !parameters.is_empty() {
-        operation["parameters"] = parameters.iter().map(parameter).collect();
-    }
-    json!({ "get": operation })
-}
-
-/// A call that is answered with text.
-fn plain(summary: &str) -> Value {
-    let text = |what: &str| json!({"description": what, "content": {"text/plain": {"schema": {"type": "string"}}}});
-    let responses = json!({"200": text("The answer."), "503": text("Not ready.")});
-    json!({"get": {"summary": summary, "responses": responses}})
-}
-
-/// MLflow's call with a table.
-fn invocations() -> Value {
-    let table = json!({
-        "type": "object",
-        "description": "A table, as exactly one of these.",
-        "properties": {
-            "dataframe_split": {"type": "object"},
-            "dataframe_records": {"type": "array", "items": {"type": "object"}},
-            "instances": {"type": "array"},
-            "inputs": {},
-        },
-        "minProperties": 1,
-    });
-    let predictions = json!({
-        "type": "object",
-        "required": ["predictions"],
-        "properties": {"predictions": {"type": "array"}},
-    });
-    let mut invoke = operation(
-        "Predict with a table, as MLflow does.",
-        Some(table),
-        &predictions,
-    );
-    invoke["parameters"] = json!([
-        {"name": "model", "in": "query", "required": false, "schema": {"type": "string"}}
-    ]);
-    json!({ "post": invoke })
-}
-
-/// The list of versions.
-fn index() -> Value {
-    let ready = json!({"type": "object", "properties": {"ready": {"type": "boolean"}}});
-    let list = json!({"type": "array"});
-    json!({"post": operation("All versions with their states.", Some(ready), &list)})
-}
-
-/// The paths that do not depend on a model.
-fn general_paths() -> Map<String, Value> {
-    let (name, version) = ("name", "version");
-    let all = [
-        (
-            "/v2",
-            get("The server's name, version and extensions.", &[]),
-        ),
-        ("/v2/health/live", get("Whether the server runs.", &[])),
-        ("/v2/health/ready", get("Whether the server is ready.", &[])),
-        ("/v2/models", get("The names of all models.", &[])),
-        ("/v2/models/stats", get("Statistics of all models.", &[])),
-        (
-            "/v2/models/{name}",
-            get("The inputs, outputs and versions of a model.", &[name]),
-        ),
-        (
-            "/v2/models/{name}/ready",
-            get("Whether a model serves.", &[name]),
-        ),
-        (
-            "/v2/models/{name}/config",
-            get("The configuration of a model.", &[name]),
-        ),
-        (
-            "/v2/models/{name}/stats",
-            get("Statistics of a model.", &[name]),
-        ),
-        (
-            "/v2/models/{name}/versions/{version}",
-            get("The inputs and outputs of a version.", &[name, version]),
-        ),
-        (
-            "/v1/models/{name}",
-            get("The states of a model's versions.", &[name]),
-        ),
-        (
-            "/v1/models/{name}/metadata",
-            get("The signature of a model.", &[name]),
-        ),
-        ("/v2/repository/index", index()),
-        ("/invocations", invocations()),
-        ("/ping", plain("Whether the server is ready.")),
-        ("/version", plain("The version of the server.")),
-        ("/openapi.json", get("This description.", &[])),
-    ];
-    all.into_iter()
-        .map(|(path, item)| (path.to_owned(), item))
-        .collect()
-}
+/// The errors that any call may be answered with.
+const ERRORS: &[(&str, &str)] = &[
+    (
+        "400",
+        "The request is not valid; the error names the field.",
+    ),
+    ("403", "A setting does not allow the call."),
+    ("404", "The model or version is not known."),
+    ("408", "The body did not come in time."),
+    ("413", "The body is over a limit."),
+    ("415", "The encoding of the body is not supported."),
+    ("429", "Too much waits; try again later."),
+    ("500", "The model failed."),
+    ("501", "A parameter is not supported."),
+    ("503", "The model has no version ready."),
+    ("504", "The deadline cannot be met."),
+];

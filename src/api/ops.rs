@@ -9,6 +9,10 @@ use http_body_util::Full;
 use std::sync::Arc;
 use tonic::body::Body;
 
+/// The type of what Prometheus reads.
+pub(crate) const METRICS_TYPE: HeaderValue =
+    HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
 /// Answers one request.
 pub(crate) async fn answer(front: Arc<Front>, request: Request<RequestBody>) -> Response<Body> {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD);
@@ -24,15 +28,16 @@ pub(crate) async fn answer(front: Arc<Front>, request: Request<RequestBody>) -> 
 
     let mut response = Response::new(Body::new(Full::new(body)));
     *response.status_mut() = status;
-    let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, text);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, METRICS_TYPE);
     response
 }
 
 /// Every series, also under further names if that is set.
-fn metrics(front: &Front) -> Bytes {
+pub(crate) fn metrics(front: &Front) -> Bytes {
     let mut text = front.metrics.render();
-    if front.metric_aliases != MetricAliases::None {
+    if front.options.metric_aliases != MetricAliases::None {
         let table = front.predictor.routes().table();
         let served = table.models.values().flat_map(|m| m.versions.values());
         let mut versions: Vec<AliasedVersion<'_>> = served
@@ -43,7 +48,7 @@ fn metrics(front: &Front) -> Bytes {
             })
             .collect();
         versions.sort_by_key(|version| (version.model, version.version));
-        text.extend(aliases::write(front.metric_aliases, &versions).into_bytes());
+        text.extend(aliases::write(front.options.metric_aliases, &versions).into_bytes());
     }
     text.into()
 }

@@ -6,7 +6,7 @@ pub(crate) mod reply;
 pub(crate) mod route;
 
 use super::body::Metered;
-use super::{Charge, Front, labels, mlflow, oip, openapi, tfs};
+use super::{Charge, Front, labels, mlflow, oip, openapi, ops, tfs};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
@@ -48,7 +48,11 @@ pub(crate) async fn answer(
         Reply::error(&error)
     } else {
         match route(&parts.method, path) {
-            Ok(route) => dispatch(&call, route, parts.uri.query(), body).await,
+            _ if is_metrics(front, &parts.method, path) => metrics(front),
+            Ok(route) => {
+                let answered = dispatch(&call, route, parts.uri.query(), body).await;
+                answered.unwrap_or_else(|error| Reply::error(&front.told(error, protocol)))
+            }
             Err(none) => no_route(front, protocol, &none, &parts.method),
         }
     };
@@ -56,8 +60,26 @@ pub(crate) async fn answer(
     reply.into_http(&parts.headers)
 }
 
-async fn dispatch(call: &Call<'_>, route: Route, query: Option<&str>, body: Metered) -> Reply {
-    let result = match route {
+/// Whether a request is for metrics, which may have a path here too.
+fn is_metrics(front: &Front, method: &Method, path: &str) -> bool {
+    let reads = matches!(*method, Method::GET | Method::HEAD);
+    reads && front.options.metrics_path.as_deref() == Some(path)
+}
+
+fn metrics(front: &Front) -> Reply {
+    let mut reply = Reply::json(ops::metrics(front));
+    let headers = &mut reply.headers;
+    headers.insert(header::CONTENT_TYPE, ops::METRICS_TYPE);
+    reply
+}
+
+async fn dispatch(
+    call: &Call<'_>,
+    route: Route,
+    query: Option<&str>,
+    body: Metered,
+) -> Result<Reply> {
+    match route {
         Route::Infer(name, version) => {
             oip::rest::infer(call, Target::parse(&name, &version), body).await
         }
@@ -70,6 +92,7 @@ async fn dispatch(call: &Call<'_>, route: Route, query: Option<&str>, body: Mete
         Route::TfsStatus(name, selector) => tfs::rest::status(call.front, &name, selector.as_ref()),
         Route::TfsMetadata(name, selector) => tfs::rest::metadata(call.front, &name, selector),
         Route::Labels => labels::answer(call, body).await,
+        Route::Root => Ok(Reply::json(r#"{"status":"alive"}"#)),
         Route::OpenApi => Ok(Reply::json(openapi::document(call.front).to_string())),
         Route::Invocations => mlflow::invoke(call, query, body).await,
         Route::Ping => Ok(mlflow::ping(call.front)),
@@ -79,7 +102,16 @@ async fn dispatch(call: &Call<'_>, route: Route, query: Option<&str>, body: Mete
             Err(error) => Err(error),
         },
         Route::Load(name) => match call.body(body).await {
-            Ok(body) => oip::rest::load_model(call.front, &name, &body).await,
+            // On the heap, or every request's task would have room for it.
+            Ok(body) => Box::pin(oip::rest::load_model(call.front, &name, &body)).await,
+            Err(error) => Err(error),
+        },
+        Route::LogSettings => match call.body(body).await {
+            Ok(body) => oip::rest::log_settings(call.front, &body),
+            Err(error) => Err(error),
+        },
+        Route::TraceSettings(name) => match call.body(body).await {
+            Ok(body) => oip::rest::trace_settings(call.front, &name, &body),
             Err(error) => Err(error),
         },
         Route::Unload(name) => oip::rest::unload(call.front, &name).await,
@@ -88,9 +120,7 @@ async fn dispatch(call: &Call<'_>, route: Route, query: Option<&str>, body: Mete
             Err(error) => Err(error),
         },
         other => oip::rest::describe(call.front, &other),
-    };
-
-    result.unwrap_or_else(|error| Reply::error(&error))
+    }
 }
 
 fn target(name: &str, selector: Selector) -> Result<Target> {
@@ -104,8 +134,11 @@ fn target(name: &str, selector: Selector) -> Result<Target> {
 fn no_route(front: &Front, protocol: Protocol, none: &NoRoute, method: &Method) -> Reply {
     let error = match none {
         NoRoute::Unknown => Error::not_found("no such path"),
-        NoRoute::Malformed => {
-            Error::invalid("malformed request: the path is not one of /v1/models/<name>[…]")
+        NoRoute::Malformed => Error::invalid(
+            "malformed request: the paths under /v1 are /v1/models/NAME, /v1/models/NAME/metadata and /v1/models/NAME:predict, :classify and :regress, where NAME may be followed by /versions/N or /labels/LABEL",
+        ),
+        NoRoute::Explanations => {
+            Error::unimplemented("explanations of predictions are not served; ask :predict")
         }
         NoRoute::Method(wanted) => Error::invalid(format!(
             "this path takes {wanted}, not {}",

@@ -6,13 +6,13 @@ use super::headers::RequestHeaders;
 use super::inbound::Arrived;
 use super::labels::LabelService;
 use super::oip::grpc::Oip;
-use super::oip::stream::{self, StreamCharge};
+use super::oip::stream;
 use super::request_body::RequestBody;
 use super::rest::reply::Reply;
 use super::rest::route::{Route, route};
 use super::tfs::grpc::Tfs;
 use super::unread::{self, UnreadBody};
-use super::{Charge, Front, rest};
+use super::{Charge, Front, RequestCharge, rest};
 use crate::core::error::Error;
 use crate::core::request::{Protocol, TIMEOUT_MAX};
 use crate::proto::feedback::feedback_server::FeedbackServer;
@@ -32,6 +32,9 @@ use tower_service::Service;
 
 /// Size of a label in a request, its JSON or message around it included.
 const LABEL_BYTES_MAX: usize = 512;
+
+/// The calls whose tensors may take more than their messages.
+const EXAMPLES: &str = "/tensorflow.serving.PredictionService/";
 
 /// Everything that answers on a data listener.
 pub(crate) struct Router {
@@ -114,8 +117,8 @@ impl Router {
 
         let (mut parts, body) = request.into_parts();
         parts.extensions.insert(Arrived(arrived));
-        if is_stream {
-            parts.extensions.insert(StreamCharge(Arc::clone(&charge)));
+        if is_stream || parts.uri.path().starts_with(EXAMPLES) {
+            parts.extensions.insert(RequestCharge(Arc::clone(&charge)));
         }
         let is_http1 = parts.version < http::Version::HTTP_2;
         let mut body = Metered::new(body, Arc::clone(&charge), until);

@@ -1,7 +1,9 @@
 //! Maps an error to a status: one table of kinds, with a column per protocol, and the headers that tell
 //! a client whether and when to try again.
 
+use super::oip::options::Compat;
 use crate::core::error::{Error, Kind, Unexecuted};
+use crate::core::request::Protocol;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::time::Duration;
 use tonic::metadata::MetadataMap;
@@ -47,6 +49,21 @@ pub(crate) fn http(kind: Kind) -> StatusCode {
         Kind::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
+}
+
+/// What a client of a protocol is told, where servers of that protocol have another kind for an error: their clients
+/// retry what is unavailable.
+pub(crate) fn told(mut error: Error, protocol: Protocol, compat: Compat) -> Error {
+    let is_oip = matches!(protocol, Protocol::OipGrpc | Protocol::OipRest);
+    let is_unavailable = match error.kind {
+        Kind::ResourceExhausted => !is_oip || compat == Compat::Triton,
+        Kind::DeadlineExceeded => is_oip && compat == Compat::Triton,
+        _ => false,
+    };
+    if is_unavailable {
+        error.kind = Kind::Unavailable;
+    }
+    error
 }
 
 impl From<Error> for Status {
@@ -95,6 +112,24 @@ mod tests {
     fn text(headers: &HeaderMap, name: &str) -> Option<String> {
         let value = headers.get(name)?;
         Some(value.to_str().expect("text").to_owned())
+    }
+
+    #[test]
+    fn clients_that_retry_what_is_unavailable_are_told_so() {
+        use Kind::{DeadlineExceeded as Late, ResourceExhausted as Full, Unavailable};
+        let kinds = |protocol, compat| {
+            [Error::overloaded("full"), Error::late("late")]
+                .map(|error| told(error, protocol, compat).kind)
+        };
+        for (protocol, plain, triton) in [
+            (Protocol::OipGrpc, [Full, Late], [Unavailable; 2]),
+            (Protocol::OipRest, [Full, Late], [Unavailable; 2]),
+            (Protocol::TfsGrpc, [Unavailable, Late], [Unavailable, Late]),
+            (Protocol::TfsRest, [Unavailable, Late], [Unavailable, Late]),
+        ] {
+            assert_eq!(kinds(protocol, Compat::None), plain);
+            assert_eq!(kinds(protocol, Compat::Triton), triton);
+        }
     }
 
     #[test]

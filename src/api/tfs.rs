@@ -5,4 +5,5 @@ mod examples;
 pub(crate) mod grpc;
 pub(crate) mod inference;
 pub(crate) mod json;
+mod reload;
 pub(crate) mod rest;

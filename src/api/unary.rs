@@ -111,9 +111,10 @@ impl UnaryCalls {
         let (rest, _charge) = reading.into_parts();
         *unread = message.is_err().then_some(rest);
 
+        let protocol = protocol(head.uri.path()).unwrap_or(Protocol::OipGrpc);
         let inbound = Inbound {
             predictor: &self.front.predictor,
-            protocol: protocol(head.uri.path()).unwrap_or(Protocol::OipGrpc),
+            protocol,
             headers,
             arrived,
         };
@@ -121,10 +122,11 @@ impl UnaryCalls {
         drop(head);
         let mut begun = match begun {
             Ok(begun) => begun,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Some(Err(self.front.told(error, protocol))),
         };
         let done = until_reset(respond, |cx| begun.poll_done(cx)).await?;
-        Some(begun.finish(done))
+        let answered = begun.finish(done);
+        Some(answered.map_err(|error| self.front.told(error, protocol)))
     }
 
     async fn send(

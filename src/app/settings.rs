@@ -28,7 +28,10 @@ pub(crate) fn of_model(config: &Config, name: &ModelName) -> Model {
 fn resolve(config: &Config, name: &ModelName, pbtxt: Option<&ModelConfig>) -> Model {
     let own = config.model.get(name.as_str()).cloned().unwrap_or_default();
     let file = pbtxt.map(overrides).unwrap_or_default();
-    own.over(file).over(config.defaults.clone()).resolve()
+    let mut model = own.over(file).over(config.defaults.clone()).resolve();
+    // A queue that is shorter than a batch could never fill one.
+    model.queue_rows_max = model.queue_rows_max.max(model.batch_rows_max);
+    model
 }
 
 /// Returns the settings that a model's `config.pbtxt` sets.
@@ -37,6 +40,9 @@ fn overrides(file: &ModelConfig) -> ModelOverrides {
         batching: file.unbatched.then_some(Batching::Off),
         batch_rows_max: file.batch_rows_max,
         batch_delay: file.batch_delay,
+        queue_rows_max: file.queue_rows_max,
+        queue_timeout: file.queue_timeout,
+        intra_op_threads: file.intra_op_threads,
         lanes: file.lanes,
         providers: file.gpu.then(|| vec![cuda(file.gpus.first().copied())]),
         version_policy: file.version_policy.clone(),

@@ -4,39 +4,44 @@ use super::watching::records;
 use crate::config::{Config, ModelControl};
 use crate::core::error::{Error, Result};
 use crate::onnx::runtime::library;
-use crate::registry::directory::Directory;
 use crate::registry::directory::copies::Copies;
-use crate::registry::directory::refusals::Refusals;
+use crate::registry::directory::listed::{DirectoryOptions, ListedModels};
 use crate::registry::directory::served_path::ServedPath;
 use crate::registry::follow::{self, Follower};
 use crate::registry::log::Log;
 use crate::registry::servers::Addresses;
 use crate::serve::manager::{Control, ModelSource};
 use crate::storage::store::Store;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Opens what is served from. `addresses` are published to the fleet once they are set.
 pub(super) fn open(config: &Config, addresses: &Arc<OnceLock<Addresses>>) -> Result<ModelSource> {
-    match (&config.models.directory, &config.registry.url) {
-        (Some(_), Some(_)) => Err(Error::invalid(
-            "both a model directory and a registry are set; a server serves from one of them",
-        )),
+    let models = &config.models;
+    let given = [
+        models.directory.is_some(),
+        models.config_file.is_some(),
+        config.registry.url.is_some(),
+    ];
+    if given.iter().filter(|given| **given).count() > 1 {
+        return Err(Error::invalid(
+            "two of a model directory, a list of models (models.config_file) and a registry are set; a server serves from one of them",
+        ));
+    }
+    if let Some(file) = &models.config_file {
+        let listed = ListedModels::open(file.clone(), directory_options(config))?;
+        return Ok(ModelSource::Listed(Box::new(listed)));
+    }
+    match (&models.directory, &config.registry.url) {
+        (Some(path), _) => {
+            let found = ServedPath::find(path.to_owned(), models.name.as_deref())?;
+            let directory = directory_options(config).directory(found, path);
+            Ok(ModelSource::Directory(Box::new(directory)))
+        }
         (None, None) => Err(Error::invalid(
             "nothing to serve: give a model directory or file, or --registry URL, or set models.directory or registry.url",
         )),
-        (Some(path), None) => {
-            let directory = Directory::new(
-                ServedPath::find(path.to_owned(), config.models.name.as_deref())?,
-                config.models.settle,
-                config.models.empty_delay,
-                copies(config),
-                refusals(config, path),
-            );
-            let directory = directory.accept_supplies(config.models.upload_bytes);
-            Ok(ModelSource::Directory(Box::new(directory)))
-        }
         (None, Some(url)) => Ok(ModelSource::Registry(Box::new(follower(
             config, url, addresses,
         )?))),
@@ -50,11 +55,17 @@ fn copies(config: &Config) -> Option<Copies> {
     Some(Copies::open(folder))
 }
 
-/// Returns what servers refused in this directory before.
-fn refusals(config: &Config, directory: &Path) -> Refusals {
+fn directory_options(config: &Config) -> DirectoryOptions {
+    let models = &config.models;
     let user = || records::user_state().map(|folder| folder.join("directories"));
-    let folder = config.models.state.clone().or_else(user);
-    Refusals::open(folder.as_deref(), directory)
+    DirectoryOptions {
+        settle: models.settle,
+        empty_delay: models.empty_delay,
+        copies: copies(config),
+        refusals: models.state.clone().or_else(user),
+        upload_bytes: models.upload_bytes,
+        follow_links: models.follow_links,
+    }
 }
 
 /// Opens a registry and starts to follow its log.

@@ -5,15 +5,22 @@ use super::{Models, Predict};
 use crate::api::oip::json as oip_json;
 use crate::api::oip::shared_memory::Regions;
 use crate::client;
-use crate::core::error::{Error, Result};
+use crate::core::error::{Error, Result, short};
+use crate::core::tensor::DType;
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 
 pub(super) async fn models(arguments: &Models) -> Result<()> {
     let mut http = client::Http::connect(&arguments.server).await?;
     let (status, _, body) = http
         .send(Method::POST, "/v2/repository/index", Bytes::new())
         .await?;
+    if status == StatusCode::NOT_FOUND {
+        return Err(client::refusal(status, &body).context(format!(
+            "{} is not the HTTP port of a server (8000 by default)",
+            arguments.server
+        )));
+    }
     if !status.is_success() {
         return Err(client::refusal(status, &body));
     }
@@ -62,9 +69,9 @@ async fn memory(http: &mut client::Http, line: &VersionLine) -> Result<String> {
 
 pub(super) async fn predict(arguments: &Predict) -> Result<()> {
     let body = request_body(arguments)?;
+    let server = arguments.server.as_deref();
     if !arguments.grpc {
-        let server = arguments.server.as_deref().unwrap_or("127.0.0.1:8000");
-        let mut http = client::Http::connect(server).await?;
+        let mut http = client::Http::connect(server.unwrap_or("127.0.0.1:8000")).await?;
         let (headers, answer) = http
             .infer(&arguments.model, &arguments.version, body)
             .await?;
@@ -72,7 +79,7 @@ pub(super) async fn predict(arguments: &Predict) -> Result<()> {
     }
 
     let inputs = oip_json::decode(&body, None, &Regions::off())?.inputs;
-    let mut client = client::grpc(arguments.server.as_deref().unwrap_or("127.0.0.1:8001")).await?;
+    let mut client = client::grpc(server.unwrap_or("127.0.0.1:8001")).await?;
     let request = client::infer_request(&arguments.model, &arguments.version, &inputs);
     print::grpc_answer(&client::infer(&mut client, request).await?, arguments.json)
 }
@@ -87,38 +94,114 @@ fn request_body(arguments: &Predict) -> Result<Bytes> {
             .map_err(unreadable),
         Some(path) => std::fs::read(path).map(Bytes::from).map_err(unreadable),
         None => {
-            let inputs: Vec<serde_json::Value> = arguments
-                .input
-                .iter()
-                .map(|i| input(i))
-                .collect::<Result<_>>()?;
-            Ok(serde_json::json!({"inputs": inputs}).to_string().into())
+            let inputs = arguments.input.iter().map(|input| input_json(input));
+            let inputs: Vec<String> = inputs.collect::<Result<_>>()?;
+            Ok(format!("{{\"inputs\":[{}]}}", inputs.join(",")).into())
         }
     }
 }
 
-/// Reads NAME:TYPE:SHAPE:VALUES.
-fn input(argument: &str) -> Result<serde_json::Value> {
-    let malformed = || {
+/// Reads NAME:TYPE:SHAPE:VALUES as a tensor in JSON.
+fn input_json(argument: &str) -> Result<String> {
+    let refuse = |why: String| {
         Error::invalid(format!(
-            "--input must be NAME:TYPE:SHAPE:VALUES, such as x:FP32:1,3:0.5,1,2; got \"{argument}\""
+            "--input '{}': {why}; it must be NAME:TYPE:SHAPE:VALUES, such as x:FP32:1,3:0.5,1,nan",
+            short(argument)
         ))
     };
 
-    let mut parts = argument.splitn(4, ':');
-    let mut part = || parts.next().ok_or_else(malformed);
-    let (name, datatype, shape, values) = (part()?, part()?, part()?, part()?);
-    let integer = |d: &str| d.trim().parse::<i64>().map_err(|_| malformed());
-    let shape: Vec<i64> = shape
-        .split(',')
-        .filter(|d| !d.is_empty())
-        .map(integer)
-        .collect::<Result<_>>()?;
-    let value = |v: &str| match datatype {
-        "BYTES" => Ok(serde_json::Value::from(v)),
-        _ => serde_json::from_str(v.trim()).map_err(|_| malformed()),
+    let parts: Vec<&str> = argument.splitn(4, ':').collect();
+    let [name, datatype, shape, values] = parts[..] else {
+        return Err(refuse(format!("it has {} of 4 parts", parts.len())));
     };
+    let datatype = DType::parse(datatype).map_err(|e| refuse(e.message))?;
+    let lengths = shape.split(',').filter(|length| !length.is_empty());
+    let lengths: Vec<u64> = lengths
+        .map(|length| {
+            let whole = length.trim().parse();
+            whole.map_err(|_| refuse(format!("the shape has '{length}', which is no length")))
+        })
+        .collect::<Result<_>>()?;
+    let values: Vec<String> = match datatype {
+        DType::String => words(values).map_err(refuse)?,
+        _ => {
+            let values = values.split(',').filter(|value| !value.is_empty());
+            let values = values.map(|value| {
+                number(value.trim())
+                    .ok_or_else(|| refuse(format!("the values have '{value}', which is no number")))
+            });
+            values.collect::<Result<_>>()?
+        }
+    };
+    let name = serde_json::Value::from(name);
+    let values = values.join(",");
+    Ok(format!(
+        r#"{{"name":{name},"datatype":"{datatype}","shape":{lengths:?},"data":[{values}]}}"#
+    ))
+}
 
-    let data: Vec<serde_json::Value> = values.split(',').map(value).collect::<Result<_>>()?;
-    Ok(serde_json::json!({"name": name, "datatype": datatype, "shape": shape, "data": data}))
+/// A number or a truth value in JSON, or what stands for a missing or an infinite number.
+fn number(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    Some(match lower.as_str() {
+        "nan" => "NaN".to_owned(),
+        "inf" | "infinity" | "+inf" => "Infinity".to_owned(),
+        "-inf" | "-infinity" => "-Infinity".to_owned(),
+        "true" | "false" | "null" => lower,
+        _ => {
+            let number: serde_json::Number = serde_json::from_str(text).ok()?;
+            number.to_string()
+        }
+    })
+}
+
+/// Strings in JSON, of words between commas. A word in quotes may have commas.
+fn words(text: &str) -> std::result::Result<Vec<String>, String> {
+    let mut words = Vec::new();
+    let mut rest = text;
+    loop {
+        let (word, after) = match rest.strip_prefix('"') {
+            Some(quoted) => {
+                let end = quoted.find('"').ok_or("a word has no closing quote")?;
+                (&quoted[..end], &quoted[end + 1..])
+            }
+            None => rest.split_at(rest.find(',').unwrap_or(rest.len())),
+        };
+        words.push(serde_json::Value::from(word).to_string());
+        match after.strip_prefix(',') {
+            Some(more) => rest = more,
+            None if after.is_empty() => return Ok(words),
+            None => return Err("a word goes on after its quote".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn inputs_on_the_command_line_are_tensors_in_json() {
+        for (argument, data) in [
+            ("x:FP32:1,4:0.5,nan,-inf,1e3", "[0.5,NaN,-Infinity,1000.0]"),
+            ("x:BOOL:2:true,false", "[true,false]"),
+            ("x:INT64:0:", "[]"),
+            ("x:BYTES:2:a b,\"c, d\"", r#"["a b","c, d"]"#),
+            ("x:BYTES:1:", r#"[""]"#),
+        ] {
+            let json = input_json(argument).expect(argument);
+            assert!(json.ends_with(&format!("\"data\":{data}}}")), "{json}");
+        }
+        for (argument, why) in [
+            ("x:FP32:1", "3 of 4 parts"),
+            ("x:fp32:1:1", "use one of BOOL"),
+            ("x:FP32:[1]:1", "'[1]', which is no length"),
+            ("x:FP32:1:0x1", "'0x1', which is no number"),
+            ("x:BYTES:1:\"a", "no closing quote"),
+            ("x:BYTES:1:\"a\"b", "goes on"),
+        ] {
+            let error = input_json(argument).expect_err(argument);
+            assert!(error.message.contains(why), "{error}");
+        }
+    }
 }

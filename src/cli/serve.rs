@@ -6,8 +6,9 @@ use crate::app::App;
 use crate::app::signals::Signals;
 use crate::core::error::{Error, Result};
 use crate::observe::logging;
+use crate::registry::pbtxt::monitoring;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Args, Default)]
@@ -18,6 +19,16 @@ pub(super) struct Serve {
     /// Model directory, like PATH.
     #[arg(long, value_name = "DIR", conflicts_with = "path")]
     models: Option<PathBuf>,
+    /// List of models in TensorFlow Serving's text format.
+    #[arg(long = "model_config_file", alias = "model-config-file", value_name = "FILE", conflicts_with_all = ["models", "path", "name"])]
+    model_config_file: Option<PathBuf>,
+    /// Where metrics are on the HTTP listener, in TensorFlow Serving's text format.
+    #[arg(
+        long = "monitoring_config_file",
+        alias = "monitoring-config-file",
+        value_name = "FILE"
+    )]
+    monitoring_config_file: Option<PathBuf>,
     /// Name of the model: PATH is the folder of this one model, or its file.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -62,6 +73,30 @@ pub(super) struct Serve {
 pub(super) fn serve(arguments: &Serve) -> Result<ExitCode> {
     // Before anything that takes time: a signal must not kill the process.
     let signals = Signals::install()?;
+    let config = load(&arguments.common, flags(arguments)?)?;
+    logging::start(&config.log.level, config.log.format)?;
+    let app = App::start(&config, signals, &note)?;
+    let ports = app.ports;
+    tracing::info!(library = %app.library.display(), "ONNX Runtime loaded");
+    if let Some(file) = &config.server.ports_file {
+        let json = serde_json::to_vec(&ports)
+            .map_err(|e| Error::internal("serialize the bound addresses").with_source(e))?;
+        std::fs::write(file, json).map_err(|e| {
+            Error::precondition("write the file that server.ports_file names").with_source(e)
+        })?;
+    }
+
+    if !app.is_asked_to_stop() {
+        app.warn_of_unmatched(&config);
+        print_start(&app);
+        app.wait_for_signal();
+    }
+    app.stop()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The settings that arguments stand for.
+fn flags(arguments: &Serve) -> Result<Vec<(String, toml::Value)>> {
     let mut flags = Vec::new();
     let mut put =
         |key: &str, value: Option<String>| flags.extend(value.map(|v| (key.to_owned(), text(v))));
@@ -74,6 +109,20 @@ pub(super) fn serve(arguments: &Serve) -> Result<ExitCode> {
             .map(|p| p.display().to_string()),
     );
     put("models.name", arguments.name.clone());
+    let shown = |path: &PathBuf| path.display().to_string();
+    put(
+        "models.config_file",
+        arguments.model_config_file.as_ref().map(shown),
+    );
+    if let Some(path) = arguments
+        .monitoring_config_file
+        .as_deref()
+        .map(monitoring)
+        .transpose()?
+    {
+        put("server.metrics_path", path);
+        put("server.metric_aliases", Some("tensorflow".to_owned()));
+    }
 
     put("registry.url", arguments.registry.clone());
     put("registry.namespace", arguments.namespace.clone());
@@ -101,27 +150,15 @@ pub(super) fn serve(arguments: &Serve) -> Result<ExitCode> {
             toml::Value::Array(arguments.model.iter().map(text).collect()),
         ));
     }
+    Ok(flags)
+}
 
-    let config = load(&arguments.common, flags)?;
-    logging::start(&config.log.level, config.log.format)?;
-    let app = App::start(&config, signals, &note)?;
-    let ports = app.ports;
-    tracing::info!(library = %app.library.display(), "ONNX Runtime loaded");
-    if let Some(file) = &config.server.ports_file {
-        let json = serde_json::to_vec(&ports)
-            .map_err(|e| Error::internal("serialize the bound addresses").with_source(e))?;
-        std::fs::write(file, json).map_err(|e| {
-            Error::precondition("write the file that server.ports_file names").with_source(e)
-        })?;
-    }
-
-    if !app.is_asked_to_stop() {
-        app.warn_of_unmatched(&config);
-        print_start(&app);
-        app.wait_for_signal();
-    }
-    app.stop()?;
-    Ok(ExitCode::SUCCESS)
+/// Reads where metrics are to be served.
+fn monitoring(file: &Path) -> Result<Option<String>> {
+    let within = |e: Error| e.context(format!("'{}'", file.display()));
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| within(Error::invalid(e.to_string()).with_source(e)))?;
+    monitoring::read(&text).map_err(within)
 }
 
 /// Prints what serves and where, in one line.

@@ -180,13 +180,19 @@ fn settings_that_contradict_each_other_are_refused() {
     );
     accept("server = { http = '127.0.0.1:0', grpc = '127.0.0.1:0' }");
     accept("server = { http = '127.0.0.1:80', grpc = '127.0.0.2:80' }");
+    for path in ["", "metrics", "/a b", "/m?x=1"] {
+        refuse(
+            &format!("server.metrics_path = '{path}'"),
+            "begins with a slash",
+        );
+    }
 }
 
 #[test]
 fn effective_values_round_trip() {
     let texts = [
         "",
-        "server = { ports_file = '/tmp/p', drain = '1500us' }",
+        "server = { ports_file = '/tmp/p', drain = '1500us', metrics_path = '/m/metrics' }",
         "models = { directory = '/m', control = 'explicit', poll = '250ms' }\nlog = { level = 'warn,a=debug', format = 'json' }",
         "[models.defaults]\nrequest_timeout = '2s'\n[model.'a.b']\nlabels = { x = 1 }\nversions = 'all'\n[model.c]\nlanes = 3",
         "model.m.providers = [{ name = 'tensorrt', options = { a = \"q'\\\"\" } }, 'cuda']\nmodel.m.versions = [9223372036854775807]",
@@ -232,6 +238,8 @@ fn every_key_can_be_set_and_each_section_lists_its_own() {
         "ports_file",
         "directory",
         "name",
+        "config_file",
+        "metrics_path",
         "library",
         "state",
         "weights_cache",

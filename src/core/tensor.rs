@@ -85,6 +85,18 @@ impl DType {
         }
     }
 
+    /// Reads a name. Refuses an unknown one with the names that there are.
+    pub fn parse(name: &str) -> Result<Self> {
+        Self::from_name(name).ok_or_else(|| {
+            let names: Vec<&str> = Self::ALL.into_iter().map(Self::name).collect();
+            Error::invalid(format!(
+                "datatype '{}' is unknown; use one of {}",
+                crate::core::error::short(name),
+                names.join(", ")
+            ))
+        })
+    }
+
     /// Finds a datatype by the protocol's name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|d| d.name() == name)
@@ -318,22 +330,27 @@ pub struct Tensor {
     data: Data,
 }
 
+/// Refuses a number of bytes that a tensor of fixed-width elements does not have.
+pub(crate) fn check_bytes(dtype: DType, shape: &[usize], bytes: u64) -> Result<()> {
+    let width = dtype
+        .element_bytes()
+        .ok_or_else(|| Error::invalid("BYTES data must be strings"))?;
+    let want = elements(shape)
+        .and_then(|n| n.checked_mul(width))
+        .ok_or_else(|| Error::invalid(format!("shape {shape:?} overflows")))?;
+    match bytes == want as u64 {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "shape {shape:?} of {dtype} takes {want} bytes, got {bytes}"
+        ))),
+    }
+}
+
 impl Tensor {
     /// Builds a tensor of fixed-width elements. Refuses a byte count that is
     /// not `product(shape) × element size`, and a BOOL byte other than 0 or 1.
     pub fn fixed(dtype: DType, shape: Vec<usize>, bytes: Bytes) -> Result<Self> {
-        let width = dtype
-            .element_bytes()
-            .ok_or_else(|| Error::invalid("BYTES data must be strings"))?;
-        let want = elements(&shape)
-            .and_then(|n| n.checked_mul(width))
-            .ok_or_else(|| Error::invalid(format!("shape {shape:?} overflows")))?;
-        if bytes.len() != want {
-            return Err(Error::invalid(format!(
-                "shape {shape:?} of {dtype} takes {want} bytes, got {}",
-                bytes.len()
-            )));
-        }
+        check_bytes(dtype, &shape, bytes.len() as u64)?;
 
         if dtype == DType::Bool
             && let Some(i) = bytes.iter().position(|b| *b > 1)

@@ -1,11 +1,13 @@
 //! The log: one subscriber that writes to standard error. Owns no call sites and does not rotate;
 //! that is the task of the process that collects the lines.
 
+pub(crate) mod switches;
 #[cfg(test)]
 mod tests;
 
 use std::io::IsTerminal;
 use std::time::Duration;
+use switches::{SwitchedTargets, reloadable};
 
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -65,7 +67,7 @@ impl Form<String> for LogFilter {
 /// Starts the log of this process: writes messages of `level` to standard error. Refuses a
 /// malformed level, and a second start.
 pub(crate) fn start(level: &str, format: LogFormat) -> Result<()> {
-    let filter = filter(level)?;
+    let filter = reloadable(SwitchedTargets::new(level)?);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => fmt::layer()
             .with_writer(std::io::stderr)

@@ -8,6 +8,7 @@ use crate::core::error::Kind;
 use crate::core::request::{Response, Timing, trace::Context};
 use crate::core::settings::form::TextLine;
 use prometheus::IntCounter;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 
@@ -52,9 +53,26 @@ pub(crate) struct Span {
 /// The receiving end of the queue of spans.
 pub(crate) type Outbox = mpsc::Receiver<Span>;
 
+/// Which predictions are traced.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Sampling {
+    /// Whether any are.
+    pub is_on: bool,
+    /// The share of those whose client sends no `traceparent`.
+    pub share: f64,
+    /// How many more of these; any number if it is not set.
+    pub left: Option<u64>,
+}
+
 /// Traces predictions.
 pub(crate) struct Tracer {
-    share: f64,
+    /// As it was configured.
+    configured: Sampling,
+    is_on: AtomicBool,
+    /// The bits of the share.
+    share: AtomicU64,
+    /// [`UNLIMITED`] for any number.
+    left: AtomicU64,
     queue: mpsc::Sender<Span>,
     dropped: IntCounter,
 }
@@ -78,6 +96,9 @@ pub(crate) struct EndedPrediction<'e> {
     pub outcome: Result<&'e Response, Kind>,
 }
 
+/// Stands for any number of traces.
+const UNLIMITED: u64 = u64::MAX;
+
 impl Followed {
     /// Returns when the prediction arrived, in nanoseconds since 1970.
     fn begun_ns(&self) -> u64 {
@@ -94,9 +115,17 @@ impl Tracer {
     /// Traces requests whose `traceparent` is sampled, and a share of those without one.
     pub(crate) fn new(share: f64, dropped: IntCounter) -> (Self, Outbox) {
         let (queue, outbox) = mpsc::channel(SPANS_MAX);
+        let configured = Sampling {
+            is_on: true,
+            share,
+            left: None,
+        };
         (
             Self {
-                share,
+                configured,
+                is_on: AtomicBool::new(true),
+                share: AtomicU64::new(share.to_bits()),
+                left: AtomicU64::new(UNLIMITED),
                 queue,
                 dropped,
             },
@@ -104,17 +133,56 @@ impl Tracer {
         )
     }
 
+    /// Returns which predictions are traced.
+    pub(crate) fn sampling(&self) -> Sampling {
+        let left = self.left.load(Ordering::Relaxed);
+        Sampling {
+            is_on: self.is_on.load(Ordering::Relaxed),
+            share: f64::from_bits(self.share.load(Ordering::Relaxed)),
+            left: (left != UNLIMITED).then_some(left),
+        }
+    }
+
+    /// Returns which predictions are traced as it was configured.
+    pub(crate) fn configured(&self) -> Sampling {
+        self.configured
+    }
+
+    /// Changes which predictions are traced.
+    pub(crate) fn sample(&self, sampling: Sampling) {
+        let left = sampling.left.unwrap_or(UNLIMITED);
+        self.share
+            .store(sampling.share.to_bits(), Ordering::Relaxed);
+        self.left.store(left, Ordering::Relaxed);
+        self.is_on.store(sampling.is_on, Ordering::Relaxed);
+    }
+
+    /// Takes one of the traces that are left.
+    fn take(&self) -> bool {
+        let less = |left| match left {
+            0 => None,
+            UNLIMITED => Some(UNLIMITED),
+            left => Some(left - 1),
+        };
+        let relaxed = Ordering::Relaxed;
+        self.left.fetch_update(relaxed, relaxed, less).is_ok()
+    }
+
     /// Decides whether a prediction is traced.
     pub(crate) fn follow(&self, came: Option<Context>, arrived: Instant) -> Option<Followed> {
+        if !self.is_on.load(Ordering::Relaxed) {
+            return None;
+        }
         let random = uuid::Uuid::new_v4().as_u128();
         let context = match came {
             Some(context) => context,
             None => {
-                let sampled = ((random >> 64) as u64 as f64) < self.share * u64::MAX as f64;
+                let share = f64::from_bits(self.share.load(Ordering::Relaxed));
+                let sampled = ((random >> 64) as u64 as f64) < share * u64::MAX as f64;
                 Context {
                     trace: random.rotate_left(17),
                     parent: 0,
-                    sampled,
+                    sampled: sampled && self.take(),
                 }
             }
         };

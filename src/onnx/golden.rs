@@ -260,8 +260,7 @@ fn tensor(value: Json<'_>) -> Result<(String, Tensor)> {
         let datatype = datatype
             .ok_or_else(|| lacks("datatype"))?
             .string("datatype")?;
-        let dtype = DType::from_name(&datatype)
-            .ok_or_else(|| Error::invalid(format!("datatype '{}' is unknown", short(&datatype))))?;
+        let dtype = DType::parse(&datatype)?;
         let dims = shape
             .ok_or_else(|| lacks("shape"))?
             .array("shape")?

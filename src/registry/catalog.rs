@@ -47,6 +47,8 @@ pub(crate) struct ModelEntry {
     /// Why no version of the model can be loaded, such as an invalid
     /// `config.pbtxt`.
     pub problem: Option<String>,
+    /// The versions of labels, if the model is on a list with labels.
+    pub labels: BTreeMap<String, Version>,
     /// The aliases and the traffic split, if the source is a registry; a directory
     /// has none.
     pub pointers: Option<Pointers>,

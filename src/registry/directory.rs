@@ -5,6 +5,7 @@
 mod class_labels;
 mod config;
 pub(crate) mod copies;
+pub(crate) mod listed;
 mod look;
 mod model_file;
 mod read;
@@ -36,6 +37,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use supplied::{Supplied, SuppliedModel, Supply};
 use unserved::Warned;
+use walk::{Links, Root};
 
 /// The most models in a directory; beyond it nothing new is seen.
 pub(crate) const MODELS_MAX: usize = 10_000;
@@ -57,6 +59,8 @@ pub(crate) struct Directory {
     pub refusals: Refusals,
     /// What load calls supply instead of what lies here.
     supplied: Supplied,
+    /// Where links may lead.
+    links: Links,
     /// What the last scan saw.
     last: Look,
     /// Since when the files of each version are unchanged.
@@ -134,8 +138,14 @@ impl Directory {
         copies: Option<Copies>,
         refusals: Refusals,
     ) -> Self {
+        // Whoever names a file means what it leads to.
+        let links = match path {
+            ServedPath::File(_) => Links::Anywhere,
+            _ => Links::Inside,
+        };
         Self {
             path,
+            links,
             settle,
             empty_delay,
             copies,
@@ -155,6 +165,14 @@ impl Directory {
         }
     }
 
+    /// Follows links wherever they lead.
+    pub(crate) fn follow_links(self) -> Self {
+        Self {
+            links: Links::Anywhere,
+            ..self
+        }
+    }
+
     /// Takes what a load call supplies for a model until the next one. Returns what an earlier one
     /// supplied.
     pub(crate) fn supply(
@@ -164,6 +182,13 @@ impl Directory {
     ) -> Result<Option<SuppliedModel>> {
         self.supplied.keep_before(name, &self.last.catalog);
         self.supplied.put(name, supply, self.copies.as_ref())
+    }
+
+    /// Whether the last look at the directory itself saw a version of a model.
+    pub(crate) fn has(&self, name: &ModelName) -> bool {
+        let entry = self.last.catalog.models.get(name);
+        let mut versions = entry.into_iter().flat_map(|entry| entry.versions.values());
+        versions.any(|version| version.sight != FolderSight::Missing)
     }
 
     /// Puts back what an earlier load call supplied for a model.
@@ -176,10 +201,10 @@ impl Directory {
     /// scans. What cannot be looked into keeps the versions it had, as [`FolderSight::Unreadable`]. What
     /// is gone is kept as [`FolderSight::Missing`] until a second scan does not see it either.
     pub(crate) fn scan(&mut self, now: SystemTime, instant: Instant) -> Catalog {
-        let mut found = look::all(&self.path, &self.last);
+        let mut found = look::all(&self.path, self.links, &self.last);
         // Folders that are renamed during a look may be in none of its parts.
         if found.lost(&self.last.catalog) {
-            found = look::all(&self.path, &self.last);
+            found = look::all(&self.path, self.links, &self.last);
         }
         self.last
             .keep_vanished(&mut found, self.empty_delay, instant);
@@ -240,8 +265,12 @@ impl Directory {
             .parent()
             .ok_or_else(|| Error::internal("a model path has no folder"))?;
         let is_loose = self.path.is_loose(&root, folder);
+        let root = Root {
+            path: &root,
+            links: self.links,
+        };
         let place = ModelPlace {
-            root: &root,
+            root,
             folder,
             model: &entry.model_path,
             is_loose,
@@ -249,9 +278,9 @@ impl Directory {
         let loaded = read::load(&place, purpose);
         let files = match entry.model_path.file_name() {
             Some(file) if is_loose => {
-                walk::names(&root).and_then(|names| walk::beside(&root, &names, file))
+                walk::names(root.path).and_then(|names| walk::beside(root, &names, file))
             }
-            _ => walk::fingerprint(&root, folder),
+            _ => walk::fingerprint(root, folder),
         };
 
         // If the files changed, that is the likely cause of the failure, and the

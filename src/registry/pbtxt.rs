@@ -4,6 +4,9 @@
 
 mod agree;
 mod json;
+pub(crate) mod model_list;
+pub(crate) mod monitoring;
+mod scheduling;
 mod section;
 mod syntax;
 #[cfg(test)]
@@ -26,6 +29,9 @@ pub(crate) const LANES_MAX: usize = 1_024;
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 const NO_CACHE: &str = "response_cache: answers are not cached";
+const NO_OPTIMIZATION: &str =
+    "optimization: ONNX Runtime is configured by this server's own settings";
+const NO_TAGS: &str = "metric_tags, model_metrics: metrics have this server's labels and buckets";
 
 /// The settings of a `config.pbtxt`. A field that is absent is `None`, false or
 /// empty.
@@ -37,6 +43,12 @@ pub(crate) struct ModelConfig {
     pub unbatched: bool,
     /// `dynamic_batching.max_queue_delay_microseconds`.
     pub batch_delay: Option<Duration>,
+    /// `dynamic_batching.default_queue_policy.max_queue_size`.
+    pub queue_rows_max: Option<u32>,
+    /// `dynamic_batching.default_queue_policy.default_timeout_microseconds`.
+    pub queue_timeout: Option<Duration>,
+    /// The parameter `intra_op_thread_count`.
+    pub intra_op_threads: Option<usize>,
     /// The sum of `instance_group.count` over CPU and automatic groups.
     pub lanes: Option<usize>,
     /// Whether a group needs a GPU.
@@ -107,6 +119,8 @@ impl ModelConfig {
             config.take(name, field)?;
         }
         config.check_itself()?;
+        config.notices.sort_unstable();
+        config.notices.dedup();
         Ok(config)
     }
 
@@ -124,11 +138,7 @@ impl ModelConfig {
             "platform" => return refuse(field, "must be \"onnxruntime_onnx\""),
             "backend" if matches!(field.text()?, "" | "onnxruntime") => {}
             "backend" => return refuse(field, "must be \"onnxruntime\""),
-            "max_batch_size" => {
-                let rows: u32 = field.number()?;
-                self.unbatched = rows == 0;
-                self.batch_rows_max = (rows > 0).then_some(rows);
-            }
+            "max_batch_size" => self.take_rows(field)?,
             "input" => append(&mut self.inputs, field)?,
             "output" => append(&mut self.outputs, field)?,
             "dynamic_batching" => self.take_batching(field)?,
@@ -152,65 +162,12 @@ impl ModelConfig {
                     self.notices.push(NO_CACHE);
                 }
             }
+            "parameters" => self.take_parameters(field)?,
             // Settings of speed, and notes for other tools: they change no answer.
-            "optimization" | "parameters" | "metric_tags" => {}
+            "optimization" => self.notices.push(NO_OPTIMIZATION),
+            "metric_tags" => self.notices.push(NO_TAGS),
+            "model_metrics" => self.notices.push(NO_TAGS),
             _ => return unsupported(field),
-        }
-
-        Ok(())
-    }
-
-    fn take_batching(&mut self, field: &NamedField) -> Result<()> {
-        let fields = match &field.value {
-            syntax::FieldValue::Message(fields) => once(fields, &["preferred_batch_size"])?,
-            _ => return refuse(field, "must be a message in braces"),
-        };
-        for field in fields {
-            match field.name.as_str() {
-                // A hint about speed; this server chooses batch sizes itself.
-                "preferred_batch_size" => drop(field.numbers::<u32>()?),
-                "max_queue_delay_microseconds" => {
-                    self.batch_delay = Some(Duration::from_micros(field.number()?))
-                }
-                "preserve_ordering" => field.only_false()?,
-                _ => return unsupported(field),
-            }
-        }
-
-        Ok(())
-    }
-
-    fn take_group(&mut self, whole: &NamedField, group: &[NamedField]) -> Result<()> {
-        let (mut count, mut kind, mut gpus) = (1, "KIND_AUTO", Vec::new());
-        for field in group {
-            match field.name.as_str() {
-                "name" => drop(field.text()?),
-                "count" => count = field.number::<usize>()?,
-                "kind" => kind = field.word()?,
-                "gpus" => gpus.extend(field.numbers::<u32>()?),
-                "passive" => field.only_false()?,
-                _ => return unsupported(field),
-            }
-        }
-
-        if !(1..=LANES_MAX).contains(&count) {
-            return refuse(whole, format!("must have a count from 1 to {LANES_MAX}"));
-        }
-        match kind {
-            "KIND_CPU" if !gpus.is_empty() => {
-                return refuse(whole, "lists gpus, which KIND_CPU does not accept");
-            }
-            "KIND_CPU" | "KIND_AUTO" => self.lanes = Some(self.lanes.unwrap_or_default() + count),
-            "KIND_GPU" => self.gpu = true,
-            _ => {
-                return refuse(whole, "must have the kind KIND_CPU, KIND_GPU or KIND_AUTO");
-            }
-        }
-
-        for gpu in gpus {
-            if !self.gpus.contains(&gpu) {
-                self.gpus.push(gpu);
-            }
         }
 
         Ok(())

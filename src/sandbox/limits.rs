@@ -4,13 +4,16 @@
 
 use crate::core::error::{Error, Result};
 use rustix::process::{
-    DumpableBehavior, Pid, Resource, Rlimit, Signal, getpid, getppid, nice, set_child_subreaper,
-    set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
+    DumpableBehavior, Pid, Resource, Rlimit, Signal, getpid, getppid, getrlimit, nice,
+    set_child_subreaper, set_dumpable_behavior, set_parent_process_death_signal, setrlimit,
 };
 use std::{io, os::unix::process::CommandExt, process::Command};
 
 /// File descriptors that a limited process may have open.
 const OPEN_FILES_MAX: u64 = 64;
+
+/// File descriptors that a server raises its own limit to.
+const OPEN_FILES_WANTED: u64 = 1 << 20;
 
 /// The limits that a process sets on itself before it runs untrusted input.
 pub(crate) struct OwnLimits {
@@ -46,6 +49,21 @@ impl OwnLimits {
 
         Ok(())
     }
+}
+
+/// Lets this process open as many files and connections as it may. Returns how many that is; none if it cannot be
+/// told.
+pub(crate) fn raise_open_files() -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let most = maximum.unwrap_or(OPEN_FILES_WANTED).min(OPEN_FILES_WANTED);
+    if current? < most {
+        let raised = Rlimit {
+            current: Some(most),
+            maximum,
+        };
+        setrlimit(Resource::Nofile, raised).ok()?;
+    }
+    Some(most.max(current?))
 }
 
 /// Lets every other process run first.

@@ -14,6 +14,7 @@ pub(crate) mod plan;
 mod pointers;
 mod publish;
 mod readiness;
+mod relisted;
 mod report;
 mod retry;
 mod revision;
@@ -31,6 +32,7 @@ use crate::onnx::runtime::Engine;
 use crate::registry::catalog::Unserved;
 use crate::registry::directory::supplied::Supply;
 use crate::registry::pbtxt::ModelConfig;
+use crate::registry::pbtxt::model_list::ModelList;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::predict::Predictor;
 use crate::serve::route::RouteTable;
@@ -102,6 +104,7 @@ pub(crate) struct ManagerParts {
 enum ManagerCommand {
     Load(ModelName, Box<Supply>, oneshot::Sender<Result<()>>),
     Unload(ModelName, oneshot::Sender<Result<()>>),
+    Relist(ModelList, oneshot::Sender<Result<()>>),
     /// Read the source now.
     Read,
 }
@@ -189,6 +192,12 @@ impl Manager {
         self.ask(|reply| ManagerCommand::Unload(name, reply)).await
     }
 
+    /// Serves the models of a list and no others. Returns when they serve, or with the reason why one does
+    /// not. Only for a server that serves a list.
+    pub(crate) async fn relist(&self, list: ModelList) -> Result<()> {
+        self.send(|reply| ManagerCommand::Relist(list, reply)).await
+    }
+
     /// Asks for the source to be read now instead of at the next interval. May be dropped if the
     /// manager is busy.
     pub(crate) fn nudge(&self) {
@@ -204,7 +213,13 @@ impl Manager {
                 "load and unload calls need models.control = explicit; this server loads models by itself",
             ));
         }
+        self.send(command).await
+    }
 
+    async fn send(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<()>>) -> ManagerCommand,
+    ) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.commands
             .try_send(command(reply))
@@ -307,12 +322,7 @@ impl Loop {
 
     /// Loads or refuses what the source has, and decides about readiness for the first time.
     fn start(&mut self) {
-        let mut has_read = self.reconcile(false);
-        let start = Instant::now();
-        while self.is_settling() && start.elapsed() < SETTLE_MAX {
-            std::thread::sleep(SETTLE_LOOK);
-            has_read |= self.reconcile(false);
-        }
+        let has_read = self.reconcile(false) | self.wait_for_files();
 
         self.parts.source.log_unserved();
         // Loading leaves free memory behind, which is returned to the system.
@@ -366,6 +376,17 @@ impl Loop {
         }
     }
 
+    /// Waits until no file is being written any more, for a while. Returns whether the source could be read.
+    fn wait_for_files(&mut self) -> bool {
+        let start = Instant::now();
+        let mut has_read = false;
+        while self.is_settling() && start.elapsed() < SETTLE_MAX {
+            std::thread::sleep(SETTLE_LOOK);
+            has_read |= self.reconcile(false);
+        }
+        has_read
+    }
+
     fn is_settling(&self) -> bool {
         self.models
             .values()
@@ -391,6 +412,9 @@ impl Loop {
         match command {
             ManagerCommand::Load(name, supply, reply) => {
                 let _ = reply.send(self.load_asked(&name, *supply));
+            }
+            ManagerCommand::Relist(list, reply) => {
+                let _ = reply.send(self.relist_asked(&list));
             }
             ManagerCommand::Read => self.follow(true),
             ManagerCommand::Unload(name, reply) => {

@@ -13,13 +13,12 @@ use crate::core::tensor::{NamedTensors, Tensor};
 use crate::observe::metrics::Metrics;
 use crate::observe::traces::{EndedPrediction, Followed, Tracer};
 use crate::serve::batch::Done;
-use crate::serve::batch::waiting::Waiting;
+use crate::serve::parts::{self, Submitted};
 use crate::serve::route::Routes;
 use crate::serve::servable::Servable;
 use crate::serve::shadow::{Copied, Shadows};
 use slow::SlowLog;
 use std::error::Error as _;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -104,6 +103,11 @@ impl Predictor {
         self.ready.subscribe()
     }
 
+    /// Returns what traces predictions, if spans are sent anywhere.
+    pub(crate) fn tracer(&self) -> Option<&Tracer> {
+        self.tracer.as_ref()
+    }
+
     /// Returns the routes, for protocols that report which models serve.
     pub(crate) fn routes(&self) -> &Routes {
         &self.routes
@@ -170,7 +174,7 @@ impl Predictor {
         prediction: &mut Prediction,
         request: Request,
         extras: &mut Extras,
-    ) -> Result<Waiting> {
+    ) -> Result<Submitted> {
         let servable = &prediction.servable;
         extras.wanted = servable.signature.select(&request.outputs)?;
         let inputs = servable.signature.check(request.inputs)?;
@@ -186,7 +190,7 @@ impl Predictor {
         extras.sampled = observer.and_then(|observer| observer.asked(extras.id, &inputs));
 
         prediction.submitted = self.tracer.is_some().then(Instant::now);
-        servable.submit(inputs, deadline, request.priority)
+        parts::submit(servable, inputs, deadline, request.priority)
     }
 
     /// Returns the shadow version and a copy of the request for it. The copy shares the bytes, and
@@ -218,7 +222,7 @@ pub(crate) struct RunningPrediction<'p> {
     prediction: Prediction,
     extras: Extras,
     /// The error is taken by the poll that returns it.
-    waiting: Result<Waiting, Option<Error>>,
+    waiting: Result<Submitted, Option<Error>>,
 }
 
 impl RunningPrediction<'_> {
@@ -230,7 +234,7 @@ impl RunningPrediction<'_> {
     /// Waits for the outputs.
     pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done>> {
         match &mut self.waiting {
-            Ok(waiting) => Pin::new(waiting).poll(cx),
+            Ok(waiting) => waiting.poll_done(cx),
             Err(error) => Poll::Ready(Err(error
                 .take()
                 .unwrap_or_else(|| Error::internal("the answer was taken before")))),

@@ -14,6 +14,7 @@ use crate::observe::drift::observer::Observer;
 use crate::observe::metrics::servable::ServableMetrics;
 use crate::observe::report::scheduler::VersionScheduler;
 use crate::onnx::runtime::Session;
+use crate::registry::version_policy::VersionPolicy;
 use crate::serve::batch::padder::PADDING_UNTESTED;
 use crate::serve::batch::recheck::RecheckOptions;
 use crate::serve::batch::waiting::Waiting;
@@ -21,6 +22,7 @@ use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{self, BatchOptions, Batcher, Reopen, Submission};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -52,6 +54,21 @@ pub(crate) const UNTESTED: &str =
 /// Why requests are not padded where each runs alone.
 pub(crate) const UNMERGED: &str = "requests of this version are not merged";
 
+/// What the configuration says of a version, and nothing else of it shows.
+#[derive(Clone, Debug)]
+pub(crate) struct DeclaredSettings {
+    /// Whether `max_batch_size: 0` is written: then a tensor has no rows.
+    pub is_whole: bool,
+    /// The most rows of a request, where `max_batch_size` is written.
+    pub rows_max: Option<u32>,
+    /// Which versions of the model are served.
+    pub versions: VersionPolicy,
+    /// The name of the model's file, if it is given.
+    pub model_file: Option<String>,
+    /// The files with the classes of outputs, by the outputs.
+    pub label_files: BTreeMap<String, String>,
+}
+
 /// The parts of a servable.
 pub(crate) struct ServableParts {
     pub name: ModelName,
@@ -79,6 +96,7 @@ pub(crate) struct ServableParts {
     pub metrics: Arc<ServableMetrics>,
     /// Monitors the version, if monitoring is on.
     pub observer: Option<Observer>,
+    pub declared: DeclaredSettings,
 }
 
 /// A loaded version.
@@ -105,6 +123,7 @@ pub(crate) struct Servable {
     pub request_timeout: Option<Duration>,
     pub metrics: Arc<ServableMetrics>,
     pub observer: Option<Observer>,
+    pub declared: DeclaredSettings,
     output_names: Vec<Arc<str>>,
     batcher: Batcher,
 }
@@ -157,6 +176,7 @@ impl Servable {
             request_timeout: parts.request_timeout,
             metrics: parts.metrics,
             observer: parts.observer,
+            declared: parts.declared,
             output_names,
             batcher,
         };

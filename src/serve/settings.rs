@@ -36,7 +36,8 @@ overridable! {
         /// (at most 5 s) found that, and are filled up with copies of a row. Models whose graph does not prove
         /// that rows are independent, and inputs with a dynamic axis beyond the first, are not batched.
         batch_invariant: bool = false;
-        /// Most rows in one batch. A request with more rows is refused. It does not apply to
+        /// Most rows in one batch. A request with more rows is served in several batches, at most 4,096, unless it
+        /// has optional inputs or `config.pbtxt` declares `max_batch_size`: then it is refused. It does not apply to
         /// models whose requests cannot be merged: each request then runs alone, with any number
         /// of rows.
         batch_rows_max: u32 = 64, in 1..=65_536;

@@ -6,11 +6,12 @@ use crate::api::limits::Limits;
 use crate::api::listen::ConnectionServer;
 use crate::api::oip::options::OipOptions;
 use crate::api::stop::Stop;
-use crate::api::{Budget, Front};
+use crate::api::{Budget, Front, FrontOptions};
 use crate::core::error::Result;
 use crate::core::model::ModelName;
 use crate::core::request::id::Mint;
 use crate::core::tensor::{Tensor, View, ViewData};
+use crate::observe::logging::LogFormat;
 use crate::observe::metrics::Metrics;
 use crate::observe::metrics::aliases::MetricAliases;
 use crate::onnx::runtime::{Engine, Session, SessionOptions, SessionSource};
@@ -118,7 +119,13 @@ fn front(engine: Arc<dyn Engine>, folder: &Path) -> Front {
 
     Front {
         oip: OipOptions::plain(),
-        metric_aliases: MetricAliases::None,
+        options: FrontOptions {
+            metric_aliases: MetricAliases::None,
+            metrics_path: None,
+            accepts_reload: false,
+            accepts_settings: false,
+            log_format: LogFormat::Text,
+        },
         predictor,
         manager,
         metrics,

@@ -2,7 +2,7 @@
 //! targets in `fuzz/` call them with random bytes, and a test calls them with those of `fuzz/corpus/`.
 
 use super::data_path::{DataPath, EchoEngine};
-use super::{graphs, tensor_spec};
+use super::{graphs, table_schema, tensor_spec};
 use crate::api::oip::options::OipOptions;
 use crate::api::oip::shared_memory::Regions;
 use crate::api::unary::answer::PREFIX_BYTES;
@@ -188,7 +188,7 @@ pub fn json_body(bytes: &[u8]) {
     let decode = |inputs| {
         let signature = signature(inputs);
         let columns = InputColumns::of(&signature, &[]).unwrap_or_default();
-        tfs::json::decode(body, &signature, &columns).is_ok()
+        tfs::json::decode(body, table_schema(&signature, &columns)).is_ok()
     };
     let (is_read, json) = match (choice % 4, body) {
         (0, _) => (decode(1), body),

@@ -360,9 +360,16 @@ def tables(folder, http):
         status, answer = post(http, path, body)
         assert status == 200, (path, answer)
         same_predictions([flat(row) for row in answer["predictions"]], of)
-    status, answer = post(http, "/invocations", table.to_csv(index=False), "text/csv")
-    assert status == 200, answer
-    same_predictions(answer["predictions"], of)
+    columns = {name: values[:, 0].tolist() for name, values in of["inputs"].items()}
+    for given in (columns, records):
+        status, answer = post(http, "/invocations", {"inputs": given})
+        assert status == 200, answer
+        same_predictions(answer["predictions"], of)
+    for kind, text in (("text/csv", table.to_csv(index=False)), ("TEXT/CSV; charset=utf-8", table.to_csv()),
+                       ("text/csv", table.assign(colour="red").to_csv(index=False))):
+        status, answer = post(http, "/invocations", text, kind)
+        assert status == 200, answer
+        same_predictions(answer["predictions"], of)
 
     # Missing values are NaN in numbers, and empty in words.
     for cells in ({"age": None}, {"income": float("nan")}, {"city": None}):
@@ -372,8 +379,15 @@ def tables(folder, http):
     for path, key in (("/invocations", "dataframe_records"), ("/v1/models/columns:predict", "instances")):
         status, answer = post(http, path, {key: lame})
         assert status == 400 and "income" in answer["error"], answer
-        status, answer = post(http, path, {key: [{**records[0], "colour": 1}]})
-        assert status == 400 and "'colour'" in answer["error"] and "income" in answer["error"], answer
+    # Columns that the model does not take are ignored as in MLflow, and refused in TensorFlow Serving's protocol.
+    wide = [{**record, "colour": 1} for record in records]
+    status, answer = post(http, "/invocations", {"dataframe_records": wide})
+    assert status == 200, answer
+    same_predictions(answer["predictions"], of)
+    status, answer = post(http, "/v1/models/columns:predict", {"instances": wide})
+    assert status == 400 and "'colour'" in answer["error"] and "income" in answer["error"], answer
+    status, answer = post(http, "/invocations", {"dataframe_records": [{**lame[0], "incom": 1}]})
+    assert status == 400 and "income" in answer["error"] and "'incom'" in answer["error"], answer
     status, answer = post(http, "/invocations", {"dataframe_records": [{**records[0], "age": "old"}]})
     assert status == 400 and "column 'age'" in answer["error"], answer
     print("tables answer")

@@ -149,6 +149,37 @@ def json_numbers(address):
     assert any(np.isnan(scores)), scores
 
 
+def settings(http, rpc):
+    """Settings of the log are read and changed. Traces are off on this server, which says so."""
+    before = http.get_log_settings()
+    assert before["log_warning"] is True and before["log_info"] is False, before
+    changed = http.update_log_settings({"log_verbose_level": 1, "log_info": True})
+    assert changed["log_verbose_level"] == 1 and changed["log_info"] is True, changed
+    told = rpc.get_log_settings(as_json=True)["settings"]
+    assert told["log_verbose_level"]["uint32_param"] == 1, told
+    rpc.update_log_settings({"log_verbose_level": 0, "log_info": False})
+    assert http.get_log_settings() == before
+    for update in (http.update_log_settings, rpc.update_log_settings):
+        unchanged(update, {"log_file": "/tmp/log"}, "cannot be changed")
+
+    assert http.get_trace_settings()["trace_level"] == ["OFF"]
+    assert http.get_trace_settings("digits")["trace_mode"] == "opentelemetry"
+    assert rpc.get_trace_settings().settings["trace_level"].value == ["OFF"]
+    for client in (http, rpc):
+        for settings in ({"trace_level": ["TIMESTAMPS"]}, {"trace_rate": "10"}):
+            unchanged(lambda settings: client.update_trace_settings(settings=settings), settings, "traces.endpoint")
+        unchanged(client.get_trace_settings, "nobody", "nobody")
+
+
+def unchanged(update, settings, why):
+    try:
+        update(settings)
+    except InferenceServerException as error:
+        assert why in str(error), error
+        return
+    raise AssertionError(f"not refused: {settings}")
+
+
 def main():
     http = over_http.InferenceServerClient(sys.argv[1])
     rpc = over_grpc.InferenceServerClient(sys.argv[2])
@@ -161,7 +192,8 @@ def main():
     strict_stream(sys.argv[2])
     statistics(http, rpc)
     json_numbers(sys.argv[1])
-    for name in ("classification", "model_repository", "statistics", "system_shared_memory"):
+    settings(http, rpc)
+    for name in ("classification", "logging", "model_repository", "statistics", "system_shared_memory"):
         assert name in rpc.get_server_metadata().extensions
         assert name in http.get_server_metadata()["extensions"]
     print("every extension answers")

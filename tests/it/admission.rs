@@ -77,6 +77,9 @@ async fn a_full_queue_refuses_before_tensors_are_decoded_and_says_that_nothing_r
         "{:?}",
         header("retry-after")
     );
+    // Clients of TensorFlow Serving retry what is unavailable.
+    let answer = server.post("/v1/models/counting:predict", b"{\"instances\":[1]}");
+    assert_eq!(answer.status, 503, "{}", answer.text());
     // Counted for the model.
     let refused = "ortus_requests_total{model=\"counting\",outcome=\"resource_exhausted\",\
                    protocol=\"oip_grpc\",version=\"1\"}";

@@ -171,12 +171,12 @@ fn wrong_inputs_and_outputs() -> Vec<JsonCase> {
             "'z' is unknown",
         ),
         (
-            "over batch_rows_max",
+            "over all batches of a request",
             format!(
-                r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[65,10],"data":{:?}}}]}}"#,
-                vec![0; 650]
+                r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":[262145,10],"data":{:?}}}]}}"#,
+                vec![0; 2_621_450]
             ),
-            "has 65 rows",
+            "has 262145 rows",
         ),
         (
             "long id",

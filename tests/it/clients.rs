@@ -44,7 +44,7 @@ fn the_extensions_of_triton_answer_its_client() {
         ..GraphProto::default()
     };
     directory.put("echo", 1, &graphs::model(echo));
-    let settings = settings(&["server.shared_memory=true"]);
+    let settings = settings(&["server.shared_memory=true", "server.client_settings=true"]);
     let server = Server::start_with(directory.path(), &settings);
     let script = crate::support::root().join("tests/clients/extensions.py");
     let answer = run(Command::new(python)

@@ -314,3 +314,31 @@ fn a_load_call_applies_an_edit_or_says_why_not() {
         answer.status == 400 && answer.text().contains("none of these versions is there")
     });
 }
+
+#[test]
+fn the_configuration_that_the_server_gives_can_be_given_back() {
+    let directory = Directory::empty();
+    // Its output is declared with another shape than it has.
+    directory.put("m", 1, &copies("Identity", &[1]));
+    let folder = directory.path().join("m");
+    fs::rename(folder.join("1/model.onnx"), folder.join("1/net.onnx")).expect("renamed");
+    let text = "default_model_filename: \"net.onnx\" version_policy { specific { versions: [1] } }
+        output { name: \"y\" data_type: TYPE_FP32 dims: [-1] label_filename: \"classes.txt\" }";
+    fs::write(folder.join("config.pbtxt"), text).expect("written");
+    fs::write(folder.join("classes.txt"), "only\n").expect("written");
+    let server = Server::start_with(directory.path(), &["--model-control", "explicit"]);
+    let load = |parameters: &serde_json::Value| {
+        let body = serde_json::json!({ "parameters": parameters }).to_string();
+        let answer = server.post("/v2/repository/models/m/load", body.as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        server.get("/v2/models/m/config").json()
+    };
+    let given = load(&serde_json::json!({}));
+    assert_eq!(given["output"][0]["label_filename"], "classes.txt");
+    assert_eq!(given["default_model_filename"], "net.onnx");
+    assert_eq!(given["version_policy"]["specific"]["versions"][0], 1);
+    assert_eq!(
+        load(&serde_json::json!({"config": given.to_string()})),
+        given
+    );
+}

@@ -56,6 +56,7 @@ pages! {
     first_model_runs = "docs/first-model.md";
     serving_runs = "docs/serving.md";
     model_directories_run = "docs/serving/model-directories.md";
+    model_lists_run = "docs/serving/model-lists.md";
     config_pbtxt_runs = "docs/serving/config-pbtxt.md";
     requests_run = "docs/serving/requests.md";
     open_inference_rest_runs = "docs/serving/open-inference-rest.md";
@@ -65,6 +66,7 @@ pages! {
     tensorflow_serving_rest_runs = "docs/serving/tensorflow-serving-rest.md";
     tensorflow_serving_grpc_runs = "docs/serving/tensorflow-serving-grpc.md";
     tables_run = "docs/serving/tables.md";
+    clients_run = "docs/serving/clients.md";
     batching_runs = "docs/batching.md";
     operators_run = "docs/operators.md";
     configuring_runs = "docs/configuring.md";

@@ -1,6 +1,6 @@
 //! Classify, Regress and MultiInference against Predict and the binary protocol, over gRPC and REST.
 
-use crate::support::{Directory, Server, models_folder, read_json};
+use crate::support::{Directory, Server, http, models_folder, read_json};
 use ortus::proto::tensorflow as tf;
 use tf::serving::prediction_service_client::PredictionServiceClient;
 use tf::serving::{self, Input, ModelSpec, input};
@@ -9,6 +9,7 @@ use tonic::transport::Channel;
 
 const CLASSIFY: &str = "tensorflow/serving/classify";
 const REGRESS: &str = "tensorflow/serving/regress";
+const CSV: [(&str, &str); 1] = [("content-type", "text/csv")];
 
 /// The rows of a model's sample, as examples with one feature.
 fn input(model: &str, feature: &str) -> Input {
@@ -214,4 +215,75 @@ fn check_rest(server: &Server, scores: &[f32], values: &[f32]) {
     close(&numbers(&regressed.json()), values);
     let refused = server.post("/v1/models/diabetes:classify", body("diabetes").as_bytes());
     assert_eq!(refused.status, 400, "{}", refused.text());
+
+    // Words in base64, and the same words for all examples.
+    let words = |of: fn(&str) -> serde_json::Value| {
+        let context = serde_json::json!({
+            "mean_radius": of("high"), "mean_texture": of("low"), "mean_smoothness": [of("low")],
+            "mean_concavity": of("low"), "mean_symmetry": of("low"), "worst_area": [of("low")],
+        });
+        let body = serde_json::json!({"context": context, "examples": [{}, {}]});
+        let path = "/v1/models/cancer-risk:classify";
+        let answer = server.post(path, body.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.text()
+    };
+    let plain = words(|word| word.into());
+    let base64 =
+        words(|word| serde_json::json!({"b64": if word == "high" { "aGlnaA==" } else { "bG93" }}));
+    assert_eq!(plain, base64);
+
+    // Refused before copies are made.
+    let empty = vec!["{}"; 262_145].join(",");
+    let many = format!(r#"{{"context":{{"x":[0,0,0,0,0,0,0,0,0,0]}},"examples":[{empty}]}}"#);
+    let refused = server.post("/v1/models/diabetes:regress", many.as_bytes());
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    let needle = "262145 rows; the model accepts at most 262144";
+    assert!(refused.text().contains(needle), "{}", refused.text());
+}
+
+#[tokio::test]
+async fn tensors_of_tables_count_as_bytes_in_flight() {
+    let directory = Directory::of_all_models();
+    let settings = [
+        "model.diabetes.batching=\"off\"",
+        "limits.message_bytes_max=1048576",
+        "limits.bytes_in_flight_max=1048576",
+        "limits.decompressed_bytes_max=4194304",
+    ];
+    let arguments: Vec<&str> = settings.iter().flat_map(|set| ["--set", set]).collect();
+    let server = Server::start_with(directory.path(), &arguments);
+
+    // A row takes 40 bytes as a tensor, and 10 in CSV.
+    let header = (0..10).map(|i| i.to_string()).collect::<Vec<_>>().join(",");
+    for (rows, status) in [(20_000, 200), (30_000, 413)] {
+        let body = format!("{header}\n{}", ",,,,,,,,,\n".repeat(rows));
+        let path = "/invocations?model=diabetes";
+        let answer = http(&server.http, "POST", path, &CSV, body.as_bytes());
+        assert_eq!(answer.status, status, "{rows} rows: {}", answer.text());
+    }
+
+    let mut client = PredictionServiceClient::new(server.channel().await);
+    let Some(input::Kind::ExampleList(mut list)) = input("diabetes", "x").kind else {
+        panic!("examples");
+    };
+    let context = list.examples.pop();
+    for (rows, code) in [(20_000, None), (26_000, Some(Code::Unavailable))] {
+        let list = serving::ExampleListWithContext {
+            examples: vec![tf::Example::default(); rows],
+            context: context.clone(),
+        };
+        let asked = serving::RegressionRequest {
+            model_spec: spec("diabetes"),
+            input: Some(Input {
+                kind: Some(input::Kind::ExampleListWithContext(list)),
+            }),
+        };
+        let answered = client.regress(asked).await;
+        assert_eq!(
+            answered.err().map(|status| status.code()),
+            code,
+            "{rows} examples"
+        );
+    }
 }

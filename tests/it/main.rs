@@ -11,6 +11,7 @@ mod tidy;
 mod golden;
 
 /// Metadata, status, statistics and health of models.
+mod matrix;
 mod metadata;
 
 /// Requests and answers in gzip.
@@ -27,6 +28,9 @@ mod nodes;
 
 /// Configurations and files that load calls bring.
 mod supplied;
+
+/// Lists of models in TensorFlow Serving's format.
+mod listed;
 
 /// Classify and Regress of TensorFlow Serving.
 mod examples;
@@ -89,6 +93,7 @@ mod first_run;
 
 /// Memory of versions with several lanes.
 mod lanes;
+mod large_requests;
 
 /// Metrics, alerting rules, spans and the log.
 mod observability;
@@ -103,6 +108,7 @@ mod labels;
 mod rows;
 
 /// Serving from a model directory.
+mod differential;
 mod directory;
 
 /// A random walk of changes to a model directory under load.
@@ -124,6 +130,7 @@ mod clients;
 mod registry;
 
 /// The operator API over gRPC.
+mod openapi;
 mod operator;
 
 /// Baselines and drift, against NumPy and SciPy.

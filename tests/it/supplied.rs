@@ -69,6 +69,9 @@ fn a_model_that_is_in_no_directory_is_loaded_and_gone_after_an_unload() {
     let server = Server::start_with(directory.path(), &EXPLICIT);
     assert_eq!(load(&server, &file(&times(3.0))).status, 200);
     assert_eq!(factor(&server), 3.0);
+    // There is nothing else to load, and what serves goes on.
+    assert_eq!(load(&server, &json!({})).status, 404);
+    assert_eq!(factor(&server), 3.0);
     let unload = || server.post("/v2/repository/models/m/unload", b"").status;
     assert_eq!(unload(), 200);
     assert_eq!(server.get("/v2/models/m").status, 404);
@@ -124,6 +127,16 @@ fn what_is_refused_leaves_the_model_as_it_was() {
         (json!({"file:/etc/model.onnx": ""}), "is refused"),
         (json!({"file:": ""}), "is refused"),
         (json!({"file:config.pbtxt": ""}), "is refused"),
+        (json!({"file:1/model.onnx/": ""}), "is refused"),
+        (json!({"file:1/./model.onnx": ""}), "is refused"),
+        (
+            json!({"file:1/model.onnx": "", "file:1/model.onnx/x": ""}),
+            "one is the folder of the other",
+        ),
+        (
+            json!({"file:1/model.onnx": "", "file:01/model.onnx": ""}),
+            "are of the same version",
+        ),
         (json!({"file:1/notes.txt": ""}), "have no model"),
         (json!({"file:2/model.onnx": "AAAA"}), "m:2"),
         (json!({"other": ""}), "is unknown"),

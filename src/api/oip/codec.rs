@@ -133,7 +133,7 @@ fn placed_tensor(input: &InferInputTensor, part: &RegionPart) -> Result<Tensor> 
         ));
     }
     let dtype = dtype(&input.datatype)?;
-    Tensor::from_raw(dtype, shape_from_wire(&input.shape)?, part.read()?)
+    part.tensor(dtype, shape_from_wire(&input.shape)?)
 }
 
 /// Refuses raw contents for another number of inputs than there are.
@@ -148,8 +148,7 @@ pub(super) fn check_raw_count(raw: usize, inputs: usize) -> Result<()> {
 
 /// Reads the name of a datatype.
 pub(super) fn dtype(name: &str) -> Result<DType> {
-    DType::from_name(name)
-        .ok_or_else(|| Error::invalid(format!("datatype '{}' is unknown", short(name))))
+    DType::parse(name)
 }
 
 fn tensor(input: InferInputTensor, raw: Option<Bytes>) -> Result<Tensor> {

@@ -2,24 +2,26 @@
 //! configuration, statistics, the repository index. Pure functions; gRPC sends
 //! these messages and REST their JSON.
 
+mod model_config;
 #[cfg(test)]
 mod tests;
 
 use crate::api::Front;
 use crate::core::model::{Dim, Signature, TensorSpec};
-use crate::core::tensor::DType;
 use crate::observe::metrics::statistics::DurationTally;
 use crate::proto::inference as p;
 use crate::serve::manager::{Manager, ServingState, VersionStatus};
 use crate::serve::route::RouteTable;
 use crate::serve::servable::{Batching, Servable};
+pub(crate) use model_config::{config, config_json};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
 /// The protocol extensions that this server supports.
-const EXTENSIONS: [&str; 7] = [
+const EXTENSIONS: [&str; 8] = [
     "binary_tensor_data",
     "classification",
+    "logging",
     "model_configuration",
     "model_repository",
     "parameters",
@@ -30,7 +32,8 @@ const EXTENSIONS: [&str; 7] = [
 /// The extensions that are switched on.
 pub(crate) fn extensions(front: &Front) -> Vec<String> {
     let shared_memory = front.oip.regions.is_on().then_some("system_shared_memory");
-    let all = EXTENSIONS.into_iter().chain(shared_memory);
+    let trace = front.predictor.tracer().map(|_| "trace");
+    let all = EXTENSIONS.into_iter().chain(shared_memory).chain(trace);
     all.map(str::to_owned).collect()
 }
 
@@ -153,149 +156,6 @@ fn tensors_json(tensors: &[p::model_metadata_response::TensorMetadata]) -> Vec<V
         .iter()
         .map(|t| json!({"name": t.name, "datatype": t.datatype, "shape": t.shape}))
         .collect()
-}
-
-/// Triton's model configuration of a servable.
-pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
-    // The limit of rows and the shapes stay when a recheck ends batching.
-    let batched = servable.has_rows();
-    let is_joined = servable.batching().is_joined();
-    let Signature {
-        inputs, outputs, ..
-    } = &servable.signature;
-    let input = |spec: &TensorSpec| p::ModelInput {
-        name: spec.name.clone(),
-        data_type: data_type(spec.dtype) as i32,
-        dims: dims(spec, batched),
-        optional: false,
-    };
-    // An optional input has no axis of the batch: it is a value for the whole request.
-    let optional = servable.signature.listed_optional();
-    let optional = optional.map(|spec| p::ModelInput {
-        dims: dims(spec, false),
-        optional: true,
-        ..input(spec)
-    });
-
-    let output = |spec: &TensorSpec| p::ModelOutput {
-        name: spec.name.clone(),
-        data_type: data_type(spec.dtype) as i32,
-        dims: dims(spec, batched),
-    };
-
-    let max_batch_size = match batched {
-        true => i32::try_from(servable.options.batch_rows_max).unwrap_or(i32::MAX),
-        false => 0,
-    };
-
-    p::ModelConfig {
-        name: servable.name.to_string(),
-        platform: PLATFORM.to_owned(),
-        backend: "onnxruntime".to_owned(),
-        version_policy: None,
-        max_batch_size,
-        input: inputs.iter().map(input).chain(optional).collect(),
-        output: outputs.iter().map(output).collect(),
-        instance_group: vec![instance_group(servable)],
-        default_model_filename: "model.onnx".to_owned(),
-        scheduling_choice: is_joined.then(|| dynamic_batching(servable)),
-    }
-}
-
-/// The dimensions of a tensor; a configuration leaves out that of the batch.
-fn dims(spec: &TensorSpec, batched: bool) -> Vec<i64> {
-    let all = spec.shape.iter().flatten().map(|d: &Dim| d.to_wire());
-    all.skip(usize::from(batched)).collect()
-}
-
-fn instance_group(servable: &Servable) -> p::ModelInstanceGroup {
-    let kind = match servable.provider {
-        "cpu" => p::model_instance_group::Kind::Cpu,
-        _ => p::model_instance_group::Kind::Gpu,
-    };
-    p::ModelInstanceGroup {
-        name: "lanes".to_owned(),
-        count: i32::try_from(servable.lanes).unwrap_or(i32::MAX),
-        kind: kind as i32,
-    }
-}
-
-fn dynamic_batching(servable: &Servable) -> p::model_config::SchedulingChoice {
-    let delay_us = servable.options.batch_delay.as_micros();
-    p::model_config::SchedulingChoice::DynamicBatching(p::ModelDynamicBatching {
-        preferred_batch_size: Vec::new(),
-        max_queue_delay_microseconds: u64::try_from(delay_us).unwrap_or(u64::MAX),
-    })
-}
-
-/// The same as JSON.
-pub(crate) fn config_json(c: &p::ModelConfig) -> Value {
-    let inputs = c.input.iter();
-    let inputs: Vec<Value> = inputs.map(input_json).collect();
-    let outputs = c.output.iter();
-    let outputs: Vec<Value> = outputs
-        .map(|o| json!({"name": o.name, "data_type": type_name(o.data_type), "dims": o.dims}))
-        .collect();
-    let groups = c.instance_group.iter();
-    let groups: Vec<Value> = groups
-        .map(|g| json!({"name": g.name, "count": g.count, "kind": kind_name(g.kind)}))
-        .collect();
-
-    let mut value = json!({
-        "name": c.name,
-        "platform": c.platform,
-        "backend": c.backend,
-        "max_batch_size": c.max_batch_size,
-        "input": inputs,
-        "output": outputs,
-        "instance_group": groups,
-        "default_model_filename": c.default_model_filename,
-    });
-
-    if let Some(p::model_config::SchedulingChoice::DynamicBatching(d)) = &c.scheduling_choice {
-        value["dynamic_batching"] =
-            json!({"max_queue_delay_microseconds": d.max_queue_delay_microseconds});
-    }
-    value
-}
-
-fn input_json(i: &p::ModelInput) -> Value {
-    let mut value = json!({"name": i.name, "data_type": type_name(i.data_type), "dims": i.dims});
-    if i.optional {
-        value["optional"] = Value::Bool(true);
-    }
-    value
-}
-
-fn type_name(number: i32) -> &'static str {
-    p::DataType::try_from(number)
-        .unwrap_or(p::DataType::TypeInvalid)
-        .as_str_name()
-}
-
-fn kind_name(number: i32) -> &'static str {
-    p::model_instance_group::Kind::try_from(number)
-        .unwrap_or_default()
-        .as_str_name()
-}
-
-fn data_type(dtype: DType) -> p::DataType {
-    match dtype {
-        DType::Bool => p::DataType::TypeBool,
-        DType::U8 => p::DataType::TypeUint8,
-        DType::U16 => p::DataType::TypeUint16,
-        DType::U32 => p::DataType::TypeUint32,
-        DType::U64 => p::DataType::TypeUint64,
-        DType::I8 => p::DataType::TypeInt8,
-        DType::I16 => p::DataType::TypeInt16,
-        DType::I32 => p::DataType::TypeInt32,
-        DType::I64 => p::DataType::TypeInt64,
-        DType::F16 => p::DataType::TypeFp16,
-        DType::BF16 => p::DataType::TypeBf16,
-        DType::F32 => p::DataType::TypeFp32,
-        DType::F64 => p::DataType::TypeFp64,
-        DType::String => p::DataType::TypeString,
-    }
 }
 
 /// Triton's statistics of a servable: a request is counted once as a success

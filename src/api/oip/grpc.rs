@@ -1,16 +1,18 @@
 //! Open Inference Protocol v2 over gRPC.
 
 use super::answer::{encoded, target};
+use super::client_settings::{self, LogValue};
 use super::codec::{self, AnswerForm, Contents};
 use super::options::OipOptions;
 use super::shared_memory::Region;
 use super::stream::{self, InferStream};
 use super::{describe, load, read, wire};
 use crate::api::Front;
+use crate::api::decoded_size;
 use crate::api::headers::RequestHeaders;
 use crate::api::inbound::{Arrived, Begun, Inbound, malformed};
 use crate::api::unary::answer::UnaryAnswer;
-use crate::core::error::{Error, Result};
+use crate::core::error::{Error, Result, short};
 use crate::core::model::ModelName;
 use crate::core::request::{Protocol, Response as PredictResponse, Target};
 use crate::proto::inference as p;
@@ -18,6 +20,7 @@ use crate::proto::inference::grpc_inference_service_server::GrpcInferenceService
 use crate::serve::servable::Servable;
 use bytes::Bytes;
 use prost::Message;
+use std::collections::HashMap;
 use std::sync::Arc;
 use tonic::{Response, Status};
 
@@ -43,11 +46,16 @@ pub(crate) fn begin<'c>(
     let admitted = inbound.admit(Target::parse(outline.model, outline.version))?;
     admitted.begin(match outline.is_plain {
         true => read::read(&message, &outline),
-        false => decoded(message.clone()).and_then(|message| codec::decode(message, options)),
+        // What is over a limit is not decoded.
+        false => outline
+            .check_limits()
+            .and_then(|()| decoded(message.clone()))
+            .and_then(|message| codec::decode(message, options)),
     })
 }
 
 fn decoded(message: Bytes) -> Result<p::ModelInferRequest> {
+    decoded_size::check("inference.ModelInferRequest", &message)?;
     p::ModelInferRequest::decode(message).map_err(|e| malformed(&e))
 }
 
@@ -144,7 +152,8 @@ impl GrpcInferenceService for Oip {
         &self,
         request: tonic::Request<p::ModelInferRequest>,
     ) -> GrpcReply<p::ModelInferResponse> {
-        Ok(self.infer(request).await?)
+        let answered = self.infer(request).await;
+        Ok(answered.map_err(|error| self.0.told(error, Protocol::OipGrpc))?)
     }
 
     type ModelStreamInferStream = InferStream;
@@ -268,6 +277,81 @@ impl GrpcInferenceService for Oip {
         self.0.manager.unload(name).await?;
         Ok(Response::new(p::RepositoryModelUnloadResponse {}))
     }
+
+    async fn trace_setting(
+        &self,
+        request: tonic::Request<p::TraceSettingRequest>,
+    ) -> GrpcReply<p::TraceSettingResponse> {
+        let message = request.into_inner();
+        if !message.model_name.is_empty() {
+            self.servable(&message.model_name, "")?;
+        }
+        let changes = message.settings.into_iter();
+        let changes: Vec<_> = changes
+            .map(|(name, setting)| (name, setting.value))
+            .collect();
+        let settings = client_settings::trace(&self.0, &message.model_name, &changes)?;
+        let setting = |(name, value): (&str, Vec<String>)| {
+            (
+                name.to_owned(),
+                p::trace_setting_response::SettingValue { value },
+            )
+        };
+        Ok(Response::new(p::TraceSettingResponse {
+            settings: settings.into_iter().map(setting).collect(),
+        }))
+    }
+
+    async fn log_settings(
+        &self,
+        request: tonic::Request<p::LogSettingsRequest>,
+    ) -> GrpcReply<p::LogSettingsResponse> {
+        let changes = log_changes(request.into_inner().settings)?;
+        let settings = client_settings::log(&self.0, changes)?;
+        Ok(Response::new(p::LogSettingsResponse {
+            settings: settings.into_iter().map(log_setting).collect(),
+        }))
+    }
+}
+
+/// Reads the settings of a call about the log.
+fn log_changes(
+    settings: HashMap<String, p::log_settings_request::SettingValue>,
+) -> Result<Vec<(String, LogValue)>> {
+    use p::log_settings_request::setting_value::ParameterChoice;
+    let setting = |(name, value): (String, p::log_settings_request::SettingValue)| {
+        let value = match value.parameter_choice {
+            Some(ParameterChoice::BoolParam(on)) => LogValue::Flag(on),
+            Some(ParameterChoice::Uint32Param(number)) => LogValue::Number(number.into()),
+            Some(ParameterChoice::StringParam(text)) => LogValue::Text(text),
+            None => {
+                return Err(Error::invalid(format!(
+                    "setting '{}' has no value",
+                    short(&name)
+                )));
+            }
+        };
+        Ok((name, value))
+    };
+    settings.into_iter().map(setting).collect()
+}
+
+/// One setting of an answer about the log.
+fn log_setting(
+    (name, value): (&'static str, LogValue),
+) -> (String, p::log_settings_response::SettingValue) {
+    use p::log_settings_response::setting_value::ParameterChoice;
+    let value = match value {
+        LogValue::Flag(on) => ParameterChoice::BoolParam(on),
+        LogValue::Number(number) => {
+            ParameterChoice::Uint32Param(u32::try_from(number).unwrap_or(u32::MAX))
+        }
+        LogValue::Text(text) => ParameterChoice::StringParam(text),
+    };
+    let value = p::log_settings_response::SettingValue {
+        parameter_choice: Some(value),
+    };
+    (name.to_owned(), value)
 }
 
 /// Statistics of one version, of every version of a model, or of all.

@@ -77,9 +77,7 @@ fn decode_header(header: Json<'_>, mut tail: Bytes, regions: &Regions) -> Result
         .into_owned();
     let parameters = parameters(given)?;
 
-    let inputs = inputs
-        .ok_or_else(|| Error::invalid("the request has no inputs"))?
-        .array("inputs")?;
+    let inputs = inputs.ok_or_else(|| no_inputs(header))?.array("inputs")?;
     Request::check_limits(&id, inputs.clone().count())?;
     let inputs = inputs
         .map(|value| input(value, &mut tail, regions))
@@ -100,6 +98,17 @@ fn decode_header(header: Json<'_>, mut tail: Bytes, regions: &Regions) -> Result
         outputs: outputs.transpose()?.unwrap_or_default(),
         wishes,
     })
+}
+
+/// The error of a body without inputs, which may be one of another protocol.
+fn no_inputs(header: Json<'_>) -> Error {
+    let forms = ["instances", "dataframe_split", "dataframe_records"];
+    let elsewhere = match header.fields("the request", forms) {
+        Ok([Some(_), _, _]) => "; send instances to /v1/models/NAME:predict",
+        Ok([_, None, None]) | Err(_) => "",
+        Ok(_) => "; send a table to /invocations",
+    };
+    Error::invalid(format!("the request has no inputs{elsewhere}"))
 }
 
 /// Decodes a body that is the raw data of a single input with one row. Refuses a
@@ -283,8 +292,7 @@ impl InputFields<'_> {
             .datatype
             .ok_or_else(|| Error::invalid("datatype is missing"))?
             .string("datatype")?;
-        let dtype = DType::from_name(&datatype)
-            .ok_or_else(|| Error::invalid(format!("datatype '{}' is unknown", short(&datatype))))?;
+        let dtype = DType::parse(&datatype)?;
         let shape = self
             .shape
             .ok_or_else(|| Error::invalid("shape is missing"))?;
@@ -293,7 +301,7 @@ impl InputFields<'_> {
         let size = binary_size(self.parameters)?;
         if let Some(part) = part(self.parameters, regions)? {
             return match (size, self.data) {
-                (None, None) => Tensor::from_raw(dtype, shape, part.read()?),
+                (None, None) => part.tensor(dtype, shape),
                 _ => Err(Error::invalid(
                     "has data and is in shared memory; send one of them",
                 )),

@@ -9,7 +9,7 @@ use super::codec::{self, AnswerForm};
 use crate::api::inbound::Decoded;
 use crate::core::error::{Error, Result, short};
 use crate::core::fields::{Fields, WireField, varint};
-use crate::core::request::Request;
+use crate::core::request::{INPUTS_MAX, Request};
 use crate::core::tensor::{RANK_MAX, Tensor, shape_from_wire};
 use bytes::Bytes;
 
@@ -38,6 +38,20 @@ pub(crate) struct RequestOutline<'m> {
     raw: usize,
     /// Whether [`read`] reads all that it says.
     pub is_plain: bool,
+}
+
+impl RequestOutline<'_> {
+    /// Refuses more inputs or outputs than any model has.
+    pub(crate) fn check_limits(&self) -> Result<()> {
+        Request::check_limits(self.id, self.inputs)?;
+        match self.outputs > INPUTS_MAX {
+            true => Err(Error::invalid(format!(
+                "{} outputs are over the limit of {INPUTS_MAX}",
+                self.outputs
+            ))),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Finds what a message says besides its tensors; none if it is malformed.
@@ -73,7 +87,7 @@ pub(crate) fn outline(message: &[u8]) -> Option<RequestOutline<'_>> {
 
 /// Reads a plain message.
 pub(crate) fn read(message: &Bytes, outline: &RequestOutline<'_>) -> Result<Decoded<AnswerForm>> {
-    Request::check_limits(outline.id, outline.inputs)?;
+    outline.check_limits()?;
     codec::check_raw_count(outline.raw, outline.inputs)?;
 
     let bodies = |wanted: u64| {

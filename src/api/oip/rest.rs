@@ -1,5 +1,6 @@
 //! Open Inference Protocol v2 over REST: JSON, and its binary tensor extension.
 
+use super::client_settings::{self, LogValue};
 use super::grpc::{no_cuda_memory, statistics};
 use super::wishes::{self, OutputWishes};
 use super::{describe, json, load};
@@ -225,6 +226,41 @@ pub(crate) async fn load_model(front: &Front, name: &str, body: &Bytes) -> Resul
 pub(crate) async fn unload(front: &Front, name: &str) -> Result<Reply> {
     front.manager.unload(ModelName::parse(name)?).await?;
     Ok(Reply::json(Bytes::new()))
+}
+
+/// Answers `GET` and `POST /v2/logging`.
+pub(crate) fn log_settings(front: &Front, body: &Bytes) -> Result<Reply> {
+    let changes = client_settings::log_of_json(optional(body)?)?;
+    let settings = client_settings::log(front, changes)?;
+    let member = |(name, value): (&str, LogValue)| {
+        let value = match value {
+            LogValue::Flag(on) => json!(on),
+            LogValue::Number(number) => json!(number),
+            LogValue::Text(text) => json!(text),
+        };
+        (name.to_owned(), value)
+    };
+    let settings: serde_json::Map<_, _> = settings.into_iter().map(member).collect();
+    Ok(Reply::json(serde_json::Value::Object(settings).to_string()))
+}
+
+/// Answers `GET` and `POST /v2/trace/setting`, and the same of a model.
+pub(crate) fn trace_settings(front: &Front, model: &str, body: &Bytes) -> Result<Reply> {
+    if !model.is_empty() {
+        front.predictor.resolve(&Target::parse(model, "")?)?;
+    }
+    let changes = client_settings::trace_of_json(optional(body)?)?;
+    let settings = client_settings::trace(front, model, &changes)?;
+    let member = |(name, values): (&str, Vec<String>)| {
+        // The level is a list, of which there is one part.
+        let value = match values.as_slice() {
+            [one] if name != "trace_level" => json!(one),
+            all => json!(all),
+        };
+        (name.to_owned(), value)
+    };
+    let settings: serde_json::Map<_, _> = settings.into_iter().map(member).collect();
+    Ok(Reply::json(serde_json::Value::Object(settings).to_string()))
 }
 
 #[derive(serde::Deserialize, Default)]

@@ -8,8 +8,10 @@ mod tests;
 
 use crate::api::limits::Limits;
 use crate::core::error::{Error, Result, short};
+use crate::core::tensor::{DType, Tensor, check_bytes, elements};
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rustix::fs;
 use rustix::shm::{self, Mode, OFlags};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -106,8 +108,10 @@ impl Regions {
                 short(key)
             ))
         };
-        if name.is_empty() || name.len() > NAME_BYTES_MAX {
-            return Err(invalid("the name must have 1 to 255 bytes"));
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(char::is_control) {
+            return Err(invalid(
+                "the name must have 1 to 255 bytes and no control characters",
+            ));
         }
         let object = key.strip_prefix('/').unwrap_or(key);
         let is_legal = !matches!(object, "" | "." | "..")
@@ -206,23 +210,48 @@ impl Regions {
     }
 }
 
-/// Opens a shared memory object, to write if that is allowed.
+/// Opens a shared memory object, to write if that is allowed. It must be one itself: no link, which could lead to
+/// any file, and no folder.
 fn open(object: &str) -> std::io::Result<File> {
     // Closed where this program starts another one.
-    let open = |how| shm::open(object, how, Mode::empty());
-    let file = open(OFlags::RDWR).or_else(|_| open(OFlags::RDONLY))?;
-    Ok(file.into())
+    let itself = OFlags::from_bits_retain(fs::OFlags::NOFOLLOW.bits());
+    let open = |how| shm::open(object, how | itself, Mode::empty());
+    let file = File::from(open(OFlags::RDWR).or_else(|_| open(OFlags::RDONLY))?);
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(std::io::Error::other("it is no shared memory object")),
+    }
 }
 
 impl RegionPart {
+    /// Copies what is there as a tensor. What cannot be one is not copied.
+    pub(crate) fn tensor(&self, dtype: DType, shape: Vec<usize>) -> Result<Tensor> {
+        match dtype {
+            DType::String => {
+                // Each string has its length before it.
+                let least = elements(&shape).and_then(|n| n.checked_mul(4));
+                if least.is_none_or(|least| least as u64 > self.bytes) {
+                    return Err(Error::invalid(format!(
+                        "shape {shape:?} of BYTES takes more than the {} bytes of its part of shared memory region '{}'",
+                        self.bytes,
+                        short(&self.region.name)
+                    )));
+                }
+            }
+            _ => check_bytes(dtype, &shape, self.bytes)?,
+        }
+        Tensor::from_raw(dtype, shape, self.read()?)
+    }
+
     /// Copies what is there.
-    pub(crate) fn read(&self) -> Result<Bytes> {
+    fn read(&self) -> Result<Bytes> {
         let bytes = usize::try_from(self.bytes).unwrap_or(usize::MAX);
         let charge = RegionCharge {
             bytes,
             in_use: Arc::clone(&self.in_use),
         };
-        if self.in_use.fetch_add(bytes, Ordering::Relaxed) > self.bytes_max.saturating_sub(bytes) {
+        let before = self.in_use.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.bytes_max {
             return Err(Error::overloaded(format!(
                 "tensors from shared memory are over the limit of {} bytes; retry",
                 self.bytes_max

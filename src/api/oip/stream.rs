@@ -5,7 +5,7 @@ use super::answer::{encoded, target};
 use super::codec::AnswerForm;
 use crate::api::headers::{DIGEST_HEADER, PREDICTION_HEADER, RequestHeaders, VERSION_HEADER};
 use crate::api::inbound::Inbound;
-use crate::api::{Charge, Front};
+use crate::api::{Front, RequestCharge};
 use crate::core::error::Result;
 use crate::core::request::{Protocol, Response as PredictResponse};
 use crate::proto::inference as p;
@@ -34,15 +34,11 @@ const PREFIX_BYTES: usize = 5;
 pub(crate) type InferStream =
     Pin<Box<dyn Stream<Item = std::result::Result<p::ModelStreamInferResponse, Status>> + Send>>;
 
-/// The bytes that a stream is charged with; travels with its request.
-#[derive(Clone)]
-pub(crate) struct StreamCharge(pub Arc<Charge>);
-
 /// What the requests of a stream share.
 struct OpenStream {
     front: Arc<Front>,
     headers: HeaderMap,
-    charge: Option<StreamCharge>,
+    charge: Option<RequestCharge>,
     is_strict: bool,
 }
 
@@ -57,7 +53,7 @@ pub(super) fn answers(
         front,
         is_strict: headers.get(STRICT_HEADER).is_some_and(|v| v == "true"),
         headers,
-        charge: extensions.get::<StreamCharge>().cloned(),
+        charge: extensions.get::<RequestCharge>().cloned(),
     });
     let answers = requests.map(move |request| {
         let stream = Arc::clone(&stream);
@@ -81,7 +77,8 @@ impl OpenStream {
         let bytes = request.encoded_len() + PREFIX_BYTES;
         let (id, model) = (request.id.clone(), request.model_name.clone());
         let answered = self.infer(request).await;
-        if let Some(StreamCharge(charge)) = &self.charge {
+        let answered = answered.map_err(|error| self.front.told(error, Protocol::OipGrpc));
+        if let Some(RequestCharge(charge)) = &self.charge {
             charge.give_back(bytes);
         }
 

@@ -57,7 +57,10 @@ pub(crate) fn apply(
             wanted => {
                 let end = servable.end_of(name);
                 let names = end.map_or(&[][..], |end: &OutputEnd| &end.classes);
-                top_classes(tensor, servable.has_rows(), wanted, names).map_err(within)?
+                // As with Triton, a model that is declared to take no batches has one list of scores.
+                let is_whole =
+                    servable.declared.is_whole || tensor.shape().len() < 2 && !servable.has_rows();
+                top_classes(tensor, !is_whole, wanted, names).map_err(within)?
             }
         };
         if let Some(part) = &wish.region {

@@ -24,6 +24,10 @@ pub(crate) enum Route {
     Config(String, String),
     Statistics(String, String),
     Index,
+    /// Reads settings, or changes them.
+    LogSettings,
+    /// Of one model, or all if the name is empty.
+    TraceSettings(String),
     Load(String),
     Unload(String),
     /// Of one region, or all if the name is empty.
@@ -39,6 +43,8 @@ pub(crate) enum Route {
     TfsStatus(String, Option<Selector>),
     TfsMetadata(String, Selector),
     Labels,
+    /// Whether the process lives, as KServe's V1 protocol asks at the root.
+    Root,
     OpenApi,
     Invocations,
     Ping,
@@ -53,10 +59,12 @@ type Segments<T> = SmallVec<[T; 6]>;
 pub(crate) enum NoRoute {
     /// 404.
     Unknown,
-    /// 405, and the method that the path takes.
+    /// 405, and the methods that the path takes.
     Method(&'static str),
     /// 400, as TensorFlow Serving answers under /v1.
     Malformed,
+    /// 501, KServe's call for explanations.
+    Explanations,
 }
 
 /// Reads a method and a path.
@@ -79,6 +87,11 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
         ["v2", "models", name, verb] => of_model(name, "", verb)?,
         ["v2", "models", name, "versions", version, verb] => of_model(name, version, verb)?,
         ["v2", "repository", "index"] => ("POST", Route::Index),
+        ["v2", "logging"] => (GET_OR_POST, Route::LogSettings),
+        ["v2", "trace", "setting"] => (GET_OR_POST, Route::TraceSettings(String::new())),
+        ["v2", "models", name, "trace", "setting"] => {
+            (GET_OR_POST, Route::TraceSettings((*name).to_owned()))
+        }
         ["v2", "repository", "models", name, "load"] => ("POST", Route::Load((*name).to_owned())),
         ["v2", "repository", "models", name, "unload"] => {
             ("POST", Route::Unload((*name).to_owned()))
@@ -99,6 +112,7 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
         ["v2", "cudasharedmemory", "status"] => ("GET", Route::CudaStatus),
         ["v2", "cudasharedmemory", .., "register"] => ("POST", Route::CudaRegister),
         ["v2", "cudasharedmemory", .., "unregister"] => ("POST", Route::CudaUnregister),
+        [""] => ("GET", Route::Root),
         ["openapi.json"] => ("GET", Route::OpenApi),
         ["invocations"] => ("POST", Route::Invocations),
         ["ping" | "health"] => ("GET", Route::Ping),
@@ -110,10 +124,20 @@ pub(crate) fn route(method: &Method, path: &str) -> Result<Route, NoRoute> {
         _ => return Err(NoRoute::Unknown),
     };
 
-    if method.as_str() == wanted || (wanted == "GET" && method == Method::HEAD) {
-        Ok(found)
-    } else {
-        Err(NoRoute::Method(wanted))
+    check_method(method, wanted).map(|()| found)
+}
+
+/// The methods of a call that reads without a body and changes with one.
+const GET_OR_POST: &str = "GET, POST";
+
+fn check_method(method: &Method, wanted: &'static str) -> Result<(), NoRoute> {
+    let asked = match *method {
+        Method::HEAD => "GET",
+        _ => method.as_str(),
+    };
+    match wanted.split(", ").any(|method| method == asked) {
+        true => Ok(()),
+        false => Err(NoRoute::Method(wanted)),
     }
 }
 
@@ -167,32 +191,30 @@ fn tensorflow_serving_route(method: &Method, segments: &[&str]) -> Result<Route,
     let selector = match kind.to_ascii_lowercase().as_str() {
         "" => None,
         "versions" => Some(Selector::Exact(
-            Version::parse(value).map_err(|_| NoRoute::Malformed)?,
+            // TensorFlow Serving pads its folders with zeros.
+            Version::parse(value.trim_start_matches('0')).map_err(|_| NoRoute::Malformed)?,
         )),
         "labels" if !value.is_empty() => Some(Selector::Label(value.to_owned())),
         _ => return Err(NoRoute::Malformed),
     };
 
-    match (method.as_str(), verb.as_deref(), metadata) {
-        ("POST", Some("predict"), false) => Ok(Route::TfsPredict(
-            name,
-            selector.unwrap_or(Selector::Latest),
-        )),
-        ("POST", Some(verb @ ("classify" | "regress")), false) => {
-            let asked = match verb {
-                "classify" => Inference::Classify,
-                _ => Inference::Regress,
-            };
-            let selector = selector.unwrap_or(Selector::Latest);
-            Ok(Route::TfsInfer(asked, name, selector))
-        }
-        ("GET" | "HEAD", None, true) => Ok(Route::TfsMetadata(
-            name,
-            selector.unwrap_or(Selector::Latest),
-        )),
-        ("GET" | "HEAD", None, false) => Ok(Route::TfsStatus(name, selector)),
-        _ => Err(NoRoute::Malformed),
-    }
+    let newest = |selector: Option<Selector>| selector.unwrap_or(Selector::Latest);
+    let (wanted, found) = match (verb.as_deref(), metadata) {
+        (Some("predict"), false) => ("POST", Route::TfsPredict(name, newest(selector))),
+        (Some("classify"), false) => (
+            "POST",
+            Route::TfsInfer(Inference::Classify, name, newest(selector)),
+        ),
+        (Some("regress"), false) => (
+            "POST",
+            Route::TfsInfer(Inference::Regress, name, newest(selector)),
+        ),
+        (Some("explain"), false) => return Err(NoRoute::Explanations),
+        (None, true) => ("GET", Route::TfsMetadata(name, newest(selector))),
+        (None, false) => ("GET", Route::TfsStatus(name, selector)),
+        _ => return Err(NoRoute::Malformed),
+    };
+    check_method(method, wanted).map(|()| found)
 }
 
 /// Splits `name:verb`; the verb in lower case.

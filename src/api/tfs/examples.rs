@@ -5,54 +5,54 @@
 #[cfg(test)]
 mod tests;
 
-use crate::api::tables::{TableCell, TableReader};
+use crate::api::tables::cells::TableCell;
+use crate::api::tables::{TableReader, TableRow, TableSchema, UnknownColumns};
 use crate::core::error::{Error, Result};
-use crate::core::model::Signature;
-use crate::core::model::columns::InputColumns;
 use crate::core::tensor::NamedTensors;
-use crate::core::tensor::json::document::{Json, read_body};
+use crate::core::tensor::json::document::{Members, read_body};
 use crate::proto::tensorflow::feature::Kind;
 use crate::proto::tensorflow::serving::Input;
 use crate::proto::tensorflow::serving::input;
 use crate::proto::tensorflow::{Example, Feature};
-use std::borrow::Cow;
 
 /// What a body of `:classify` or `:regress` may have.
 const MEMBERS: [&str; 3] = ["signature_name", "context", "examples"];
 
 /// Decodes the examples of a message.
-pub(super) fn decode(
-    input: Option<Input>,
-    signature: &Signature,
-    columns: &InputColumns,
-) -> Result<NamedTensors> {
+pub(super) fn decode(input: Option<Input>, schema: TableSchema<'_>) -> Result<NamedTensors> {
     let kind = input.and_then(|input| input.kind);
     let (examples, context) = match kind {
         Some(input::Kind::ExampleList(list)) => (list.examples, None),
         Some(input::Kind::ExampleListWithContext(list)) => (list.examples, list.context),
         None => return Err(Error::invalid("input is missing")),
     };
-    let mut reader = TableReader::new(signature, columns)?;
+    let mut reader = TableReader::new(schema, UnknownColumns::Ignored)?;
+    reader.expect_rows(examples.len())?;
+    if let Some(context) = &context {
+        let mut shared = reader.shared_row();
+        put(&mut shared, &reader, context)?;
+        reader.share(shared, examples.len())?;
+    }
+
     for example in &examples {
         let mut row = reader.row();
-        let mut given = features(example).peekable();
-        if given.peek().is_none() && context.is_none() {
-            return Err(Error::invalid(format!(
-                "{} has no features",
-                reader.row_name()
-            )));
+        if features(example).next().is_none() && context.is_none() {
+            return Err(Error::invalid(format!("{} has no features", row.name())));
         }
-        for (name, feature) in given {
-            reader.put_feature(&mut row, name, &cells(feature))?;
-        }
-        // The example's own features come first.
-        let shared = context.as_ref().into_iter().flat_map(features);
-        for (name, feature) in shared.filter(|(name, _)| !has(example, name)) {
-            reader.put_feature(&mut row, name, &cells(feature))?;
-        }
+        put(&mut row, &reader, example)?;
         reader.push(row)?;
     }
     reader.finish()
+}
+
+/// Puts the features of an example that the model takes into a row.
+fn put<'e>(row: &mut TableRow<'e>, reader: &TableReader<'_>, example: &'e Example) -> Result<()> {
+    for (name, feature) in features(example) {
+        if let Some(places) = reader.feature(name) {
+            row.put_feature(reader, name, places, values(feature))?;
+        }
+    }
+    Ok(())
 }
 
 fn features(example: &Example) -> impl Iterator<Item = (&str, &Feature)> {
@@ -60,57 +60,63 @@ fn features(example: &Example) -> impl Iterator<Item = (&str, &Feature)> {
     all.map(|(name, feature)| (name.as_str(), feature))
 }
 
-fn has(example: &Example, name: &str) -> bool {
-    let features = example.features.as_ref();
-    features.is_some_and(|features| features.feature.contains_key(name))
-}
-
-fn cells(feature: &Feature) -> Vec<TableCell<'_>> {
+fn values(feature: &Feature) -> Box<dyn Iterator<Item = TableCell<'_>> + '_> {
     match &feature.kind {
-        Some(Kind::BytesList(list)) => list.value.iter().map(|v| TableCell::Bytes(v)).collect(),
-        Some(Kind::FloatList(list)) => list.value.iter().map(|v| TableCell::Float(*v)).collect(),
-        Some(Kind::Int64List(list)) => list.value.iter().map(|v| TableCell::Integer(*v)).collect(),
-        None => Vec::new(),
+        Some(Kind::BytesList(list)) => Box::new(list.value.iter().map(|v| TableCell::Bytes(v))),
+        Some(Kind::FloatList(list)) => Box::new(list.value.iter().copied().map(TableCell::Float)),
+        Some(Kind::Int64List(list)) => Box::new(list.value.iter().copied().map(TableCell::Integer)),
+        None => Box::new(std::iter::empty()),
     }
 }
 
 /// Decodes the examples of a JSON body; returns the name of the signature too.
-pub(super) fn decode_json(
-    body: &[u8],
-    signature: &Signature,
-    columns: &InputColumns,
-) -> Result<(String, NamedTensors)> {
+pub(super) fn decode_json(body: &[u8], schema: TableSchema<'_>) -> Result<(String, NamedTensors)> {
     read_body(body, |request| {
         let [name, context, examples] = request.fields("the request", MEMBERS)?;
         let name = name.map(|name| name.string("signature_name")).transpose()?;
         let examples = examples.ok_or_else(|| Error::invalid("examples is missing"))?;
-        let mut reader = TableReader::new(signature, columns)?;
-        for example in examples.array("examples")? {
+        let examples = examples.array("examples")?;
+        let count = examples.clone().count();
+        let mut reader = TableReader::new(schema, UnknownColumns::Ignored)?;
+        reader.expect_rows(count)?;
+        if let Some(context) = context {
+            let mut shared = reader.shared_row();
+            put_json(&mut shared, &reader, context.object("context")?)?;
+            reader.share(shared, count)?;
+        }
+
+        for example in examples {
             let mut row = reader.row();
-            let what = format!("example of {}", reader.row_name());
-            let own: Vec<(Cow<'_, str>, Json<'_>)> =
-                example.object(&what)?.collect::<Result<_>>()?;
-            for (name, value) in &own {
-                reader.put_feature(&mut row, name, &json_cells(*value, name)?)?;
-            }
-            if let Some(context) = context {
-                for member in context.object("context")? {
-                    let (name, value) = member?;
-                    if own.iter().all(|(other, _)| *other != name) {
-                        reader.put_feature(&mut row, &name, &json_cells(value, &name)?)?;
-                    }
-                }
-            }
+            let what = format!("example of {}", row.name());
+            put_json(&mut row, &reader, example.object(&what)?)?;
             reader.push(row)?;
         }
         Ok((name.unwrap_or_default().into_owned(), reader.finish()?))
     })
 }
 
-/// A value, or a list of values.
-fn json_cells<'a>(value: Json<'a>, name: &str) -> Result<Vec<TableCell<'a>>> {
-    if value.text().starts_with('[') {
-        return Ok(value.array(name)?.map(TableCell::Json).collect());
+/// Puts the features of an object that the model takes into a row.
+fn put_json<'j>(
+    row: &mut TableRow<'j>,
+    reader: &TableReader<'_>,
+    features: Members<'j>,
+) -> Result<()> {
+    for member in features {
+        let (name, value) = member?;
+        let Some(places) = reader.feature(&name) else {
+            continue;
+        };
+        // A value, or a list of values.
+        match value.text().starts_with('[') {
+            true => {
+                let values = value.array(&name)?.map(TableCell::Json);
+                row.put_feature(reader, &name, places, values)?;
+            }
+            false => {
+                let values = std::iter::once(TableCell::Json(value));
+                row.put_feature(reader, &name, places, values)?;
+            }
+        }
     }
-    Ok(vec![TableCell::Json(value)])
+    Ok(())
 }

@@ -3,10 +3,12 @@
 use super::codec::{self, SIGNATURE};
 use super::examples;
 use super::inference::{self, Inference};
-use crate::api::Front;
+use super::reload;
+use crate::api::decoded_size;
 use crate::api::headers::RequestHeaders;
 use crate::api::inbound::{Arrived, Begun, Inbound, malformed};
 use crate::api::unary::answer::UnaryAnswer;
+use crate::api::{Front, RequestCharge};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
@@ -28,7 +30,10 @@ pub(crate) struct Tfs(pub Arc<Front>);
 
 /// Begins Predict on the data path.
 pub(crate) fn begin<'c>(inbound: Inbound<'c, '_>, message: Bytes) -> Result<Begun<'c, ()>> {
-    let decoded = |message| p::PredictRequest::decode(message).map_err(|e| malformed(&e));
+    let decoded = |message: Bytes| {
+        decoded_size::check("tensorflow.serving.PredictRequest", &message)?;
+        p::PredictRequest::decode(message).map_err(|e| malformed(&e))
+    };
     if let Some(spec) = codec::spec(&message) {
         // A refusal costs little, as the tensors are not decoded.
         let admitted = inbound.admit(codec::target(Some(&spec)))?;
@@ -78,13 +83,18 @@ impl Tfs {
         };
         let ExampleRequest { spec, input, asked } = examples;
         let first = asked.first().copied().unwrap_or(Inference::Classify);
-        let admitted = inbound.admit(first.target(spec.as_ref()))?;
+        let admitted = inbound.admit(first.target(spec.as_ref()));
+        let admitted = admitted.map_err(|error| self.0.told(error, Protocol::TfsGrpc))?;
         let outputs = asked.iter().map(|asked| asked.output(admitted.servable()));
         let decoded = outputs.collect::<Result<Vec<_>>>().and_then(|outputs| {
-            let inputs = examples::decode(input, admitted.signature(), admitted.columns())?;
+            let inputs = examples::decode(input, admitted.schema(&self.0.limits))?;
+            if let Some(RequestCharge(charge)) = extensions.get() {
+                charge.add_tensors(&inputs, 0)?;
+            }
             inference::decoded(inputs, outputs, asked)
         });
-        admitted.predict(decoded, encode).await
+        let answered = admitted.predict(decoded, encode).await;
+        answered.map_err(|error| self.0.told(error, Protocol::TfsGrpc))
     }
 
     fn metadata(
@@ -197,7 +207,8 @@ impl PredictionService for Tfs {
         &self,
         request: tonic::Request<p::PredictRequest>,
     ) -> Result<Response<p::PredictResponse>, Status> {
-        Ok(self.predict(request).await?)
+        let answered = self.predict(request).await;
+        Ok(answered.map_err(|error| self.0.told(error, Protocol::TfsGrpc))?)
     }
 
     async fn classify(
@@ -295,6 +306,24 @@ impl ModelService for Tfs {
         Ok(Response::new(p::GetModelStatusResponse {
             model_version_status,
         }))
+    }
+
+    async fn handle_reload_config_request(
+        &self,
+        request: tonic::Request<p::ReloadConfigRequest>,
+    ) -> Result<Response<p::ReloadConfigResponse>, Status> {
+        reload::reload(&self.0, request.into_inner()).await?;
+        Ok(Response::new(p::ReloadConfigResponse {
+            status: Some(ok()),
+        }))
+    }
+}
+
+/// Says that a call succeeded.
+fn ok() -> p::StatusProto {
+    p::StatusProto {
+        error_code: tonic::Code::Ok as i32,
+        error_message: String::new(),
     }
 }
 

@@ -5,10 +5,9 @@
 mod tests;
 
 use super::codec::wire_dtype;
-use crate::api::tables::TableReader;
+use crate::api::tables::{TableReader, TableSchema, UnknownColumns};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
-use crate::core::model::columns::InputColumns;
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::request::Response;
 use crate::core::tensor::json::document::{Json, read_body};
@@ -32,18 +31,13 @@ pub(crate) enum RequestForm {
 }
 
 /// Decodes a predict body.
-pub(crate) fn decode(
-    body: &[u8],
-    signature: &Signature,
-    columns: &InputColumns,
-) -> Result<(NamedTensors, RequestForm)> {
-    read_body(body, |request| decode_request(request, signature, columns))
+pub(crate) fn decode(body: &[u8], schema: TableSchema<'_>) -> Result<(NamedTensors, RequestForm)> {
+    read_body(body, |request| decode_request(request, schema))
 }
 
 fn decode_request(
     request: Json<'_>,
-    signature: &Signature,
-    columns: &InputColumns,
+    schema: TableSchema<'_>,
 ) -> Result<(NamedTensors, RequestForm)> {
     let names = ["signature_name", "instances", "inputs"];
     let [name, instances, inputs] = request.fields("the request", names)?;
@@ -61,20 +55,20 @@ fn decode_request(
         (Some(_), Some(_)) => Err(Error::invalid("both instances and inputs are given")),
         (None, None) => Err(Error::invalid("neither instances nor inputs is given")),
         (Some(rows), None) => {
-            let decoded = decode_rows(rows, signature, columns)?;
+            let decoded = decode_rows(rows, schema)?;
             Ok((decoded, RequestForm::Row))
         }
-        (None, Some(inputs)) => Ok((decode_columns(inputs, signature)?, RequestForm::Column)),
+        (None, Some(inputs)) => Ok((
+            decode_columns(inputs, schema.signature)?,
+            RequestForm::Column,
+        )),
     }
 }
 
 /// Reads rows: values of the model's only input, objects with a value for each input, or objects with a
 /// number or word for each column.
-pub(crate) fn decode_rows(
-    instances: Json<'_>,
-    signature: &Signature,
-    columns: &InputColumns,
-) -> Result<NamedTensors> {
+pub(crate) fn decode_rows(instances: Json<'_>, schema: TableSchema<'_>) -> Result<NamedTensors> {
+    let signature = schema.signature;
     let rows = instances.array("instances")?;
     let Some(first) = rows.clone().next() else {
         return Err(Error::invalid("instances is empty"));
@@ -83,8 +77,8 @@ pub(crate) fn decode_rows(
         return Ok(vec![(spec.name.clone(), whole(spec, instances)?)]);
     }
 
-    if is_row_of_columns(first, signature, columns)? {
-        let mut reader = TableReader::new(signature, columns)?;
+    if is_row_of_columns(first, schema)? {
+        let mut reader = TableReader::new(schema, UnknownColumns::Refused)?;
         for row in rows {
             reader.push_object(row)?;
         }
@@ -126,23 +120,17 @@ pub(crate) fn decode_rows(
 }
 
 /// Tells whether an object gives a number or word for columns of the model, and not the values of its inputs.
-fn is_row_of_columns(row: Json<'_>, signature: &Signature, columns: &InputColumns) -> Result<bool> {
+fn is_row_of_columns(row: Json<'_>, schema: TableSchema<'_>) -> Result<bool> {
     if !row.is_object() {
         return Ok(false);
     }
     let mut needs_columns = false;
     for member in row.object("instance 0")? {
         let (name, value) = member?;
-        if !value.is_scalar() && value.text() != "null" {
+        if !value.is_scalar() && value.text() != "null" && !is_base64(value) {
             return Ok(false);
         }
-        if columns.find(&name).is_none() {
-            continue;
-        }
-        // The value of an input without further axes is a cell itself.
-        let input = signature.inputs.iter().find(|spec| spec.name == name);
-        let rank = input.and_then(|spec| spec.shape.as_ref()).map(Vec::len);
-        needs_columns |= rank != Some(1);
+        needs_columns = needs_columns || schema.is_cell(&name);
     }
     Ok(needs_columns)
 }

@@ -8,9 +8,9 @@ use crate::api::body::Metered;
 use crate::api::inbound::Decoded;
 use crate::api::rest::call::Call;
 use crate::api::rest::reply::Reply;
+use crate::api::tables::TableSchema;
 use crate::core::error::Result;
-use crate::core::model::columns::InputColumns;
-use crate::core::model::{ModelName, Signature};
+use crate::core::model::ModelName;
 use crate::core::request::{Protocol, Response, Selector, Target};
 use crate::serve::servable::Servable;
 
@@ -21,20 +21,19 @@ pub(crate) async fn predict(
     body: Metered,
 ) -> Result<Reply> {
     let admitted = call.inbound(Protocol::TfsRest).admit(target)?;
-    let (signature, columns) = (admitted.signature(), admitted.columns());
-    let decoded = read_predict(call, signature, columns, body).await;
+    let schema = admitted.schema(&call.front.limits);
+    let decoded = read_predict(call, schema, body).await;
     admitted.predict(decoded, encode_predict).await
 }
 
 async fn read_predict(
     call: &Call<'_>,
-    signature: &Signature,
-    columns: &InputColumns,
+    schema: TableSchema<'_>,
     body: Metered,
 ) -> Result<Decoded<json::RequestForm>> {
     let body = call.body(body).await?;
     // JSON does not say its datatypes; the signature does.
-    let (inputs, form) = json::decode(&body, signature, columns)?;
+    let (inputs, form) = json::decode(&body, schema)?;
 
     Ok(Decoded {
         id: String::new(),
@@ -63,9 +62,10 @@ pub(crate) async fn infer(
         Ok(body) => {
             let servable = admitted.servable();
             asked.output(servable).and_then(|output| {
-                let (signature, columns) = (&servable.signature, &servable.columns);
-                let (name, inputs) = examples::decode_json(&body, signature, columns)?;
+                let schema = admitted.schema(&call.front.limits);
+                let (name, inputs) = examples::decode_json(&body, schema)?;
                 asked.check_signature(&name)?;
+                call.charge.add_tensors(&inputs, body.len())?;
                 inference::decoded(inputs, vec![output], vec![asked])
             })
         }

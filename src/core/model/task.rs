@@ -70,11 +70,10 @@ pub struct OutputEnd {
 }
 
 /// Names that exporters give to outputs with scores.
-const SCORES: [&str; 6] = [
+const SCORES: [&str; 5] = [
     "probabilities",
     "probability",
     "output_probability",
-    "scores",
     "probs",
     "y_prob",
 ];
@@ -117,11 +116,13 @@ impl Task {
             .filter(|at| is_float(&outputs[*at]) && width(&outputs[*at]).is_some())
             .collect();
         let scores = wished.or_else(|| floats.iter().copied().find(|at| scoring(*at)));
+        // A number beside a class, such as a distance or a measure of how unusual a row is, is no prediction.
+        let has_class = outputs.iter().any(|o| is_class(o) && width(o) == Some(1));
         let value = wished.or_else(|| {
             floats
                 .first()
                 .copied()
-                .filter(|at| floats.len() == 1 && width(&outputs[*at]) == Some(1))
+                .filter(|at| floats.len() == 1 && !has_class && width(&outputs[*at]) == Some(1))
         });
 
         let unfit = |what: &str| {
@@ -170,17 +171,11 @@ impl Task {
         })?;
 
         let many = width.max(2);
-        let names = |o: &TensorSpec| {
-            matches!(
-                o.dtype,
-                DType::I64 | DType::I32 | DType::String | DType::Bool
-            )
-        };
 
         let label = signature
             .outputs
             .iter()
-            .position(|o| names(o) && self::width(o) == Some(1));
+            .position(|o| is_class(o) && self::width(o) == Some(1));
         // An output that names the predicted class may name all classes.
         let of = |at: usize| ends.get(at).map(|e| &e.classes).filter(|c| c.len() == many);
 
@@ -226,6 +221,12 @@ impl Classification {
 
         is(label).or_else(|| is(&whole()?)).or_else(|| is(truth()?))
     }
+}
+
+/// Whether an output can name a class.
+fn is_class(spec: &TensorSpec) -> bool {
+    use DType::{Bool, I32, I64, String};
+    matches!(spec.dtype, I64 | I32 | String | Bool)
 }
 
 /// Elements of a row; `None` if the model does not declare it.

@@ -61,6 +61,9 @@ pub struct Size;
 /// One line of text.
 pub struct TextLine;
 
+/// The path of a URL, without a query.
+pub struct UrlPath;
+
 /// Checks that a setting lies within its range.
 pub fn within<T: PartialOrd>(
     setting: &T,
@@ -233,6 +236,20 @@ impl Form<String> for TextLine {
 impl Form<Option<String>> for TextLine {
     fn read(value: &Value) -> Result<Option<String>, String> {
         <Self as Form<String>>::read(value).map(Some)
+    }
+
+    fn write(setting: &Option<String>) -> Option<Value> {
+        setting.clone().map(Value::String)
+    }
+}
+
+impl Form<Option<String>> for UrlPath {
+    fn read(value: &Value) -> Result<Option<String>, String> {
+        let is_plain = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#' | '%');
+        let text = value.as_str();
+        let text = text.filter(|text| text.starts_with('/') && text.chars().all(is_plain));
+        text.map(|text| Some(text.to_owned()))
+            .ok_or_else(|| "a path that begins with a slash, such as \"/metrics\"".into())
     }
 
     fn write(setting: &Option<String>) -> Option<Value> {

@@ -136,6 +136,37 @@ pub(crate) fn repeated(tensor: &Tensor, times: usize) -> Result<Tensor> {
     }
 }
 
+/// Joins tensors along axis 0. Refuses tensors that differ in more than their rows.
+pub(crate) fn join(parts: &[&Tensor]) -> Result<Tensor> {
+    let Some(first) = parts.first() else {
+        return Err(Error::internal("nothing is joined"));
+    };
+    let inner = |tensor: &Tensor| tensor.shape().get(1..).map(<[usize]>::to_vec);
+    let is_like = |part: &&Tensor| part.dtype() == first.dtype() && inner(part) == inner(first);
+    if inner(first).is_none() || !parts.iter().all(is_like) {
+        return Err(Error::precondition(
+            "differ in more than their rows; send fewer rows in a request",
+        ));
+    }
+
+    let mut shape = first.shape().to_vec();
+    shape[0] = parts.iter().filter_map(|part| part.rows()).sum();
+    if first.dtype() == DType::String {
+        let all = parts.iter().filter_map(|part| match part.data() {
+            Data::Strings(strings) => Some(strings.iter()),
+            Data::Fixed(_) => None,
+        });
+        return Tensor::strings(shape, Strings::from_parts(all.flatten())?);
+    }
+    let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.bytes()).sum());
+    for part in parts {
+        if let Data::Fixed(own) = part.data() {
+            bytes.extend_from_slice(own);
+        }
+    }
+    Tensor::fixed(first.dtype(), shape, bytes.into())
+}
+
 /// Cuts `tensor` along axis 0 into parts of `rows`, without copying fixed-width
 /// elements. Refuses an axis that is not the sum of `rows`.
 pub fn split(tensor: &Tensor, rows: &[usize]) -> Result<Vec<Tensor>> {

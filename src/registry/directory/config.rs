@@ -1,5 +1,6 @@
 //! Reads the `config.pbtxt` of a model.
 
+use super::walk::Root;
 use super::{CONFIG_FILE, class_labels, walk};
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
@@ -9,7 +10,7 @@ use std::path::Path;
 
 /// Reads a model's configuration, if it has one, with the stamp of its file.
 pub(super) fn read(
-    root: &Path,
+    root: Root<'_>,
     folder: &Path,
     name: &ModelName,
 ) -> Result<Option<(FileStamp, Result<ModelConfig>)>> {

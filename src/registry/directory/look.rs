@@ -4,7 +4,8 @@
 use super::model_file::{self, ModelFileChoice};
 use super::served_path::{LooseFile, ServedPath, model_of_file};
 use super::unserved::{self, Unlisted, is_model_file};
-use super::version_folders::{has_model_file, version_folders};
+use super::version_folders::{has_model_file, number_of, version_folders};
+use super::walk::{Links, Root};
 use super::{CONFIG_FILE, MODELS_MAX, VERSIONS_MAX, config, walk};
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
@@ -30,9 +31,9 @@ pub(super) struct Look {
 pub(super) const ROOT: &str = "";
 
 /// Looks at all that is served from a path.
-pub(super) fn all(path: &ServedPath, last: &Look) -> Look {
+pub(super) fn all(path: &ServedPath, links: Links, last: &Look) -> Look {
     let mut look = Look::default();
-    if let Err(error) = look.models(path, last) {
+    if let Err(error) = look.models(path, links, last) {
         look.catalog = kept(&last.catalog, &reason("the model directory", &error));
         look.folders = last.folders.clone();
         look.trouble = BTreeMap::from([(ROOT.to_owned(), reason("the model directory", &error))]);
@@ -41,27 +42,28 @@ pub(super) fn all(path: &ServedPath, last: &Look) -> Look {
 }
 
 impl Look {
-    fn models(&mut self, path: &ServedPath, last: &Self) -> Result<()> {
+    fn models(&mut self, path: &ServedPath, links: Links, last: &Self) -> Result<()> {
         // Resolved each time, because the directory may be a link whose target changes.
         let root = path
             .folder()
             .canonicalize()
             .map_err(|e| walk::failed("follow the path", e))?;
         let id = walk::searchable(&root)?;
+        let root = Root { path: &root, links };
         match path {
             ServedPath::Models(_) => {}
             ServedPath::Model(_, name) => {
                 self.folders.insert(ROOT.to_owned(), id);
-                return self.model_in(&root, name.clone(), Ok(root.clone()), last);
+                return self.model_in(root, name.clone(), Ok(root.path.to_owned()), last);
             }
             ServedPath::File(loose) => {
                 self.folders.insert(ROOT.to_owned(), id);
-                self.loose_file(&root, &walk::names(&root)?, loose, last);
+                self.loose_file(root, &walk::names(root.path)?, loose, last);
                 return Ok(());
             }
         }
 
-        let names = walk::names(&root)?;
+        let names = walk::names(root.path)?;
         if names.is_empty() && last.has_moved(ROOT, id) && !last.catalog.models.is_empty() {
             return Err(Error::unavailable(
                 "an empty directory has taken its place, as when a mount is lost",
@@ -70,7 +72,7 @@ impl Look {
         self.folders.insert(ROOT.to_owned(), id);
 
         for file_name in &names {
-            self.model(&root, &names, file_name, last)?;
+            self.model(root, &names, file_name, last)?;
         }
         Ok(())
     }
@@ -78,12 +80,12 @@ impl Look {
     /// Looks at what may be a model: a folder, or a model file.
     fn model(
         &mut self,
-        root: &Path,
+        root: Root<'_>,
         names: &[OsString],
         file_name: &OsStr,
         last: &Self,
     ) -> Result<()> {
-        let path = root.join(file_name);
+        let path = root.path.join(file_name);
         let name = file_name
             .to_str()
             .and_then(|name| ModelName::parse(name).ok());
@@ -100,7 +102,7 @@ impl Look {
                     && !is_folder
                 {
                     let loose = LooseFile {
-                        folder: root.to_owned(),
+                        folder: root.path.to_owned(),
                         file: file_name.to_owned(),
                         model,
                     };
@@ -117,7 +119,7 @@ impl Look {
     /// Adds a model whose folder may be one that cannot be looked into.
     fn model_in(
         &mut self,
-        root: &Path,
+        root: Root<'_>,
         name: ModelName,
         folder: Result<PathBuf>,
         last: &Self,
@@ -145,7 +147,7 @@ impl Look {
     }
 
     /// Adds a model that is a file beside others, as version 1. A folder of its name comes first.
-    fn loose_file(&mut self, root: &Path, names: &[OsString], loose: &LooseFile, last: &Self) {
+    fn loose_file(&mut self, root: Root<'_>, names: &[OsString], loose: &LooseFile, last: &Self) {
         let LooseFile { file, model, .. } = loose;
         if self.catalog.models.contains_key(model) {
             let why = format!(
@@ -156,7 +158,7 @@ impl Look {
         }
         let seen = self
             .check_room()
-            .and_then(|()| walk::inside(root, &root.join(file)))
+            .and_then(|()| walk::inside(root, &root.path.join(file)))
             .and_then(|path| match path.filter(|path| path.is_file()) {
                 Some(_) => walk::beside(root, names, file).map(Some),
                 None => Ok(None),
@@ -164,13 +166,16 @@ impl Look {
         let version = match seen {
             Ok(Some(files)) => VersionEntry {
                 files,
-                model_path: root.join(file),
+                model_path: root.path.join(file),
                 settled: false,
                 sight: FolderSight::Seen,
                 manifest: None,
             },
             Ok(None) => {
-                self.not_served(Unlisted::model(file), unserved::of_link(&root.join(file)));
+                self.not_served(
+                    Unlisted::model(file),
+                    unserved::of_link(&root.path.join(file)),
+                );
                 return;
             }
             Err(error) => {
@@ -200,7 +205,7 @@ impl Look {
     /// Looks at the versions of one model.
     fn versions(
         &mut self,
-        root: &Path,
+        root: Root<'_>,
         folder: &Path,
         name: &ModelName,
         last: &Self,
@@ -221,7 +226,7 @@ impl Look {
             versions: BTreeMap::new(),
             config,
             problem,
-            pointers: None,
+            ..ModelEntry::default()
         };
 
         let mut names = walk::names(folder)?;
@@ -241,7 +246,7 @@ impl Look {
             )));
         }
         let is_flat = folders.is_empty() && has_model_file(&names, &entry);
-        if is_flat && Version::parse(name.as_str()).is_ok() {
+        if is_flat && number_of(OsStr::new(name.as_str())).is_some() {
             let why = "it is the folder of a version; serve the directory above its model's folder, or name the model with --name (models.name)";
             self.not_served(
                 Unlisted::model(OsStr::new(name.as_str())),
@@ -376,7 +381,7 @@ impl Look {
 /// Looks at one version. An inner error says why it is no version, none where that needs no
 /// word.
 fn version_at(
-    root: &Path,
+    root: Root<'_>,
     path: &Path,
     model: &ModelEntry,
     last: Option<&VersionEntry>,
@@ -390,7 +395,7 @@ fn version_at(
     if files.0.is_empty() {
         return match last.filter(|l| !l.files.0.is_empty()) {
             Some(_) => Err(Error::unavailable("it is empty")),
-            None => Ok(Err(None)),
+            None => Ok(Err(unserved::of_linked_model(&inside))),
         };
     }
     // The folder is still there: nobody has removed the version.

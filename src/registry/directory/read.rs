@@ -3,6 +3,7 @@
 //! meanwhile.
 
 use super::copies::{self, Copies, PrivateFolder};
+use super::walk::{Links, Root};
 use super::{Loaded, walk};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
@@ -30,8 +31,8 @@ pub(super) enum Purpose<'c> {
 
 /// Where a model is.
 pub(super) struct ModelPlace<'p> {
-    /// Everything is inside it.
-    pub root: &'p Path,
+    /// Everything is inside it, unless links may lead elsewhere.
+    pub root: Root<'p>,
     /// External data is in it.
     pub folder: &'p Path,
     /// The model file, in `folder`.
@@ -78,7 +79,7 @@ pub(super) fn load(place: &ModelPlace<'_>, purpose: Purpose<'_>) -> Result<Loade
         let mut hash = Hasher::default();
         head(&mut hash, name, bytes.len() as u64);
         hash.update(&bytes);
-        add_external(&mut hash, folder, &graph, copy.as_ref())?;
+        add_external(&mut hash, (root.links, folder), &graph, copy.as_ref())?;
         hash.finish()
     };
 
@@ -145,12 +146,12 @@ fn private_folder(
 /// Adds each file of external data to the digest, and copies it where a folder is given.
 fn add_external(
     hash: &mut Hasher,
-    folder: &Path,
+    (links, folder): (Links, &Path),
     graph: &Graph,
     copy: Option<&PrivateFolder>,
 ) -> Result<()> {
     for location in &graph.external {
-        let path = external(folder, location)?;
+        let path = external(links, folder, location)?;
         let name = location.to_string_lossy();
         add(hash, location, &path, copy)
             .map_err(|e| e.context(format!("external data '{}'", short(&name))))?;
@@ -194,8 +195,8 @@ pub(super) fn whole(path: &Path, bytes_max: u64) -> Result<Bytes> {
 }
 
 /// Finds a file of external data. It must be a regular file whose real place
-/// is in the version's folder: the runtime reads it by this path.
-fn external(folder: &Path, location: &Path) -> Result<PathBuf> {
+/// is in the version's folder, unless links may lead anywhere.
+fn external(links: Links, folder: &Path, location: &Path) -> Result<PathBuf> {
     let name = location.to_string_lossy();
     let refuse = |why: &str| {
         Err(Error::precondition(format!(
@@ -210,7 +211,9 @@ fn external(folder: &Path, location: &Path) -> Result<PathBuf> {
     match folder.join(location).canonicalize() {
         Err(e) if e.kind() == io::ErrorKind::NotFound => refuse("is missing"),
         Err(e) => Err(walk::failed("inspect external data", e)),
-        Ok(target) if !target.starts_with(&home) => refuse("leads out of the version's folder"),
+        Ok(target) if !links.may_lead(&home, &target) => refuse(
+            "leads out of the version's folder; put the file there, or set models.follow_links = true",
+        ),
         Ok(target) if !target.is_file() => refuse("is not a regular file"),
         Ok(target) => Ok(target),
     }

@@ -37,7 +37,7 @@ impl ServedPath {
 
         std::fs::read_dir(&path).map_err(|e| {
             Error::invalid(format!(
-                "the model directory '{}' cannot be read: {e}",
+                "the model directory '{}' cannot be read",
                 path.display()
             ))
             .with_source(e)

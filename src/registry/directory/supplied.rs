@@ -6,13 +6,16 @@ use super::copies::{Copies, PrivateFolder};
 use super::look::{self, Look};
 use super::refusals::Refusals;
 use super::served_path::ServedPath;
+use super::version_folders::number_of;
+use super::walk::{Links, Root};
 use super::{CONFIG_FILE, Directory, class_labels, walk};
 use crate::core::error::{Error, Result, short};
-use crate::core::model::ModelName;
+use crate::core::model::{ModelName, Version};
 use crate::registry::catalog::{Catalog, FolderSight, ModelEntry, Unserved, VersionEntry};
 use crate::registry::pbtxt::ModelConfig;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Component, Path};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -42,7 +45,17 @@ impl SuppliedFile {
             is_plain && name.len() <= NAME_BYTES_MAX && !name.iter().any(u8::is_ascii_control)
         };
         let depths = 1..=walk::DEPTH_MAX + 1;
-        if !depths.contains(&parts.len()) || !parts.iter().all(is_name) || path == CONFIG_FILE {
+        // In its one spelling: without '.', and no '/' too many.
+        let is_exact = parts
+            .iter()
+            .map(|part| part.as_os_str().len() + 1)
+            .sum::<usize>()
+            == path.len() + 1;
+        if !depths.contains(&parts.len())
+            || !is_exact
+            || !parts.iter().all(is_name)
+            || path == CONFIG_FILE
+        {
             return Err(Error::invalid(format!(
                 "file '{}' is refused: a file has a path in the model's folder such as 1/model.onnx, and the \
                  configuration is the parameter 'config'",
@@ -54,6 +67,41 @@ impl SuppliedFile {
 }
 
 impl Supply {
+    /// Refuses files that cannot lie in one folder, and two folders of one version.
+    fn check(&self) -> Result<()> {
+        let refuse = |one: &str, other: &str, why: &str| {
+            let (one, other) = (short(one), short(other));
+            Err(Error::invalid(format!("files '{one}' and '{other}' {why}")))
+        };
+        let mut paths: Vec<&str> = self.files.iter().map(|file| file.path.as_str()).collect();
+        paths.sort_unstable();
+        let mut folders: BTreeMap<Version, &str> = BTreeMap::new();
+        for path in &paths {
+            for (at, _) in path.match_indices('/') {
+                if paths.binary_search(&&path[..at]).is_ok() {
+                    return refuse(
+                        &path[..at],
+                        path,
+                        "cannot both be: one is the folder of the other",
+                    );
+                }
+            }
+            let first = path.split_once('/').map(|(folder, _)| folder);
+            let version = first.and_then(|folder| number_of(OsStr::new(folder)));
+            if let (Some(folder), Some(version)) = (first, version) {
+                let known = folders.entry(version).or_insert(path);
+                let other = known.split_once('/').map_or("", |(folder, _)| folder);
+                if other != folder {
+                    return refuse(known, path, "are of the same version; name its folder once");
+                }
+            }
+        }
+        match paths.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => refuse(pair[0], pair[1], "are given twice"),
+            None => Ok(()),
+        }
+    }
+
     /// Whether it supplies nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.config.is_none() && self.files.is_empty()
@@ -108,6 +156,7 @@ impl Supplied {
         if supply.is_empty() {
             return Ok(self.models.remove(name));
         }
+        supply.check()?;
         if self.bytes_max == 0 {
             return Err(Error::precondition(
                 "load calls may not supply a configuration or files: models.upload_bytes is 0",
@@ -216,7 +265,7 @@ impl Supplied {
 
 /// Refuses files among which no model is found.
 fn check_served(path: &ServedPath, name: &ModelName) -> Result<()> {
-    let found = look::all(path, &Look::default()).catalog;
+    let found = look::all(path, Links::Inside, &Look::default()).catalog;
     if found
         .models
         .get(name)
@@ -236,7 +285,13 @@ fn configure(entry: &mut ModelEntry, config: &ModelConfig) {
     let mut versions = entry.versions.values();
     let folder = versions.find_map(|version| version.model_path.parent()?.parent());
     let filled = match folder {
-        Some(folder) => class_labels::filled(folder, folder, config.clone()),
+        Some(folder) => {
+            let root = Root {
+                path: folder,
+                links: Links::Inside,
+            };
+            class_labels::filled(root, folder, config.clone())
+        }
         None => Ok(config.clone()),
     };
     match filled {

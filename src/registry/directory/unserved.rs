@@ -121,7 +121,7 @@ pub(super) fn of_version(folder: &Path, files: &Fingerprint, model_file: &str) -
     if path.is_symlink() {
         return match path.exists() {
             true => format!(
-                "its '{model_file}' is a link that leads out of the model directory; put the file there"
+                "its '{model_file}' is a link that leads out of the model directory; {FOLLOW}"
             ),
             false => format!("its '{model_file}' is a link to nothing; restore what it leads to"),
         };
@@ -150,11 +150,26 @@ pub(super) fn of_version(folder: &Path, files: &Fingerprint, model_file: &str) -
 /// Says that a link is not followed; none if it is not a link.
 pub(super) fn of_link(path: &Path) -> Option<String> {
     let why = match path.exists() {
-        true => "it is a link that leads out of the model directory; put the folder there",
-        false => "it is a link to nothing; restore what it leads to, or remove it",
+        true => format!("it is a link that leads out of the model directory; {FOLLOW}"),
+        false => "it is a link to nothing; restore what it leads to, or remove it".to_owned(),
     };
-    path.is_symlink().then(|| why.to_owned())
+    path.is_symlink().then_some(why)
 }
+
+/// Says that the model files of a folder are links that are not followed; none if there are none.
+pub(super) fn of_linked_model(folder: &Path) -> Option<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut files = entries.map(|entry| entry.path());
+    let linked = files.find(|file| is_model_file(file) && file.is_symlink())?;
+    let name = shown(linked.file_name().unwrap_or_default());
+    Some(match linked.exists() {
+        true => format!("its '{name}' is a link that leads out of the model directory; {FOLLOW}"),
+        false => format!("its '{name}' is a link to nothing; restore what it leads to"),
+    })
+}
+
+/// What to do about a link that leads out of the directory.
+const FOLLOW: &str = "put the file or folder there, or set models.follow_links = true";
 
 fn is_hidden(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default();

@@ -5,7 +5,7 @@ use super::unserved::{self, is_model_file};
 use crate::core::model::Version;
 use crate::registry::catalog::ModelEntry;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 /// The folders of versions, and the other names with the reason why they are not served. A folder whose number
@@ -14,17 +14,13 @@ pub(super) fn version_folders<'n>(
     folder: &Path,
     names: &'n [OsString],
 ) -> (BTreeMap<Version, &'n OsString>, NotVersions<'n>) {
-    let number = |name: &OsString| {
-        let digits = name.to_str()?.trim_start_matches('0');
-        Version::parse(digits).ok()
-    };
     let is_exact = |name: &OsString| !name.as_encoded_bytes().starts_with(b"0");
     let mut folders: BTreeMap<Version, &OsString> = BTreeMap::new();
     let mut others = Vec::new();
     // Exact names come first.
     let (exact, padded): (Vec<_>, Vec<_>) = names.iter().partition(|name| is_exact(name));
     for name in exact.into_iter().chain(padded) {
-        match number(name) {
+        match number_of(name) {
             Some(version) => match folders.get(&version) {
                 Some(first) => others.push((
                     name,
@@ -42,6 +38,12 @@ pub(super) fn version_folders<'n>(
     }
 
     (folders, others)
+}
+
+/// The version that the name of a folder gives, if it is one.
+pub(super) fn number_of(name: &OsStr) -> Option<Version> {
+    let digits = name.to_str()?.trim_start_matches('0');
+    Version::parse(digits).ok()
 }
 
 /// Names in a model's folder that are no versions, with the reason, none where that needs no word.

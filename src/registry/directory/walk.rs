@@ -1,5 +1,5 @@
 //! Lists folders and takes fingerprints of files. Follows a link only if it leads
-//! inside the model directory. Opens no file.
+//! inside the model directory, or if links may lead anywhere. Opens no file.
 
 use crate::core::error::{Error, Result};
 use crate::registry::catalog::{FileStamp, Fingerprint};
@@ -34,13 +34,37 @@ pub(super) fn names(folder: &Path) -> Result<Vec<OsString>> {
     }
 }
 
-/// Follows links. Returns `None` if the path does not exist or leads out of `root`,
-/// which is canonical. A failure of the file system is an error, so that a served
+/// The folder that everything is in.
+#[derive(Clone, Copy)]
+pub(super) struct Root<'r> {
+    /// Canonical.
+    pub path: &'r Path,
+    pub links: Links,
+}
+
+/// Where links may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// Into the model directory.
+    Inside,
+    /// Anywhere.
+    Anywhere,
+}
+
+impl Links {
+    /// Whether a link may lead from somewhere below a folder to a target. Both are canonical.
+    pub(super) fn may_lead(self, below: &Path, target: &Path) -> bool {
+        self == Self::Anywhere || target.starts_with(below)
+    }
+}
+
+/// Follows links. Returns `None` if the path does not exist or leads out of the root where that is
+/// not allowed. A failure of the file system is an error, so that a served
 /// version is not taken for a deleted one.
-pub(super) fn inside(root: &Path, path: &Path) -> Result<Option<PathBuf>> {
+pub(super) fn inside(root: Root<'_>, path: &Path) -> Result<Option<PathBuf>> {
     use io::ErrorKind::{NotADirectory, NotFound};
     match path.canonicalize() {
-        Ok(target) => Ok(Some(target).filter(|target| target.starts_with(root))),
+        Ok(target) => Ok(Some(target).filter(|target| root.links.may_lead(root.path, target))),
         Err(e) if matches!(e.kind(), NotFound | NotADirectory) => Ok(None),
         Err(e) if Errno::from_io_error(&e) == Some(Errno::LOOP) => Ok(None),
         Err(e) => Err(failed("follow a path", e)),
@@ -62,7 +86,7 @@ pub(super) fn searchable(folder: &Path) -> Result<FolderId> {
 
 /// Takes the fingerprint of every regular file of a version. Refuses a version with
 /// over [`FILES_MAX`] files or folders deeper than [`DEPTH_MAX`].
-pub(super) fn fingerprint(root: &Path, folder: &Path) -> Result<Fingerprint> {
+pub(super) fn fingerprint(root: Root<'_>, folder: &Path) -> Result<Fingerprint> {
     let mut stamps = Vec::new();
     let mut seen = 0;
     // Folders still to list, relative to the version's own.
@@ -100,7 +124,7 @@ pub(super) fn fingerprint(root: &Path, folder: &Path) -> Result<Fingerprint> {
 
 /// Takes the fingerprint of a model file among the names in a folder: of the file itself and of files whose names
 /// begin like its own, such as its external data.
-pub(super) fn beside(root: &Path, names: &[OsString], file: &OsStr) -> Result<Fingerprint> {
+pub(super) fn beside(root: Root<'_>, names: &[OsString], file: &OsStr) -> Result<Fingerprint> {
     let stem = Path::new(file).file_stem().unwrap_or(file);
     let stem = stem.as_encoded_bytes();
     let belongs = |name: &&OsString| {
@@ -109,7 +133,7 @@ pub(super) fn beside(root: &Path, names: &[OsString], file: &OsStr) -> Result<Fi
     };
     let mut stamps = Vec::new();
     for name in names.iter().filter(belongs).take(FILES_MAX) {
-        let Some(target) = inside(root, &root.join(name))? else {
+        let Some(target) = inside(root, &root.path.join(name))? else {
             continue;
         };
         match target.metadata() {

@@ -9,7 +9,7 @@ use crate::core::error::{Error, Result, short};
 use crate::core::model::{Dim, Signature, TensorSpec};
 
 impl ModelConfig {
-    /// Refuses tensors that the graph does not have, or has with another datatype or
+    /// Refuses inputs that the graph does not have, or has with another datatype or
     /// shape, and an input of the graph that is left out where others are listed. A
     /// dynamic axis of the graph takes any length.
     pub(crate) fn check(&self, graph: &Signature) -> Result<()> {
@@ -21,11 +21,6 @@ impl ModelConfig {
             };
             checked.map_err(|e| at(tensor.line, e))?;
         }
-        for tensor in &self.outputs {
-            let checked = self.check_output(tensor, graph);
-            checked.map_err(|e| at(tensor.line, e))?;
-        }
-
         let is_listed = |spec: &&TensorSpec| self.inputs.iter().any(|t| t.name == spec.name);
         match graph.inputs.iter().find(|spec| !is_listed(spec)) {
             Some(left_out) if !self.inputs.is_empty() => Err(Error::invalid(format!(
@@ -34,6 +29,14 @@ impl ModelConfig {
             ))),
             _ => Ok(()),
         }
+    }
+
+    /// Refuses outputs that the graph does not have, or has with another datatype or shape.
+    pub(crate) fn check_outputs(&self, graph: &Signature) -> Result<()> {
+        self.outputs.iter().try_for_each(|tensor| {
+            let checked = self.check_output(tensor, graph);
+            checked.map_err(|e| at(tensor.line, e))
+        })
     }
 
     /// Tells whether a version would be loaded in the same way with `other`: equal but

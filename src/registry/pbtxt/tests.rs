@@ -67,9 +67,11 @@ fn a_full_config_pbtxt_is_read() {
             tensor(5, "y", DType::String, &[3, 4]),
             tensor(6, "z", DType::BF16, &[]),
         ],
-        notices: Vec::new(),
+        notices: config.notices.clone(),
+        ..ModelConfig::default()
     };
 
+    assert_eq!(config.notices.len(), 3, "{:?}", config.notices);
     assert_eq!(config, expected);
 }
 
@@ -190,14 +192,9 @@ fn a_setting_that_would_change_answers_is_refused_by_field_and_line() {
             "cc_model_filenames { key: \"7.0\" value: \"x\" }",
             "cc_model_filenames",
         ),
-        ("dynamic_batching { priority_levels: 2 }", "priority_levels"),
         (
-            "dynamic_batching { default_queue_policy { } }",
-            "default_queue_policy",
-        ),
-        (
-            "dynamic_batching { preserve_ordering: true }",
-            "preserve_ordering",
+            "dynamic_batching { default_queue_policy { max_bytes: 1 } }",
+            "max_bytes",
         ),
         (
             "input { name: \"x\" data_type: TYPE_FP32 is_shape_tensor: true }",
@@ -207,7 +204,6 @@ fn a_setting_that_would_change_answers_is_refused_by_field_and_line() {
             "input { name: \"x\" data_type: TYPE_FP32 allow_ragged_batch: true }",
             "allow_ragged_batch",
         ),
-        ("instance_group { rate_limiter { } }", "rate_limiter"),
         ("instance_group { passive: true }", "passive"),
         (
             "model_warmup { inputs { key: \"x\" value { input_data_file: \"f\" } } }",
@@ -217,6 +213,41 @@ fn a_setting_that_would_change_answers_is_refused_by_field_and_line() {
         refuse(
             &format!("\n# x\n{fields}"),
             &format!("line 3: field '{name}' is not supported"),
+        );
+    }
+}
+
+#[test]
+fn policies_of_queues_and_threads_are_honoured_and_what_has_no_like_is_noted() {
+    let config = accept(
+        "dynamic_batching {
+           preserve_ordering: true priority_levels: 3 default_priority_level: 2
+           default_queue_policy { timeout_action: DELAY default_timeout_microseconds: 2000 max_queue_size: 9 allow_timeout_override: true }
+           priority_queue_policy { key: 1 value { max_queue_size: 5 } }
+         }
+         instance_group { count: 2 rate_limiter { resources { name: \"R\" count: 1 } } host_policy: \"p\" }
+         parameters { key: \"intra_op_thread_count\" value { string_value: \"4\" } }
+         parameters { key: \"execution_mode\" value { string_value: \"1\" } }
+         optimization { graph { level: 1 } }
+         metric_tags { key: \"team\" value: \"fraud\" }",
+    );
+    assert_eq!(config.queue_timeout, Some(Duration::from_millis(2)));
+    assert_eq!(
+        (config.queue_rows_max, config.lanes, config.intra_op_threads),
+        (Some(9), Some(2), Some(4))
+    );
+    for noted in [
+        "priority",
+        "delayed",
+        "rate_limiter",
+        "parameters",
+        "optimization",
+        "metric_tags",
+    ] {
+        assert!(
+            config.notices.iter().any(|notice| notice.contains(noted)),
+            "{noted}: {:?}",
+            config.notices
         );
     }
 }
@@ -235,6 +266,22 @@ fn wrong_values_are_refused() {
         "must be an integer from 0 to 4294967295, got 4294967296",
     );
     refuse("max_batch_size: \"4\"", "must be an integer");
+    refuse(
+        "max_batch_size: 65537",
+        "field 'max_batch_size' must be at most 65536",
+    );
+    refuse(
+        "dynamic_batching { max_queue_delay_microseconds: 18446744073709551615 }",
+        "must be at most 10000000",
+    );
+    refuse(
+        "parameters { key: \"intra_op_thread_count\" value { string_value: \"-1\" } }",
+        "a number of threads from 0 to 1024",
+    );
+    refuse(
+        "dynamic_batching { default_queue_policy { timeout_action: LATER } }",
+        "must be REJECT or DELAY",
+    );
     refuse(
         "max_batch_size: 4\nmax_batch_size: 8",
         "line 2: field 'max_batch_size' is given twice",

@@ -52,7 +52,8 @@ impl Batcher {
 
         if rows > options.batch_rows_max {
             return Err(Error::invalid(format!(
-                "the request has {rows} rows; the model accepts at most {} (batch_rows_max)",
+                "the request has {rows} rows; the model accepts at most {} (max_batch_size of config.pbtxt, or batch_rows_max); \
+                 send fewer, or raise the setting",
                 options.batch_rows_max
             )));
         }

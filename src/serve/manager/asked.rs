@@ -19,6 +19,13 @@ impl Loop {
         self.try_refused_again(name);
         self.follow(false);
         self.supplied_anew = None;
+        if before.is_some() && !is_supplied && !self.parts.source.has(name) {
+            // Nothing can take the place of what was supplied, so that goes on.
+            self.parts.source.put_back(name, before);
+            self.set_reload(name, false);
+            self.follow(false);
+            return Err(self.why_absent(name));
+        }
         let verdict = self.verdict(name);
         self.set_reload(name, false);
 

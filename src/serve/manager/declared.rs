@@ -67,7 +67,10 @@ fn note(actual: &mut Actual, declared: &ModelConfig) {
 
     let differs = !with.loads_like(declared);
     if let Some(servable) = &actual.servable {
-        let waits = || match declared.check(&servable.signature) {
+        let waits = || match declared
+            .check(&servable.signature)
+            .and_then(|()| declared.check_outputs(&servable.signature))
+        {
             Ok(()) => WAITING.to_owned(),
             Err(error) => format!("{}; {REFUSED_LATER}", error.message),
         };

@@ -28,7 +28,7 @@ use crate::registry::directory::Loaded;
 use crate::serve::batch::input_axes::InputAxes;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{BatchOptions, cost::BatchCost};
-use crate::serve::servable::{self, Batching, Drained, Servable};
+use crate::serve::servable::{self, Batching, DeclaredSettings, Drained, Servable};
 use crate::serve::settings;
 pub(super) use decide::subject;
 use lanes::{LaneSessions, Reopening, number_of_lanes};
@@ -62,7 +62,6 @@ impl Loading<'_> {
     /// Opens the sessions, decides about batching, checks golden rows and warms up.
     pub(super) fn load(&self, mut loaded: Loaded) -> Result<(Arc<Servable>, Drained)> {
         self.complete(&mut loaded)?;
-        let bounded = loaded.graph.runs_in_bounded_time();
         let signature = loaded.graph.signature.clone();
         // A baseline or companion that belongs to another model refuses the version before any
         // session is opened.
@@ -87,8 +86,7 @@ impl Loading<'_> {
         lanes.fill(engine, &source, &options, number)?;
         // Only the sessions need the weights from here on.
         drop(source);
-        let (distinct, shared) = (lanes.distinct(), lanes.shared);
-        let mut sessions = lanes.sessions;
+        let (distinct, shared, mut sessions) = (lanes.distinct(), lanes.shared, lanes.sessions);
         if let Some(golden) = loaded.golden.as_ref().filter(|_| self.settings.golden) {
             check_golden(golden, &signature, &mut sessions)?;
         }
@@ -103,7 +101,8 @@ impl Loading<'_> {
 
         self.say(&batching);
 
-        let in_place = bounded && !is_open && self.runs_in_place(&signature, batched, &warm);
+        let is_bounded = loaded.graph.runs_in_bounded_time();
+        let in_place = is_bounded && !is_open && self.runs_in_place(&signature, batched, &warm);
         let options = BatchOptions {
             in_place,
             sizes: decision.sizes,
@@ -132,6 +131,7 @@ impl Loading<'_> {
             request_timeout: self.settings.model.request_timeout,
             metrics: self.parts.metrics.servable(self.name, self.version),
             observer,
+            declared: self.declared(),
         };
 
         let (servable, drained) = Servable::start(parts, self.watchdog)?;
@@ -141,6 +141,19 @@ impl Loading<'_> {
             self.tests.add(test, &servable);
         }
         Ok((servable, drained))
+    }
+
+    fn declared(&self) -> DeclaredSettings {
+        let declared = &self.settings.declared;
+        let labelled = declared.outputs.iter();
+        let labelled = labelled.filter_map(|o| Some((o.name.clone(), o.label_file.clone()?)));
+        DeclaredSettings {
+            is_whole: declared.unbatched,
+            rows_max: declared.batch_rows_max,
+            versions: self.settings.model.version_policy.clone(),
+            model_file: declared.model_filename.clone(),
+            label_files: labelled.collect(),
+        }
     }
 
     fn session_options(&self) -> SessionOptions {
@@ -153,6 +166,9 @@ impl Loading<'_> {
     /// Completes what the file declares by what the first run and the configuration tell.
     fn complete(&self, loaded: &mut Loaded) -> Result<()> {
         self.follow_answers(loaded);
+        // Now their shapes are the real ones.
+        let declared = &self.settings.declared;
+        declared.check_outputs(&loaded.graph.signature)?;
         self.name_classes(&mut loaded.graph)
     }
 

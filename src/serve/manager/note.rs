@@ -26,7 +26,8 @@ impl Loop {
         entry: Option<&ModelEntry>,
         now: Instant,
     ) {
-        let is_wanted = self.is_wanted(name);
+        // A version that somebody wants gone is not missed.
+        let is_missed = self.is_wanted(name) && !self.parts.source.leaves_out(name);
         let in_place = self.in_place(name);
         let versions = self.models.entry(name.clone()).or_default();
         let found = |version: &Version| {
@@ -48,8 +49,7 @@ impl Loop {
         let gone = if has_other { FOLDER_GONE } else { MODEL_GONE };
         for (version, actual) in versions.iter_mut() {
             match found(version) {
-                // After an unload call the folder is of no interest.
-                None if !is_wanted => {}
+                None if !is_missed => {}
                 None => {
                     if actual.warn(gone) {
                         let version = version.number();
@@ -130,7 +130,7 @@ fn compare(parts: &mut ManagerParts, actual: &mut Actual, sighting: &Sighting<'_
     }
 
     // Other times and other files do not matter, only other bytes of the files that the model uses.
-    let digests = parts.source.digests(found);
+    let digests = parts.source.digests(name, found);
     let error = digests.as_ref().err();
     let unread =
         error.and_then(|e| UnreadFiles::judge(actual.unread.as_ref(), &found.files, e, now));

@@ -63,6 +63,16 @@ impl Loop {
         }
     }
 
+    /// Publishes the labels of a model, if they are others than those in use.
+    pub(super) fn publish_labels(&self, name: &ModelName, settings: &Settings) {
+        let table = self.parts.predictor.routes().table();
+        let pointing = self.pointing.get(name).cloned().unwrap_or_default();
+        let differ = |routes: &ModelRoutes| routes.labels != labels(settings, &pointing);
+        if table.models.get(name).is_some_and(differ) {
+            self.publish(name, settings);
+        }
+    }
+
     /// Publishes the servables of one model in a new route table.
     pub(super) fn publish(&self, name: &ModelName, settings: &Settings) {
         let mut table = (*self.parts.predictor.routes().table()).clone();
@@ -79,21 +89,11 @@ impl Loop {
             .filter(|versions| !versions.is_empty() && self.is_wanted(name))
         {
             Some(versions) => {
-                let Pointing {
-                    labels,
-                    unqualified,
-                } = self.pointing.get(name).cloned().unwrap_or_default();
-                let labels = settings
-                    .model
-                    .labels
-                    .clone()
-                    .into_iter()
-                    .chain(labels)
-                    .collect();
+                let pointing = self.pointing.get(name).cloned().unwrap_or_default();
                 let routes = ModelRoutes {
                     versions: serving(versions),
-                    labels,
-                    unqualified,
+                    labels: labels(settings, &pointing),
+                    unqualified: pointing.unqualified,
                 };
                 table.models.insert(name.clone(), routes);
             }
@@ -104,4 +104,10 @@ impl Loop {
 
         self.parts.predictor.routes().publish(table);
     }
+}
+
+/// The labels of the settings, and the aliases of the registry.
+fn labels(settings: &Settings, pointing: &Pointing) -> BTreeMap<String, Version> {
+    let configured = settings.model.labels.clone().into_iter();
+    configured.chain(pointing.labels.clone()).collect()
 }

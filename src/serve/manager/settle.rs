@@ -24,6 +24,8 @@ impl Loop {
     /// Loads and unloads until the plan has nothing left to do for one model.
     pub(super) fn settle(&mut self, name: &ModelName, entry: Option<&ModelEntry>) {
         let mut settings = (self.parts.settings)(name, entry.and_then(|e| e.config.as_ref()));
+        let labels = entry.into_iter().flat_map(|entry| entry.labels.clone());
+        settings.model.labels.extend(labels);
         let pointers = entry.and_then(|e| e.pointers.as_ref());
         self.try_again(name, pointers);
         self.note_declared(name, &settings.declared, entry);
@@ -47,6 +49,7 @@ impl Loop {
                 }
                 Action::Unload(version) => self.unload(name, version),
                 Action::Nothing => {
+                    self.publish_labels(name, &settings);
                     if pointers.is_none() {
                         self.note_unwanted(name, entry, &settings.model.version_policy);
                     }

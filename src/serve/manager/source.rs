@@ -1,20 +1,23 @@
-//! Where the wanted versions come from: a directory that is scanned, or a registry that is
-//! followed. Both give a catalogue.
+//! Where the wanted versions come from: a directory that is scanned, a list of such directories, or a registry that
+//! is followed. Each gives a catalogue.
 
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::{ModelName, Version};
 use crate::observe::metrics::Metrics;
 use crate::registry::catalog::{Catalog, VersionEntry};
+use crate::registry::directory::listed::ListedModels;
 use crate::registry::directory::supplied::{SuppliedModel, Supply};
 use crate::registry::directory::{Directory, Loaded, VersionDigests};
 use crate::registry::follow::Follower;
+use crate::registry::pbtxt::model_list::ModelList;
 use std::collections::BTreeSet;
 use std::time::{Instant, SystemTime};
 
-/// A directory or a registry.
+/// A directory, a list of models with folders, or a registry.
 pub(crate) enum ModelSource {
     Directory(Box<Directory>),
+    Listed(Box<ListedModels>),
     Registry(Box<Follower>),
 }
 
@@ -35,15 +38,13 @@ impl ModelSource {
         match self {
             Self::Directory(directory) => {
                 let catalog = directory.scan(wall, instant);
-                let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-                metrics
-                    .directory
-                    .trouble
-                    .set(count(directory.trouble_count()));
-                metrics
-                    .directory
-                    .unserved
-                    .set(count(catalog.unserved.len()));
+                measure(metrics, directory.trouble_count(), &catalog);
+                catalog
+            }
+            Self::Listed(models) => {
+                let catalog = models.scan(wall, instant);
+                let trouble = models.directories().map(|d| d.trouble_count()).sum();
+                measure(metrics, trouble, &catalog);
                 catalog
             }
             Self::Registry(follower) => {
@@ -68,8 +69,10 @@ impl ModelSource {
 
     /// Logs what is not served, at the end of the start.
     pub(super) fn log_unserved(&mut self) {
-        if let Self::Directory(directory) = self {
-            directory.log_unserved();
+        match self {
+            Self::Directory(directory) => directory.log_unserved(),
+            Self::Listed(models) => models.directories().for_each(Directory::log_unserved),
+            Self::Registry(_) => {}
         }
     }
 
@@ -78,7 +81,8 @@ impl ModelSource {
     pub(super) fn is_readable(&self) -> bool {
         match self {
             Self::Directory(directory) => directory.is_readable(),
-            Self::Registry(_) => true,
+            // The models of other folders serve.
+            Self::Listed(_) | Self::Registry(_) => true,
         }
     }
 
@@ -90,23 +94,46 @@ impl ModelSource {
         entry: &VersionEntry,
     ) -> Result<Loaded> {
         match self {
-            Self::Directory(directory) => directory.read(entry),
             Self::Registry(follower) => follower.read(name, version),
+            _ => self.directory(name)?.read(entry),
         }
     }
 
     /// Returns the digests of a version in a directory as its files are now; none for a registry,
     /// whose versions never change.
-    pub(super) fn digests(&self, entry: &VersionEntry) -> Result<Option<VersionDigests>> {
+    pub(super) fn digests(
+        &self,
+        name: &ModelName,
+        entry: &VersionEntry,
+    ) -> Result<Option<VersionDigests>> {
         match self {
-            Self::Directory(directory) => directory.digests(entry).map(Some),
             Self::Registry(_) => Ok(None),
+            _ => self.directory(name)?.digests(entry).map(Some),
+        }
+    }
+
+    /// The directory with the files of a model.
+    fn directory(&self, name: &ModelName) -> Result<&Directory> {
+        let found = match self {
+            Self::Directory(directory) => Some(&**directory),
+            Self::Listed(models) => models.directory(name),
+            Self::Registry(_) => None,
+        };
+        found.ok_or_else(|| Error::unavailable("its folder is no longer on the list of models"))
+    }
+
+    /// The directory with the files of a model; none for a registry, or for a model that is not listed.
+    fn directory_mut(&mut self, name: &ModelName) -> Option<&mut Directory> {
+        match self {
+            Self::Directory(directory) => Some(directory),
+            Self::Listed(models) => models.directory_mut(name),
+            Self::Registry(_) => None,
         }
     }
 
     /// Remembers bytes that were refused because the version serves others.
     pub(super) fn refuse(&mut self, name: &ModelName, version: Version, bytes: Digest) {
-        if let Self::Directory(directory) = self {
+        if let Some(directory) = self.directory_mut(name) {
             directory.refusals.add(name, version, bytes);
         }
     }
@@ -118,17 +145,16 @@ impl ModelSource {
         version: Version,
         found: VersionDigests,
     ) -> bool {
-        match self {
-            Self::Directory(directory) => [found.model, found.used]
+        self.directory(name).is_ok_and(|directory| {
+            [found.model, found.used]
                 .iter()
-                .any(|bytes| directory.refusals.contains(name, version, *bytes)),
-            Self::Registry(_) => false,
-        }
+                .any(|bytes| directory.refusals.contains(name, version, *bytes))
+        })
     }
 
     /// Forgets that bytes were refused, because they serve now.
     pub(super) fn accept(&mut self, name: &ModelName, version: Version, served: VersionDigests) {
-        if let Self::Directory(directory) = self {
+        if let Some(directory) = self.directory_mut(name) {
             directory.refusals.accept(name, version, served.model);
             directory.refusals.accept(name, version, served.used);
         }
@@ -136,7 +162,7 @@ impl ModelSource {
 
     /// Forgets what was refused for a version that is gone, or for every version of a model.
     pub(super) fn forget(&mut self, name: &ModelName, version: Option<Version>) {
-        if let Self::Directory(directory) = self {
+        if let Some(directory) = self.directory_mut(name) {
             directory.refusals.forget(name, version);
         }
     }
@@ -148,17 +174,49 @@ impl ModelSource {
         name: &ModelName,
         supply: Supply,
     ) -> Result<Option<SuppliedModel>> {
+        match self.directory_mut(name) {
+            Some(directory) => directory.supply(name, supply),
+            None if supply.is_empty() => Ok(None),
+            None => Err(Error::precondition(format!(
+                "model '{name}' is not on the list of models, and only listed ones can be supplied"
+            ))),
+        }
+    }
+
+    /// Whether a model is there, beside what load calls supplied.
+    pub(super) fn has(&self, name: &ModelName) -> bool {
         match self {
-            Self::Directory(directory) => directory.supply(name, supply),
-            Self::Registry(_) => Err(Error::precondition(
-                "what a registry holds is loaded, and nothing else",
+            Self::Directory(directory) => directory.has(name),
+            Self::Listed(models) => models.has_files(name),
+            Self::Registry(_) => true,
+        }
+    }
+
+    /// Replaces the list of models, but for labels.
+    pub(super) fn relist(&mut self, list: &ModelList) -> Result<()> {
+        match self {
+            Self::Listed(models) => models.set(list),
+            _ => Err(Error::precondition(
+                "the server serves no list of models; start it with --model_config_file (models.config_file)",
             )),
+        }
+    }
+
+    /// Whether a list leaves a model out on purpose.
+    pub(super) fn leaves_out(&self, name: &ModelName) -> bool {
+        matches!(self, Self::Listed(models) if !models.has(name))
+    }
+
+    /// Takes the labels of a list of models.
+    pub(super) fn label(&mut self, list: &ModelList) {
+        if let Self::Listed(models) = self {
+            models.label(list);
         }
     }
 
     /// Puts back what an earlier load call supplied for a model.
     pub(super) fn put_back(&mut self, name: &ModelName, before: Option<SuppliedModel>) {
-        if let Self::Directory(directory) = self {
+        if let Some(directory) = self.directory_mut(name) {
             directory.put_back(name, before);
         }
     }
@@ -180,8 +238,17 @@ impl ModelSource {
     /// Returns the last applied log entry; none for a directory.
     pub(super) fn entry(&self) -> Option<u64> {
         match self {
-            Self::Directory(_) => None,
+            Self::Directory(_) | Self::Listed(_) => None,
             Self::Registry(follower) => Some(follower.status().seq),
         }
     }
+}
+
+fn measure(metrics: &Metrics, trouble: usize, catalog: &Catalog) {
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    metrics.directory.trouble.set(count(trouble));
+    metrics
+        .directory
+        .unserved
+        .set(count(catalog.unserved.len()));
 }

@@ -49,7 +49,7 @@ impl Loop {
     }
 
     /// Says why a model has no versions.
-    fn why_absent(&self, name: &ModelName) -> Error {
+    pub(super) fn why_absent(&self, name: &ModelName) -> Error {
         let unserved = self.unserved.load();
         let found = unserved.iter().find(|u| u.model == name.as_str());
         match found {

@@ -73,15 +73,26 @@ fn cached(
     Ok(folder)
 }
 
-/// A Python with the packages of a list in `tests/`.
+/// A Python with the packages of a list in `tests/` and what they need.
 pub(crate) fn python(name: &str, requirements: &str) -> Result<PathBuf, String> {
+    python_with(name, requirements, &[])
+}
+
+/// A Python with just the packages of a list in `tests/`, where one of them asks for another that is too large.
+pub(crate) fn pinned(name: &str, requirements: &str) -> Result<PathBuf, String> {
+    python_with(name, requirements, &["--no-deps"])
+}
+
+fn python_with(name: &str, requirements: &str, options: &[&str]) -> Result<PathBuf, String> {
     let folder = cached(name, requirements, |folder, list| {
         run(Command::new("python3")
             .args(["-m", "venv", "--clear"])
             .arg(folder))?;
         let python = folder.join("bin/python");
         run(Command::new(python)
-            .args(["-m", "pip", "install", "--quiet", "-r"])
+            .args(["-m", "pip", "install", "--quiet"])
+            .args(options)
+            .arg("-r")
             .arg(list))
         .map(drop)
     })?;

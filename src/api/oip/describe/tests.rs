@@ -5,12 +5,15 @@ use crate::core::error::Error;
 use crate::core::hash::Digest;
 use crate::core::model::optional::CheckedInputs;
 use crate::core::model::{ModelName, Version};
+use crate::core::tensor::DType;
 use crate::core::tensor::Tensor;
 use crate::observe::metrics::Metrics;
 use crate::onnx::runtime::fake::{FakeSession, Script};
+use crate::registry::version_policy::VersionPolicy;
 use crate::serve::batch::BatchOptions;
 use crate::serve::batch::cost::BatchCost;
 use crate::serve::batch::watchdog::Watchdog;
+use crate::serve::servable::DeclaredSettings;
 use crate::serve::servable::ServableParts;
 use crate::testing::tensor_spec;
 use std::sync::Arc;
@@ -29,6 +32,13 @@ fn mixing(watchdog: &Watchdog) -> Arc<Servable> {
     };
     let parts = ServableParts {
         ends: Vec::new(),
+        declared: DeclaredSettings {
+            is_whole: false,
+            rows_max: None,
+            versions: VersionPolicy::Latest(2),
+            model_file: Some("net.onnx".to_owned()),
+            label_files: [("y".to_owned(), "labels.txt".to_owned())].into(),
+        },
         columns: Default::default(),
         task: None,
         metrics: metrics.servable(&name, version),

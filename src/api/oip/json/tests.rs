@@ -118,6 +118,15 @@ fn bodies_that_are_not_requests_are_refused() {
     }
     check("", b"", "the body is empty");
     check("{}", b"", "has no inputs");
+    check(
+        r#"{"instances":[[1]]}"#,
+        b"",
+        "has no inputs; send instances to /v1/models/NAME:predict",
+    );
+    for table in ["dataframe_split", "dataframe_records"] {
+        let body = format!(r#"{{"{table}":[1]}}"#);
+        check(&body, b"", "has no inputs; send a table to /invocations");
+    }
     check(r#"{"inputs":{}}"#, b"", "inputs must be a JSON array");
     check(r#"{"inputs":[[]]}"#, b"", "an input must be a JSON object");
     check(r#"{"inputs":[{}]}"#, b"", "has no name");

@@ -120,6 +120,49 @@ fn bad_names_sizes_and_offsets_are_refused() {
 }
 
 #[test]
+fn what_is_no_shared_memory_object_itself_is_refused() {
+    let object = SharedObject::of(&[7; 64]);
+    let folder = std::path::Path::new("/dev/shm");
+    let other = |kind: &str| format!("{}-{kind}", &object.key[1..]);
+    let (link, inner) = (other("link"), other("folder"));
+    let target = tempfile::NamedTempFile::new().expect("a file");
+    target.as_file().set_len(64).expect("filled");
+    std::os::unix::fs::symlink(target.path(), folder.join(&link)).expect("linked");
+    std::fs::create_dir(folder.join(&inner)).expect("made");
+    let regions = Regions::within(true, 1 << 20);
+    let results = [&link, &inner].map(|key| regions.register("r", key, 0, 1));
+    let _ = std::fs::remove_file(folder.join(&link));
+    let _ = std::fs::remove_dir(folder.join(&inner));
+    for result in results {
+        refused(result, Kind::InvalidArgument, "it cannot be opened");
+    }
+    refused(
+        regions.register("a\u{1b}[2J", &object.key, 0, 1),
+        Kind::InvalidArgument,
+        "control characters",
+    );
+}
+
+#[test]
+fn a_part_that_cannot_be_the_tensor_is_not_copied() {
+    let object = SharedObject::of(&[0; 64]);
+    // Copies of 64 bytes are over the limit.
+    let regions = Regions::within(true, 63);
+    regions
+        .register("r", &object.key, 0, 64)
+        .expect("registers");
+    let part = regions.part("r", 0, 64).expect("inside");
+    for (dtype, shape) in [(DType::F32, vec![1, 2]), (DType::String, vec![17])] {
+        let kind = part.tensor(dtype, shape).expect_err("refused").kind;
+        assert_eq!(kind, Kind::InvalidArgument);
+    }
+    for (dtype, shape) in [(DType::F32, vec![16]), (DType::String, vec![16])] {
+        let kind = part.tensor(dtype, shape).expect_err("refused").kind;
+        assert_eq!(kind, Kind::ResourceExhausted);
+    }
+}
+
+#[test]
 fn a_region_that_shrinks_fails_requests_and_is_not_lengthened() {
     let object = SharedObject::of(&[7; 64]);
     let regions = Regions::within(true, 1 << 20);

@@ -34,7 +34,9 @@ fn open_inference_paths() {
     check("POST", "/v2/repository/models/m/load", r#"Ok(Load("m"))"#);
     check("GET", "/v2/models/m/infer", r#"Err(Method("POST"))"#);
     check("GET", "/v2/nothing", "Err(Unknown)");
-    check("GET", "/", "Err(Unknown)");
+    check("GET", "/", "Ok(Root)");
+    check("GET", "//", "Err(Unknown)");
+    check("PUT", "/v2/logging", r#"Err(Method("GET, POST"))"#);
 }
 
 #[test]
@@ -82,6 +84,12 @@ fn tensorflow_serving_paths() {
         r#"Ok(TfsPredict("m", Label("stable")))"#,
     );
 
+    check("GET", "/v1/models/m:predict", r#"Err(Method("POST"))"#);
+    check(
+        "POST",
+        "/v1/models/m/versions/0002:predict",
+        &format!(r#"Ok(TfsPredict("m", {}))"#, exact(2)),
+    );
     check("GET", "/v1/models/m", r#"Ok(TfsStatus("m", None))"#);
     check(
         "GET",
@@ -111,8 +119,9 @@ fn tensorflow_serving_paths() {
         "/v1/models/m/versions/0:predict",
         "/v1/models/m/versions/x",
         "/v1/x/m",
-        "/v1/models/m:explain",
+        "/v1/models/m:guess",
     ] {
         check("POST", bad, "Err(Malformed)");
     }
+    check("POST", "/v1/models/m:explain", "Err(Explanations)");
 }

@@ -1,10 +1,13 @@
 //! Examples in messages and in JSON.
 
 use super::*;
+use crate::api::tables::TableLimits;
+use crate::core::model::Signature;
+use crate::core::model::columns::InputColumns;
 use crate::core::tensor::DType;
 use crate::proto::tensorflow::serving::{ExampleList, ExampleListWithContext};
 use crate::proto::tensorflow::{BytesList, Features, FloatList, Int64List};
-use crate::testing::tensor_spec;
+use crate::testing::{table_schema, tensor_spec};
 
 fn signature() -> Signature {
     Signature {
@@ -93,13 +96,20 @@ fn features_are_whole_inputs_or_columns_and_others_are_ignored() {
         let examples = vec![example];
         let list = input::Kind::ExampleList(ExampleList { examples });
         let input = Input { kind: Some(list) };
-        assert_eq!(raw(decode(Some(input), &signature, names)), Ok(expected()));
+        assert_eq!(
+            raw(decode(Some(input), table_schema(&signature, names))),
+            Ok(expected())
+        );
     }
     for body in [
         r#"{"examples":[{"X":[1,2],"n":7,"word":"hi","more":[]}]}"#,
+        r#"{"examples":[{"X":[1,2],"n":7,"word":{"b64":"aGk="}}]}"#,
+        r#"{"examples":[{"X":[1,2],"n":7,"word":[{"b64":"aGk="}]}]}"#,
+        r#"{"examples":[{"X":[1,2],"n":7,"word":"hi","more":{"b64":1},"more":[[]]}]}"#,
         r#"{"signature_name":"s","context":{"n":[7],"word":"no"},"examples":[{"X":[1,2],"word":"hi"}]}"#,
     ] {
-        let (_, read) = decode_json(body.as_bytes(), &signature, &nameless).expect(body);
+        let (_, read) =
+            decode_json(body.as_bytes(), table_schema(&signature, &nameless)).expect(body);
         assert_eq!(raw(Ok(read)), Ok(expected()), "{body}");
     }
 }
@@ -119,7 +129,7 @@ fn a_context_gives_what_an_example_does_not() {
         kind: Some(input::Kind::ExampleListWithContext(list)),
     };
     assert_eq!(
-        raw(decode(Some(input), &signature, &columns)),
+        raw(decode(Some(input), table_schema(&signature, &columns))),
         Ok(expected())
     );
 }
@@ -141,14 +151,115 @@ fn missing_features_and_wrong_numbers_of_values_are_refused() {
             r#"{"examples":[{"X":[1,2],"n":[7,8],"word":"hi"}]}"#,
             "feature 'n' has 2 values; the model takes 1",
         ),
+        (
+            r#"{"examples":[{"X":[1,2],"n":7,"word":"hi","n":7}]}"#,
+            "row 0 has the column 'n' twice",
+        ),
+        (
+            r#"{"examples":[{"X":[1,2],"n":{"b64":"Nw=="},"word":"hi"}]}"#,
+            "row 0, column 'n': a string in base64 is not a valid INT64",
+        ),
+        (
+            r#"{"context":{"n":[7,8]},"examples":[{}]}"#,
+            "context: feature 'n' has 2 values; the model takes 1",
+        ),
+        (
+            r#"{"context":{"n":"x"},"examples":[{}]}"#,
+            "context, column 'n': \"x\" is not a valid INT64",
+        ),
         (r#"{"examples":[]}"#, "no rows"),
         (r#"{"instances":[]}"#, "examples is missing"),
         (r#"{"examples":[[1]]}"#, "must be a JSON object"),
     ] {
-        let read = decode_json(body.as_bytes(), &signature, &columns);
+        let read = decode_json(body.as_bytes(), table_schema(&signature, &columns));
         let error = read.expect_err(body).message;
         assert!(error.contains(needle), "{body}: {error}");
     }
-    let none = decode(None, &signature, &columns).expect_err("no input");
+    let none = decode(None, table_schema(&signature, &columns)).expect_err("no input");
     assert!(none.message.contains("input is missing"), "{none}");
+}
+
+/// Decodes `count` empty examples with a context of 28 bytes, over both protocols.
+fn of_context(count: usize, limits: TableLimits) -> [Result<NamedTensors>; 2] {
+    let signature = signature();
+    let columns = InputColumns::of(&signature, &[]).expect("columns");
+    let schema = TableSchema {
+        limits,
+        ..table_schema(&signature, &columns)
+    };
+    let context = vec![
+        ("X", floats(&[1.0, 2.0])),
+        ("n", integers(&[7])),
+        ("word", word("hi")),
+        ("more", floats(&[1.0; 100])),
+    ];
+    let list = ExampleListWithContext {
+        examples: vec![Example::default(); count],
+        context: Some(example(context)),
+    };
+    let input = Input {
+        kind: Some(input::Kind::ExampleListWithContext(list)),
+    };
+    let examples = vec!["{}"; count].join(",");
+    let more = vec!["0"; 100].join(",");
+    let body = format!(
+        r#"{{"context":{{"X":[1,2],"n":7,"word":"hi","more":[{more}]}},"examples":[{examples}]}}"#
+    );
+    [
+        decode(Some(input), schema),
+        decode_json(body.as_bytes(), schema).map(|(_, read)| read),
+    ]
+}
+
+#[test]
+fn copies_of_a_context_are_limited_before_they_are_made() {
+    let none = TableLimits {
+        rows_max: None,
+        bytes_max: usize::MAX,
+        shared_bytes_max: usize::MAX,
+    };
+    // A copy takes 8 bytes of X, 8 of n, and 4 + 2 + 8 of the word.
+    for (limits, needle) in [
+        (
+            TableLimits {
+                shared_bytes_max: 90,
+                ..none
+            },
+            "context has 30 bytes of tensors for each of 4 examples; all copies may have 90",
+        ),
+        (
+            TableLimits {
+                rows_max: Some(3),
+                ..none
+            },
+            "the request has 4 rows; the model accepts at most 3 (batch_rows_max)",
+        ),
+    ] {
+        for read in of_context(3, limits) {
+            let read = raw(read).expect("at the limit");
+            let copies: Vec<_> = expected().iter().map(|raw| raw.repeat(3)).collect();
+            assert_eq!(read, copies);
+        }
+        for read in of_context(4, limits) {
+            let error = read.expect_err(needle);
+            assert!(error.message.contains(needle), "{error}");
+        }
+    }
+}
+
+#[test]
+fn features_that_the_model_does_not_take_cost_nothing_but_their_text() {
+    let signature = signature();
+    let columns = InputColumns::of(&signature, &[]).expect("columns");
+    let names: Vec<String> = (0..60_000).map(|i| format!("\"f{i}\":0")).collect();
+    let names = names.join(",");
+    let body = format!(
+        r#"{{"context":{{"n":7,{names}}},"examples":[{{"X":[1,2],"word":"hi",{names}}}]}}"#
+    );
+    let started = std::time::Instant::now();
+    let read = decode_json(body.as_bytes(), table_schema(&signature, &columns));
+    assert_eq!(raw(read.map(|(_, read)| read)), Ok(expected()));
+    // Comparing each name with each other one takes a hundred times as long.
+    let took = started.elapsed();
+    assert!(took < std::time::Duration::from_secs(2), "{took:?}");
 }

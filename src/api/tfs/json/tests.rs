@@ -2,16 +2,18 @@
 
 use super::*;
 use crate::core::error::Kind;
+use crate::core::model::columns::InputColumns;
 use crate::core::model::optional::OptionalInput;
 use crate::core::model::{ModelName, Version};
 use crate::core::request::Timing;
 use crate::core::tensor::Strings;
 use crate::core::tensor::json::write_elements;
+use crate::testing::table_schema;
 use proptest::prelude::*;
 
 /// Decodes for a model whose columns have no names.
 fn decode(body: &[u8], signature: &Signature) -> Result<(NamedTensors, RequestForm)> {
-    super::decode(body, signature, &InputColumns::default())
+    super::decode(body, table_schema(signature, &InputColumns::default()))
 }
 
 /// Declares inputs as `name:DTYPE`, each of shape [N, 2]; `?` marks an optional one.

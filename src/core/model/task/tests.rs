@@ -84,6 +84,17 @@ fn tasks_are_derived_from_the_operators_of_the_outputs() {
         Some(Ok((1, false, Some(0), &["0", "1"]))),
     );
 
+    // Distances to clusters, and a measure of how unusual a row is.
+    for (width, operator) in [(3, "Sqrt"), (1, "Sub")] {
+        check(
+            &[
+                (label(), end("ArgMin", &[])),
+                (f32s("scores", Some(width)), end(operator, &[])),
+            ],
+            None,
+        );
+    }
+
     check(&[(f32s("y", Some(1)), end("Gemm", &[]))], Some(Err(0)));
     check(&[(f32s("y", Some(5)), end("Gemm", &[]))], None);
     check(&[(f32s("y", Some(1_000)), end("Softmax", &[]))], None);

@@ -363,7 +363,8 @@ pub(crate) fn is_base64(value: Json<'_>) -> bool {
     matches!((members.next(), members.next()), (Some(Ok((key, _))), None) if key == "b64")
 }
 
-fn base64_of(value: Json<'_>) -> Result<Vec<u8>> {
+/// Reads the bytes for which an object with the single key `b64` stands.
+pub(crate) fn base64_of(value: Json<'_>) -> Result<Vec<u8>> {
     let [text] = value.fields("a base64 string", ["b64"])?;
     let text = text.filter(|_| is_base64(value));
     let text = text

@@ -145,6 +145,58 @@ fn look(bench: &Bench, path: &str, name: Option<&str>) -> Catalog {
     catalog
 }
 
+/// What Hugging Face's cache looks like: files in one folder, named by links in another.
+fn cached(bench: &Bench) {
+    bench.write("../blobs/graph", &onnx(Some("w.data")), OLD);
+    bench.write("../blobs/weights", b"weights", OLD);
+    bench.write("../blobs/plain", &onnx(None), OLD);
+    for (link, target) in [
+        ("flat/model.onnx", "graph"),
+        ("flat/w.data", "weights"),
+        ("deep/1/net.onnx", "graph"),
+        ("deep/1/w.data", "weights"),
+        ("alone.onnx", "plain"),
+    ] {
+        let link = bench.path(link);
+        fs::create_dir_all(link.parent().unwrap()).unwrap();
+        let target = bench.path("../blobs").join(target);
+        std::os::unix::fs::symlink(target, link).unwrap();
+    }
+}
+
+#[test]
+fn links_out_of_the_directory_are_listed_and_followed_where_a_setting_says_so() {
+    let mut bench = Bench::new();
+    cached(&bench);
+    let catalog = bench.scan();
+    assert_eq!(served(&catalog, &bench.path("")), Vec::<String>::new());
+    let listed: Vec<_> = catalog.unserved.iter().collect();
+    assert_eq!(listed.len(), 3, "{listed:?}");
+    for one in listed {
+        assert!(one.reason.contains("models.follow_links"), "{one:?}");
+    }
+
+    let copies = Copies::open(bench.path("../copies"));
+    let path = ServedPath::find(bench.path(""), None).unwrap();
+    let options = Directory::new(path, SETTLE, EMPTY, Some(copies), Refusals::default());
+    bench.directory = options.follow_links();
+    let catalog = bench.scan();
+    assert_eq!(
+        served(&catalog, &bench.path("")),
+        [
+            "alone:1 alone.onnx",
+            "deep:1 deep/1/net.onnx",
+            "flat:1 flat/model.onnx"
+        ]
+    );
+    assert_eq!(catalog.unserved, []);
+    for name in ["flat", "deep"] {
+        let entry = &catalog.models[name].versions[&Version::ONE];
+        let loaded = bench.directory.read(entry).unwrap();
+        assert!(loaded.external_dir.is_some(), "{name}");
+    }
+}
+
 #[test]
 fn one_file_and_the_folder_of_one_model_are_served_alone() {
     let bench = Bench::new();
@@ -153,6 +205,7 @@ fn one_file_and_the_folder_of_one_model_are_served_alone() {
     bench.write("m/1/model.onnx", &onnx(None), OLD);
     bench.write("m/2/model.onnx", &onnx(None), OLD);
     bench.write("flat/net.onnx", &onnx(None), OLD);
+    bench.write("served/00000123/net.onnx", &onnx(None), OLD);
     let all = |path: &str, name| served(&look(&bench, path, name), &bench.path(""));
     assert_eq!(all("net.onnx", None), ["net:1 net.onnx"]);
     assert_eq!(all("net.onnx", Some("fraud")), ["fraud:1 net.onnx"]);
@@ -161,11 +214,20 @@ fn one_file_and_the_folder_of_one_model_are_served_alone() {
         ["fraud:1 m/1/model.onnx", "fraud:2 m/2/model.onnx"]
     );
     assert_eq!(all("flat", Some("fraud")), ["fraud:1 flat/net.onnx"]);
+    // What a link leads to that is named itself is meant.
+    bench.write("../elsewhere/net.bin", &onnx(None), OLD);
+    let link = bench.path("link.onnx");
+    std::os::unix::fs::symlink(bench.path("../elsewhere/net.bin"), link).unwrap();
+    assert_eq!(all("link.onnx", None), ["link:1 link.onnx"]);
+
     // Without a name, the folder of a model is a directory of models.
-    let catalog = look(&bench, "m", None);
-    assert_eq!(served(&catalog, &bench.path("")), Vec::<String>::new());
-    assert!(
-        catalog.unserved.iter().all(|u| u.reason.contains("--name")),
-        "{catalog:?}"
-    );
+    for model in ["m", "served"] {
+        let catalog = look(&bench, model, None);
+        assert_eq!(served(&catalog, &bench.path("")), Vec::<String>::new());
+        assert!(
+            catalog.unserved.iter().all(|u| u.reason.contains("--name")),
+            "{catalog:?}"
+        );
+        assert!(!catalog.unserved.is_empty());
+    }
 }

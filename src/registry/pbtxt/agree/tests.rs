@@ -38,6 +38,14 @@ fn with_x(more: &str, fields: &str) -> String {
     )
 }
 
+/// Compares inputs and outputs.
+fn whole(text: &str, graph: &Signature) -> Result<()> {
+    let config = read(text);
+    config
+        .check(graph)
+        .and_then(|()| config.check_outputs(graph))
+}
+
 #[test]
 fn what_fits_the_graph_is_accepted() {
     for (more, fields) in [
@@ -49,22 +57,22 @@ fn what_fits_the_graph_is_accepted() {
         ("max_batch_size: 8", "data_type: TYPE_FP32"),
     ] {
         let text = with_x(more, fields);
-        read(&text).check(&graph()).expect(&text);
+        whole(&text, &graph()).expect(&text);
     }
 
     let output = r#"max_batch_size: 8 output { name: "y" data_type: TYPE_INT64 }"#;
     for text in ["", "max_batch_size: 4", output] {
-        read(text).check(&graph()).expect(text);
+        whole(text, &graph()).expect(text);
     }
     let mut any = graph();
     any.inputs[0].shape = None;
     let text = with_x("max_batch_size: 8", "data_type: TYPE_FP32 dims: [1, 2, 3]");
-    read(&text).check(&any).expect("any shape");
+    whole(&text, &any).expect("any shape");
 }
 
 #[track_caller]
 fn refuse(text: &str, expected: &str) {
-    let error = read(text).check(&graph()).expect_err(expected);
+    let error = whole(text, &graph()).expect_err(expected);
     assert_eq!(error.message, format!("config.pbtxt: {expected}"), "{text}");
 }
 
@@ -164,7 +172,7 @@ fn optional_inputs_may_be_listed_or_not_and_have_no_batch_axis() {
         "input { name: \"k\" data_type: TYPE_FP32 optional: false }",
     ] {
         let text = format!("{}\n{k}", with_x("max_batch_size: 8", x));
-        read(&text).check(&graph_with_defaults()).expect(&text);
+        whole(&text, &graph_with_defaults()).expect(&text);
     }
 }
 
@@ -172,7 +180,7 @@ fn optional_inputs_may_be_listed_or_not_and_have_no_batch_axis() {
 fn optional_inputs_that_contradict_the_graph_are_refused() {
     let refused = |more: &str| {
         let text = with_x(more, "data_type: TYPE_FP32 dims: [2]");
-        let error = read(&text).check(&graph_with_defaults());
+        let error = whole(&text, &graph_with_defaults());
         error.expect_err(more).message
     };
     for (more, expected) in [
