@@ -19,7 +19,7 @@ mod labels;
 pub(crate) mod limits;
 pub(crate) mod listen;
 pub(crate) mod memory;
-mod mlflow;
+pub(crate) mod mlflow;
 pub(crate) mod oip;
 mod openapi;
 pub(crate) mod operator;

@@ -12,6 +12,7 @@ pub(crate) mod batch;
 pub(crate) mod manager;
 pub(crate) mod parts;
 pub(crate) mod predict;
+pub(crate) mod reshapes;
 pub(crate) mod route;
 pub(crate) mod servable;
 pub(crate) mod settings;

@@ -1,6 +1,6 @@
 //! MLflow's scoring protocol: `/invocations` with tables in JSON or CSV, `/ping` and `/version`.
 
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 

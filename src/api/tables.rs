@@ -213,7 +213,7 @@ impl<'s> TableReader<'s> {
     pub(crate) fn expect_rows(&self, rows: usize) -> Result<()> {
         match self.schema.limits.rows_max {
             Some(rows_max) if rows > rows_max => Err(Error::invalid(format!(
-                "the request has {rows} rows; the model accepts at most {rows_max} (batch_rows_max)"
+                "the request has {rows} rows; at most {rows_max} are served (4,096 times batch_rows_max, or max_batch_size)"
             ))),
             _ => Ok(()),
         }
@@ -267,8 +267,14 @@ impl<'s> TableReader<'s> {
     /// Reads a row that is an object: a cell for each column, by its name.
     pub(crate) fn push_object(&mut self, object: Json<'_>) -> Result<()> {
         let mut row = self.row();
-        for member in object.object(&row.name())? {
+        for (number, member) in object.object(&row.name())?.enumerate() {
             let (name, value) = member?;
+            if number == TABLE_COLUMNS_MAX {
+                return Err(Error::invalid(format!(
+                    "{} has more than {TABLE_COLUMNS_MAX} columns, the most that it may have",
+                    row.name()
+                )));
+            }
             let place = self.place(&name, &mut row.unknown);
             if let Some(at) = place.map_err(|e| e.context(row.name()))? {
                 row.put(self, at, TableCell::Json(value))?;
@@ -355,7 +361,7 @@ impl<'s> TableReader<'s> {
             .is_some_and(|rows_max| self.rows >= rows_max)
         {
             return Err(Error::invalid(format!(
-                "the request has more than {0} rows; the model accepts at most {0} (batch_rows_max)",
+                "the request has more than {0} rows; at most {0} are served (4,096 times batch_rows_max, or max_batch_size)",
                 self.rows
             )));
         }

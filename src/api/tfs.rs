@@ -1,7 +1,7 @@
 //! TensorFlow Serving's Predict, status and metadata, over gRPC and REST.
 
 pub(crate) mod codec;
-mod examples;
+pub(crate) mod examples;
 pub(crate) mod grpc;
 pub(crate) mod inference;
 pub(crate) mod json;

@@ -155,17 +155,30 @@ fn number(text: &str) -> Option<String> {
     })
 }
 
-/// Strings in JSON, of words between commas. A word in quotes may have commas.
+/// Strings in JSON, of words between commas. A word in quotes may have commas, and two quotes for one.
 fn words(text: &str) -> std::result::Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut rest = text;
     loop {
         let (word, after) = match rest.strip_prefix('"') {
             Some(quoted) => {
-                let end = quoted.find('"').ok_or("a word has no closing quote")?;
-                (&quoted[..end], &quoted[end + 1..])
+                let (mut word, mut rest) = (String::new(), quoted);
+                loop {
+                    let end = rest.find('"').ok_or("a word has no closing quote")?;
+                    word.push_str(&rest[..end]);
+                    rest = &rest[end + 1..];
+                    // Two quotes stand for one.
+                    match rest.strip_prefix('"') {
+                        Some(more) => rest = more,
+                        None => break (word, rest),
+                    }
+                    word.push('"');
+                }
             }
-            None => rest.split_at(rest.find(',').unwrap_or(rest.len())),
+            None => {
+                let (word, rest) = rest.split_at(rest.find(',').unwrap_or(rest.len()));
+                (word.to_owned(), rest)
+            }
         };
         words.push(serde_json::Value::from(word).to_string());
         match after.strip_prefix(',') {
@@ -187,6 +200,7 @@ mod tests {
             ("x:BOOL:2:true,false", "[true,false]"),
             ("x:INT64:0:", "[]"),
             ("x:BYTES:2:a b,\"c, d\"", r#"["a b","c, d"]"#),
+            ("x:BYTES:1:\"a, \"\"b\"\"\"", r#"["a, \"b\""]"#),
             ("x:BYTES:1:", r#"[""]"#),
         ] {
             let json = input_json(argument).expect(argument);

@@ -54,6 +54,36 @@ impl TextTable {
     }
 }
 
+/// Words of numbers that JSON does not have.
+const NUMBERS: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
+
+/// Puts the words of numbers in quotes, so that the text is JSON.
+fn quoted(text: &str) -> String {
+    let mut made = String::with_capacity(text.len());
+    let (mut rest, mut is_string) = (text, false);
+    while let Some(first) = rest.chars().next() {
+        let word = NUMBERS.iter().find(|word| rest.starts_with(**word));
+        let length = match word.filter(|_| !is_string) {
+            Some(word) => {
+                made.push_str(&format!("\"{word}\""));
+                word.len()
+            }
+            None if is_string && first == '\\' => {
+                let escape = rest.chars().take(2).map(char::len_utf8).sum();
+                made.push_str(&rest[..escape]);
+                escape
+            }
+            None => {
+                is_string ^= first == '"';
+                made.push(first);
+                first.len_utf8()
+            }
+        };
+        rest = &rest[length..];
+    }
+    made
+}
+
 /// Prints a response that was received over HTTP.
 pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()> {
     let text = String::from_utf8_lossy(body);
@@ -76,7 +106,8 @@ pub(super) fn answer(headers: &HeaderMap, body: &[u8], json: bool) -> Result<()>
         outputs: Vec<PrintedOutput<'a>>,
     }
 
-    let body: PredictBody<'_> = serde_json::from_str(&text).map_err(|e| {
+    let quoted = quoted(&text);
+    let body: PredictBody<'_> = serde_json::from_str(&quoted).map_err(|e| {
         Error::internal("the server's response is not JSON of the Open Inference Protocol")
             .with_source(e)
     })?;

@@ -419,6 +419,21 @@ impl Tensor {
     pub fn data(&self) -> &Data {
         &self.data
     }
+    /// The same elements in another shape. Refuses one of another number of elements.
+    pub(crate) fn reshaped(&self, shape: Vec<usize>) -> Result<Self> {
+        match elements(&shape) == elements(&self.shape) {
+            true => Ok(Self {
+                dtype: self.dtype,
+                shape,
+                data: self.data.clone(),
+            }),
+            false => Err(Error::internal(format!(
+                "shape {:?} is not one of {shape:?}",
+                self.shape
+            ))),
+        }
+    }
+
     /// Rows along axis 0; `None` for a scalar.
     pub fn rows(&self) -> Option<usize> {
         self.shape.first().copied()

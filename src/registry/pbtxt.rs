@@ -78,6 +78,8 @@ pub(crate) struct ConfigTensor {
     pub dtype: DType,
     /// The axes, −1 for a dynamic one; without the batch axis if the model batches.
     pub dims: Vec<i64>,
+    /// The axes in the graph, where clients see others.
+    pub reshape: Option<Vec<i64>>,
     /// Whether a request may leave it out.
     pub optional: bool,
     /// The file with the classes of an output, in the model's folder.
@@ -137,7 +139,12 @@ impl ModelConfig {
             "platform" if matches!(field.text()?, "" | "onnxruntime_onnx") => {}
             "platform" => return refuse(field, "must be \"onnxruntime_onnx\""),
             "backend" if matches!(field.text()?, "" | "onnxruntime") => {}
-            "backend" => return refuse(field, "must be \"onnxruntime\""),
+            "backend" => {
+                return refuse(
+                    field,
+                    "must be \"onnxruntime\": models of other backends are not served",
+                );
+            }
             "max_batch_size" => self.take_rows(field)?,
             "input" => append(&mut self.inputs, field)?,
             "output" => append(&mut self.outputs, field)?,
@@ -254,12 +261,13 @@ fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
         }
     }
 
-    if let Some((field, _)) = reshaped.filter(|(_, shape)| *shape != dims) {
+    let reshaped = reshaped.filter(|(_, shape)| *shape != dims);
+    if let Some((field, shape)) = &reshaped
+        && elements(shape).is_none_or(|count| Some(count) != elements(&dims))
+    {
         return refuse(
             field,
-            "gives the tensor another shape than dims, and this server serves the shape of the graph; \
-             remove reshape and write the dims of the graph, such as dims: [ ] for one value for each \
-             row, or leave the output out",
+            "must have as many elements as dims, and no axis of any length; leave the tensor out to serve the shape of the graph",
         );
     }
 
@@ -268,6 +276,7 @@ fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
             name,
             dtype,
             dims,
+            reshape: reshaped.map(|(_, shape)| shape),
             optional,
             label_file: label_file.transpose()?,
             labels: Vec::new(),
@@ -275,6 +284,12 @@ fn tensor(whole: &NamedField, message: &[NamedField]) -> Result<ConfigTensor> {
         }),
         _ => refuse(whole, "must have a name and a data_type"),
     }
+}
+
+/// The elements of a shape without dynamic axes.
+fn elements(shape: &[i64]) -> Option<i64> {
+    let mut lengths = shape.iter().map(|d| (*d >= 0).then_some(*d));
+    lengths.try_fold(1_i64, |count, d| count.checked_mul(d?))
 }
 
 fn is_format(word: &str) -> bool {

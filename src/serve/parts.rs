@@ -5,7 +5,7 @@
 mod tests;
 
 use super::servable::Servable;
-use crate::core::error::{Error, Result, short};
+use crate::core::error::{Error, Kind, Result, short};
 use crate::core::model::optional::CheckedInputs;
 use crate::core::request::{Deadline, Timing};
 use crate::core::tensor::Tensor;
@@ -136,13 +136,13 @@ impl WaitingParts {
             self.running.swap_remove(at);
             match done {
                 Ok(done) => self.done[part] = Some(done),
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) => return Poll::Ready(Err(self.stopped(error))),
             }
             ended += 1;
         }
         for _ in 0..ended {
             if let Err(error) = self.submit_next() {
-                return Poll::Ready(Err(error));
+                return Poll::Ready(Err(self.stopped(error)));
             }
         }
 
@@ -154,6 +154,25 @@ impl WaitingParts {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// The error of a request of which some parts were run.
+    fn stopped(&self, error: Error) -> Error {
+        let served = self.done.iter().flatten().count();
+        if served == 0 {
+            return error;
+        }
+        let all = self.done.len();
+        let text = match error.kind {
+            Kind::DeadlineExceeded => {
+                format!("the deadline passed after {served} of the request's {all} batches")
+            }
+            _ => format!(
+                "{served} of the request's {all} batches were run: {}",
+                error.message
+            ),
+        };
+        Error::new(error.kind, text)
     }
 
     fn joined(&mut self) -> Result<Done> {

@@ -177,7 +177,10 @@ impl Predictor {
     ) -> Result<Submitted> {
         let servable = &prediction.servable;
         extras.wanted = servable.signature.select(&request.outputs)?;
-        let inputs = servable.signature.check(request.inputs)?;
+        let mut inputs = servable.signature.check(request.inputs)?;
+        if let Some(reshapes) = &servable.declared.reshapes {
+            inputs = reshapes.to_model(inputs)?;
+        }
         let input_bytes = inputs.tensors().map(|t| t.bytes() as u64).sum();
         servable.metrics.input_bytes.inc_by(input_bytes);
         // The model's own time limit does not count how long the client sends.
@@ -248,7 +251,7 @@ impl RunningPrediction<'_> {
         encode: impl FnOnce(&Response, &Servable) -> Result<T>,
     ) -> Result<Predicted<T>> {
         let predicted = done.and_then(|done| {
-            let response = self.respond(done);
+            let response = self.respond(done)?;
             self.prediction.encoded(response, encode)
         });
 
@@ -265,7 +268,7 @@ impl RunningPrediction<'_> {
         predicted
     }
 
-    fn respond(&mut self, done: Done) -> Response {
+    fn respond(&mut self, done: Done) -> Result<Response> {
         let servable = &self.prediction.servable;
         let extras = std::mem::take(&mut self.extras);
         if let Some(observer) = &servable.observer {
@@ -275,7 +278,11 @@ impl RunningPrediction<'_> {
             }
         }
 
-        let outputs = selected(servable, &extras.wanted, done.outputs);
+        let outputs = match &servable.declared.reshapes {
+            Some(reshapes) => reshapes.to_clients(done.outputs)?,
+            None => done.outputs,
+        };
+        let outputs = selected(servable, &extras.wanted, outputs);
         let output_bytes = outputs.iter().map(|(_, t)| t.bytes() as u64).sum();
         servable.metrics.output_bytes.inc_by(output_bytes);
         if let Some((shadow, inputs)) = extras.shadow {
@@ -286,7 +293,7 @@ impl RunningPrediction<'_> {
             });
         }
 
-        Response {
+        Ok(Response {
             model: servable.name.clone(),
             version: servable.version,
             id: String::new(),
@@ -294,7 +301,7 @@ impl RunningPrediction<'_> {
             outputs,
             trace: None,
             timing: done.timing,
-        }
+        })
     }
 }
 

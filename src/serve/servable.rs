@@ -20,6 +20,7 @@ use crate::serve::batch::recheck::RecheckOptions;
 use crate::serve::batch::waiting::Waiting;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{self, BatchOptions, Batcher, Reopen, Submission};
+use crate::serve::reshapes::Reshapes;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -67,6 +68,13 @@ pub(crate) struct DeclaredSettings {
     pub model_file: Option<String>,
     /// The files with the classes of outputs, by the outputs.
     pub label_files: BTreeMap<String, String>,
+    /// The policy of the queue, as far as it is given.
+    pub queue_rows_max: Option<u32>,
+    pub queue_timeout: Option<Duration>,
+    /// The threads of a run, if they are given.
+    pub intra_op_threads: Option<usize>,
+    /// Tensors of which clients see another shape, if there are any.
+    pub reshapes: Option<Box<Reshapes>>,
 }
 
 /// The parts of a servable.
@@ -285,6 +293,15 @@ impl Servable {
     /// Returns why requests are not padded although that is declared.
     pub(crate) fn unpadded(&self) -> Option<String> {
         self.batcher.unpadded()
+    }
+
+    /// The signature of the graph, of which clients may see other shapes.
+    pub(crate) fn graph_signature(&self) -> Signature {
+        let shown = self.signature.clone();
+        match &self.declared.reshapes {
+            Some(reshapes) => reshapes.of_graph(shown),
+            None => shown,
+        }
     }
 
     /// Tells whether a request has rows, up to a limit: not where each runs alone from the start.

@@ -7,13 +7,16 @@ use crate::api::oip::options::OipOptions;
 use crate::api::oip::shared_memory::Regions;
 use crate::api::unary::answer::PREFIX_BYTES;
 use crate::api::unary::message::PartialMessage;
-use crate::api::{oip, tfs};
+use crate::api::{mlflow, oip, tfs};
 use crate::core::error::Result;
-use crate::core::model::Signature;
 use crate::core::model::columns::InputColumns;
-use crate::core::tensor::{DType, Tensor};
+use crate::core::model::{ModelName, Signature};
+use crate::core::tensor::{DType, NamedTensors, Tensor};
 use crate::proto::inference::ModelInferRequest;
-use crate::proto::tensorflow::serving::PredictRequest;
+use crate::proto::tensorflow::serving::{Input, PredictRequest};
+use crate::registry::pbtxt::ModelConfig;
+use crate::registry::pbtxt::model_list::ModelList;
+use crate::registry::pbtxt::monitoring;
 use bytes::Bytes;
 use prost::Message;
 use std::cell::Cell;
@@ -210,6 +213,53 @@ pub fn json_body(bytes: &[u8]) {
         .iter()
         .any(|word| json.windows(word.len()).any(|part| part == *word));
     assert!(is_valid || has_words || !is_read, "malformed JSON was read");
+}
+
+/// Reads a table or examples. The first byte chooses the form: MLflow's in JSON or CSV, examples in JSON or in a
+/// message; and how many inputs the model has.
+pub fn table(bytes: &[u8]) {
+    let Some((choice, body)) = bytes.split_first() else {
+        return;
+    };
+    let signature = signature(1 + usize::from(choice >> 2) % 3);
+    let columns = InputColumns::of(&signature, &[]).unwrap_or_default();
+    let schema = table_schema(&signature, &columns);
+    let read = match choice % 4 {
+        0 => mlflow::table::decode(body, schema),
+        1 => mlflow::table::decode_csv(body, schema),
+        2 => tfs::examples::decode_json(body, schema).map(|(_, inputs)| inputs),
+        _ => match Input::decode(body) {
+            Ok(input) => tfs::examples::decode(Some(input), schema),
+            Err(_) => return,
+        },
+    };
+    // Whole tensors may have unequal rows, which are refused later.
+    let is_table = choice % 4 != 0;
+    let rows = |inputs: &NamedTensors| inputs.iter().map(|(_, t)| t.rows()).collect::<Vec<_>>();
+    if let Some(rows) = read.ok().filter(|_| is_table).map(|inputs| rows(&inputs)) {
+        assert!(rows.windows(2).all(|pair| pair[0] == pair[1]), "{rows:?}");
+    }
+}
+
+/// Reads the text of an operator or of a load call. The first byte chooses: a configuration as text or as JSON, a list
+/// of models, or where metrics are.
+pub fn config_text(bytes: &[u8]) {
+    let Some((choice, text)) = bytes.split_first() else {
+        return;
+    };
+    let (Ok(text), Ok(name)) = (std::str::from_utf8(text), ModelName::parse("m")) else {
+        return;
+    };
+    // Refusing is as good as reading, with a reason that fits a line.
+    let refused = match choice % 4 {
+        0 => ModelConfig::read(&name, text).err(),
+        1 => ModelConfig::read_json(&name, text).err(),
+        2 => ModelList::read(text).err(),
+        _ => monitoring::read(text).err(),
+    };
+    if let Some(error) = refused {
+        assert!(error.message.len() <= 1024 && !error.message.contains('\n'));
+    }
 }
 
 /// The first inputs of one of numbers, one of whole numbers and one of strings.

@@ -4,9 +4,10 @@
 use crate::faults::{ask, whole_numbers, with_timeout_us};
 use crate::support::optional::is_long;
 use crate::support::{Directory, Server, eventually, http, models_folder, ortus, settings};
+use futures_util::{StreamExt as _, stream};
 use ortus::proto::inference as oip;
 use ortus::proto::onnx::GraphProto;
-use ortus::testing::graphs;
+use ortus::testing::{block_on, graphs};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -352,4 +353,26 @@ fn explain_shows_what_was_learned_what_ran_and_what_was_not_served() {
     assert!(!unknown.status.success());
     let error = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(error.contains("is not served here"), "{error}");
+}
+
+#[test]
+fn a_stream_whose_client_goes_ends_its_requests() {
+    let directory = Directory::empty();
+    directory.put("counting", 1, &graphs::counting());
+    let server = Server::start_with(directory.path(), &settings(&["model.counting.lanes=1"]));
+    // Two that never end by themselves, and no end of the requests.
+    let requests = vec![whole_numbers("counting", &[1 << 50]); 2];
+    let requests = stream::iter(requests).chain(stream::pending());
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let answers = runtime.block_on(async {
+        let mut client = server.grpc().await;
+        client.model_stream_infer(requests).await.expect("begun")
+    });
+    let in_flight = || server.metric("ortus_requests_in_flight{model=\"counting\",version=\"1\"}");
+    eventually("both requests", || in_flight() == Some(2.0));
+    // With its connection.
+    drop((answers, runtime));
+    eventually("nothing runs for nobody", || in_flight() == Some(0.0));
+    let answer = block_on(ask(&server, whole_numbers("counting", &[3])));
+    assert_eq!(answer.expect("served"), 3.0_f32.to_le_bytes());
 }

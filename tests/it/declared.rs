@@ -322,8 +322,11 @@ fn the_configuration_that_the_server_gives_can_be_given_back() {
     directory.put("m", 1, &copies("Identity", &[1]));
     let folder = directory.path().join("m");
     fs::rename(folder.join("1/model.onnx"), folder.join("1/net.onnx")).expect("renamed");
-    let text = "default_model_filename: \"net.onnx\" version_policy { specific { versions: [1] } }
-        output { name: \"y\" data_type: TYPE_FP32 dims: [-1] label_filename: \"classes.txt\" }";
+    let text = "max_batch_size: 4
+        dynamic_batching { default_queue_policy { max_queue_size: 64 default_timeout_microseconds: 3000 } }
+        parameters { key: \"intra_op_thread_count\" value { string_value: \"2\" } }
+        default_model_filename: \"net.onnx\" version_policy { specific { versions: [1] } }
+        output { name: \"y\" data_type: TYPE_FP32 dims: [] label_filename: \"classes.txt\" }";
     fs::write(folder.join("config.pbtxt"), text).expect("written");
     fs::write(folder.join("classes.txt"), "only\n").expect("written");
     let server = Server::start_with(directory.path(), &["--model-control", "explicit"]);
@@ -336,9 +339,88 @@ fn the_configuration_that_the_server_gives_can_be_given_back() {
     let given = load(&serde_json::json!({}));
     assert_eq!(given["output"][0]["label_filename"], "classes.txt");
     assert_eq!(given["default_model_filename"], "net.onnx");
+    let policy = &given["dynamic_batching"]["default_queue_policy"];
+    assert_eq!(policy["max_queue_size"], 64);
+    assert_eq!(policy["default_timeout_microseconds"], 3000);
+    let threads = &given["parameters"]["intra_op_thread_count"];
+    assert_eq!(threads["string_value"], "2");
     assert_eq!(given["version_policy"]["specific"]["versions"][0], 1);
     assert_eq!(
         load(&serde_json::json!({"config": given.to_string()})),
         given
+    );
+}
+
+#[test]
+fn clients_see_a_tensor_as_the_configuration_reshapes_it() {
+    let directory = Directory::empty();
+    directory.put("m", 1, &copies("Neg", &[-1]));
+    let config = directory.path().join("m/config.pbtxt");
+    let tensor = |role: &str, name: &str| {
+        format!(
+            "{role} {{ name: \"{name}\" data_type: TYPE_FP32 dims: [1] reshape {{ shape: [] }} }}\n"
+        )
+    };
+    let text = format!(
+        "max_batch_size: 4\n{}{}",
+        tensor("input", "x"),
+        tensor("output", "y")
+    );
+    fs::write(&config, &text).expect("written");
+    let server = Server::start_with(directory.path(), &["--model-control", "explicit"]);
+    let load = |body: &str| server.post("/v2/repository/models/m/load", body.as_bytes());
+    assert_eq!(load("{}").status, 200);
+
+    let metadata = server.get("/v2/models/m").json();
+    assert_eq!(metadata["inputs"][0]["shape"], serde_json::json!([-1, 1]));
+    assert_eq!(metadata["outputs"][0]["shape"], serde_json::json!([-1, 1]));
+    let ask = |shape: &str| {
+        let body = format!(
+            r#"{{"inputs":[{{"name":"x","datatype":"FP32","shape":{shape},"data":[1,2]}}]}}"#
+        );
+        server.post("/v2/models/m/infer", body.as_bytes())
+    };
+    let output = ask("[2,1]").json()["outputs"][0].clone();
+    assert_eq!(output["shape"], serde_json::json!([2, 1]));
+    assert_eq!(output["data"], serde_json::json!([-1.0, -2.0]));
+    assert_eq!(ask("[2]").status, 400);
+    let rows = server.post("/v1/models/m:predict", br#"{"instances":[[1],[2]]}"#);
+    assert_eq!(
+        rows.json()["predictions"],
+        serde_json::json!([[-1.0], [-2.0]])
+    );
+
+    let given = server.get("/v2/models/m/config").json();
+    assert_eq!(
+        given["output"][0]["reshape"],
+        serde_json::json!({"shape": []})
+    );
+    let again = serde_json::json!({"parameters": {"config": given.to_string()}});
+    let loaded = load(&again.to_string());
+    assert_eq!(loaded.status, 200, "{}", loaded.text());
+    assert_eq!(server.get("/v2/models/m/config").json(), given);
+    // An edit is compared with the graph, not with what clients see.
+    assert_eq!(load("{}").status, 200);
+    let edited = text.replace("max_batch_size: 4", "max_batch_size: 8");
+    fs::write(&config, edited).expect("written");
+    eventually("the edit waits", || {
+        server.log().contains("the change waits")
+    });
+    assert!(!server.log().contains("has reshape"), "{}", server.log());
+    // What does not fit the graph is refused.
+    fs::write(
+        &config,
+        text.replace(
+            "dims: [1] reshape { shape: [] }",
+            "dims: [2] reshape { shape: [2, 1] }",
+        ),
+    )
+    .expect("written");
+    let refused = load("{}");
+    assert_eq!(refused.status, 400, "{}", refused.text());
+    assert!(
+        refused.text().contains("has reshape [2, 1]"),
+        "{}",
+        refused.text()
     );
 }

@@ -238,7 +238,7 @@ fn check_rest(server: &Server, scores: &[f32], values: &[f32]) {
     let many = format!(r#"{{"context":{{"x":[0,0,0,0,0,0,0,0,0,0]}},"examples":[{empty}]}}"#);
     let refused = server.post("/v1/models/diabetes:regress", many.as_bytes());
     assert_eq!(refused.status, 400, "{}", refused.text());
-    let needle = "262145 rows; the model accepts at most 262144";
+    let needle = "262145 rows; at most 262144 are served";
     assert!(refused.text().contains(needle), "{}", refused.text());
 }
 

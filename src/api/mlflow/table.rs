@@ -24,7 +24,7 @@ const TABLES: [&str; 4] = [
 ];
 
 /// Reads the tensors of a body in JSON.
-pub(super) fn decode(body: &[u8], schema: TableSchema<'_>) -> Result<NamedTensors> {
+pub(crate) fn decode(body: &[u8], schema: TableSchema<'_>) -> Result<NamedTensors> {
     let read = read_body(body, |request| {
         let [split, records, instances, inputs] = request.fields("the request", TABLES)?;
         match (split, records, instances, inputs) {
@@ -195,7 +195,7 @@ fn decode_lists(inputs: Json<'_>, schema: TableSchema<'_>) -> Result<NamedTensor
 }
 
 /// Reads CSV with a header.
-pub(super) fn decode_csv(body: &[u8], schema: TableSchema<'_>) -> Result<NamedTensors> {
+pub(crate) fn decode_csv(body: &[u8], schema: TableSchema<'_>) -> Result<NamedTensors> {
     let mut records = CsvRecords::of(body)?;
     let mut reader = TableReader::new(schema, UnknownColumns::Ignored)?;
     if !records.next_record() {

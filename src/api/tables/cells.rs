@@ -96,12 +96,9 @@ fn number(bytes: &mut Vec<u8>, dtype: DType, cell: TableCell<'_>) -> Result<()> 
     match dtype {
         // Rounded once, from the text.
         DType::F32 => {
-            let wide = float()?;
-            let value: f32 = text.parse().map_err(|_| unfit())?;
-            if value.is_infinite() && wide.is_finite() {
-                return Err(unfit());
-            }
-            bytes.extend(value.to_le_bytes());
+            let value: Option<f32> = text.parse().ok().filter(|_| !is_quoted);
+            let fits = |value: &f32| value.is_finite() || !is_finite(text);
+            bytes.extend(value.filter(fits).ok_or_else(unfit)?.to_le_bytes());
         }
         DType::F64 => bytes.extend(float()?.to_le_bytes()),
         DType::F16 => bytes.extend(f16::from_f64(float()?).to_le_bytes()),
@@ -160,8 +157,12 @@ fn missing(bytes: &mut Vec<u8>, dtype: DType) -> Option<()> {
 /// A float. Text of a finite number that is beyond all floats is none.
 fn float(text: &str) -> Option<f64> {
     let value: f64 = text.parse().ok()?;
-    let says_infinite = text.contains(['i', 'I']);
-    (value.is_finite() || says_infinite).then_some(value)
+    (value.is_finite() || !is_finite(text)).then_some(value)
+}
+
+/// Whether the text of a number says a finite one.
+fn is_finite(text: &str) -> bool {
+    !text.contains(['i', 'I', 'n', 'N'])
 }
 
 /// A whole number, also one that is written as a float.

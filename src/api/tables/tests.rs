@@ -203,7 +203,7 @@ fn rows_and_bytes_of_a_table_are_limited_while_it_is_read() {
     }
     let rows = limited(3, two).expect_err("rows").message;
     assert!(
-        rows.contains("more than 2 rows; the model accepts at most 2 (batch_rows_max)"),
+        rows.contains("more than 2 rows; at most 2 are served"),
         "{rows}"
     );
     let bytes = limited(3, small).expect_err("bytes");

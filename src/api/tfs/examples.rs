@@ -8,8 +8,9 @@ mod tests;
 use crate::api::tables::cells::TableCell;
 use crate::api::tables::{TableReader, TableRow, TableSchema, UnknownColumns};
 use crate::core::error::{Error, Result};
-use crate::core::tensor::NamedTensors;
-use crate::core::tensor::json::document::{Members, read_body};
+use crate::core::tensor::json::document::{Json, Members, read_body};
+use crate::core::tensor::json::elements::{ElementRules, Elements};
+use crate::core::tensor::{NamedTensors, Tensor};
 use crate::proto::tensorflow::feature::Kind;
 use crate::proto::tensorflow::serving::Input;
 use crate::proto::tensorflow::serving::input;
@@ -19,7 +20,7 @@ use crate::proto::tensorflow::{Example, Feature};
 const MEMBERS: [&str; 3] = ["signature_name", "context", "examples"];
 
 /// Decodes the examples of a message.
-pub(super) fn decode(input: Option<Input>, schema: TableSchema<'_>) -> Result<NamedTensors> {
+pub(crate) fn decode(input: Option<Input>, schema: TableSchema<'_>) -> Result<NamedTensors> {
     let kind = input.and_then(|input| input.kind);
     let (examples, context) = match kind {
         Some(input::Kind::ExampleList(list)) => (list.examples, None),
@@ -70,7 +71,7 @@ fn values(feature: &Feature) -> Box<dyn Iterator<Item = TableCell<'_>> + '_> {
 }
 
 /// Decodes the examples of a JSON body; returns the name of the signature too.
-pub(super) fn decode_json(body: &[u8], schema: TableSchema<'_>) -> Result<(String, NamedTensors)> {
+pub(crate) fn decode_json(body: &[u8], schema: TableSchema<'_>) -> Result<(String, NamedTensors)> {
     read_body(body, |request| {
         let [name, context, examples] = request.fields("the request", MEMBERS)?;
         let name = name.map(|name| name.string("signature_name")).transpose()?;
@@ -79,6 +80,12 @@ pub(super) fn decode_json(body: &[u8], schema: TableSchema<'_>) -> Result<(Strin
         let count = examples.clone().count();
         let mut reader = TableReader::new(schema, UnknownColumns::Ignored)?;
         reader.expect_rows(count)?;
+        let name = name.unwrap_or_default().into_owned();
+        if context.is_none()
+            && let Some(tensor) = plain(examples.clone(), &reader, schema)
+        {
+            return Ok((name, vec![tensor]));
+        }
         if let Some(context) = context {
             let mut shared = reader.shared_row();
             put_json(&mut shared, &reader, context.object("context")?)?;
@@ -91,8 +98,55 @@ pub(super) fn decode_json(body: &[u8], schema: TableSchema<'_>) -> Result<(Strin
             put_json(&mut row, &reader, example.object(&what)?)?;
             reader.push(row)?;
         }
-        Ok((name.unwrap_or_default().into_owned(), reader.finish()?))
+        Ok((name, reader.finish()?))
     })
+}
+
+/// Reads examples that give the one input of a model as lists of numbers, as most do, without a look at each number.
+/// None for all others, which have the same meaning when they are read cell by cell.
+fn plain<'j>(
+    examples: impl Iterator<Item = Json<'j>>,
+    reader: &TableReader<'_>,
+    schema: TableSchema<'_>,
+) -> Option<(String, Tensor)> {
+    let [spec] = schema.signature.inputs.as_slice() else {
+        return None;
+    };
+    let columns = schema.columns.len();
+    let width = spec.dtype.element_bytes()?;
+    let is_matrix = spec.shape.as_ref().is_some_and(|dims| dims.len() == 2);
+    if !is_matrix || !schema.signature.optional.is_empty() {
+        return None;
+    }
+    let rules = ElementRules {
+        dtype: spec.dtype,
+        depth_max: 2,
+        count: 0,
+        base64: false,
+    };
+    let mut elements = Elements::stacked(rules).ok()?;
+    let mut rows = 0;
+    for example in examples {
+        let mut given = None;
+        for member in example.object("").ok()? {
+            let (name, value) = member.ok()?;
+            if reader.feature(&name).is_some() {
+                let is_first = name == spec.name && given.is_none();
+                given = is_first.then_some(Some(value))?;
+            }
+        }
+        elements.push(given?).ok()?;
+        rows += 1;
+        if rows * columns * width > schema.limits.bytes_max {
+            return None;
+        }
+    }
+    elements.close_stack(rows).ok()?;
+    if elements.shape() != [rows, columns] {
+        return None;
+    }
+    let tensor = elements.into_tensor(vec![rows, columns]).ok()?;
+    Some((spec.name.clone(), tensor))
 }
 
 /// Puts the features of an object that the model takes into a row.

@@ -109,7 +109,7 @@ impl Look {
                     self.loose_file(root, names, &loose, last);
                     return Ok(());
                 }
-                let why = unserved::of_model(&path, name.is_some(), is_folder);
+                let why = unserved::of_model(root, &path, name.is_some(), is_folder);
                 self.not_served(Unlisted::model(file_name), why);
                 Ok(())
             }
@@ -174,7 +174,7 @@ impl Look {
             Ok(None) => {
                 self.not_served(
                     Unlisted::model(file),
-                    unserved::of_link(&root.path.join(file)),
+                    unserved::of_link(root, &root.path.join(file)),
                 );
                 return;
             }
@@ -239,7 +239,7 @@ impl Look {
         self.folders.insert(name.to_string(), id);
 
         names.retain(|n| n.as_os_str() != CONFIG_FILE);
-        let (folders, mut unlisted) = version_folders(folder, &names);
+        let (folders, mut unlisted) = version_folders(root, folder, &names);
         if folders.len() > VERSIONS_MAX {
             return Err(Error::overloaded(format!(
                 "the model has over {VERSIONS_MAX} versions"
@@ -387,7 +387,7 @@ fn version_at(
     last: Option<&VersionEntry>,
 ) -> Result<std::result::Result<VersionEntry, Option<String>>> {
     let Some(inside) = walk::inside(root, path)?.filter(|path| path.is_dir()) else {
-        return Ok(Err(unserved::of_link(path)));
+        return Ok(Err(unserved::of_link(root, path)));
     };
     walk::searchable(&inside)?;
     let files = walk::fingerprint(root, &inside)?;

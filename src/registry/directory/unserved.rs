@@ -1,6 +1,7 @@
 //! What lies in a model directory and is not served, with the reason and the remedy.
 
 use super::MODEL_FILE;
+use super::walk::{self, Root};
 use crate::core::model::{ModelName, NAME_BYTES_MAX, Version};
 use crate::registry::catalog::{Fingerprint, Unserved};
 use std::collections::BTreeSet;
@@ -75,14 +76,19 @@ pub(super) fn log(warned: &mut Warned, all: &[Unserved]) {
 
 /// Says why an entry of the directory is no model. Files other than models need no word, nor do
 /// hidden ones.
-pub(super) fn of_model(path: &Path, is_legal: bool, is_folder: bool) -> Option<String> {
+pub(super) fn of_model(
+    root: Root<'_>,
+    path: &Path,
+    is_legal: bool,
+    is_folder: bool,
+) -> Option<String> {
     if is_hidden(path) {
         return None;
     }
     if !is_folder {
         let stray = is_model_file(path)
             .then(|| format!("a model name has 1 to {NAME_BYTES_MAX} characters of A-Z a-z 0-9 _ . - and no leading dot; rename the file"));
-        return of_link(path).or(stray);
+        return of_link(root, path).or(stray);
     }
     if is_legal || !holds_files(path) {
         return None;
@@ -93,14 +99,14 @@ pub(super) fn of_model(path: &Path, is_legal: bool, is_folder: bool) -> Option<S
 }
 
 /// Says why an entry of a model's folder, whose name is no version, is not served.
-pub(super) fn of_entry(path: &Path) -> Option<String> {
+pub(super) fn of_entry(root: Root<'_>, path: &Path) -> Option<String> {
     if is_hidden(path) {
         return None;
     }
     if !path.is_dir() {
         let stray = is_model_file(path)
             .then(|| format!("it is not in a version folder; move it to 1/{MODEL_FILE}"));
-        return of_link(path).or(stray);
+        return of_link(root, path).or(stray);
     }
     if !holds_files(path) {
         return None;
@@ -147,8 +153,11 @@ pub(super) fn of_version(folder: &Path, files: &Fingerprint, model_file: &str) -
     }
 }
 
-/// Says that a link is not followed; none if it is not a link.
-pub(super) fn of_link(path: &Path) -> Option<String> {
+/// Says that a link is not followed; none if it is, or if it is not a link.
+pub(super) fn of_link(root: Root<'_>, path: &Path) -> Option<String> {
+    if matches!(walk::inside(root, path), Ok(Some(_))) {
+        return None;
+    }
     let why = match path.exists() {
         true => format!("it is a link that leads out of the model directory; {FOLLOW}"),
         false => "it is a link to nothing; restore what it leads to, or remove it".to_owned(),

@@ -2,6 +2,7 @@
 
 use super::model_file;
 use super::unserved::{self, is_model_file};
+use super::walk::Root;
 use crate::core::model::Version;
 use crate::registry::catalog::ModelEntry;
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::path::Path;
 /// The folders of versions, and the other names with the reason why they are not served. A folder whose number
 /// has leading zeros is a version too, unless another folder has the same number.
 pub(super) fn version_folders<'n>(
+    root: Root<'_>,
     folder: &Path,
     names: &'n [OsString],
 ) -> (BTreeMap<Version, &'n OsString>, NotVersions<'n>) {
@@ -33,7 +35,7 @@ pub(super) fn version_folders<'n>(
                     folders.insert(version, name);
                 }
             },
-            None => others.push((name, unserved::of_entry(&folder.join(name)))),
+            None => others.push((name, unserved::of_entry(root, &folder.join(name)))),
         }
     }
 

@@ -122,8 +122,18 @@ impl ModelConfig {
         };
 
         check_datatype(role, listed, spec)?;
-        if self.may_be(&listed.dims, spec) {
+        let fits = match &listed.reshape {
+            Some(own) => self.may_be_whole(own, spec),
+            None => self.may_be(&listed.dims, spec),
+        };
+        if fits {
             return Ok(());
+        }
+        if let Some(own) = &listed.reshape {
+            return Err(Error::invalid(format!(
+                "{role} '{name}' has reshape {own:?} here, and {} in the graph",
+                shape(spec)
+            )));
         }
 
         let batch = match self.batch_rows_max {
@@ -143,6 +153,17 @@ impl ModelConfig {
             listed.dims,
             shape(spec)
         )))
+    }
+
+    /// Tells whether dims are all axes of a tensor, but that of the rows.
+    fn may_be_whole(&self, dims: &[i64], spec: &TensorSpec) -> bool {
+        let Some(axes) = &spec.shape else {
+            return true;
+        };
+        match self.batch_rows_max {
+            Some(_) => matches!(axes.split_first(), Some((Dim::Dynamic, rest)) if fits(dims, rest)),
+            None => fits(dims, axes),
+        }
     }
 
     /// Tells whether dims describe a tensor. Without `max_batch_size`, the batch axis may be

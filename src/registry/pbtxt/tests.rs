@@ -46,6 +46,7 @@ fn a_full_config_pbtxt_is_read() {
         name: name.to_owned(),
         dtype,
         dims: dims.to_vec(),
+        reshape: None,
         optional: false,
         label_file: None,
         labels: Vec::new(),
@@ -110,9 +111,21 @@ fn fields_of_triton_that_change_no_answer_are_accepted() {
 }
 
 #[test]
-fn a_reshape_that_gives_answers_another_shape_is_refused_with_the_fix() {
-    let fields = "name: \"y\" data_type: TYPE_INT64 dims: [ 1 ] reshape { shape: [ ] }";
-    refuse(&format!("output {{ {fields} }}"), "dims: [ ] for one value");
+fn a_reshape_has_the_elements_of_dims() {
+    let output = |shapes: &str| format!("output {{ name: \"y\" data_type: TYPE_INT64 {shapes} }}");
+    let read = |shapes: &str| accept(&output(shapes)).outputs[0].reshape.clone();
+    assert_eq!(read("dims: [ 1 ] reshape { shape: [ ] }"), Some(vec![]));
+    assert_eq!(
+        read("dims: [ 2, 3 ] reshape { shape: [ 6 ] }"),
+        Some(vec![6])
+    );
+    assert_eq!(read("dims: [ 6 ] reshape { shape: [ 6 ] }"), None);
+    for wrong in [
+        "dims: [ 2 ] reshape { shape: [ ] }",
+        "dims: [ -1 ] reshape { shape: [ 1, -1 ] }",
+    ] {
+        refuse(&output(wrong), "as many elements as dims");
+    }
 }
 
 #[test]

@@ -67,12 +67,13 @@ fn note(actual: &mut Actual, declared: &ModelConfig) {
 
     let differs = !with.loads_like(declared);
     if let Some(servable) = &actual.servable {
-        let waits = || match declared
-            .check(&servable.signature)
-            .and_then(|()| declared.check_outputs(&servable.signature))
-        {
-            Ok(()) => WAITING.to_owned(),
-            Err(error) => format!("{}; {REFUSED_LATER}", error.message),
+        let waits = || {
+            let graph = servable.graph_signature();
+            let checked = declared.check(&graph);
+            match checked.and_then(|()| declared.check_outputs(&graph)) {
+                Ok(()) => WAITING.to_owned(),
+                Err(error) => format!("{}; {REFUSED_LATER}", error.message),
+            }
         };
         actual.waiting = differs.then(waits);
         if let Some(revision) = &mut actual.revision {

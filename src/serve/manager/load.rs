@@ -28,6 +28,7 @@ use crate::registry::directory::Loaded;
 use crate::serve::batch::input_axes::InputAxes;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{BatchOptions, cost::BatchCost};
+use crate::serve::reshapes::Reshapes;
 use crate::serve::servable::{self, Batching, DeclaredSettings, Drained, Servable};
 use crate::serve::settings;
 pub(super) use decide::subject;
@@ -108,12 +109,10 @@ impl Loading<'_> {
             sizes: decision.sizes,
             shape_change: warm.change,
             padding: model.plan.clone(),
-            inputs: Arc::new(InputAxes {
-                names: signature.inputs.iter().map(|i| i.name.clone()).collect(),
-                axes: loaded.graph.axis_names.inputs.clone(),
-            }),
+            inputs: input_axes(&loaded.graph),
             ..self.options(&signature, batched, warm.cost)
         };
+        let (declared, signature) = self.declared(signature);
         let parts = servable::ServableParts {
             name: self.name.clone(),
             version: self.version,
@@ -131,7 +130,7 @@ impl Loading<'_> {
             request_timeout: self.settings.model.request_timeout,
             metrics: self.parts.metrics.servable(self.name, self.version),
             observer,
-            declared: self.declared(),
+            declared,
         };
 
         let (servable, drained) = Servable::start(parts, self.watchdog)?;
@@ -143,17 +142,28 @@ impl Loading<'_> {
         Ok((servable, drained))
     }
 
-    fn declared(&self) -> DeclaredSettings {
+    /// What the configuration says, and the signature that clients see.
+    fn declared(&self, signature: Signature) -> (DeclaredSettings, Signature) {
         let declared = &self.settings.declared;
         let labelled = declared.outputs.iter();
         let labelled = labelled.filter_map(|o| Some((o.name.clone(), o.label_file.clone()?)));
-        DeclaredSettings {
+        let reshapes = Reshapes::of(declared, &signature);
+        let shown = match &reshapes {
+            Some(reshapes) => reshapes.shown(signature),
+            None => signature,
+        };
+        let settings = DeclaredSettings {
             is_whole: declared.unbatched,
             rows_max: declared.batch_rows_max,
             versions: self.settings.model.version_policy.clone(),
             model_file: declared.model_filename.clone(),
             label_files: labelled.collect(),
-        }
+            queue_rows_max: declared.queue_rows_max,
+            queue_timeout: declared.queue_timeout,
+            intra_op_threads: declared.intra_op_threads,
+            reshapes,
+        };
+        (settings, shown)
     }
 
     fn session_options(&self) -> SessionOptions {
@@ -361,6 +371,15 @@ fn check_golden(
         golden.check(signature, session.as_mut(), rows_max)?;
     }
     Ok(())
+}
+
+/// The names of inputs and of their axes.
+fn input_axes(graph: &Graph) -> Arc<InputAxes> {
+    let names = graph.signature.inputs.iter();
+    Arc::new(InputAxes {
+        names: names.map(|input| input.name.clone()).collect(),
+        axes: graph.axis_names.inputs.clone(),
+    })
 }
 
 /// Tells whether every axis of every input is fixed.

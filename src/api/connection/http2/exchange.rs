@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body::Body as _;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::SystemTime;
 
 /// Starts the task.
@@ -59,7 +59,19 @@ async fn reply(
         return Ok(());
     }
 
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+    loop {
+        let polled = poll_fn(|cx| {
+            if let Poll::Ready(frame) = Pin::new(&mut body).poll_frame(cx) {
+                return Poll::Ready(Some(frame));
+            }
+            stream.poll_reset(cx).map(|_| None)
+        });
+        let frame = match polled.await {
+            Some(Some(frame)) => frame,
+            Some(None) => break,
+            // The client has gone, and what still works on the answer ends with it.
+            None => return Ok(()),
+        };
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => {

@@ -5,7 +5,7 @@ use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::DType;
 use crate::proto::inference as p;
 use crate::registry::version_policy::VersionPolicy;
-use crate::serve::servable::Servable;
+use crate::serve::servable::{DeclaredSettings, Servable};
 use serde_json::{Value, json};
 
 /// Triton's model configuration of a servable.
@@ -16,10 +16,18 @@ pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
     let Signature {
         inputs, outputs, ..
     } = &servable.signature;
+    let reshape = |spec: &TensorSpec| {
+        let reshapes = servable.declared.reshapes.as_ref();
+        let own = reshapes.and_then(|r| r.own(&servable.signature, &spec.name));
+        own.map(|own| p::ModelTensorReshape {
+            shape: own.iter().map(|n| n.cast_signed() as i64).collect(),
+        })
+    };
     let input = |spec: &TensorSpec| p::ModelInput {
         name: spec.name.clone(),
         data_type: data_type(spec.dtype) as i32,
         dims: dims(spec, batched),
+        reshape: reshape(spec),
         optional: false,
     };
     // An optional input has no axis of the batch: it is a value for the whole request.
@@ -40,8 +48,15 @@ pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
             .get(&spec.name)
             .cloned()
             .unwrap_or_default(),
+        reshape: reshape(spec),
     };
 
+    let policy = queue_policy(&servable.declared);
+    let threads = servable.declared.intra_op_threads.map(|threads| {
+        let string_value = threads.to_string();
+        let parameter = p::ModelParameter { string_value };
+        ("intra_op_thread_count".to_owned(), parameter)
+    });
     let max_batch_size = match batched {
         true => i32::try_from(servable.options.batch_rows_max).unwrap_or(i32::MAX),
         false => 0,
@@ -61,7 +76,9 @@ pub(crate) fn config(servable: &Servable) -> p::ModelConfig {
             .model_file
             .clone()
             .unwrap_or_else(|| "model.onnx".to_owned()),
-        scheduling_choice: is_joined.then(|| dynamic_batching(servable)),
+        scheduling_choice: (is_joined || policy.is_some())
+            .then(|| dynamic_batching(servable, policy)),
+        parameters: threads.into_iter().collect(),
     }
 }
 
@@ -112,11 +129,26 @@ fn instance_group(servable: &Servable) -> p::ModelInstanceGroup {
     }
 }
 
-fn dynamic_batching(servable: &Servable) -> p::model_config::SchedulingChoice {
+/// What the configuration says of the queue, if anything.
+fn queue_policy(declared: &DeclaredSettings) -> Option<p::ModelQueuePolicy> {
+    let (rows, timeout) = (declared.queue_rows_max, declared.queue_timeout);
+    let timeout_us = timeout.map_or(0, |timeout| timeout.as_micros());
+    (rows.is_some() || timeout.is_some()).then(|| p::ModelQueuePolicy {
+        default_timeout_microseconds: u64::try_from(timeout_us).unwrap_or(u64::MAX),
+        allow_timeout_override: true,
+        max_queue_size: rows.unwrap_or(0),
+    })
+}
+
+fn dynamic_batching(
+    servable: &Servable,
+    default_queue_policy: Option<p::ModelQueuePolicy>,
+) -> p::model_config::SchedulingChoice {
     let delay_us = servable.options.batch_delay.as_micros();
     p::model_config::SchedulingChoice::DynamicBatching(p::ModelDynamicBatching {
         preferred_batch_size: Vec::new(),
         max_queue_delay_microseconds: u64::try_from(delay_us).unwrap_or(u64::MAX),
+        default_queue_policy,
     })
 }
 
@@ -129,6 +161,9 @@ pub(crate) fn config_json(c: &p::ModelConfig) -> Value {
         .map(|o| {
             let mut value =
                 json!({"name": o.name, "data_type": type_name(o.data_type), "dims": o.dims});
+            if let Some(reshape) = &o.reshape {
+                value["reshape"] = json!({"shape": reshape.shape});
+            }
             if !o.label_filename.is_empty() {
                 value["label_filename"] = o.label_filename.clone().into();
             }
@@ -157,12 +192,25 @@ pub(crate) fn config_json(c: &p::ModelConfig) -> Value {
     if let Some(p::model_config::SchedulingChoice::DynamicBatching(d)) = &c.scheduling_choice {
         value["dynamic_batching"] =
             json!({"max_queue_delay_microseconds": d.max_queue_delay_microseconds});
+        if let Some(policy) = &d.default_queue_policy {
+            value["dynamic_batching"]["default_queue_policy"] = json!({
+                "default_timeout_microseconds": policy.default_timeout_microseconds,
+                "allow_timeout_override": policy.allow_timeout_override,
+                "max_queue_size": policy.max_queue_size,
+            });
+        }
+    }
+    for (key, parameter) in &c.parameters {
+        value["parameters"][key] = json!({"string_value": parameter.string_value});
     }
     value
 }
 
 fn input_json(i: &p::ModelInput) -> Value {
     let mut value = json!({"name": i.name, "data_type": type_name(i.data_type), "dims": i.dims});
+    if let Some(reshape) = &i.reshape {
+        value["reshape"] = json!({"shape": reshape.shape});
+    }
     if i.optional {
         value["optional"] = Value::Bool(true);
     }

@@ -232,7 +232,7 @@ fn copies_of_a_context_are_limited_before_they_are_made() {
                 rows_max: Some(3),
                 ..none
             },
-            "the request has 4 rows; the model accepts at most 3 (batch_rows_max)",
+            "the request has 4 rows; at most 3 are served",
         ),
     ] {
         for read in of_context(3, limits) {
@@ -262,4 +262,60 @@ fn features_that_the_model_does_not_take_cost_nothing_but_their_text() {
     // Comparing each name with each other one takes a hundred times as long.
     let took = started.elapsed();
     assert!(took < std::time::Duration::from_secs(2), "{took:?}");
+}
+
+#[test]
+fn lists_of_numbers_have_the_same_meaning_when_they_are_read_at_once() {
+    for (dtype, lists) in [
+        (
+            DType::F32,
+            &[
+                "[1,2]",
+                "[1.5,-0.0]",
+                "[null,NaN]",
+                "[1e400,1]",
+                "[Infinity,1]",
+                "[true,1]",
+                "[]",
+                "[1]",
+                "[1,2,3]",
+                "[[1],[2]]",
+                "[\"1\",2]",
+                "1",
+                "{\"b64\":\"AA==\"}",
+            ][..],
+        ),
+        (
+            DType::I64,
+            &["[1,2]", "[1.0,2]", "[1.5,2]", "[null,2]", "[true,2]"],
+        ),
+    ] {
+        let signature = Signature {
+            inputs: vec![tensor_spec("x", dtype, &[-1, 2])],
+            ..Signature::default()
+        };
+        let columns = InputColumns::of(&signature, &["a".to_owned(), "b".to_owned()]);
+        let columns = columns.expect("two");
+        let schema = table_schema(&signature, &columns);
+        for list in lists {
+            for example in [
+                format!("{{\"x\":{list}}}"),
+                format!("{{\"other\":[1,2,3],\"x\":{list}}}"),
+                format!("{{\"x\":{list},\"x\":{list}}}"),
+                format!("{{\"x\":{list},\"a\":1}}"),
+                "{\"a\":1,\"b\":2}".to_owned(),
+                "{}".to_owned(),
+            ] {
+                let good = "{\"x\":[7,8]}";
+                let at_once = format!("{{\"examples\":[{good},{example}]}}");
+                // A context has its cells read one by one.
+                let by_cell = format!("{{\"context\":{{}},\"examples\":[{good},{example}]}}");
+                let read = |body: &str| {
+                    let read = decode_json(body.as_bytes(), schema);
+                    raw(read.map(|(_, inputs)| inputs))
+                };
+                assert_eq!(read(&at_once), read(&by_cell), "{dtype}: {example}");
+            }
+        }
+    }
 }
