@@ -97,28 +97,28 @@ async fn dispatch(
         Route::Invocations => mlflow::invoke(call, query, body).await,
         Route::Ping => Ok(mlflow::ping(call.front)),
         Route::Version => Ok(mlflow::version()),
-        Route::Index => match call.body(body).await {
-            Ok(body) => oip::rest::index(call.front, &body),
-            Err(error) => Err(error),
-        },
-        Route::Load(name) => match call.body(body).await {
+        Route::Index => {
+            let body = call.body(body).await?;
+            oip::rest::index(call.front, &body)
+        }
+        Route::Load(name) => {
+            let body = call.body(body).await?;
             // On the heap, or every request's task would have room for it.
-            Ok(body) => Box::pin(oip::rest::load_model(call.front, &name, &body)).await,
-            Err(error) => Err(error),
-        },
-        Route::LogSettings => match call.body(body).await {
-            Ok(body) => oip::rest::log_settings(call.front, &body),
-            Err(error) => Err(error),
-        },
-        Route::TraceSettings(name) => match call.body(body).await {
-            Ok(body) => oip::rest::trace_settings(call.front, &name, &body),
-            Err(error) => Err(error),
-        },
+            Box::pin(oip::rest::load_model(call.front, &name, &body)).await
+        }
+        Route::LogSettings => {
+            let body = call.body(body).await?;
+            oip::rest::log_settings(call.front, &body)
+        }
+        Route::TraceSettings(name) => {
+            let body = call.body(body).await?;
+            oip::rest::trace_settings(call.front, &name, &body)
+        }
         Route::Unload(name) => oip::rest::unload(call.front, &name).await,
-        Route::RegisterRegion(name) => match call.body(body).await {
-            Ok(body) => oip::rest::register_region(call.front, &name, &body),
-            Err(error) => Err(error),
-        },
+        Route::RegisterRegion(name) => {
+            let body = call.body(body).await?;
+            oip::rest::register_region(call.front, &name, &body)
+        }
         other => oip::rest::describe(call.front, &other),
     }
 }

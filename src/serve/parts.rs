@@ -185,8 +185,7 @@ impl WaitingParts {
             batch_rows: a.batch_rows.max(b.batch_rows),
             batch: a.batch.min(b.batch),
         });
-        let mut columns = done.iter().map(|done| done.outputs.iter());
-        let mut columns: Vec<_> = columns.by_ref().collect();
+        let mut columns: Vec<_> = done.iter().map(|done| done.outputs.iter()).collect();
         let mut outputs = Vec::new();
         for spec in &self.servable.signature.outputs {
             let parts: Vec<&Tensor> = columns.iter_mut().filter_map(Iterator::next).collect();

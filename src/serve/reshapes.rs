@@ -101,13 +101,11 @@ impl Reshapes {
 
     /// The shape of the graph where an output is reshaped, or an input.
     pub(crate) fn own(&self, signature: &Signature, name: &str) -> Option<&[usize]> {
-        let of = |specs: &[TensorSpec], reshapes: &'_ [Option<Reshape>]| {
-            let at = specs.iter().position(|spec| spec.name == name)?;
-            reshapes.get(at)?.as_ref().map(|_| at)
-        };
-        let input = of(&signature.inputs, &self.inputs).and_then(|at| self.inputs[at].as_ref());
-        let output = of(&signature.outputs, &self.outputs).and_then(|at| self.outputs[at].as_ref());
-        input.or(output).map(|reshape| reshape.own.as_slice())
+        let inputs = signature.inputs.iter().zip(&self.inputs);
+        let outputs = signature.outputs.iter().zip(&self.outputs);
+        let mut named = inputs.chain(outputs).filter(|(spec, _)| spec.name == name);
+        let reshape = named.find_map(|(_, reshape)| reshape.as_ref());
+        reshape.map(|reshape| reshape.own.as_slice())
     }
 }
 

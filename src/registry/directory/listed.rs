@@ -113,12 +113,6 @@ impl ListedModels {
         self.models.contains_key(name)
     }
 
-    /// Whether a model of the list is in its folder.
-    pub(crate) fn has_files(&self, name: &ModelName) -> bool {
-        let known = self.models.get(name);
-        known.is_some_and(|known| known.directory.has(name))
-    }
-
     /// Takes the labels of a list for the models that are served.
     pub(crate) fn label(&mut self, list: &ModelList) {
         for (name, listed) in &list.0 {

@@ -125,12 +125,7 @@ pub(super) fn of_entry(root: Root<'_>, path: &Path) -> Option<String> {
 pub(super) fn of_version(folder: &Path, files: &Fingerprint, model_file: &str) -> String {
     let path = folder.join(model_file);
     if path.is_symlink() {
-        return match path.exists() {
-            true => format!(
-                "its '{model_file}' is a link that leads out of the model directory; {FOLLOW}"
-            ),
-            false => format!("its '{model_file}' is a link to nothing; restore what it leads to"),
-        };
+        return of_linked_file(&path, model_file);
     }
     let names = || files.0.iter().map(|stamp| stamp.file.as_path());
     if names().any(|file| file.starts_with(model_file)) {
@@ -171,10 +166,15 @@ pub(super) fn of_linked_model(folder: &Path) -> Option<String> {
     let mut files = entries.map(|entry| entry.path());
     let linked = files.find(|file| is_model_file(file) && file.is_symlink())?;
     let name = shown(linked.file_name().unwrap_or_default());
-    Some(match linked.exists() {
+    Some(of_linked_file(&linked, &name))
+}
+
+/// Says why a model file that is a link is not served.
+fn of_linked_file(path: &Path, name: &str) -> String {
+    match path.exists() {
         true => format!("its '{name}' is a link that leads out of the model directory; {FOLLOW}"),
         false => format!("its '{name}' is a link to nothing; restore what it leads to"),
-    })
+    }
 }
 
 /// What to do about a link that leads out of the directory.

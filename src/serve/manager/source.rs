@@ -187,7 +187,7 @@ impl ModelSource {
     pub(super) fn has(&self, name: &ModelName) -> bool {
         match self {
             Self::Directory(directory) => directory.has(name),
-            Self::Listed(models) => models.has_files(name),
+            Self::Listed(models) => models.directory(name).is_some_and(|own| own.has(name)),
             Self::Registry(_) => true,
         }
     }
