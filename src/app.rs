@@ -5,6 +5,7 @@ pub(crate) mod end;
 pub mod engine;
 mod front;
 mod health;
+mod last;
 pub(crate) mod settings;
 pub(crate) mod signals;
 mod source;
@@ -94,8 +95,6 @@ impl Drain {
     }
 }
 
-/// How long the monitor may take to pass a prediction to the capture.
-const MONITOR_DELAY: Duration = Duration::from_millis(100);
 /// How long the manager may take to end while it reads its source or loads a version, which is then
 /// abandoned. Reading takes milliseconds, loading minutes.
 const MANAGER_BUSY: Duration = Duration::from_millis(500);
@@ -286,11 +285,7 @@ impl App {
             left
         };
         let running = running(&self.front);
-        if let Some(capture) = self.capture {
-            // The monitor still passes the last predictions to the capture.
-            std::thread::sleep(MONITOR_DELAY);
-            capture.lock().finish();
-        }
+        last::write(&self.front, self.capture.as_deref(), &self.background);
 
         self.background.shutdown_timeout(Duration::from_secs(1));
         // The manager's thread ends when its last handle is dropped, which is this one. A hung

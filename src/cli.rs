@@ -4,6 +4,7 @@
 mod alarms;
 mod batching;
 mod demo;
+mod drift;
 mod explain;
 mod metrics;
 pub mod monitor;
@@ -45,7 +46,7 @@ enum Command {
     /// Send one prediction to a running server.
     Predict(Predict),
     /// Show input drift of served models.
-    Drift(monitor::DriftArguments),
+    Drift(drift::DriftArguments),
     /// Print a JSON Schema, or list the schemas.
     Schema {
         /// Name of the schema; without it, the names are listed.
@@ -262,7 +263,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Tune(arguments) => tune::tune(&arguments)?,
         Command::Metrics { verb } => metrics::metrics(&verb)?,
         Command::Replay(arguments) => return replay::replay(&arguments).map(ExitCode::from),
-        Command::Drift(arguments) => monitor::drift(&arguments)?,
+        Command::Drift(arguments) => drift::drift(&arguments)?,
         Command::Performance(arguments) => performance::performance(&arguments)?,
         Command::Profile(arguments) => monitor::profile(&arguments)?,
         Command::Registry(verb) => return registry::run(verb),

@@ -94,6 +94,7 @@ fn reply(receipt: &Receipt) -> p::GiveReply {
     p::GiveReply {
         accepted: receipt.accepted as u64,
         joined: receipt.joined as u64,
+        pending: receipt.pending as u64,
         duplicates: receipt.duplicates as u64,
         refused: receipt.refused.len() as u64,
         errors: errors.map(refusal).collect(),

@@ -9,14 +9,14 @@ use crate::config::Config;
 use crate::core::error::Result;
 use crate::core::request::id::Mint;
 use crate::observe::capture::Capture;
+use crate::observe::drift::observer::keeper::Taps;
 use crate::observe::drift::observer::{self, Monitor, Tap};
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::fleet;
 use crate::observe::labels::{self, Feedback};
 use crate::observe::metrics::Metrics;
-use crate::observe::report::alarm::{
-    AlarmEvent, DRIFT_KIND, DriftAlarm, PERFORMANCE_KIND, PerformanceAlarm,
-};
+use crate::observe::report::alarm::{AlarmEvent, PERFORMANCE_KIND, PerformanceAlarm};
+use crate::observe::report::incident::Incident;
 use crate::observe::traces::Tracer;
 use crate::storage::layout::Records;
 use alarms::AlarmReceivers;
@@ -61,11 +61,14 @@ pub(super) fn start(
 
     let feedback = starter.feedback();
     let capture = starter.capture()?;
-    let mut taps: Vec<Tap> = feedback.iter().map(Feedback::tap).collect();
-    taps.extend(capture.iter().map(Capture::tap));
+    let mut taps: Vec<Tap> = capture.iter().map(Capture::tap).collect();
     taps.extend(capturing::events(config, metrics, background)?);
+    let keeper = feedback.as_ref().map(Feedback::keeper);
 
-    let monitor = starter.monitor(taps)?;
+    let monitor = starter.monitor(Taps {
+        answered: taps,
+        keeper,
+    })?;
     starter.fleet(&monitor)?;
 
     Ok(Watching {
@@ -126,13 +129,18 @@ impl Starter<'_> {
     }
 
     /// Starts the monitor, which shows sampled predictions to the taps.
-    fn monitor(&self, taps: Vec<Tap>) -> Result<Arc<Monitor>> {
+    fn monitor(&self, taps: Taps) -> Result<Arc<Monitor>> {
         let options = observer::MonitorOptions {
             settings: monitor_settings(self.config),
             tapped_share: self.config.capture.share,
         };
 
-        Monitor::start(options, Arc::clone(self.metrics), self.send_drift(), taps)
+        Monitor::start(
+            options,
+            Arc::clone(self.metrics),
+            self.send_incident(),
+            taps,
+        )
     }
 
     /// Starts to merge windows with the other servers of the store, where there may be some.
@@ -150,16 +158,19 @@ impl Starter<'_> {
                 window_min: config.monitor.fleet_window,
                 ..monitor_settings(config)
             },
-            sink: self.send_drift(),
+            sink: self.send_incident(),
             series: self.metrics.monitor.fleet(),
         };
         fleet::start(member, monitor, self.background.handle())
     }
 
-    /// Returns a function that sends a drift alarm to its receivers.
-    fn send_drift(&self) -> Box<dyn Fn(DriftAlarm) + Send + Sync> {
+    /// Returns a function that sends an incident to its receivers.
+    fn send_incident(&self) -> Box<dyn Fn(Incident) + Send + Sync> {
         let receivers = self.receivers.clone();
-        Box::new(move |alarm| receivers.send(DRIFT_KIND, AlarmEvent::Drift(Box::new(alarm))))
+        Box::new(move |incident| {
+            let kind = incident.phase.kind();
+            receivers.send(kind, AlarmEvent::Incident(Box::new(incident)));
+        })
     }
 }
 

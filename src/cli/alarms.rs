@@ -6,7 +6,7 @@ use super::{block_on, load};
 use crate::core::error::{Error, Result};
 use crate::observe::alarms::{self, LoggedAlarm};
 use crate::observe::report::alarm::AlarmEvent;
-use crate::observe::report::drift::DriftTest;
+use crate::observe::report::column::DriftTest;
 use crate::storage::layout::Records;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
@@ -105,6 +105,7 @@ pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
 /// Adds a row with an alarm.
 fn add(table: &mut TextTable, kept: &LoggedAlarm) {
     let what = match &kept.alarm {
+        AlarmEvent::Incident(incident) => incident.summary.clone(),
         AlarmEvent::Drift(alarm) => format!("{} {}", alarm.column, alarm.test.metric.name()),
         AlarmEvent::Performance(alarm) => {
             format!("{} of {} rows wrong", alarm.lost, alarm.rows)

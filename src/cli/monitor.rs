@@ -1,31 +1,25 @@
-//! `ortus drift` shows the drift report of a running server, and `ortus profile` builds a baseline on
-//! this machine.
+//! `ortus profile` builds a baseline on this machine. Also asks a running server for its reports.
 
-use super::print::{TextTable, line, note};
+use super::print::{line, note};
 use super::registry::{RegistryArguments as RegistryCommon, split_target};
 use super::{block_on, load};
 use crate::client;
 use crate::core::error::{Error, Result};
 use crate::core::model::task::{TaskKind, Wish};
+use crate::observe::drift::alarm::significance;
+use crate::observe::drift::baseline::{Baseline, BaselineColumn};
+use crate::observe::drift::column::rules::{ColumnRule, smallest};
+use crate::observe::drift::kind::ColumnKind;
+use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::profile::Profile;
-use crate::observe::report::drift::{ColumnDrift, DriftReport, DriftTest, VersionDrift};
+use crate::observe::report::chart::number;
+use crate::observe::report::status::COARSE;
 use crate::registry::manifest::{MANIFEST_PATH, MODEL_PATH, Manifest};
 use bytes::Bytes;
 use clap::Args;
 use http::Method;
 use std::path::{Path, PathBuf};
-
-#[derive(Args)]
-pub(super) struct DriftArguments {
-    /// Model: NAME or NAME:VERSION.
-    target: String,
-    /// Address of the operator API of a running server.
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:8003")]
-    server: String,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-}
+use std::time::Duration;
 
 #[derive(Args)]
 pub(super) struct ProfileArguments {
@@ -139,11 +133,12 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
         "outputs": baseline.outputs.iter().map(|c| &c.name).collect::<Vec<_>>(),
     });
 
-    line(&if arguments.common.json {
-        json.to_string()
-    } else {
-        text
-    });
+    if arguments.common.json {
+        line(&json.to_string());
+        return Ok(());
+    }
+    line(&text);
+    columns(&baseline).iter().for_each(|text| line(text));
 
     Ok(())
 }
@@ -152,21 +147,6 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes)
         .map_err(|e| Error::precondition(format!("write {}", path.display())).with_source(e))
-}
-
-/// Shows the drift report of a model.
-pub(super) fn drift(arguments: &DriftArguments) -> Result<()> {
-    let (name, version) = split_target(&arguments.target)?;
-    let query = version.map_or_else(String::new, |v| format!("?version={v}"));
-    let path = format!("/v1/models/{name}/drift{query}");
-    let body = block_on(ask(&arguments.server, &path))?;
-    if arguments.json {
-        line(&String::from_utf8_lossy(&body));
-        return Ok(());
-    }
-    let report: DriftReport = read(&body)?;
-    report.versions.iter().for_each(show);
-    Ok(())
 }
 
 /// Requests a path of the operator API, and returns the body of the response.
@@ -199,72 +179,48 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T> {
     })
 }
 
-/// Prints the newest window of each column, and every test in alarm.
-fn show(report: &VersionDrift) {
-    line(&format!(
-        "{}:{}  {} rows, {} windows against the {} baseline of {} rows; {} alarms",
-        report.model,
-        report.version,
-        report.rows,
-        report.windows,
-        report.baseline.name(),
-        report.baseline_rows,
-        report.alarms
-    ));
-
-    let mut table = TextTable::new(&[
-        "column",
-        "side",
-        "metric",
-        "against",
-        "rows",
-        "value",
-        "lower bound",
-        "threshold",
-        "alarm",
-    ]);
-    for column in &report.columns {
-        for test in column.tests.iter().filter(|t| t.alarm || t.span <= 1) {
-            add(&mut table, column, test);
-        }
+/// Says which columns are not stationary, and what the baseline cannot show.
+pub(super) fn columns(baseline: &Baseline) -> Vec<String> {
+    let settings = MonitorSettings::default();
+    let mut said = Vec::new();
+    if baseline.unordered {
+        said.push("The rows are sorted by their labels, so their order was not used.".to_owned());
     }
-
-    table.print();
-
-    report.columns.iter().for_each(show_contract);
-}
-
-/// Adds a row with the last result of a test.
-fn add(table: &mut TextTable, column: &ColumnDrift, test: &DriftTest) {
-    table.row(&[
-        &column.name,
-        column.side.name(),
-        test.metric.name(),
-        test.against.name(),
-        &test.rows.to_string(),
-        &format!("{:.4}", test.value),
-        &format!("{:.4}", test.lower),
-        &format!("{:.4}", test.threshold),
-        if test.alarm { "ALARM" } else { "" },
-    ]);
-}
-
-/// Prints how often a column violated its contract, if it did.
-fn show_contract(column: &ColumnDrift) {
-    let violations: Vec<String> = column
-        .contract
-        .counts()
-        .into_iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(kind, count)| format!("{count} {kind}"))
-        .collect();
-
-    if !violations.is_empty() {
-        line(&format!(
-            "{} ({}): {}",
-            column.name,
-            column.side.name(),
-            violations.join(", ")
+    let all: Vec<&BaselineColumn> = baseline.inputs.iter().chain(&baseline.outputs).collect();
+    let mut coarse: Vec<(&str, f64)> = Vec::new();
+    for column in &all {
+        if column.kind != ColumnKind::Stationary {
+            said.push(format!(
+                "{}: {}, {}",
+                column.name,
+                column.kind.name(),
+                column.reason
+            ));
+        }
+        let rule = (column.kind, &ColumnRule::default());
+        let alpha = significance(&settings, all.len(), Duration::from_secs(3600));
+        let smallest = smallest(column, rule, &settings, alpha);
+        coarse.extend(
+            smallest
+                .filter(|s| *s > COARSE)
+                .map(|s| (column.name.as_str(), s)),
+        );
+    }
+    if let Some((_, most)) = coarse.iter().max_by(|a, b| a.1.total_cmp(&b.1)) {
+        let names: Vec<&str> = coarse.iter().map(|(name, _)| *name).take(5).collect();
+        let more = coarse.len().saturating_sub(names.len());
+        let more = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        said.push(format!(
+            "{} rows cannot show every difference that matters ({} and more): those under {} stay unseen in {}{more}. Use more rows.",
+            baseline.rows,
+            number(settings.ks),
+            number(*most),
+            names.join(", "),
         ));
     }
+    said
 }

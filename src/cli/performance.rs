@@ -5,7 +5,7 @@ use super::registry::split_target;
 use super::{block_on, monitor};
 use crate::core::error::Result;
 use crate::observe::report::performance::{
-    EstimatedPerformance, MeasuredPerformance, PerformanceReport, SlicePerformance,
+    EstimatedPerformance, MeasuredPerformance, PerformanceReport, SlicePerformance, WaitingLabels,
 };
 use clap::Args;
 use std::collections::BTreeMap;
@@ -35,6 +35,7 @@ pub(super) fn performance(arguments: &PerformanceArguments) -> Result<()> {
 
     let report: PerformanceReport = monitor::read(&body)?;
     report.measured.iter().for_each(show);
+    report.waiting.iter().for_each(show_waiting);
     for version in &report.estimated {
         if let Some(estimate) = &version.estimated {
             show_estimate(name.as_str(), version.version, estimate);
@@ -42,6 +43,35 @@ pub(super) fn performance(arguments: &PerformanceArguments) -> Result<()> {
     }
 
     Ok(())
+}
+
+/// Prints the labels that wait for their prediction, with their reasons.
+fn show_waiting(waiting: &WaitingLabels) {
+    if waiting.labels > 0 {
+        line(&format!(
+            "{} labels of any model wait for their predictions; only a prediction tells the model",
+            waiting.labels
+        ));
+    }
+    for reason in &waiting.reasons {
+        line(&format!("  {} labels {}", reason.labels, reason.text));
+    }
+    if waiting.forgotten > 0 {
+        line(&format!(
+            "  {} labels no longer wait, because too many did; they are in the store",
+            waiting.forgotten
+        ));
+    }
+    for (reason, predictions) in &waiting.lost_predictions {
+        let why = match reason.as_str() {
+            "queue" => "the queue of the monitor was full",
+            "store" => "the store did not take them in time",
+            other => other,
+        };
+        line(&format!(
+            "  {predictions} answers were not kept for labels since the start: {why}"
+        ));
+    }
 }
 
 /// Prints an estimate and what it assumes.
@@ -65,6 +95,9 @@ fn show_estimate(model: &str, version: u64, estimate: &EstimatedPerformance) {
     ));
     line(&format!("  {}{margin}", measures_text(&estimate.measures)));
     line(&format!("  {}", estimate.assumption));
+    if let Some(doubt) = &estimate.doubt {
+        line(&format!("  NOT RELIABLE: {doubt}"));
+    }
 }
 
 /// Writes measures in a line.
@@ -99,6 +132,12 @@ fn show(measured: &MeasuredPerformance) {
     ));
 
     line(&format!("  {}", measures_text(&window.measures)));
+    if measured.unfit_labels > 0 {
+        line(&format!(
+            "  {} labels do not fit their predictions: the row does not exist, or the label is no class",
+            measured.unfit_labels
+        ));
+    }
 
     let mut table = TextTable::new(&["predicted", "rows", "labelled", "maturity", "measures"]);
     for day in &measured.days {

@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use crate::serve::settings::watched::WATCHED;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
@@ -252,7 +253,7 @@ impl Config {
         let whole = |value: &Value| match &entry.part {
             None => value.clone(),
             Some(part) => {
-                let mut table = self.padding(section);
+                let mut table = self.table(section, key);
                 table.insert(part.clone(), value.clone());
                 Value::Table(table)
             }
@@ -287,14 +288,22 @@ impl Config {
         Err(Error::invalid(format!("{}: {fault}", entry.origin)))
     }
 
-    /// The padding that a section has so far, as a table.
-    fn padding(&self, section: &Section) -> toml::Table {
-        let set = match section {
-            Section::Model(name) => self.model.get(name).and_then(|model| model.padding.clone()),
+    /// The table that a setting of a section is so far.
+    fn table(&self, section: &Section, key: &str) -> toml::Table {
+        let own = match section {
+            Section::Model(name) => self.model.get(name),
             _ => None,
         };
-        let set = set.or_else(|| self.defaults.padding.clone()).flatten();
-        let written = Plain::write(&set).and_then(|value| value.as_table().cloned());
+        let written = if key == WATCHED {
+            let set = own.and_then(|model| model.monitor.clone());
+            let set = set.or_else(|| self.defaults.monitor.clone());
+            set.and_then(|rules| Plain::write(&rules))
+        } else {
+            let set = own.and_then(|model| model.padding.clone());
+            let set = set.or_else(|| self.defaults.padding.clone());
+            Plain::write(&set.flatten())
+        };
+        let written = written.and_then(|value| value.as_table().cloned());
         written.unwrap_or_default()
     }
 

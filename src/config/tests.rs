@@ -269,7 +269,7 @@ fn every_key_can_be_set_and_each_section_lists_its_own() {
     count("feedback", FeedbackSettings::KEYS);
     count("capture", CaptureSettings::KEYS);
     count("traces", TraceSettings::KEYS);
-    assert_eq!(Model::KEYS.len(), 20);
+    assert_eq!(Model::KEYS.len(), 21);
 }
 
 #[test]

@@ -191,6 +191,9 @@ impl Limit {
 /// Names what an alarm is about: alarms with the same name are repetitions.
 fn subject(alarm: &AlarmEvent) -> String {
     match alarm {
+        AlarmEvent::Incident(incident) => {
+            format!("{} {}", incident.incident, incident.columns_total)
+        }
         AlarmEvent::Drift(alarm) => format!(
             "{} {} {} {}",
             alarm.digest,

@@ -4,17 +4,24 @@
 
 pub(crate) mod alarm;
 pub mod baseline;
+pub(crate) mod breach;
 pub(crate) mod cells;
 pub(crate) mod column;
 pub(crate) mod contract;
 pub(crate) mod distance;
+pub(crate) mod fits;
 pub(crate) mod history;
+pub(crate) mod incident;
+pub mod kind;
 pub(crate) mod layout;
 pub(crate) mod observer;
 pub(crate) mod profile;
+pub(crate) mod series;
 pub(crate) mod settings;
 mod share;
 pub(crate) mod sketch;
 pub(crate) mod slice;
+mod traffic;
 pub(crate) mod watch;
 pub(crate) mod window;
+mod word_filter;

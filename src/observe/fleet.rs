@@ -9,19 +9,20 @@ mod sum;
 mod tests;
 
 use crate::core::error::{Error, Result};
+use crate::observe::drift::incident::IncidentLog;
 use crate::observe::drift::observer::Monitor;
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::drift::sketch::{FORMAT, Sketches};
 use crate::observe::drift::watch::VersionWatch;
 use crate::observe::metrics::monitor::FleetSeries;
-use crate::observe::report::alarm::DriftAlarm;
 use crate::observe::report::drift::FleetState;
+use crate::observe::report::incident::Incident;
 use crate::storage::layout::Records;
 use crate::storage::store::Created;
 use futures_util::stream::TryStreamExt;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Hours for which counts and leases are kept.
 const KEPT_HOURS: u64 = 24;
@@ -36,8 +37,8 @@ const LEASE_BYTES_MAX: u64 = 1 << 10;
 /// The result of the last merge, which every server shows.
 const STATE: &str = "windows/state.json";
 
-/// Receives every alarm of the fleet; must not block.
-pub(crate) type FleetSink = Box<dyn Fn(DriftAlarm) + Send + Sync>;
+/// Receives every incident of the fleet; must not block.
+pub(crate) type FleetSink = Box<dyn Fn(Incident) + Send + Sync>;
 
 /// What a server needs to take part.
 pub(crate) struct FleetMember {
@@ -91,9 +92,18 @@ pub(crate) async fn take_part(member: FleetMember, monitor: Weak<Monitor>) {
 /// One server's part in the fleet, and the tests of the periods that it merges.
 pub(crate) struct Merger {
     member: FleetMember,
-    watches: HashMap<String, VersionWatch>,
+    watches: HashMap<String, MergedWatch>,
     /// The last period that this server merged.
     merged: Option<u64>,
+    /// The first period of the tests, and the start of their clock.
+    first: u64,
+    started: Instant,
+}
+
+/// The tests of a version over all servers, and its incidents.
+struct MergedWatch {
+    watch: VersionWatch,
+    incidents: IncidentLog,
 }
 
 impl Merger {
@@ -103,6 +113,8 @@ impl Merger {
             member,
             watches: HashMap::new(),
             merged: None,
+            first: 0,
+            started: Instant::now(),
         }
     }
 

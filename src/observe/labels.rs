@@ -2,7 +2,9 @@
 //! that made a prediction joins its labels, or else one that finds the prediction captured; every
 //! server reads the labels that all servers accepted.
 
+mod answers;
 mod drop;
+mod follow;
 pub(crate) mod given;
 pub mod line;
 mod log;
@@ -15,24 +17,27 @@ mod tests;
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::core::request::id::Mint;
-use crate::observe::capture::find::Finder;
-use crate::observe::drift::observer::Tap;
 use crate::observe::drift::observer::answered::Answered;
+use crate::observe::drift::observer::keeper::AnswerKeeper;
+use crate::observe::drift::watch::WatchSubject;
 use crate::observe::metrics::Metrics;
 use crate::observe::report::alarm::PerformanceAlarm;
-use crate::observe::report::performance::MeasuredPerformance;
+use crate::observe::report::performance::{MeasuredPerformance, WaitingLabels};
 use crate::storage::layout::Records;
+use answers::name::{LossReason, TimeSpan};
+use answers::{AnswerStore, WrittenAnswers};
 use chrono::Utc;
 use given::{Given, Receipt, Refused};
 use line::LabelLine;
-use log::{LabelLog, Reader};
+use log::LabelLog;
 use parking_lot::Mutex;
 use recent::RecentPrediction;
 use settings::FeedbackSettings;
-use state::{AppliedLabels, LabelState, LabelVerdict};
-use std::collections::VecDeque;
+use state::{AppliedLabels, LabelState, LabelVerdict, LineSource, RequestRows, WaitReason};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// How labels are handled.
@@ -53,28 +58,32 @@ pub(crate) struct Feedback {
     /// Predictions that arrived while the state was locked.
     incoming: Mutex<VecDeque<(Uuid, RecentPrediction)>>,
     log: LabelLog,
+    /// Keeps the answers of all predictions in the store.
+    answers: Arc<AnswerStore>,
+    /// When the oldest kept prediction was made; none before the first look.
+    kept_since: Mutex<Option<Option<u64>>>,
+    /// Predictions whose answers were not kept, by reason.
+    lost: Mutex<BTreeMap<String, u64>>,
+    /// Wakes the search for the predictions of pending labels.
+    search_wanted: Arc<Notify>,
     options: LabelOptions,
     metrics: Arc<Metrics>,
     sink: LossSink,
     runtime: tokio::runtime::Handle,
 }
 
-/// Interval at which metrics are set.
-const TICK: Duration = Duration::from_secs(2);
 /// Most time from the response until the prediction can be joined with a label.
 const UNDER_WAY: Duration = Duration::from_millis(50);
 /// Most predictions that wait for the state.
 const INCOMING_MAX: usize = 64 << 10;
-/// Hours of the label log that are read again, beyond the time since the last read.
-const LOOK_BACK_HOURS: u32 = 2;
-
-/// Whether labels are from before this server started.
-#[derive(Clone, Copy)]
-enum LabelAge {
-    /// They are, and counted in the performance tests then.
-    Before,
-    Start,
-}
+/// Most labels that wait to be searched for while more are imported from a file.
+const SEARCHED_MAX: u64 = 50_000;
+/// How long an import waits for the search.
+const SEARCH_MAX: Duration = Duration::from_secs(60);
+/// Interval at which it looks.
+const SEARCH_LOOK: Duration = Duration::from_millis(100);
+/// How long a stopping server waits until the last answers are written.
+const END: Duration = Duration::from_secs(10);
 
 impl Feedback {
     /// Starts the tasks that write and read the label log, on this runtime. Earlier labels are read
@@ -87,20 +96,32 @@ impl Feedback {
         runtime: &tokio::runtime::Handle,
     ) -> Arc<Self> {
         let log = LabelLog::start(records.clone(), runtime);
-        let state = Mutex::new(LabelState::new(&options));
+        let state = Mutex::new(LabelState::new(&options, Utc::now()));
+        let flush = options.settings.answers_flush;
         let feedback = Arc::new(Self {
             mint,
             state,
             incoming: Mutex::default(),
             log,
+            answers: Arc::new(AnswerStore::new(records.clone(), flush)),
+            kept_since: Mutex::default(),
+            lost: Mutex::default(),
+            search_wanted: Arc::default(),
             options,
             metrics,
             sink,
             runtime: runtime.clone(),
         });
 
-        runtime.spawn(follow(Arc::downgrade(&feedback), records));
-        runtime.spawn(show(Arc::downgrade(&feedback)));
+        let weak = || Arc::downgrade(&feedback);
+        runtime.spawn(follow::follow(weak(), records.clone()));
+        runtime.spawn(follow::tend(weak(), records));
+        runtime.spawn(follow::show(weak()));
+        let families = feedback.metrics.feedback.clone();
+        let stored = move |written: WrittenAnswers| {
+            families.answers("stored", written.predictions as u64);
+        };
+        runtime.spawn(answers::run(Arc::downgrade(&feedback.answers), stored));
         if let Some(folder) = feedback.options.settings.drop.clone() {
             runtime.spawn(drop::watch(Arc::downgrade(&feedback), folder));
         }
@@ -109,6 +130,9 @@ impl Feedback {
 
     /// Keeps a prediction for its labels. Never waits for the state.
     fn keep(&self, answered: &Answered<'_>) {
+        if !self.answers.keep(answered, Instant::now()) {
+            self.count_lost(LossReason::Store, 1);
+        }
         let Some(kept) = RecentPrediction::of(answered) else {
             return;
         };
@@ -136,14 +160,9 @@ impl Feedback {
         state
     }
 
-    /// Returns the tap through which the monitor passes predictions.
-    pub(crate) fn tap(self: &Arc<Self>) -> Tap {
-        let feedback = Arc::downgrade(self);
-        Box::new(move |answered: &Answered<'_>| {
-            if let Some(feedback) = feedback.upgrade() {
-                feedback.keep(answered);
-            }
-        })
+    /// Returns the keeper to which the monitor passes predictions.
+    pub(crate) fn keeper(self: &Arc<Self>) -> Arc<dyn AnswerKeeper> {
+        Arc::new(FeedbackKeeper(Arc::downgrade(self)))
     }
 
     /// Returns the most labels of a request.
@@ -181,12 +200,13 @@ impl Feedback {
         if self.lock().is_under_way(&given) {
             tokio::time::sleep(UNDER_WAY).await;
         }
-        let now = Utc::now();
         let (mut lines, mut receipt) = (Vec::new(), Receipt::default());
         {
-            let mut state = self.lock();
+            let (mut state, mut rows) = (self.lock(), RequestRows::new(Utc::now()));
             for (index, given) in given.into_iter().enumerate() {
-                match given.and_then(|given| state.judge(&self.mint, &given, now, &self.options)) {
+                let judged = given
+                    .and_then(|given| state.judge(&self.mint, &given, &mut rows, &self.options));
+                match judged {
                     Ok(LabelVerdict::New(line)) => lines.push(*line),
                     Ok(LabelVerdict::Known) => receipt.duplicates += 1,
                     Err(error) => receipt.refused.push(Refused { index, error }),
@@ -200,37 +220,72 @@ impl Feedback {
         }
         receipt.accepted = lines.len();
         receipt.joined = lines.iter().filter(|l| l.joined.is_some()).count();
+        receipt.pending = receipt.accepted - receipt.joined;
         self.metrics.feedback.count("duplicate", receipt.duplicates);
         self.metrics
             .feedback
             .count("refused", receipt.refused.len());
-        self.metrics
-            .feedback
-            .count("pending", receipt.accepted - receipt.joined);
+        self.metrics.feedback.count("pending", receipt.pending);
         self.metrics.feedback.count("joined", receipt.joined);
 
-        let found = self.apply(&lines, LabelAge::Start);
+        let found = self.apply(&lines, LineSource::Own);
         // The prediction may have become known while its label was written.
         self.put_joined(found).await;
+        if receipt.pending > 0 {
+            self.search_wanted.notify_one();
+        }
         Ok(receipt)
     }
 
     /// Counts lines of the log, and sends the alarms that start with them. Returns labels that were
     /// pending and are now joined.
-    fn apply(&self, lines: &[LabelLine], since: LabelAge) -> Vec<LabelLine> {
+    fn apply(&self, lines: &[LabelLine], source: LineSource) -> Vec<LabelLine> {
         let mut applied = AppliedLabels::default();
         let mut state = self.lock();
-        state.is_testing = matches!(since, LabelAge::Start);
         for line in lines {
-            state.apply(line, &self.options, &mut applied);
+            state.apply((line, source), &self.options, &mut applied);
         }
-        state.is_testing = true;
         std::mem::drop(state);
 
         for alarm in applied.alarms {
             self.send(alarm);
         }
         applied.joined
+    }
+
+    /// Rebuilds the performance tests, once all earlier labels are read.
+    fn begin_testing(&self) {
+        let alarms = self.lock().begin_testing(&self.options);
+        alarms.into_iter().for_each(|alarm| self.send(alarm));
+    }
+
+    /// Counts predictions whose answers were not kept.
+    fn count_lost(&self, reason: LossReason, predictions: u64) {
+        let name = reason.name();
+        *self.lost.lock().entry(name.to_owned()).or_default() += predictions;
+        self.metrics
+            .feedback
+            .answers(&format!("lost_{name}"), predictions);
+    }
+
+    /// Sets the metrics of labels that wait.
+    fn show_waiting(&self) {
+        let (waiting, forgotten) = {
+            let mut state = self.lock();
+            (state.waiting(), state.take_forgotten())
+        };
+        for reason in WaitReason::ALL {
+            let labels = waiting.get(&reason).copied().unwrap_or(0);
+            self.metrics.feedback.waiting(reason.code(), labels);
+        }
+        if forgotten > 0 {
+            tracing::warn!(
+                labels = forgotten,
+                "labels were dropped from memory because their predictions are unknown; they stay in the label log"
+            );
+            let forgotten = usize::try_from(forgotten).unwrap_or(usize::MAX);
+            self.metrics.feedback.count("forgotten", forgotten);
+        }
     }
 
     /// Logs an alarm and passes it to the sink.
@@ -263,7 +318,7 @@ impl Feedback {
         let count = joined.len();
         match self.log.append(joined.clone()).await {
             Ok(()) => {
-                self.apply(&joined, LabelAge::Start);
+                self.apply(&joined, LineSource::Log);
                 self.metrics.feedback.count("joined_late", count);
             }
             Err(error) => {
@@ -280,105 +335,74 @@ impl Feedback {
     ) -> Vec<MeasuredPerformance> {
         self.lock().report(model, version)
     }
-}
 
-/// Returns the hours of the log to read, for labels accepted since a moment.
-fn hours_since(read: Instant) -> u32 {
-    u32::try_from(read.elapsed().as_secs() / 3600)
-        .unwrap_or(u32::MAX)
-        .saturating_add(LOOK_BACK_HOURS)
-}
+    /// Returns the labels that wait for their prediction, of any model; none if there is nothing to
+    /// show.
+    pub(crate) fn waiting(&self) -> Option<WaitingLabels> {
+        let lost = self.lost.lock().clone();
+        let waiting = self.lock().waiting_report(lost);
+        Some(waiting).filter(|waiting| !waiting.is_empty())
+    }
 
-/// Reads the labels that all servers accepted, and joins those of predictions that this server made
-/// or finds captured.
-async fn follow(feedback: Weak<Feedback>, records: Records) {
-    let mut reader = Reader::default();
-    let (mut is_first, mut finder, mut read) = (true, Finder::default(), Instant::now());
-    loop {
-        let Some(poll) = feedback.upgrade().map(|f| f.options.settings.poll) else {
-            return;
-        };
-        let asked = feedback
-            .upgrade()
-            .map(|f| f.lock().wanted())
-            .unwrap_or_default();
-        let Some(hours) = feedback
-            .upgrade()
-            .map(|f| f.options.settings.age_max.as_secs().div_ceil(3600))
-        else {
-            return;
-        };
-        let hours = if is_first {
-            u32::try_from(hours).unwrap_or(u32::MAX)
-        } else {
-            hours_since(read)
-        };
-        let mut joined = Vec::new();
-        let mut apply = |lines: Vec<LabelLine>| {
-            let Some(feedback) = feedback.upgrade() else {
+    /// Waits until few labels wait to be searched for, so that a large import does not push its own
+    /// labels out of memory. Gives up if the search takes too long.
+    async fn wait_for_search(&self) {
+        let start = Instant::now();
+        while start.elapsed() < SEARCH_MAX {
+            let searched = self.lock().waiting().remove(&WaitReason::Search);
+            if searched.unwrap_or(0) <= SEARCHED_MAX {
                 return;
-            };
-            joined.extend(feedback.apply(
-                &lines,
-                if is_first {
-                    LabelAge::Before
-                } else {
-                    LabelAge::Start
-                },
-            ));
-        };
-        match reader.read(&records, hours, &mut apply).await {
-            Ok(()) => {
-                (is_first, read) = (false, Instant::now());
-                let Some(feedback) = feedback.upgrade() else {
-                    return;
-                };
-                feedback.put_joined(joined).await;
             }
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, cause, "the label log cannot be read");
+            self.search_wanted.notify_one();
+            tokio::time::sleep(SEARCH_LOOK).await;
+        }
+    }
+
+    /// Writes the answers that are in memory, so that labels find them after the stop.
+    pub(crate) async fn flush(&self) {
+        let write = self.answers.write(Instant::now(), true);
+        match tokio::time::timeout(END, write).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                let cause = logged_cause(&error);
+                tracing::warn!(%error, cause, "the last answers are not in the store; their labels will not be joined");
+            }
+            Err(_) => {
+                tracing::warn!(
+                    "the store does not take the last answers in time; their labels will not be joined"
+                );
             }
         }
-        match finder.find(&records, &asked).await {
-            Ok(found) if !found.is_empty() => {
-                let Some(feedback) = feedback.upgrade() else {
-                    return;
-                };
-                let joined = feedback.lock().join_found(&found);
-                feedback.put_joined(joined).await;
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(%error, "captured predictions cannot be searched for labels")
-            }
-        }
-        tokio::time::sleep(poll).await;
     }
 }
 
-/// Sets the metrics of versions that changed, repeatedly.
-async fn show(feedback: Weak<Feedback>) {
-    loop {
-        tokio::time::sleep(TICK).await;
-        let Some(feedback) = feedback.upgrade() else {
-            return;
-        };
-        loop {
-            let shown = feedback.lock().shown();
-            let Some(shown) = shown else { break };
-            feedback.metrics.feedback.set(&shown);
+/// Returns the cause of an error for the log.
+fn logged_cause(error: &Error) -> Option<String> {
+    std::error::Error::source(error).map(ToString::to_string)
+}
+
+/// Passes predictions on while labels are accepted.
+struct FeedbackKeeper(Weak<Feedback>);
+
+impl AnswerKeeper for FeedbackKeeper {
+    fn keep(&self, answered: &Answered<'_>) {
+        if let Some(feedback) = self.0.upgrade() {
+            feedback.keep(answered);
         }
-        let forgotten = feedback.lock().take_forgotten();
-        if forgotten > 0 {
-            tracing::warn!(
-                labels = forgotten,
-                "labels were dropped from memory because their predictions are unknown; they stay in the label log"
-            );
-            feedback.metrics.feedback.count(
-                "forgotten",
-                usize::try_from(forgotten).unwrap_or(usize::MAX),
-            );
+    }
+
+    fn lost(&self, predictions: u64, from_ms: u64, to_ms: u64) {
+        if let Some(feedback) = self.0.upgrade() {
+            let span = TimeSpan { from_ms, to_ms };
+            feedback.answers.lose(LossReason::Queue, span, predictions);
+            feedback.count_lost(LossReason::Queue, predictions);
+        }
+    }
+
+    fn watched(&self, subject: &Arc<WatchSubject>) {
+        if let Some(feedback) = self.0.upgrade() {
+            let alarm = feedback.lock().loaded(subject, &feedback.options);
+            alarm.into_iter().for_each(|alarm| feedback.send(alarm));
         }
     }
 }

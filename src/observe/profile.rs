@@ -1,6 +1,7 @@
 //! Builds a baseline: reads a table, runs the model on it, and profiles inputs and outputs. Works
 //! on this machine only.
 
+mod order;
 #[cfg(test)]
 mod tests;
 
@@ -11,8 +12,8 @@ use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::{DType, Strings, Tensor, View};
 use crate::observe::drift::baseline::{Baseline, Calibration, FORMAT};
 use crate::observe::drift::layout::{self, Side, each_value};
-use crate::observe::drift::profile::{ColumnSeries, profile, quantile};
-use crate::observe::drift::watch;
+use crate::observe::drift::profile::{profile_all, quantile};
+use crate::observe::drift::series::ColumnSeries;
 use crate::observe::quality::answer::{Label, RowAnswer, Truth, answers};
 use crate::observe::quality::calibrate::Curve;
 use crate::observe::quality::measure::measure;
@@ -53,7 +54,7 @@ impl Making {
     /// Starts without rows. `features` are the names of the input columns.
     pub fn new(signature: Signature, features: Vec<String>, task: Option<Task>) -> Self {
         let places = layout::column_places(&signature, &features);
-        let series = places.iter().map(watch::empty).collect();
+        let series = places.iter().map(ColumnSeries::of).collect();
         Self {
             signature,
             features,
@@ -81,22 +82,22 @@ impl Making {
                 outputs
             };
             if let Some(tensor) = side.get(place.tensor) {
-                each_value(place, tensor, |value| watch::push(series, &value));
+                each_value(place, tensor, |value| series.push(&value));
             }
         }
     }
 
     /// Builds the baseline.
-    pub fn finish(self, rows: usize, source: &str) -> Baseline {
-        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-        for (place, series) in self.places.iter().zip(&self.series) {
-            let side = if place.side == Side::Input {
-                &mut inputs
-            } else {
-                &mut outputs
-            };
-            side.push(profile(&place.name, series));
+    pub fn finish(mut self, rows: usize, source: &str) -> Baseline {
+        // Rows that are sorted by their labels are in no order of time.
+        let unordered = order::is_sorted(self.judged.iter().map(|(_, truth)| *truth));
+        if unordered {
+            let shuffled = order::shuffled(rows);
+            self.series
+                .iter_mut()
+                .for_each(|series| series.reorder(&shuffled));
         }
+        let (inputs, outputs) = profile_all(&self.places, &self.series);
 
         let named = self
             .places
@@ -108,6 +109,7 @@ impl Making {
             format: FORMAT,
             rows: rows as u64,
             source: source.to_owned(),
+            unordered,
             features: if named { self.features } else { Vec::new() },
             inputs,
             outputs,

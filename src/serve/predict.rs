@@ -10,6 +10,7 @@ use crate::core::model::optional::CheckedInputs;
 use crate::core::request::id::Mint;
 use crate::core::request::{Deadline, Protocol, Request, Response, Target};
 use crate::core::tensor::{NamedTensors, Tensor};
+use crate::observe::drift::observer::offer::AskedRequest;
 use crate::observe::metrics::Metrics;
 use crate::observe::traces::{EndedPrediction, Followed, Tracer};
 use crate::serve::batch::Done;
@@ -190,7 +191,7 @@ impl Predictor {
         extras.shadow = self.shadow(servable, &inputs);
         extras.id = self.mint.mint();
         let observer = servable.observer.as_ref();
-        extras.sampled = observer.and_then(|observer| observer.asked(extras.id, &inputs));
+        extras.asked = observer.map(|observer| observer.asked(extras.id, &inputs));
 
         prediction.submitted = self.tracer.is_some().then(Instant::now);
         parts::submit(servable, inputs, deadline, request.priority)
@@ -215,8 +216,8 @@ struct Extras {
     /// Places of the outputs that the request selected, in its order.
     wanted: OutputPlaces,
     shadow: Option<(Arc<Servable>, NamedTensors)>,
-    /// The inputs, if the monitor asked for them.
-    sampled: Option<CheckedInputs>,
+    /// What the monitor needs of the request.
+    asked: Option<AskedRequest>,
 }
 
 /// A prediction in progress. Dropping it cancels the request.
@@ -271,11 +272,8 @@ impl RunningPrediction<'_> {
     fn respond(&mut self, done: Done) -> Result<Response> {
         let servable = &self.prediction.servable;
         let extras = std::mem::take(&mut self.extras);
-        if let Some(observer) = &servable.observer {
-            observer.answered(&done.outputs);
-            if let Some(inputs) = extras.sampled {
-                observer.offer(extras.id, inputs, done.outputs.clone());
-            }
+        if let (Some(observer), Some(asked)) = (&servable.observer, extras.asked) {
+            observer.answered(extras.id, asked, &done.outputs);
         }
 
         let outputs = match &servable.declared.reshapes {

@@ -10,7 +10,7 @@ use crate::core::model::task::{OutputEnd, Task};
 use crate::core::model::{ModelName, Signature, Version};
 use crate::core::request::Deadline;
 use crate::core::tensor::NamedTensors;
-use crate::observe::drift::observer::Observer;
+use crate::observe::drift::observer::offer::Observer;
 use crate::observe::metrics::servable::ServableMetrics;
 use crate::observe::report::scheduler::VersionScheduler;
 use crate::onnx::runtime::Session;

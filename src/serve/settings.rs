@@ -1,6 +1,7 @@
 //! The settings of one model: `[model.NAME]` over `[models.defaults]`.
 
 pub(crate) mod padding;
+pub(crate) mod watched;
 
 use crate::core::model::padding::Padding;
 use crate::core::settings::section::SettingSection;
@@ -13,6 +14,7 @@ use crate::core::error::{Error, Result};
 use crate::core::model::task::{TaskKind, Wish};
 use crate::core::model::{ModelName, Version};
 use crate::core::settings::form::{Form, Plain, TextLine};
+use crate::observe::drift::watch::start::ColumnRules;
 use crate::onnx::runtime::SessionOptions;
 use crate::onnx::runtime::provider::{Provider, ProviderKind};
 use crate::onnx::runtime::warnings::RuntimeWarnings;
@@ -99,6 +101,12 @@ overridable! {
         features: Vec<String> as TextLine = Vec::new();
         /// Input columns by whose values performance is also measured separately, at most 8.
         slices: Vec<String> as TextLine = Vec::new();
+        /// How the columns of the model are monitored; a table. `ignore` lists input or output columns that are not
+        /// monitored. `kind` gives columns a kind in place of the one that the baseline shows: `stationary`,
+        /// `cyclic`, `trending`, `unsteady`, `constant` or `identifier`. `threshold` gives columns the smallest
+        /// Kolmogorov-Smirnov distance, or change of a category's share, that raises an alarm; the other metrics
+        /// follow in proportion.
+        monitor: ColumnRules = ColumnRules::default();
     }
 }
 

@@ -5,7 +5,8 @@ use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::{DType, Tensor};
 use crate::observe::drift::baseline::{Baseline, FORMAT};
 use crate::observe::drift::layout::Side;
-use crate::observe::drift::profile::{ColumnSeries, profile};
+use crate::observe::drift::profile::profile;
+use crate::observe::drift::series::ColumnSeries;
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::drift::watch::{VersionWatch, WatchSubject};
 use std::time::{Duration, Instant};
@@ -36,13 +37,7 @@ impl Counting {
         };
 
         let column = |i: usize, values: Vec<f64>| {
-            profile(
-                &format!("x[{i}]"),
-                &ColumnSeries::Numbers {
-                    values,
-                    single: true,
-                },
-            )
+            profile(&format!("x[{i}]"), &ColumnSeries::Numbers(values))
         };
 
         let inputs = (0..columns).map(|i| {
@@ -59,6 +54,7 @@ impl Counting {
             format: FORMAT,
             rows: 2_002,
             source: String::new(),
+            unordered: false,
             features: Vec::new(),
             inputs: inputs.collect(),
             outputs: Vec::new(),
@@ -79,6 +75,7 @@ impl Counting {
             baseline: Some(baseline),
             task: None,
             slices: Vec::new(),
+            rules: Default::default(),
         };
 
         let bytes = (0..columns * rows)
@@ -115,8 +112,8 @@ impl Counting {
         let (values, start) = (self.values, Instant::now());
         let mut done = 0_usize;
         while start.elapsed() < Duration::from_secs(1) {
-            self.watch
-                .observe(std::slice::from_ref(&rows), &[], &self.settings);
+            let rows = std::slice::from_ref(&rows);
+            self.watch.observe(rows, &[], (start, &self.settings));
             done += values;
         }
 

@@ -28,8 +28,8 @@ impl Random {
     }
 }
 
-/// A row: a normal number, a count, a number with a heavy tail, and a word.
-type Row = (Option<f64>, u32, f64, String);
+/// A row: a normal number, a count, a number with a heavy tail, one that is mostly 0, and a word.
+type Row = (Option<f64>, u32, f64, f64, String);
 
 fn rows(n: usize, seed: u64, shift: f64) -> Vec<Row> {
     let mut random = Random(seed);
@@ -41,16 +41,22 @@ fn rows(n: usize, seed: u64, shift: f64) -> Vec<Row> {
         let tail = (random.normal() * (1.0 + shift)).exp();
         let more = u32::from(shift > 0.0 && random.next() < 0.2);
         let count = ((random.next() * 12.0) as u32 + more).min(11);
-        (known.then_some(first), count, tail, word.to_owned())
+        let is_zero = random.next() < 0.88 - shift / 10.0;
+        let claims = if is_zero {
+            0.0
+        } else {
+            (6.0 + 1.5 * random.normal()).exp()
+        };
+        (known.then_some(first), count, tail, claims, word.to_owned())
     };
     (0..n).map(row).collect()
 }
 
 fn table(path: &Path, rows: &[Row]) {
-    let mut text = "amount,items,delay,colour\n".to_owned();
-    for (amount, items, delay, colour) in rows {
+    let mut text = "amount,items,delay,claims,colour\n".to_owned();
+    for (amount, items, delay, claims, colour) in rows {
         let amount = amount.map_or_else(String::new, |v| v.to_string());
-        writeln!(text, "{amount},{items},{delay},{colour}").expect("a string");
+        writeln!(text, "{amount},{items},{delay},{claims},{colour}").expect("a string");
     }
     std::fs::write(path, text).expect("written");
 }
@@ -61,7 +67,10 @@ fn send(server: &Server, rows: &[Row]) {
         let mut raw = Vec::new();
         let floats: Vec<f32> = part
             .iter()
-            .flat_map(|(a, b, c, _)| [a.map_or(f32::NAN, |v| v as f32), *b as f32, *c as f32])
+            .flat_map(|(a, b, c, d, _)| {
+                let first = a.map_or(f32::NAN, |v| v as f32);
+                [first, *b as f32, *c as f32, *d as f32]
+            })
             .collect();
         floats.iter().for_each(|v| raw.extend(v.to_le_bytes()));
         let numbers = raw.len();
@@ -71,7 +80,7 @@ fn send(server: &Server, rows: &[Row]) {
         }
         let n = part.len();
         let head = serde_json::json!({"inputs": [
-            {"name": "x", "datatype": "FP32", "shape": [n, 3], "parameters": {"binary_data_size": numbers}},
+            {"name": "x", "datatype": "FP32", "shape": [n, 4], "parameters": {"binary_data_size": numbers}},
             {"name": "colour", "datatype": "BYTES", "shape": [n], "parameters": {"binary_data_size": raw.len() - numbers}},
         ]})
         .to_string();
@@ -97,13 +106,13 @@ impl Watched {
         };
         table(&watched.at("before.csv"), &rows(20_000, 1, 0.0));
         let model = watched.at("model.onnx");
-        std::fs::write(&model, graphs::mixed(3)).expect("written");
-        let out = watched.profile(&["--features", "amount,items,delay,colour"]);
-        assert!(out.contains("20000 rows, 4 inputs, 1 outputs"), "{out}");
+        std::fs::write(&model, graphs::mixed(4)).expect("written");
+        let out = watched.profile(&["--features", "amount,items,delay,claims,colour"]);
+        assert!(out.contains("20000 rows, 5 inputs, 1 outputs"), "{out}");
         let baseline = std::fs::read(watched.at("baseline.json")).expect("a baseline");
         watched
             .directory
-            .put_with("m", 1, &graphs::mixed(3), &[("baseline.json", &baseline)]);
+            .put_with("m", 1, &graphs::mixed(4), &[("baseline.json", &baseline)]);
         watched
     }
 
@@ -220,7 +229,7 @@ fn every_drift_metric_agrees_with_numpy_and_scipy() {
             compared += 1;
         }
     }
-    assert_eq!(compared, 5 + 5 + 5 + 4);
+    assert_eq!(compared, 5 + 5 + 5 + 5 + 4);
 }
 
 #[test]
@@ -244,7 +253,7 @@ fn drift_is_reported_by_column_everywhere_and_its_series_end_with_the_version() 
         "{table}"
     );
 
-    watched.directory.put("m", 2, &graphs::mixed(3));
+    watched.directory.put("m", 2, &graphs::mixed(4));
     eventually("the series are gone", || {
         server
             .metric("ortus_drift{column=\"amount\",metric=\"ks\",model=\"m\",version=\"1\"}")
@@ -300,7 +309,7 @@ fn check_series(server: &Server) {
         series("ortus_monitor_rows_total{model=\"m\",version=\"1\"}"),
         Some(7_000.0)
     );
-    assert!(server.log().contains("drift"), "{}", server.log());
+    assert!(server.log().contains("incident opened"), "{}", server.log());
 }
 
 fn check_event(events: &std::sync::mpsc::Receiver<Posted>) {
@@ -310,13 +319,27 @@ fn check_event(events: &std::sync::mpsc::Receiver<Posted>) {
         .body;
     assert_eq!(
         (&event["specversion"], &event["type"], &event["subject"]),
-        (&"1.0".into(), &"ortus.drift.alarm".into(), &"m:1".into())
+        (
+            &"1.0".into(),
+            &"ortus.incident.opened".into(),
+            &"m:1".into()
+        )
     );
-    let test = &event["data"]["test"];
-    assert!(
-        test["lower"].as_f64() > test["threshold"].as_f64() && test["alarm"] == true,
-        "{event}"
-    );
+    let incident = &event["data"];
+    let columns = incident["columns"].as_array().expect("columns");
+    assert_eq!(incident["phase"], "opened", "{event}");
+    assert!(!columns.is_empty(), "{event}");
+    let tests = |column: &serde_json::Value| column["tests"].as_array().cloned();
+    for test in columns.iter().filter_map(tests).flatten() {
+        let bound = test["lower"].as_f64();
+        assert!(
+            bound > test["threshold"].as_f64() && test["alarm"] == true,
+            "{event}"
+        );
+    }
+    // One cause is one event, however many tests and columns are in alarm.
+    let more = events.recv_timeout(Duration::from_secs(2));
+    assert!(more.is_err(), "{:?}", more.map(|event| event.body));
 }
 
 #[test]
@@ -329,7 +352,7 @@ fn the_baseline_of_another_model_is_refused_wherever_it_enters() {
     let model = model.to_str().expect("text");
     for (version, (bad, part)) in [
         (
-            good.replace("\"format\":1", "\"format\":9"),
+            good.replace("\"format\":2", "\"format\":9"),
             "is of format 9",
         ),
         (
@@ -355,7 +378,7 @@ fn the_baseline_of_another_model_is_refused_wherever_it_enters() {
         watched.directory.put_with(
             "m",
             version as u64 + 2,
-            &graphs::mixed(3),
+            &graphs::mixed(4),
             &[("baseline.json", bad.as_bytes())],
         );
         eventually("the refusal", || server.log().contains(part));

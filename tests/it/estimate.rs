@@ -280,11 +280,14 @@ fn check_companion_output(server: &Server, found: f64) {
         "{text}"
     );
 
-    assert!(
-        server
-            .metric("ortus_estimated_performance{metric=\"mae\",model=\"value\"")
-            .is_some_and(|v| v == found)
-    );
+    // These rows are harder than those of the baseline, and the inputs are in alarm: the number is
+    // marked, and has no series.
+    assert!(text.contains("NOT RELIABLE: "), "{text}");
+    eventually("the series is gone", || {
+        let series = "ortus_estimated_performance{metric=\"mae\",model=\"value\"";
+        server.metric(series).is_none()
+    });
+    assert!(found > 0.0);
 }
 
 fn check_refused_companions(server: &Server) {

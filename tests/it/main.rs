@@ -103,6 +103,10 @@ mod capture;
 
 /// Ground-truth labels, and measured performance.
 mod labels;
+mod late_labels;
+
+/// Which rows are counted for drift.
+mod sampling;
 
 /// Batching, and the rows of different callers.
 mod rows;

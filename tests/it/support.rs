@@ -3,6 +3,8 @@
 
 #[path = "support/baseline.rs"]
 pub(crate) mod baseline;
+#[path = "support/connection.rs"]
+pub(crate) mod connection;
 #[path = "support/estimate.rs"]
 pub(crate) mod estimate;
 #[path = "support/optional.rs"]

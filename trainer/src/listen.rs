@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use ortus::core::error::{Error, Kind, Result};
 use ortus::observe::alarms::{self, LoggedAlarm};
 use ortus::observe::report::alarm::{AlarmEvent, DRIFT_KIND, PERFORMANCE_KIND};
+use ortus::observe::report::incident::IncidentPhase;
 use ortus::storage::layout::Records;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -29,7 +30,15 @@ const CONNECTIONS_MAX: usize = 64;
 /// The time limit of a connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The accepted event types.
-const KINDS: [&str; 2] = [DRIFT_KIND, PERFORMANCE_KIND];
+fn kinds() -> [&'static str; 5] {
+    [
+        IncidentPhase::Opened.kind(),
+        IncidentPhase::Updated.kind(),
+        IncidentPhase::Closed.kind(),
+        PERFORMANCE_KIND,
+        DRIFT_KIND,
+    ]
+}
 
 /// A received event.
 #[derive(Deserialize)]
@@ -147,10 +156,10 @@ async fn take(inbox: &Inbox, request: Request<Incoming>) -> Result<()> {
         ))
     })?;
 
-    if !event.specversion.starts_with("1.") || !KINDS.contains(&event.kind.as_str()) {
+    if !event.specversion.starts_with("1.") || !kinds().contains(&event.kind.as_str()) {
         return Err(Error::invalid(format!(
             "'type' must be one of {}, and 'specversion' 1.0",
-            KINDS.join(", ")
+            kinds().join(", ")
         )));
     }
 

@@ -5,9 +5,10 @@ use crate::event_key::EventKey;
 use crate::history::{RecordedRun, RunStatus};
 use crate::spec::{Missed, Triggers, cron};
 use chrono::{DateTime, TimeDelta, Utc};
-use ortus::core::error::{Error, Result};
+use ortus::core::error::{Error, Result, short};
 use ortus::core::hash::Digest;
 use ortus::observe::alarms::LoggedAlarm;
+use ortus::observe::report::alarm::AlarmEvent;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -309,15 +310,19 @@ fn alarm(
     kept: &LoggedAlarm,
 ) -> Option<TriggerEvent> {
     let kind = match kept.kind.as_str() {
-        "ortus.drift.alarm" if triggers.drift => TriggerKind::Drift,
+        // Servers up to version 0.1 sent an event for each test.
+        "ortus.incident.opened" | "ortus.drift.alarm" if triggers.drift => TriggerKind::Drift,
         "ortus.performance.alarm" if triggers.loss => TriggerKind::Loss,
         _ => return None,
     };
 
     let version = kept.alarm.version();
-    let column = kept.alarm.column().map_or_else(String::new, |c| {
-        format!(" of '{}'", ortus::core::error::short(c))
-    });
+    let column = match &kept.alarm {
+        AlarmEvent::Incident(incident) => format!(": {}", short(&incident.summary)),
+        other => other
+            .column()
+            .map_or_else(String::new, |c| format!(" of '{}'", short(c))),
+    };
     let what = if kind == TriggerKind::Drift {
         "drift"
     } else {

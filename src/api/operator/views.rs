@@ -166,6 +166,7 @@ pub(super) fn performance(
     Ok(PerformanceReport {
         measured,
         estimated,
+        waiting: labels.waiting(),
     })
 }
 

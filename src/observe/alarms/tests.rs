@@ -4,7 +4,7 @@ use super::*;
 use crate::observe::drift::alarm::{Against, Metric};
 use crate::observe::drift::layout::Side;
 use crate::observe::report::alarm::{DRIFT_KIND, DriftAlarm};
-use crate::observe::report::drift::{BaselineSource, DriftTest};
+use crate::observe::report::column::{BaselineSource, DriftTest};
 use crate::testing::with_records;
 
 fn kept(column: &str) -> LoggedAlarm {
@@ -14,6 +14,7 @@ fn kept(column: &str) -> LoggedAlarm {
         span: 1,
         value: 0.4,
         lower: 0.3,
+        certain: 0.2,
         threshold: 0.05,
         rows: 1_000,
         effective_rows: 1_000.0,

@@ -52,7 +52,7 @@ pub enum TaskNote {
 }
 
 impl TaskNote {
-    fn of(task: &Task) -> Self {
+    pub(crate) fn of(task: &Task) -> Self {
         match task {
             Task::Regression(at) => Self::Regression(*at),
             Task::Classification(c) => {

@@ -24,6 +24,10 @@ pub(crate) struct FoundPrediction {
     pub task: crate::core::model::task::Task,
     /// The prediction for each row.
     pub answers: Vec<Option<RowAnswer>>,
+    /// The columns by which rows are grouped, where they are known.
+    pub slices: Vec<String>,
+    /// For each slice, the part that each row belongs to.
+    pub parts: Vec<Vec<String>>,
 }
 
 /// Remembers which ids a file does not hold, so that it is not searched for them again.
@@ -152,6 +156,8 @@ fn look(file: &Captured, wanted: &HashSet<Uuid>) -> Result<HashMap<Uuid, FoundPr
                 digest: head.digest.clone(),
                 answers: answers(&task, &outputs),
                 task: task.clone(),
+                slices: Vec::new(),
+                parts: Vec::new(),
             },
         );
     }

@@ -27,6 +27,7 @@ fn subject(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> Arc<WatchSubjec
         baseline: None,
         task: None,
         slices: Vec::new(),
+        rules: Default::default(),
     })
 }
 

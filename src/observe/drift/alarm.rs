@@ -1,19 +1,28 @@
-//! When a distance raises an alarm: its lower confidence bound exceeds the threshold in two of the
-//! last three windows. The significance level follows from the accepted false alarms per month. Pure.
+//! When a distance raises an alarm: its likely lower bound exceeds the threshold, and its certain
+//! lower bound a part of it. The significance level follows from the accepted false alarms per
+//! month, which are spent over time. Pure.
 
 #[cfg(test)]
 mod tests;
 
-use super::distance::DriftMeasure;
+use super::distance::{DriftMeasure, LIKELY};
 use super::settings::MonitorSettings;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How many base windows are added up into each window that is tested.
-pub(crate) const SPANS: [u32; 4] = [1, 8, 64, 512];
+pub(crate) const SPANS: [u32; 16] = [
+    1, 2, 3, 4, 6, 8, 16, 24, 32, 48, 64, 128, 192, 256, 384, 512,
+];
+/// Base windows of a block, and blocks of a larger block.
+pub(crate) const BLOCK: u64 = 8;
+/// Tests of one metric: of the spans, and of the hour.
+const TESTS: usize = SPANS.len() + 1;
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
-/// Hours of a month: each is compared with the same hour of the week before.
-const HOURS: f64 = 720.0;
+const DAY: Duration = Duration::from_secs(86_400);
+/// The part of the threshold that the certain bound must exceed: a difference below it is no reason
+/// for an alarm, however sure.
+pub(crate) const CERTAIN_PART: f64 = 0.25;
 
 /// Distance measures between a window and its baseline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -21,7 +30,7 @@ const HOURS: f64 = 720.0;
 pub enum Metric {
     /// Kolmogorov-Smirnov statistic.
     Ks,
-    /// Wasserstein distance in interquartile ranges.
+    /// Wasserstein distance in interquartile ranges, or in standard deviations where that is 0.
     Wasserstein,
     /// Population stability index.
     Psi,
@@ -31,6 +40,10 @@ pub enum Metric {
     Largest,
     /// The difference of the share of missing values.
     Missing,
+    /// The change of the mean from window to window, in spans of the baseline.
+    Step,
+    /// How long the column has had one value, in units of the longest time that it may.
+    Stuck,
 }
 
 impl Metric {
@@ -54,6 +67,8 @@ impl Metric {
             Self::Js => "js",
             Self::Largest => "largest",
             Self::Missing => "missing",
+            Self::Step => "step",
+            Self::Stuck => "stuck",
         }
     }
 }
@@ -64,8 +79,12 @@ impl Metric {
 pub enum Against {
     /// The baseline: from training, or from the first rows that the version served.
     Training,
+    /// The band that the parts of the baseline span.
+    Band,
     /// The same hour of the week before.
     LastWeek,
+    /// The window before.
+    Before,
 }
 
 impl Against {
@@ -73,19 +92,20 @@ impl Against {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Training => "training",
+            Self::Band => "band",
             Self::LastWeek => "last_week",
+            Self::Before => "before",
         }
     }
 }
 
-/// Computes the significance level of each test: the accepted false alarms, divided among all
-/// tests that a month can hold.
-pub(crate) fn significance(settings: &MonitorSettings, columns: usize) -> f64 {
-    let windows = MONTH.as_secs_f64() / settings.window_min.as_secs_f64().max(1.0);
-    let closings: f64 = SPANS.iter().map(|span| windows / f64::from(*span)).sum();
-    let tests = columns.max(1) as f64 * Metric::NUMBERS.len() as f64 * (closings + HOURS);
+/// Computes the significance level of each test of a round: the accepted false alarms of the time
+/// since the last round, divided among all tests. A pause counts as a day at most.
+pub(crate) fn significance(settings: &MonitorSettings, columns: usize, elapsed: Duration) -> f64 {
+    let tests = (columns.max(1) * Metric::NUMBERS.len() * TESTS) as f64;
+    let share = elapsed.min(DAY).as_secs_f64() / MONTH.as_secs_f64();
 
-    (settings.false_alarms_per_month / tests).min(0.05)
+    (settings.drift_false_alarms() * share / tests).clamp(f64::MIN_POSITIVE, LIKELY)
 }
 
 /// Returns the smallest distance that raises an alarm.
@@ -97,30 +117,42 @@ pub(crate) fn threshold(settings: &MonitorSettings, metric: Metric) -> f64 {
         Metric::Js => settings.js,
         Metric::Largest => settings.largest,
         Metric::Missing => settings.missing,
+        Metric::Step | Metric::Stuck => 1.0,
     }
 }
 
-/// The last verdicts of one test, newest in the lowest bit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The verdicts of one test.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Verdicts {
-    last: u8,
     raised: bool,
+    /// Verdicts within the threshold since the last one beyond it.
+    calm: u8,
 }
 
-/// Verdicts that are remembered.
-const OF: u32 = 3;
-/// How many of them must exceed the threshold to raise an alarm.
-const NEEDED: u32 = 2;
+/// Verdicts within the threshold that end an alarm.
+const CALM: u8 = 3;
+
+/// Tells whether a measurement is beyond a threshold.
+pub(crate) fn exceeds(measured: DriftMeasure, threshold: f64) -> bool {
+    measured.lower > threshold && measured.certain > threshold * CERTAIN_PART
+}
 
 impl Verdicts {
-    /// Adds a measurement. Returns whether an alarm starts with it. An alarm ends once none of the
-    /// remembered verdicts exceeds the threshold.
+    /// Adds a measurement. Returns whether an alarm starts with it. An alarm ends after three
+    /// verdicts in a row that do not exceed the threshold.
     pub(crate) fn take(&mut self, measured: DriftMeasure, threshold: f64) -> bool {
-        let exceeds = measured.lower > threshold;
-        self.last = (self.last << 1 | u8::from(exceeds)) & ((1 << OF) - 1);
-        let begins = !self.raised && self.last.count_ones() >= NEEDED;
-        self.raised = begins || (self.raised && self.last != 0);
-        begins
+        if exceeds(measured, threshold) {
+            self.calm = 0;
+            return !std::mem::replace(&mut self.raised, true);
+        }
+        self.calm = self.calm.saturating_add(1);
+        self.raised &= self.calm < CALM;
+        false
+    }
+
+    /// Ends the alarm.
+    pub(crate) fn end(&mut self) {
+        self.raised = false;
     }
 
     /// Tells whether there is an alarm.

@@ -5,13 +5,17 @@
 mod tests;
 
 use super::cells::{Edges, KnownWords, WORDS_MAX};
+use super::kind::{ColumnKind, EFFECTIVE_MIN, SLOW};
+use super::word_filter::WordFilter;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The format written, and the newest that is read.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
+/// The oldest format that is read. It has no kinds of columns.
+const FORMAT_MIN: u32 = 1;
 /// Most columns, inputs and outputs together.
 pub(crate) const COLUMNS_MAX: usize = 4_096;
 /// Most categories that are listed in addition to those with counts.
@@ -28,6 +32,9 @@ pub struct Baseline {
     /// Where the rows came from, for people.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
+    /// Whether the order of the rows tells nothing: they were sorted by their labels.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unordered: bool,
     /// Names of the input columns in the model's order, if they differ from the names of its
     /// tensors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -93,6 +100,19 @@ pub struct BaselineColumn {
     /// Design effect: how many rows carry as much information as one independent row.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub design_effect: f64,
+    /// The same for whether a value is missing.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub missing_effect: f64,
+    /// What kind of column it is.
+    #[serde(default)]
+    pub kind: ColumnKind,
+    /// Why it is of this kind, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// The least and the greatest share over parts of the baseline: of the rows up to each edge
+    /// of numbers, or of each category. Only of columns that move within the baseline.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub band: Vec<(f64, f64)>,
     /// Distribution of its values.
     pub values: ValueDistribution,
 }
@@ -123,6 +143,12 @@ pub struct NumberBaseline {
     pub edges: Vec<f64>,
     /// Rows in each cell. The first cell lies below the first edge, the last above the last edge.
     pub counts: Vec<u64>,
+    /// Mean of the finite values in each cell; 0 for an empty cell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub means: Vec<f64>,
+    /// The different values, if they are at most 64 whole numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<i64>,
     /// Arithmetic mean.
     pub mean: f64,
     /// Standard deviation.
@@ -148,6 +174,12 @@ pub struct WordBaseline {
     /// Whether there are categories that are not listed.
     #[serde(default)]
     pub open: bool,
+    /// Categories that occur once.
+    #[serde(default)]
+    pub singles: u64,
+    /// A filter of the categories without counts, as Base64, if not all are listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
 }
 
 /// A calibration curve: how often the class occurs at each score.
@@ -179,14 +211,14 @@ impl Baseline {
         let malformed =
             |e: serde_json::Error| Error::precondition(format!("the baseline is malformed: {e}"));
         let head: BaselineHead = serde_json::from_slice(bytes).map_err(malformed)?;
-        if head.format != FORMAT {
+        if !(FORMAT_MIN..=FORMAT).contains(&head.format) {
             return Err(Error::precondition(format!(
-                "the baseline is of format {}; this version of Ortus reads format {FORMAT}; use a newer version",
+                "the baseline is of format {}; this version of Ortus reads formats {FORMAT_MIN} to {FORMAT}; use a newer version",
                 head.format
             )));
         }
 
-        let read: Self = serde_json::from_slice(bytes).map_err(malformed)?;
+        let mut read: Self = serde_json::from_slice(bytes).map_err(malformed)?;
         let mut names = BTreeSet::new();
         if read.inputs.len() + read.outputs.len() > COLUMNS_MAX {
             return Err(Error::precondition(format!(
@@ -220,14 +252,39 @@ impl Baseline {
             }
         }
 
+        let columns = read.inputs.iter_mut().chain(&mut read.outputs);
+        columns.for_each(BaselineColumn::doubt_few_effective_rows);
         Ok(read)
     }
 }
 
 impl BaselineColumn {
+    /// Takes a column of format 1 whose rows are worth few independent ones for unsteady: compared
+    /// with the whole baseline it would never alarm.
+    fn doubt_few_effective_rows(&mut self) {
+        let rows = self.counts().iter().sum::<u64>() as f64;
+        let is_known = !self.reason.is_empty();
+        let is_slow = self.design_effect >= SLOW;
+        if !is_known && is_slow && rows / self.design_effect < EFFECTIVE_MIN {
+            self.kind = ColumnKind::Unsteady;
+            self.reason = format!(
+                "its level moves within the baseline ({:.0} rows are worth one), which has no band of its parts; profile the rows again",
+                self.design_effect
+            );
+        }
+    }
+
     fn check(&self) -> Result<(), &'static str> {
         if !(self.design_effect >= 1.0 && self.design_effect.is_finite()) {
             return Err("has a design effect below 1; it must be a finite number of at least 1");
+        }
+        if !(self.missing_effect >= 1.0 && self.missing_effect.is_finite()) {
+            return Err("has a missing_effect below 1; it must be a finite number of at least 1");
+        }
+        let is_share = |share: f64| (0.0..=1.0).contains(&share);
+        let is_band = |(low, high): &(f64, f64)| is_share(*low) && is_share(*high) && low <= high;
+        if !self.band.iter().all(is_band) {
+            return Err("has a band that is not of shares from 0 to 1, the lower first");
         }
         match &self.values {
             ValueDistribution::Numbers(numbers) => {
@@ -239,6 +296,15 @@ impl BaselineColumn {
                 }
                 if numbers.edges.len() > 256 {
                     return Err("has more than 256 edges");
+                }
+                if !numbers.means.is_empty() && numbers.means.len() != numbers.counts.len() {
+                    return Err("must have as many means as counts, or none");
+                }
+                if numbers.codes.len() > WORDS_MAX {
+                    return Err("has more than 64 codes");
+                }
+                if !self.band.is_empty() && self.band.len() != numbers.edges.len() {
+                    return Err("must have a band for each edge, or none");
                 }
             }
             ValueDistribution::Words(listed) => {
@@ -253,6 +319,13 @@ impl BaselineColumn {
                 }
                 if listed.words.len() > WORDS_MAX || listed.others.len() > OTHERS_MAX {
                     return Err("lists too many categories");
+                }
+                if !self.band.is_empty() && self.band.len() != listed.words.len() + 2 {
+                    return Err("must have a band for each category, or none");
+                }
+                let is_filter = |text: &String| WordFilter::of_text(text).is_some();
+                if !listed.filter.as_ref().is_none_or(is_filter) {
+                    return Err("has a filter that is not Base64 of 1 to 131,072 bytes");
                 }
             }
         }
@@ -273,13 +346,29 @@ impl BaselineColumn {
         }
     }
 
+    /// Returns the rows in each cell that as many rows like those of the baseline would have. Of
+    /// categories, about as many are new as the baseline has only once (Good and Turing).
+    pub(crate) fn expected_counts(&self) -> Vec<u64> {
+        let mut counts = self.counts();
+        if let ValueDistribution::Words(listed) = &self.values
+            && (!listed.open || listed.filter.is_some())
+        {
+            let new = listed.singles.min(listed.other_rows);
+            let last = counts.len() - 1;
+            counts[last] += new;
+            counts[last - 1] -= new;
+        }
+        counts
+    }
+
     /// Returns its categories; none for a numeric column.
     pub(crate) fn words(&self) -> Option<KnownWords> {
         let ValueDistribution::Words(listed) = &self.values else {
             return None;
         };
         let counted: Vec<String> = listed.words.iter().map(|(word, _)| word.clone()).collect();
-        Some(KnownWords::new(&counted, &listed.others, listed.open))
+        let filter = listed.filter.as_deref().and_then(WordFilter::of_text);
+        Some(KnownWords::new(&counted, &listed.others, listed.open).with_filter(filter))
     }
 
     /// Returns the cells that its values are counted in.

@@ -1,64 +1,124 @@
 //! One monitored column: its cells, the open window, the sums of closed windows and the last result
 //! of each test. Owns no clock.
 
-use super::alarm::{self, Against, Metric, SPANS, Verdicts};
+mod effect;
+mod hints;
+mod measure;
+pub(crate) mod rules;
+pub(crate) mod spans;
+mod stuck;
+mod testing;
+
+use super::alarm::{self, Against, Metric, Verdicts};
 use super::baseline::{BaselineColumn, Cells, ValueDistribution};
-use super::distance::{DriftMeasure, Sizes, js, ks, largest, psi, wasserstein};
-use super::layout::{ColumnPlace, ColumnValue, each_value};
-use super::profile::quantile;
+use super::kind::ColumnKind;
+use super::layout::{ColumnPlace, ColumnValue, Side, each_value};
 use super::settings::MonitorSettings;
 use super::sketch::SketchCounts;
 use super::window::ColumnTally;
 use crate::core::tensor::Tensor;
-use crate::observe::report::drift::{ColumnHistogram, DriftTest, Hints};
+use crate::observe::report::column::{ColumnSummary, DriftTest, ShareChange};
+use crate::observe::report::drift::{ColumnHistogram, Hints};
+use effect::LiveEffect;
+use rules::ColumnRule;
+use spans::{Spans, TIERS};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use stuck::Held;
 
 /// Least rows of a window that is tested.
-const ROWS_MIN: u64 = 30;
+pub(crate) const ROWS_MIN: u64 = 30;
 /// Hours of a week.
 const WEEK: u64 = 168;
 /// Values of a window from which its scale is judged.
-const KEPT: usize = 128;
+const KEPT: usize = 256;
+/// Windows for which the last ones must be within the threshold before older ones are dropped.
+const CALM_WINDOWS: u8 = 3;
+/// About how many base windows a histogram shows.
+const RECENT_WINDOWS: u64 = 64;
 
 /// A monitored column.
 pub(crate) struct WatchedColumn {
     pub place: ColumnPlace,
     baseline: BaselineColumn,
+    /// The mean of each cell in the baseline.
+    means: Vec<f64>,
     cells: Cells,
     counts: Vec<u64>,
+    kind: ColumnKind,
+    rule: ColumnRule,
+    effect: LiveEffect,
+    /// The same for whether values are missing, where they are missing in runs.
+    holes: Option<LiveEffect>,
     open: ColumnTally,
     /// The last windows; older ones count less.
     recent: ColumnTally,
     /// Counts that were not returned by [`WatchedColumn::take_counts`] yet.
     unreported: ColumnTally,
-    spans: [ColumnTally; SPANS.len()],
+    spans: Spans,
+    calm: u8,
     /// The current hour, and those of the week before by their number.
     hour: ColumnTally,
     week: BTreeMap<u64, ColumnTally>,
     keeps_week: bool,
+    held: Option<Held>,
+    before: Option<f64>,
     tests: BTreeMap<(Against, u32, Metric), (Verdicts, DriftTest)>,
     kept: Vec<f64>,
     pub hints: Hints,
 }
 
-/// About how many base windows a histogram shows.
-const RECENT_WINDOWS: u64 = 64;
+/// A round of tests.
+#[derive(Clone, Copy)]
+pub(crate) struct TestRound<'r> {
+    pub settings: &'r MonitorSettings,
+    pub now: Instant,
+    /// The significance level of each test, by tier.
+    pub alphas: [f64; TIERS],
+    /// Which tiers end a block.
+    pub closing: [bool; TIERS],
+}
+
+/// What a window is compared with.
+struct Reference<'r> {
+    against: Against,
+    span: u32,
+    counts: &'r [u64],
+    means: &'r [f64],
+    missing: u64,
+    /// Design effect of its rows.
+    effect: f64,
+}
 
 impl WatchedColumn {
     /// Starts to monitor a column.
-    pub(crate) fn new(place: ColumnPlace, baseline: BaselineColumn, keeps_week: bool) -> Self {
+    pub(crate) fn new(
+        place: ColumnPlace,
+        baseline: BaselineColumn,
+        keeps_week: bool,
+        rule: ColumnRule,
+    ) -> Self {
         let cells = baseline.cells();
-        let tally = ColumnTally::new(cells.len());
+        let tally = ColumnTally::new(&cells);
+        let counts = baseline.expected_counts();
         Self {
             place,
-            counts: baseline.counts(),
+            means: measure::cell_means(&baseline),
+            effect: LiveEffect::new(&counts),
+            holes: (baseline.missing_effect > 1.0).then(LiveEffect::of_flags),
+            counts,
+            kind: rule.kind.unwrap_or(baseline.kind),
+            rule,
             open: tally.clone(),
             recent: tally.clone(),
             unreported: tally.clone(),
-            spans: [(); SPANS.len()].map(|()| tally.clone()),
+            spans: Spans::default(),
+            calm: 0,
             hour: tally,
             week: BTreeMap::new(),
             keeps_week,
+            held: None,
+            before: None,
             tests: BTreeMap::new(),
             kept: Vec::new(),
             hints: Hints::default(),
@@ -74,50 +134,72 @@ impl WatchedColumn {
             cells,
             open,
             kept,
+            effect,
+            holes,
             ..
         } = self;
 
         each_value(place, tensor, |value| {
-            open.take(cells, &value);
-            if kept.len() < KEPT
-                && let ColumnValue::Number(v) = value
-                && v.is_finite()
-            {
-                kept.push(v);
+            let cell = open.take(cells, &value);
+            if let Some(cell) = cell {
+                effect.take(cell);
+            }
+            if let Some(holes) = holes {
+                holes.take(usize::from(cell.is_none()));
+            }
+            if kept.len() < KEPT {
+                match value {
+                    ColumnValue::Number(v) if v.is_finite() => kept.push(v),
+                    ColumnValue::Whole(v) => kept.push(v as f64),
+                    _ => {}
+                }
             }
         });
     }
 
-    /// Closes the base window: adds it to every span, and tests the spans that are full. `closed`
-    /// counts base windows, from 1. Returns the alarms that start.
-    pub(crate) fn close(
-        &mut self,
-        closed: u64,
-        settings: &MonitorSettings,
-        alpha: f64,
-    ) -> Vec<DriftTest> {
-        self.hints = self.find_hints();
+    /// Closes the base window: adds it to every span, and tests the spans that are due. Returns the
+    /// alarms that start.
+    pub(crate) fn close(&mut self, round: TestRound<'_>) -> Vec<DriftTest> {
+        self.hints = hints::find(self, &self.kept).unwrap_or(self.hints);
         self.kept.clear();
+        self.effect.close();
+        if let Some(holes) = &mut self.holes {
+            holes.close();
+        }
         self.hour.add(&self.open);
         if self.recent.rows() > RECENT_WINDOWS * self.open.rows().max(ROWS_MIN) {
             self.recent.halve();
         }
         self.recent.add(&self.open);
         self.unreported.add(&self.open);
-        let mut begun = Vec::new();
-        for (at, span) in SPANS.into_iter().enumerate() {
-            self.spans[at].add(&self.open);
-            if closed.is_multiple_of(span.into()) {
-                let tally =
-                    std::mem::replace(&mut self.spans[at], ColumnTally::new(self.cells.len()));
-                let counts = self.counts.clone();
-                let of = (counts.as_slice(), self.baseline.missing);
-                begun.extend(self.test((Against::Training, span), &tally, of, (settings, alpha)));
-            }
+
+        let mut begun = self.test_course(round);
+        let window = std::mem::replace(&mut self.open, ColumnTally::new(&self.cells));
+        let due = self.spans.add(window, round.closing);
+        let (counts, means) = (self.counts.clone(), self.means.clone());
+        for (span, tally) in due {
+            let reference = Reference {
+                against: self.reference(),
+                span,
+                counts: &counts,
+                means: &means,
+                missing: self.baseline.missing,
+                effect: self.baseline.design_effect,
+            };
+            let tier = (span >= 16) as usize + (span >= 128) as usize;
+            begun.extend(self.test(&reference, &tally, (round.settings, round.alphas[tier])));
         }
 
-        self.open.clear();
+        self.forget_when_calm(round.settings);
         begun
+    }
+
+    /// Returns what the column's windows are compared with.
+    fn reference(&self) -> Against {
+        match self.kind {
+            ColumnKind::Stationary => Against::Training,
+            _ => Against::Band,
+        }
     }
 
     /// Closes the hour with this number and compares it with the same hour of the week before. Returns
@@ -128,7 +210,7 @@ impl WatchedColumn {
         settings: &MonitorSettings,
         alpha: f64,
     ) -> Vec<DriftTest> {
-        let tally = std::mem::replace(&mut self.hour, ColumnTally::new(self.cells.len()));
+        let tally = std::mem::replace(&mut self.hour, ColumnTally::new(&self.cells));
         let mut begun = Vec::new();
         if let Some(before) = self
             .week
@@ -136,143 +218,26 @@ impl WatchedColumn {
             .filter(|t| t.rows() >= ROWS_MIN)
         {
             let counts: Vec<u64> = before.counts.iter().map(|n| u64::from(*n)).collect();
-            let of = (counts.as_slice(), u64::from(before.missing));
-            begun = self.test((Against::LastWeek, 0), &tally, of, (settings, alpha));
+            let reference = Reference {
+                against: Against::LastWeek,
+                span: 0,
+                counts: &counts,
+                means: &before.means(),
+                missing: u64::from(before.missing),
+                effect: self.effect.of(self.baseline.design_effect),
+            };
+            begun = self.test(&reference, &tally, (settings, alpha));
         }
 
         // Hours that are out of range, because the clock was changed, are dropped.
         self.week
             .retain(|hour, _| *hour < number && number - hour < WEEK);
-        if self.keeps_week {
+        let repeats = matches!(self.kind, ColumnKind::Stationary | ColumnKind::Cyclic);
+        if self.keeps_week && repeats {
             self.week.insert(number, tally);
         }
 
         begun
-    }
-
-    fn test(
-        &mut self,
-        (against, span): (Against, u32),
-        tally: &ColumnTally,
-        (counts, missing): (&[u64], u64),
-        (settings, alpha): (&MonitorSettings, f64),
-    ) -> Vec<DriftTest> {
-        if tally.rows() < ROWS_MIN {
-            return Vec::new();
-        }
-        let metrics: &[Metric] = match self.cells {
-            Cells::Numbers(_) => &Metric::NUMBERS,
-            Cells::Words(_) => &Metric::WORDS,
-        };
-        let window: Vec<u64> = tally.counts.iter().map(|n| u64::from(*n)).collect();
-        let baseline_rows = counts.iter().sum::<u64>();
-        let mut begun = Vec::new();
-        for metric in metrics {
-            let all = *metric == Metric::Missing;
-            let (rows, of) = if all {
-                (tally.rows(), baseline_rows + missing)
-            } else {
-                (tally.present(), baseline_rows)
-            };
-            if rows < ROWS_MIN || of < ROWS_MIN {
-                continue;
-            }
-            let effective_rows = rows as f64 / self.baseline.design_effect;
-            let sizes = Sizes {
-                window: effective_rows,
-                baseline: of as f64 / self.baseline.design_effect,
-                alpha,
-            };
-            let measured = if all {
-                largest(
-                    &[tally.present(), tally.missing.into()],
-                    &[baseline_rows, missing],
-                    sizes,
-                )
-            } else {
-                self.measure(*metric, (&window, tally.ends), counts, sizes)
-            };
-            let threshold = alarm::threshold(settings, *metric);
-            let test = self.tests.entry((against, span, *metric));
-            let (verdicts, reading) = test.or_insert_with(|| {
-                let DriftMeasure { value, lower } = measured;
-                let alarm = false;
-                let reading = DriftTest {
-                    metric: *metric,
-                    against,
-                    span,
-                    value,
-                    lower,
-                    threshold,
-                    rows,
-                    effective_rows,
-                    baseline_rows: of,
-                    alarm,
-                };
-                (Verdicts::default(), reading)
-            });
-            let begins = verdicts.take(measured, threshold);
-            *reading = DriftTest {
-                value: measured.value,
-                lower: measured.lower,
-                rows,
-                effective_rows,
-                alarm: verdicts.is_raised(),
-                ..reading.clone()
-            };
-            if begins {
-                begun.push(reading.clone());
-            }
-        }
-
-        begun
-    }
-
-    fn measure(
-        &self,
-        metric: Metric,
-        window: (&[u64], (f64, f64)),
-        counts: &[u64],
-        sizes: Sizes,
-    ) -> DriftMeasure {
-        match (metric, &self.cells, &self.baseline.values) {
-            (Metric::Ks, ..) => ks(window.0, counts, sizes),
-            (Metric::Wasserstein, Cells::Numbers(edges), ValueDistribution::Numbers(numbers)) => {
-                wasserstein(window, counts, (edges.all(), numbers.iqr), sizes)
-            }
-            (Metric::Psi, ..) => psi(window.0, counts, sizes),
-            (Metric::Js, ..) => js(window.0, counts, sizes),
-            _ => largest(window.0, counts, sizes),
-        }
-    }
-
-    /// Judges the kept values: whether they are all equal, and whether they look scaled by a power of
-    /// ten, as by another unit.
-    fn find_hints(&mut self) -> Hints {
-        let ValueDistribution::Numbers(numbers) = &self.baseline.values else {
-            return Hints::default();
-        };
-        if self.kept.len() < ROWS_MIN as usize {
-            return self.hints;
-        }
-        self.kept.sort_unstable_by(f64::total_cmp);
-        let iqr = quantile(&self.kept, 0.75) - quantile(&self.kept, 0.25);
-        let constant = self.kept.first() == self.kept.last() && numbers.deviation > 0.0;
-        // Another unit scales both the median and the interquartile range.
-        let power = |a: f64, b: f64| {
-            (a > 0.0 && b > 0.0)
-                .then(|| (a / b).log10())
-                .filter(|p| (p - p.round()).abs() < NEAR)
-        };
-
-        let middle = power(quantile(&self.kept, 0.5).abs(), numbers.median.abs());
-        let spread = power(iqr, numbers.iqr)
-            .map(f64::round)
-            .filter(|p| *p != 0.0);
-        let scale = spread
-            .filter(|p| middle.is_none_or(|m| m.round() == *p))
-            .map(|p| 10.0_f64.powf(p));
-        Hints { constant, scale }
     }
 
     /// Returns the distribution in the baseline and in the last windows.
@@ -299,15 +264,43 @@ impl WatchedColumn {
     }
 
     /// Returns the distances of the last base window: KS (or that of the category that changed most),
-    /// and PSI.
+    /// and PSI. A column without such a test has none.
     pub(crate) fn distance(&self) -> Option<(f32, f32)> {
         let of = |metric| {
-            self.tests
-                .get(&(Against::Training, SPANS[0], metric))
+            [Against::Training, Against::Band]
+                .iter()
+                .find_map(|against| self.tests.get(&(*against, alarm::SPANS[0], metric)))
                 .map(|(_, r)| r.value as f32)
         };
+        let first = of(Metric::Ks)
+            .or(of(Metric::Largest))
+            .or(of(Metric::Missing))?;
 
-        Some((of(Metric::Ks).or(of(Metric::Largest))?, of(Metric::Psi)?))
+        Some((first, of(Metric::Psi).unwrap_or(0.0)))
+    }
+
+    /// Describes the values of the baseline and of the last windows.
+    pub(crate) fn summaries(&self) -> (ColumnSummary, Option<ColumnSummary>) {
+        let then = measure::summary(
+            &self.baseline.values,
+            (&self.counts, &self.means),
+            self.baseline.missing,
+        );
+        let now = self.spans.newest().filter(|newest| newest.rows() > 0);
+        let now = now.map(|newest| {
+            let counts: Vec<u64> = newest.counts.iter().map(|n| u64::from(*n)).collect();
+            measure::summary(
+                &self.baseline.values,
+                (&counts, &newest.means()),
+                newest.missing.into(),
+            )
+        });
+        (then, now)
+    }
+
+    /// Returns the category whose share changed most, of a column of categories.
+    pub(crate) fn changed(&self) -> Option<ShareChange> {
+        measure::changed(&self.baseline.values, &self.counts, &self.spans.newest()?)
     }
 
     /// Returns the counts since the last call.
@@ -319,7 +312,7 @@ impl WatchedColumn {
 
     /// Adds the counts of another server to the open window. Skips counts of other cells.
     pub(crate) fn merge(&mut self, counted: &SketchCounts) {
-        if let Some(tally) = counted.tally(self.cells.len()) {
+        if let Some(tally) = counted.tally(&self.cells) {
             self.open.add(&tally);
         }
     }
@@ -329,11 +322,40 @@ impl WatchedColumn {
         self.tests.values().map(|(_, reading)| reading)
     }
 
+    /// Returns how many rows are worth one independent row, for whether a value is missing.
+    pub(crate) fn missing_effect(&self) -> f64 {
+        let baseline = self.baseline.missing_effect;
+        self.holes
+            .as_ref()
+            .map_or(1.0, |holes| holes.of(baseline).max(baseline))
+    }
+
+    /// Returns its side and name.
+    pub(crate) fn key(&self) -> (Side, String) {
+        (self.place.side, self.place.name.clone())
+    }
+
     /// Returns the feature importance.
     pub(crate) fn importance(&self) -> Option<f64> {
         self.baseline.importance
     }
-}
 
-/// How near a logarithm must be to an integer. A deviation of 0.2 is chance for 128 values.
-const NEAR: f64 = 0.2;
+    /// Returns the kind of the column and why it is of this kind.
+    pub(crate) fn kind(&self) -> (ColumnKind, &str) {
+        match self.rule.kind {
+            Some(kind) => (kind, "set in the configuration"),
+            None => (self.kind, &self.baseline.reason),
+        }
+    }
+
+    /// Returns the smallest distance that the column can show under the settings, however many rows
+    /// come; none for a column without tests of its distribution.
+    pub(crate) fn smallest(&self, settings: &MonitorSettings, columns: usize) -> Option<f64> {
+        rules::smallest(
+            &self.baseline,
+            (self.kind, &self.rule),
+            settings,
+            alarm::significance(settings, columns, Duration::from_secs(3600)),
+        )
+    }
+}

@@ -1,24 +1,25 @@
-//! The contract of a model: value ranges of its inputs and outputs. Counts NaN, infinite, too small,
-//! too large, unseen and empty values on every row, on the thread that serves the request. Each
-//! thread has counters of its own, so that none waits for another.
+//! The contract of a model: value ranges and codes of its inputs and outputs. Counts NaN, infinite,
+//! too small, too large, unseen and empty values on every row, on the thread that serves the request.
+//! Each thread has counters of its own, so that none waits for another.
 
+mod limits;
+mod numbers;
 #[cfg(test)]
 mod tests;
 
-use super::baseline::{Baseline, BaselineColumn, ValueDistribution};
+use super::baseline::{Baseline, BaselineColumn};
 use super::cells::KnownWords;
 use super::layout::{ColumnPlace, RowPart, Side};
 use crate::core::model::Signature;
 use crate::core::tensor::{DType, Data, Tensor};
-use half::{bf16, f16};
+pub(crate) use limits::Widened;
+use limits::limits;
+use numbers::NumberCounts;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Values of one column that are compared with its range at once.
-const BLOCK: usize = 512;
 
 /// Values of a column that violate the contract.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,11 @@ impl Breaches {
         ]
     }
 
+    /// Returns the values that are missing: NaN and empty strings.
+    pub(crate) fn missing(&self) -> u64 {
+        self.nan + self.empty
+    }
+
     fn add(&mut self, other: Self) {
         self.nan += other.nan;
         self.infinite += other.infinite;
@@ -58,6 +64,54 @@ impl Breaches {
         self.above += other.above;
         self.unseen += other.unseen;
         self.empty += other.empty;
+    }
+}
+
+/// A way to violate the contract that has alarms of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BreachKind {
+    /// NaN or an empty string.
+    Missing,
+    /// Infinite.
+    Infinite,
+    /// Below the range of the baseline.
+    Below,
+    /// Above the range of the baseline.
+    Above,
+    /// A category or code that the baseline does not have.
+    Unseen,
+}
+
+impl BreachKind {
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Missing,
+        Self::Infinite,
+        Self::Below,
+        Self::Above,
+        Self::Unseen,
+    ];
+
+    /// Returns its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Infinite => "infinite",
+            Self::Below => "below",
+            Self::Above => "above",
+            Self::Unseen => "unseen",
+        }
+    }
+
+    /// Returns how many values violate the contract in this way.
+    pub(crate) fn of(self, breaches: &Breaches) -> u64 {
+        match self {
+            Self::Missing => breaches.missing(),
+            Self::Infinite => breaches.infinite,
+            Self::Below => breaches.below,
+            Self::Above => breaches.above,
+            Self::Unseen => breaches.unseen,
+        }
     }
 }
 
@@ -89,6 +143,17 @@ enum ContractCounts {
     Words(Vec<(Option<KnownWords>, Breaches)>),
 }
 
+impl HeldContract {
+    fn of(&self, at: usize) -> Breaches {
+        match &self.kind {
+            ContractCounts::Numbers(numbers) => numbers.of(at),
+            ContractCounts::Words(words) => {
+                words.get(at).map_or_else(Breaches::default, |(_, b)| *b)
+            }
+        }
+    }
+}
+
 impl Contracts {
     /// Starts at zero, with counters for `parts` threads.
     pub(crate) fn new(
@@ -112,7 +177,10 @@ impl Contracts {
                     DType::String => {
                         ContractCounts::Words(vec![(None, Breaches::default()); of.len()])
                     }
-                    _ => ContractCounts::Numbers(Box::new(NumberCounts::new(of.len()))),
+                    _ => {
+                        let is_wide = single.is_empty();
+                        ContractCounts::Numbers(Box::new(NumberCounts::new(of.len(), is_wide)))
+                    }
                 };
                 names.push((side, of));
                 tensors.push(HeldContract { side, tensor, kind });
@@ -129,12 +197,12 @@ impl Contracts {
 
         baseline
             .into_iter()
-            .for_each(|baseline| contracts.begin(places, baseline));
+            .for_each(|baseline| contracts.begin(places, baseline, Widened::No));
         contracts
     }
 
     /// Starts to check rows against a baseline.
-    pub(crate) fn begin(&self, places: &[ColumnPlace], baseline: &Baseline) {
+    pub(crate) fn begin(&self, places: &[ColumnPlace], baseline: &Baseline, widened: Widened) {
         for part in &self.parts {
             for held in &mut part.lock().tensors {
                 let single = single_columns(places, held.side, held.tensor);
@@ -147,8 +215,9 @@ impl Contracts {
                 match &mut held.kind {
                     ContractCounts::Numbers(numbers) => {
                         for (i, place) in single.iter().enumerate() {
-                            let range = of(place).and_then(|column| range(column, place.dtype));
-                            numbers.bound(i, range);
+                            let limits =
+                                of(place).map(|column| limits(column, place.dtype, widened));
+                            numbers.bound(i, limits.unwrap_or_default());
                         }
                     }
                     ContractCounts::Words(words) => {
@@ -178,26 +247,41 @@ impl Contracts {
         }
     }
 
+    /// Returns the columns, in the order of [`Contracts::counts`].
+    pub(crate) fn columns(&self) -> Vec<(Side, String)> {
+        let of = |(side, names): &(Side, Vec<String>)| {
+            let side = *side;
+            names.clone().into_iter().map(move |name| (side, name))
+        };
+        self.names.iter().flat_map(of).collect()
+    }
+
     /// Returns the rows so far, and the violations of each column.
-    pub(crate) fn totals(&self) -> (u64, BTreeMap<(Side, String), Breaches>) {
-        let mut all: BTreeMap<(Side, String), Breaches> = BTreeMap::new();
+    pub(crate) fn counts(&self) -> (u64, Vec<Breaches>) {
+        let mut all: Vec<Breaches> = Vec::new();
         let mut rows = 0;
         for part in &self.parts {
             let part = part.lock();
             rows += part.rows;
-            for (held, (side, names)) in part.tensors.iter().zip(&self.names) {
-                for (i, name) in names.iter().enumerate() {
-                    let counted = match &held.kind {
-                        ContractCounts::Numbers(numbers) => numbers.of(i),
-                        ContractCounts::Words(words) => {
-                            words.get(i).map_or_else(Breaches::default, |(_, b)| *b)
-                        }
-                    };
-                    all.entry((*side, name.clone())).or_default().add(counted);
+            let mut at = 0;
+            for (held, (_, names)) in part.tensors.iter().zip(&self.names) {
+                all.resize(all.len().max(at + names.len()), Breaches::default());
+                for i in 0..names.len() {
+                    all[at + i].add(held.of(i));
                 }
+                at += names.len();
             }
         }
+        (rows, all)
+    }
 
+    /// Returns the rows so far, and the violations of each column by its name.
+    pub(crate) fn totals(&self) -> (u64, BTreeMap<(Side, String), Breaches>) {
+        let (rows, counts) = self.counts();
+        let mut all: BTreeMap<(Side, String), Breaches> = BTreeMap::new();
+        for (column, counted) in self.columns().into_iter().zip(counts) {
+            all.entry(column).or_default().add(counted);
+        }
         (rows, all)
     }
 }
@@ -222,23 +306,6 @@ fn single_columns(places: &[ColumnPlace], side: Side, tensor: usize) -> Vec<&Col
         .collect()
 }
 
-/// Returns the least and the greatest number of a baseline.
-fn range(column: &BaselineColumn, dtype: DType) -> Option<(f64, f64)> {
-    let ValueDistribution::Numbers(numbers) = &column.values else {
-        return None;
-    };
-    // The first edge is the next number below the least.
-    let single = matches!(dtype, DType::F32 | DType::F16 | DType::BF16);
-    let first = *numbers.edges.first()?;
-    let least = if single {
-        f64::from((first as f32).next_up())
-    } else {
-        first.next_up()
-    };
-
-    Some((least, *numbers.edges.last()?))
-}
-
 fn count_words(words: &mut [(Option<KnownWords>, Breaches)], tensor: &Tensor) {
     let Data::Strings(strings) = tensor.data() else {
         return;
@@ -253,106 +320,6 @@ fn count_words(words: &mut [(Option<KnownWords>, Breaches)], tensor: &Tensor) {
             .is_some_and(|known| known.cell(word) == known.unseen())
         {
             breaches.unseen += 1;
-        }
-    }
-}
-
-/// Counts of a numeric tensor, for each element of a row.
-#[derive(Clone)]
-struct NumberCounts {
-    /// The range of the baseline; without one, all finite numbers.
-    least: Vec<f32>,
-    greatest: Vec<f32>,
-    /// Whether there is a range of the baseline.
-    bounded: Vec<bool>,
-    breaches: Vec<Breaches>,
-}
-
-impl NumberCounts {
-    fn new(width: usize) -> Self {
-        Self {
-            least: vec![f32::MIN; width],
-            greatest: vec![f32::MAX; width],
-            bounded: vec![false; width],
-            breaches: vec![Breaches::default(); width],
-        }
-    }
-
-    fn bound(&mut self, at: usize, range: Option<(f64, f64)>) {
-        let (least, greatest) = range.map_or((f32::MIN, f32::MAX), |(a, b)| (a as f32, b as f32));
-        (self.least[at], self.greatest[at], self.bounded[at]) = (least, greatest, range.is_some());
-    }
-
-    fn of(&self, at: usize) -> Breaches {
-        self.breaches[at]
-    }
-
-    /// Counts a tensor. Skips one whose rows have another number of elements.
-    fn count(&mut self, tensor: &Tensor) {
-        let Data::Fixed(bytes) = tensor.data() else {
-            return;
-        };
-        match tensor.dtype() {
-            DType::F32 => self.floats(bytes.as_chunks().0, f32::from_le_bytes),
-            DType::F64 => self.floats(bytes.as_chunks().0, |b| f64::from_le_bytes(b) as f32),
-            DType::F16 => self.floats(bytes.as_chunks().0, |b| f16::from_le_bytes(b).to_f32()),
-            DType::BF16 => self.floats(bytes.as_chunks().0, |b| bf16::from_le_bytes(b).to_f32()),
-            DType::I64 => self.floats(bytes.as_chunks().0, |b| i64::from_le_bytes(b) as f32),
-            DType::I32 => self.floats(bytes.as_chunks().0, |b| i32::from_le_bytes(b) as f32),
-            _ => {}
-        }
-    }
-
-    fn floats<const N: usize>(&mut self, values: &[[u8; N]], read: impl Fn([u8; N]) -> f32) {
-        let width = self.breaches.len();
-        if width == 0 || !values.len().is_multiple_of(width) {
-            return;
-        }
-        if width == 1 {
-            return self.column(values, &read);
-        }
-        for row in values.chunks_exact(width) {
-            // Most rows hold the contract: one pass over all values finds that out, because NaN and
-            // infinities fail the comparison, and writes nothing.
-            let ends = self.least.iter().zip(&self.greatest);
-            let within = |(value, (least, greatest)): (&[u8; N], (&f32, &f32))| {
-                let v = read(*value);
-                u32::from(v >= *least) & u32::from(v <= *greatest)
-            };
-            let holding: u32 = row.iter().zip(ends).map(within).sum();
-            if holding as usize != width {
-                self.count_row(row, &read);
-            }
-        }
-    }
-
-    /// Counts the only column, which has every element of a wide tensor: as above, for many values at once.
-    fn column<const N: usize>(&mut self, values: &[[u8; N]], read: &impl Fn([u8; N]) -> f32) {
-        let (least, greatest) = (self.least[0], self.greatest[0]);
-        for block in values.chunks(BLOCK) {
-            let within = |value: &[u8; N]| {
-                let v = read(*value);
-                u32::from(v >= least) & u32::from(v <= greatest)
-            };
-            let holding: u32 = block.iter().map(within).sum();
-            if holding as usize != block.len() {
-                block
-                    .chunks_exact(1)
-                    .for_each(|row| self.count_row(row, read));
-            }
-        }
-    }
-
-    /// Counts the violations of a row.
-    fn count_row<const N: usize>(&mut self, row: &[[u8; N]], read: &impl Fn([u8; N]) -> f32) {
-        for (i, (value, breaches)) in row.iter().zip(&mut self.breaches).enumerate() {
-            let v = read(*value);
-            breaches.nan += u64::from(v.is_nan());
-            breaches.infinite += u64::from(v.is_infinite());
-            if self.bounded[i] {
-                breaches.below += u64::from(v < self.least[i]);
-                breaches.above += u64::from(v > self.greatest[i]);
-            }
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Distances between a window and its baseline, each with a lower confidence bound that holds with
-//! probability 1 − α. Pure functions of counts in the same cells.
+//! Distances between a window and its baseline, each with two lower confidence bounds: one that holds
+//! with probability 0.99, and one at the significance level of the test. Pure functions of counts in
+//! the same cells.
 //!
 //! KS: sup |F − G| at the edges of the baseline; bounded by Dvoretzky, Kiefer, Wolfowitz
-//! and Massart. W: the area between F and G over the interquartile range of the
-//! baseline; bounded by the area that is left when the KS bound is subtracted
+//! and Massart. W: the area between F and G over the spread of the baseline, from the shares and the
+//! mean value of each cell; bounded by the area that is left when the KS bound is subtracted
 //! everywhere. PSI: Σ (p − q) ln (p / q), less its mean without drift; bounded by
 //! the tail of χ² by Laurent and Massart. JS: the square root of the
 //! Jensen-Shannon divergence in bits; bounded through PSI, which is eight times
@@ -13,12 +14,17 @@
 #[cfg(test)]
 mod tests;
 
+/// The significance level of the bound `lower`.
+pub(crate) const LIKELY: f64 = 0.01;
+
 /// The value of a metric.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct DriftMeasure {
     pub value: f64,
-    /// Lower confidence bound: the true distance is at least this with probability 1 − α.
+    /// Lower confidence bound: the true distance is at least this with probability 0.99.
     pub lower: f64,
+    /// The same at the significance level of the test.
+    pub certain: f64,
 }
 
 /// The numbers of rows, and the significance level of the test.
@@ -37,7 +43,7 @@ impl Sizes {
     }
 
     /// Returns the value that KS exceeds by chance with probability at most α.
-    fn ks(&self) -> f64 {
+    pub(crate) fn ks(&self) -> f64 {
         (-0.5 * (self.alpha / 2.0).ln() * self.spread()).sqrt()
     }
 
@@ -45,6 +51,19 @@ impl Sizes {
     fn chi_squared(&self, freedom: f64) -> f64 {
         let x = -self.alpha.ln();
         freedom + 2.0 * (freedom * x).sqrt() + 2.0 * x
+    }
+
+    /// Measures with both bounds. `lower` computes one for given sizes.
+    fn measure(self, value: f64, lower: impl Fn(Self) -> f64) -> DriftMeasure {
+        let likely = Self {
+            alpha: LIKELY.max(self.alpha),
+            ..self
+        };
+        DriftMeasure {
+            value,
+            lower: lower(likely).max(0.0),
+            certain: lower(self).max(0.0),
+        }
     }
 }
 
@@ -82,63 +101,69 @@ pub(crate) fn ks(window: &[u64], baseline: &[u64], sizes: Sizes) -> DriftMeasure
         .into_iter()
         .map(f64::abs)
         .fold(0.0, f64::max);
-    DriftMeasure {
-        value,
-        lower: (value - sizes.ks()).max(0.0),
-    }
+    sizes.measure(value, |sizes| value - sizes.ks())
 }
 
-/// Measures the area between the two distribution functions, in units of `iqr`. Both are linear
-/// within a cell; beyond the edges, the area ends at the least and the greatest value of the window.
+/// Measures how far shares lie outside the band that the parts of the baseline span.
+pub(crate) fn beyond_band(shares: &[f64], band: &[(f64, f64)], sizes: Sizes) -> DriftMeasure {
+    let beyond = |(share, (low, high)): (&f64, &(f64, f64))| (low - share).max(share - high);
+    let value = shares.iter().zip(band).map(beyond).fold(0.0, f64::max);
+    sizes.measure(value, |sizes| value - sizes.ks())
+}
+
+/// A side of the Wasserstein distance: rows by cell, and the mean of the finite values of each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CellMeans<'c> {
+    pub counts: &'c [u64],
+    pub means: &'c [f64],
+}
+
+/// Measures the area between the two distribution functions, in units of `scale`. The area within a
+/// cell follows from the shares and the means of its values. It is exact where one function is
+/// above the other throughout the cell.
 pub(crate) fn wasserstein(
-    (window, ends): (&[u64], (f64, f64)),
-    baseline: &[u64],
-    (edges, iqr): (&[f64], f64),
+    window: CellMeans<'_>,
+    baseline: CellMeans<'_>,
+    (edges, scale): (&[f64], f64),
     sizes: Sizes,
 ) -> DriftMeasure {
-    let d = differences(window, baseline);
-    let (Some(first), Some(last)) = (edges.first(), edges.last()) else {
-        return DriftMeasure {
-            value: 0.0,
-            lower: 0.0,
+    let (p, q) = (shares(window.counts), shares(baseline.counts));
+    let (mut f, mut g) = (0.0, 0.0);
+    // Of each cell: the area, and its width if it has two ends.
+    let mut cells: Vec<(f64, Option<f64>)> = Vec::with_capacity(p.len());
+    for at in 0..p.len() {
+        let area = |before: f64, share: f64, mean: f64| {
+            // The integral of the distribution function over the cell, by parts.
+            let low = at.checked_sub(1).map_or(0.0, |i| edges[i] * before);
+            edges.get(at).map_or(0.0, |high| high * (before + share)) - low - share * mean
         };
-    };
-
-    // One more point on each side, where both functions are 0 or both are 1.
-    let at = std::iter::once(ends.0.min(*first))
-        .chain(edges.iter().copied())
-        .chain([ends.1.max(*last)]);
-    let by = std::iter::once(0.0).chain(d).chain([0.0]);
-
-    let points: Vec<(f64, f64)> = at.zip(by).collect();
-    let area = |less: f64| -> f64 {
-        points
-            .windows(2)
-            .map(|p| beyond(p[0].1, p[1].1, less) * (p[1].0 - p[0].0))
-            .sum()
-    };
-
-    let unit = if iqr > 0.0 { iqr } else { 1.0 };
-    DriftMeasure {
-        value: area(0.0) / unit,
-        lower: area(sizes.ks()) / unit,
+        let is_last = at + 1 == p.len();
+        let (of_window, of_baseline) = if is_last {
+            // Beyond the last edge both functions end at 1.
+            let edge = edges.last().copied().unwrap_or(0.0);
+            (
+                -p[at] * (window.means[at] - edge),
+                -q[at] * (baseline.means[at] - edge),
+            )
+        } else {
+            (
+                area(f, p[at], window.means[at]),
+                area(g, q[at], baseline.means[at]),
+            )
+        };
+        let width = (at > 0 && !is_last).then(|| edges[at] - edges[at - 1]);
+        cells.push(((of_window - of_baseline).abs(), width));
+        (f, g) = (f + p[at], g + q[at]);
     }
-}
 
-/// Returns by how much |x| exceeds `less` on average, for x from `a` to `b`.
-fn beyond(a: f64, b: f64, less: f64) -> f64 {
-    // Positive and negative parts are separate, because x may change its sign.
-    upper(a - less, b - less) + upper(-a - less, -b - less)
-}
-
-/// Returns the mean of the positive part of x, for x from `a` to `b`.
-fn upper(a: f64, b: f64) -> f64 {
-    match (a > 0.0, b > 0.0) {
-        (true, true) => (a + b) / 2.0,
-        (false, false) => 0.0,
-        (true, false) => a / 2.0 * (a / (a - b)),
-        (false, true) => b / 2.0 * (b / (b - a)),
-    }
+    let value = cells.iter().map(|(area, _)| area).sum::<f64>() / scale;
+    sizes.measure(value, |sizes| {
+        // What lies beyond the edges has no width by which chance could be bounded.
+        let sure = |(area, width): &(f64, Option<f64>)| {
+            width.map_or(0.0, |width| (area - sizes.ks() * width).max(0.0))
+        };
+        cells.iter().map(sure).sum::<f64>() / scale
+    })
 }
 
 /// Returns the shares of the cells that are not empty on both sides. Half a row is added to each, so
@@ -162,10 +187,9 @@ pub(crate) fn psi(window: &[u64], baseline: &[u64], sizes: Sizes) -> DriftMeasur
     let freedom = cells.len().saturating_sub(1) as f64;
     let raw: f64 = cells.iter().map(|(p, q)| (p - q) * (p / q).ln()).sum();
     let value = (raw - freedom * sizes.spread()).max(0.0);
-    DriftMeasure {
-        value,
-        lower: (raw - sizes.chi_squared(freedom) * sizes.spread()).max(0.0),
-    }
+    sizes.measure(value, |sizes| {
+        raw - sizes.chi_squared(freedom) * sizes.spread()
+    })
 }
 
 /// Measures the Jensen-Shannon distance in base 2: 0 for equal distributions, 1 for disjoint ones.
@@ -189,13 +213,15 @@ pub(crate) fn js(window: &[u64], baseline: &[u64], sizes: Sizes) -> DriftMeasure
         .zip(baseline)
         .filter(|(n, m)| **n + **m > 0)
         .count();
-    let chance = sizes.chi_squared(used.saturating_sub(1) as f64) * sizes.spread()
-        / (8.0 * std::f64::consts::LN_2);
-    DriftMeasure {
-        value: bits.max(0.0).sqrt(),
-        lower: (bits - chance).max(0.0).sqrt(),
-    }
+    let freedom = used.saturating_sub(1) as f64;
+    sizes.measure(bits.max(0.0).sqrt(), |sizes| {
+        let chance = sizes.chi_squared(freedom) * sizes.spread() / (8.0 * std::f64::consts::LN_2);
+        (bits - chance).max(0.0).sqrt()
+    })
 }
+
+/// Categories whose bounds are computed: those whose shares differ most.
+const BOUNDED: usize = 4;
 
 /// Measures the largest difference of a category's share.
 pub(crate) fn largest(window: &[u64], baseline: &[u64], sizes: Sizes) -> DriftMeasure {
@@ -206,28 +232,38 @@ pub(crate) fn largest(window: &[u64], baseline: &[u64], sizes: Sizes) -> DriftMe
         .filter(|(n, m)| **n + **m > 0)
         .count()
         .max(1) as f64;
-    // Four bounds for each category, each of which may be wrong.
-    let sure = (4.0 * used / sizes.alpha).ln();
 
-    let apart = p.iter().zip(&q).map(|(p, q)| {
-        let (p_low, p_high) = share_bounds(*p, sure / sizes.window);
-        let (q_low, q_high) = share_bounds(*q, sure / sizes.baseline);
-        DriftMeasure {
-            value: (p - q).abs(),
-            lower: (p_low - q_high).max(q_low - p_high).max(0.0),
-        }
-    });
+    let mut apart: Vec<(f64, f64)> = p.into_iter().zip(q).collect();
+    apart.sort_unstable_by(|a, b| (b.0 - b.1).abs().total_cmp(&(a.0 - a.1).abs()));
+    apart.truncate(BOUNDED);
+    let value = apart.first().map_or(0.0, |(p, q)| (p - q).abs());
 
-    apart.fold(
-        DriftMeasure {
-            value: 0.0,
-            lower: 0.0,
-        },
-        |a, b| DriftMeasure {
-            value: a.value.max(b.value),
-            lower: a.lower.max(b.lower),
-        },
-    )
+    sizes.measure(value, |sizes| {
+        // Four bounds for each category, each of which may be wrong.
+        let sure = (4.0 * used / sizes.alpha).ln();
+        let lower = |(p, q): &(f64, f64)| {
+            let (p_low, p_high) = share_bounds(*p, sure / sizes.window);
+            let (q_low, q_high) = share_bounds(*q, sure / sizes.baseline);
+            (p_low - q_high).max(q_low - p_high)
+        };
+        apart.iter().map(lower).fold(0.0, f64::max)
+    })
+}
+
+/// Returns the greatest share that is likely, at a level, where `hits` of `rows` were counted.
+pub(crate) fn share_at_most(hits: f64, rows: f64, alpha: f64) -> f64 {
+    if rows <= 0.0 {
+        return 1.0;
+    }
+    share_bounds((hits / rows).min(1.0), -alpha.ln() / rows).1
+}
+
+/// Returns the least share that is likely.
+pub(crate) fn share_at_least(hits: f64, rows: f64, alpha: f64) -> f64 {
+    if rows <= 0.0 {
+        return 0.0;
+    }
+    share_bounds((hits / rows).min(1.0), -alpha.ln() / rows).0
 }
 
 /// Returns the least and the greatest share whose relative entropy to `share` is at most `far`.

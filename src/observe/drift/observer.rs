@@ -3,35 +3,37 @@
 //! not fit are dropped and counted.
 
 pub(crate) mod answered;
+mod counting;
+pub(crate) mod keeper;
+pub(crate) mod offer;
 mod shown;
 #[cfg(test)]
 mod tests;
 
-use super::contract::Contracts;
-use super::layout::Side;
+use super::incident::IncidentLog;
 use super::settings::MonitorSettings;
-use super::share::{Work, next_share, turn};
+use super::share::{Spent, WorkPeriod, next_share};
 use super::sketch::Sketch;
+use super::traffic::{CountedRows, Traffic};
 use super::watch::{VersionWatch, WatchSubject};
 use crate::core::error::{Error, Result};
 use crate::core::hash::mix;
-use crate::core::model::optional::CheckedInputs;
 use crate::core::model::{ModelName, Version};
-use crate::core::tensor::Tensor;
 use crate::observe::metrics::Metrics;
 use crate::observe::metrics::monitor::MonitorMetrics;
-use crate::observe::quality::answer::answers;
 use crate::observe::quality::companion::Companion;
-use crate::observe::report::alarm::DriftAlarm;
 use crate::observe::report::drift::{FleetDrift, FleetState, VersionDrift};
+use crate::observe::report::incident::{Incident, IncidentPhase};
 use crate::observe::report::model::VersionReport;
 use answered::Answered;
+use counting::take_turn;
 use crossbeam_channel::{Receiver, Sender, bounded};
+use keeper::Taps;
+use offer::{LabelNeeds, LostOffers, Observer, Offer};
 use parking_lot::Mutex;
-use prometheus::IntCounter;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
@@ -51,7 +53,7 @@ const THREADS_MAX: usize = 32;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Interval at which windows are closed and metrics are set.
 const TICK: Duration = Duration::from_secs(1);
-/// Interval at which the sampling share is adapted.
+/// Longest time for which the queue is emptied before the sampling share is adapted.
 const ADAPT: Duration = Duration::from_millis(200);
 
 /// Monitors servables. Dropping it ends its thread.
@@ -66,51 +68,40 @@ struct MonitorShared {
     next: AtomicU64,
     /// Requests are sampled if their number is at most this.
     sampled_up_to: AtomicU64,
+    /// Minutes since the start, by which the floors of rows are kept.
+    minute: AtomicU32,
+    lost: LostOffers,
     ended: AtomicBool,
     /// How many servers the fleet has, and their merged windows.
     fleet: Mutex<(u64, Option<FleetState>)>,
     options: MonitorOptions,
     metrics: Arc<Metrics>,
-    taps: Vec<Tap>,
+    taps: Taps,
 }
 
 /// A version's monitor and its metrics.
 struct Observed {
     watch: VersionWatch,
+    incidents: IncidentLog,
     series: MonitorMetrics,
     companion: Option<Companion>,
-}
-
-/// An answered request in the queue.
-struct Offer {
-    watch: u64,
-    prediction: Uuid,
-    inputs: CheckedInputs,
-    outputs: Vec<Tensor>,
-    bytes: usize,
-}
-
-/// A servable's handle to its monitor. Dropping it ends the monitoring.
-pub(crate) struct Observer {
-    shared: Arc<MonitorShared>,
-    watch: u64,
-    contracts: Arc<Contracts>,
-    dropped: IntCounter,
+    traffic: Arc<Traffic>,
+    counted: CountedRows,
 }
 
 /// Receives sampled requests on the monitor's thread; must not block.
 pub(crate) type Tap = Box<dyn Fn(&Answered<'_>) + Send + Sync>;
 
-/// Receives every alarm that starts; must not block.
-pub(crate) type AlarmSink = Box<dyn Fn(DriftAlarm) + Send>;
+/// Receives every incident that opens, changes or closes; must not block.
+pub(crate) type IncidentSink = Box<dyn Fn(Incident) + Send>;
 
 impl Monitor {
     /// Starts the thread.
     pub(crate) fn start(
         options: MonitorOptions,
         metrics: Arc<Metrics>,
-        sink: AlarmSink,
-        taps: Vec<Tap>,
+        sink: IncidentSink,
+        taps: Taps,
     ) -> Result<Arc<Self>> {
         let (offers, inbox) = bounded(QUEUE_MAX);
         let shared = Arc::new(MonitorShared {
@@ -119,6 +110,8 @@ impl Monitor {
             waiting_bytes: AtomicUsize::new(0),
             next: AtomicU64::new(0),
             sampled_up_to: AtomicU64::new(u64::MAX),
+            minute: AtomicU32::new(0),
+            lost: LostOffers::new(),
             ended: AtomicBool::new(false),
             fleet: Mutex::new((1, None)),
             options,
@@ -150,12 +143,19 @@ impl Monitor {
         let series = self.shared.metrics.monitor.of(&model, version);
         let dropped = series.dropped.clone();
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let (traffic, needs) = (Arc::<Traffic>::default(), self.shared.needs(&watch.subject));
+        if let Some(keeper) = &self.shared.taps.keeper {
+            keeper.watched(&watch.subject);
+        }
         self.shared.watches.lock().insert(
             id,
             Observed {
                 watch,
+                incidents: IncidentLog::default(),
                 series,
                 companion,
+                traffic: Arc::clone(&traffic),
+                counted: CountedRows::default(),
             },
         );
 
@@ -163,8 +163,15 @@ impl Monitor {
             shared: Arc::clone(&self.shared),
             watch: id,
             contracts,
+            traffic,
             dropped,
+            needs,
         })
+    }
+
+    /// Tells whether every request that was answered is counted and passed to the taps.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.shared.offers.is_empty() && self.shared.waiting_bytes.load(Ordering::Acquire) == 0
     }
 
     /// Returns the drift reports of a model's versions, or of one.
@@ -222,8 +229,11 @@ impl Monitor {
     /// Returns the report of a version, with the fleet's beside it.
     fn document(&self, observed: &Observed) -> VersionDrift {
         let mut report = observed.watch.report(&self.shared.settings());
+        report.rows = observed.traffic.rows.load(Ordering::Relaxed);
         report.sample_share = Some(self.shared.share());
+        report.counted_share = observed.counted.share();
         report.dropped_requests = Some(observed.series.dropped.get());
+        report.incidents = observed.incidents.listed();
 
         let fleet = self.shared.fleet.lock();
         let same = |merged: &&VersionDrift| {
@@ -262,54 +272,6 @@ impl Drop for Monitor {
     }
 }
 
-impl Observer {
-    /// Checks the inputs of a request against the contract. Returns a copy to offer if the prediction
-    /// is sampled.
-    pub(crate) fn asked(&self, prediction: Uuid, inputs: &CheckedInputs) -> Option<CheckedInputs> {
-        self.contracts.count(Side::Input, &inputs.required);
-        self.shared
-            .is_wanted(number(prediction))
-            .then(|| inputs.clone())
-    }
-
-    /// Checks the outputs of a prediction against the contract.
-    pub(crate) fn answered(&self, outputs: &[Tensor]) {
-        self.contracts.count(Side::Output, outputs);
-    }
-
-    /// Queues a sampled prediction, or drops it if the queue is full; never waits. The tensors share
-    /// their bytes with the response.
-    pub(crate) fn offer(&self, prediction: Uuid, inputs: CheckedInputs, outputs: Vec<Tensor>) {
-        let bytes: usize = inputs.tensors().chain(&outputs).map(Tensor::bytes).sum();
-        let before = self
-            .shared
-            .waiting_bytes
-            .fetch_add(bytes, Ordering::Relaxed);
-        let offer = Offer {
-            watch: self.watch,
-            prediction,
-            inputs,
-            outputs,
-            bytes,
-        };
-
-        let fits = before + bytes <= self.shared.options.settings.queue_bytes_max;
-        if !fits || self.shared.offers.try_send(offer).is_err() {
-            self.shared
-                .waiting_bytes
-                .fetch_sub(bytes, Ordering::Relaxed);
-            self.dropped.inc();
-        }
-    }
-}
-
-impl Drop for Observer {
-    fn drop(&mut self) {
-        // Its metrics are removed with it.
-        self.shared.watches.lock().remove(&self.watch);
-    }
-}
-
 /// Returns the number of a prediction, by which it is sampled or not: the same everywhere.
 pub(crate) fn number(prediction: Uuid) -> u64 {
     let (high, low) = prediction.as_u64_pair();
@@ -339,12 +301,23 @@ impl MonitorShared {
         self.is_sampled(number) || (number as f64) < self.options.tapped_share * u64::MAX as f64
     }
 
-    /// Adapts the sampling share to the share of the server's CPU time that monitoring used. None
-    /// stands for an idle server.
-    fn adapt(&self, taken: Option<f64>) {
-        // From an idle server, the cost of the next request is not known.
-        let Some(taken) = taken else { return };
-        let share = next_share(self.share(), taken, self.options.settings.cpu_share);
+    /// Returns the minutes since the start.
+    fn minute(&self) -> u32 {
+        self.minute.load(Ordering::Relaxed)
+    }
+
+    /// Returns what labels need of the predictions of a version.
+    fn needs(&self, subject: &WatchSubject) -> LabelNeeds {
+        match (&self.taps.keeper, &subject.task) {
+            (Some(_), Some(_)) if subject.slices.is_empty() => LabelNeeds::Answers,
+            (Some(_), Some(_)) => LabelNeeds::AnswersAndInputs,
+            _ => LabelNeeds::Nothing,
+        }
+    }
+
+    /// Adapts the sampling share to the CPU time that counting took.
+    fn adapt(&self, spent: &Spent) {
+        let share = next_share(self.share(), spent, self.options.settings.cpu_share);
         let up_to = if share >= 1.0 {
             u64::MAX
         } else {
@@ -356,136 +329,96 @@ impl MonitorShared {
     }
 }
 
-fn run(shared: &MonitorShared, inbox: &Receiver<Offer>, sink: &AlarmSink) {
-    let (mut before, mut adapted, mut ticked) = (Work::now(), Instant::now(), Instant::now());
+fn run(shared: &MonitorShared, inbox: &Receiver<Offer>, sink: &IncidentSink) {
+    let (mut period, started, mut ticked) = (WorkPeriod::begin(), Instant::now(), Instant::now());
     while !shared.ended.load(Ordering::Acquire) {
         std::thread::sleep(PAUSE);
+        let minute = started.elapsed().as_secs() / 60;
+        shared.minute.store(minute as u32, Ordering::Relaxed);
         // The share must be adapted even if requests arrive faster than they are counted.
         let until = Instant::now() + ADAPT;
         while !inbox.is_empty() && Instant::now() < until {
-            let mut watches = shared.watches.lock();
-            turn(inbox, until, |offer| {
-                shared
-                    .waiting_bytes
-                    .fetch_sub(offer.bytes, Ordering::Relaxed);
-                if let Some(observed) = watches.get_mut(&offer.watch) {
-                    count_prediction(shared, observed, &offer);
-                }
-            });
+            period.own += take_turn(shared, inbox, until);
         }
-        if adapted.elapsed() >= ADAPT {
-            let now = Work::now();
-            shared.adapt(now.since(&before));
-            (before, adapted) = (now, Instant::now());
+        let spent = period.spent();
+        if spent.is_enough() {
+            shared.adapt(&spent);
+            period = WorkPeriod::begin();
         }
         if ticked.elapsed() >= TICK {
             close_windows(shared, sink);
+            if let (Some(keeper), Some(lost)) = (&shared.taps.keeper, shared.lost.take()) {
+                keeper.lost(lost.0, lost.1, lost.2);
+            }
             ticked = Instant::now();
         }
     }
 }
 
-/// Counts a request and passes it to the taps.
-fn count_prediction(shared: &MonitorShared, observed: &mut Observed, offer: &Offer) {
-    let Observed {
-        watch, companion, ..
-    } = observed;
-    let Offer {
-        prediction,
-        inputs,
-        outputs,
-        ..
-    } = offer;
-    let CheckedInputs {
-        required: inputs,
-        optional,
-    } = inputs;
-
-    let answers = watch
-        .subject
-        .task
-        .as_ref()
-        .map(|task| answers(task, outputs))
-        .unwrap_or_default();
-    if shared.is_sampled(number(*prediction)) {
-        watch.observe(inputs, outputs, &shared.options.settings);
-        watch.estimate(&answers);
-        if let Some(companion) = companion {
-            let (errors, failure) = companion.expect(inputs, outputs);
-            watch.expect(&errors);
-            if let Some(error) = failure {
-                let (model, version) =
-                    (watch.subject.model.as_str(), watch.subject.version.number());
-                tracing::warn!(model, version, %error, "the companion model fails; these rows are not in the estimate");
-            }
-        }
-    }
-
-    if !shared.taps.is_empty() {
-        let parts: Vec<Vec<String>> = watch.slicers.iter_mut().map(|s| s.parts(inputs)).collect();
-        let subject = &watch.subject;
-        let answered = Answered {
-            subject,
-            prediction: *prediction,
-            inputs,
-            optional,
-            outputs,
-            answers: &answers,
-            parts: &parts,
-        };
-        shared.taps.iter().for_each(|tap| tap(&answered));
-    }
-}
-
 /// Closes windows, sends alarms and sets metrics.
-fn close_windows(shared: &MonitorShared, sink: &AlarmSink) {
-    let seconds = SystemTime::now()
+fn close_windows(shared: &MonitorShared, sink: &IncidentSink) {
+    let now = SystemTime::now();
+    let seconds = now
         .duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
     let settings = &shared.settings();
-    let mut begun = Vec::new();
+    let time = chrono::DateTime::from(now);
+    let mut changed = Vec::new();
     for observed in shared.watches.lock().values_mut() {
         let alarms = observed
             .watch
             .advance(Instant::now(), seconds / 3600, settings);
         observed.series.begun.inc_by(alarms.len() as u64);
         let report = observed.watch.report(settings);
-        begun.extend(
-            alarms
-                .into_iter()
-                .map(|(place, test)| DriftAlarm::of(&report, place, test)),
-        );
-        if let Some(estimate) = &observed.watch.estimated {
-            observed.series.estimate(&estimate.measures);
+        changed.extend(observed.incidents.step(&report, time));
+        let open = observed.incidents.open();
+        observed
+            .series
+            .incidents
+            .set(i64::try_from(open).unwrap_or(i64::MAX));
+        // An estimate that cannot be relied on has no series.
+        let is_doubted = report.estimated.as_ref().is_some_and(|e| e.doubt.is_some());
+        match &observed.watch.estimated {
+            Some(estimate) if !is_doubted => observed.series.estimate(&estimate.measures),
+            _ => observed.series.withhold_estimate(),
         }
         let columns = shown::columns(&report, shared.options.settings.columns_shown);
         let alarms = report.alarms;
+        let rows = observed.traffic.rows.load(Ordering::Relaxed);
+        observed
+            .counted
+            .note(Instant::now(), rows, report.sampled_rows);
         observed
             .series
-            .set((report.rows, report.sampled_rows), alarms, &columns);
+            .set((rows, report.sampled_rows), alarms, &columns);
         observed.watch.store_window(seconds, alarms);
     }
 
-    for alarm in begun {
-        let DriftAlarm {
-            model,
-            version,
-            column,
-            test,
-            ..
-        } = &alarm;
-        let (metric, value, lower) = (test.metric.name(), test.value, test.lower);
-        tracing::warn!(
-            model,
-            version,
-            column,
-            metric,
-            value,
-            lower,
-            threshold = test.threshold,
-            rows = test.rows,
-            "drift alarm"
-        );
-        sink(alarm);
+    for incident in changed {
+        log_incident(&incident);
+        sink(incident);
+    }
+}
+
+/// Writes a line to the log about an incident that opened, changed or closed.
+pub(crate) fn log_incident(incident: &Incident) {
+    let Incident {
+        model,
+        version,
+        summary,
+        columns_total: columns,
+        incident: id,
+        ..
+    } = incident;
+    match incident.phase {
+        IncidentPhase::Opened => {
+            tracing::warn!(model, version, id, columns, summary, "incident opened")
+        }
+        IncidentPhase::Updated => {
+            tracing::warn!(model, version, id, columns, summary, "incident updated")
+        }
+        IncidentPhase::Closed => {
+            tracing::info!(model, version, id, columns, summary, "incident closed")
+        }
     }
 }

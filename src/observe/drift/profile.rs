@@ -1,42 +1,54 @@
 //! Builds the columns of a baseline from values: chooses edges and counts categories. Needs all
 //! values of a column at once; the caller bounds their number.
 
+mod depends;
 #[cfg(test)]
 mod tests;
 
+use super::baseline::Cells;
 use super::baseline::{
     BaselineColumn, NumberBaseline, OTHERS_MAX, ValueDistribution, WordBaseline,
 };
 use super::cells::{Edges, WORDS_MAX, cut};
+use super::kind::band::{Groups, shares_of, shares_up_to};
+use super::kind::find_kind;
+use super::kind::order::block_effect;
+use super::layout::{ColumnPlace, ColumnValue, Side};
+use super::series::ColumnSeries;
+use super::window::find;
+use super::word_filter::WordFilter;
+use depends::find_dependent;
 use std::collections::HashMap;
 
 /// Integers with at most this many different values are treated as categories.
 pub(crate) const NAMES_MAX: usize = WORDS_MAX;
 
-/// The values of a column.
-#[derive(Clone, Debug)]
-pub(crate) enum ColumnSeries {
-    Numbers {
-        values: Vec<f64>,
-        /// Whether the model holds them in single precision, else in double.
-        single: bool,
-    },
-    /// Integers, which may stand for categories such as classes and flags.
-    Whole(Vec<i64>),
-    Words(Vec<String>),
+/// Whole numbers below this have neighbours in single precision that are whole too.
+const CODE_MAX: f64 = (1 << 24) as f64;
+
+/// Profiles the columns of the same rows, which are in their natural order. Returns inputs and outputs.
+pub(crate) fn profile_all(
+    places: &[ColumnPlace],
+    series: &[ColumnSeries],
+) -> (Vec<BaselineColumn>, Vec<BaselineColumn>) {
+    let mut columns: Vec<BaselineColumn> = places
+        .iter()
+        .zip(series)
+        .map(|(place, series)| profile(&place.name, series))
+        .collect();
+    find_dependent(&mut columns, series);
+    let is_input = |(place, _): &(&ColumnPlace, BaselineColumn)| place.side == Side::Input;
+    let (inputs, outputs): (Vec<_>, Vec<_>) = places.iter().zip(columns).partition(is_input);
+    let only = |columns: Vec<(&ColumnPlace, BaselineColumn)>| {
+        columns.into_iter().map(|(_, column)| column).collect()
+    };
+    (only(inputs), only(outputs))
 }
 
-/// Profiles a column.
+/// Profiles a column whose values are in their natural order.
 pub(crate) fn profile(name: &str, series: &ColumnSeries) -> BaselineColumn {
     let (missing, values) = match series {
-        ColumnSeries::Numbers { values, single } => numbers(
-            values.clone(),
-            if *single {
-                below_single
-            } else {
-                f64::next_down
-            },
-        ),
+        ColumnSeries::Numbers(values) => numbers(values.clone()),
         ColumnSeries::Whole(values) => profile_integers(values),
         ColumnSeries::Words(words) => {
             let (empty, full): (Vec<&String>, Vec<&String>) =
@@ -48,26 +60,65 @@ pub(crate) fn profile(name: &str, series: &ColumnSeries) -> BaselineColumn {
         }
     };
 
-    let design_effect = match series {
-        ColumnSeries::Numbers { values, .. } => design_effect(values),
-        ColumnSeries::Whole(values) => {
-            design_effect(&values.iter().map(|v| *v as f64).collect::<Vec<_>>())
-        }
-        ColumnSeries::Words(_) => 1.0,
-    };
-
-    BaselineColumn {
+    let found = find_kind(name, series);
+    let mut column = BaselineColumn {
         name: name.to_owned(),
         missing,
         importance: None,
-        design_effect,
+        design_effect: found.design_effect,
+        missing_effect: missing_effect(series),
+        kind: found.kind,
+        reason: found.reason,
+        band: Vec::new(),
         values,
+    };
+
+    if !found.groups.is_empty() {
+        column.band = band(&column, series, &found.groups);
     }
+    column
 }
 
-/// Returns the next smaller number in single precision.
-fn below_single(value: f64) -> f64 {
-    f64::from((value as f32).next_down())
+/// Returns the band that the groups span: of the shares up to each edge, or of each category.
+fn band(column: &BaselineColumn, series: &ColumnSeries, groups: &Groups) -> Vec<(f64, f64)> {
+    let cells = column.cells();
+    let of =
+        |value: ColumnValue<'_>| find(&cells, &value).and_then(|cell| u16::try_from(cell).ok());
+    let found: Vec<u16> = match series {
+        ColumnSeries::Numbers(values) => values
+            .iter()
+            .filter_map(|v| of(ColumnValue::Number(*v)))
+            .collect(),
+        ColumnSeries::Whole(values) => values
+            .iter()
+            .filter_map(|v| of(ColumnValue::Whole(*v)))
+            .collect(),
+        ColumnSeries::Words(words) => words
+            .iter()
+            .filter_map(|word| of(ColumnValue::Word(word)))
+            .collect(),
+    };
+
+    let statistics = match cells {
+        Cells::Numbers(_) => shares_up_to,
+        Cells::Words(_) => shares_of,
+    };
+    groups.span(&found, cells.len(), statistics)
+}
+
+/// Returns how many times more the share of missing values varies from block to block than that of
+/// independent rows.
+fn missing_effect(series: &ColumnSeries) -> f64 {
+    let flag = |is_missing: bool| f64::from(u8::from(is_missing));
+    match series {
+        ColumnSeries::Numbers(values) => {
+            block_effect(&values.iter().map(|v| flag(v.is_nan())).collect::<Vec<_>>()).1
+        }
+        ColumnSeries::Words(words) => {
+            block_effect(&words.iter().map(|w| flag(w.is_empty())).collect::<Vec<_>>()).1
+        }
+        ColumnSeries::Whole(_) => 1.0,
+    }
 }
 
 fn profile_integers(values: &[i64]) -> (u64, ValueDistribution) {
@@ -81,19 +132,25 @@ fn profile_integers(values: &[i64]) -> (u64, ValueDistribution) {
             ValueDistribution::Words(list(words.iter().map(String::as_str))),
         );
     }
-    numbers(values.iter().map(|v| *v as f64).collect(), f64::next_down)
+    numbers(values.iter().map(|v| *v as f64).collect())
 }
 
 /// Profiles numbers. NaN counts as missing, and infinities lie beyond the edges.
-fn numbers(mut values: Vec<f64>, below: fn(f64) -> f64) -> (u64, ValueDistribution) {
+fn numbers(mut values: Vec<f64>) -> (u64, ValueDistribution) {
     let all = values.len();
     values.retain(|v| !v.is_nan());
     let missing = (all - values.len()) as u64;
     values.sort_unstable_by(f64::total_cmp);
     let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-    let edges = Edges::cut(&finite, below);
+    let edges = Edges::cut(&finite);
     let mut counts = vec![0; edges.cells()];
     values.iter().for_each(|v| counts[edges.cell(*v)] += 1);
+
+    let mut sums = vec![(0.0, 0_u64); edges.cells()];
+    for value in &finite {
+        let sum = &mut sums[edges.cell(*value)];
+        *sum = (sum.0 + value, sum.1 + 1);
+    }
     let n = finite.len().max(1) as f64;
     let mean = finite.iter().sum::<f64>() / n;
     let deviation = (finite.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
@@ -106,12 +163,30 @@ fn numbers(mut values: Vec<f64>, below: fn(f64) -> f64) -> (u64, ValueDistributi
         ValueDistribution::Numbers(NumberBaseline {
             edges: edges.all().to_vec(),
             counts,
+            means: sums
+                .iter()
+                .map(|(sum, rows)| sum / (*rows).max(1) as f64)
+                .collect(),
+            codes: codes(&finite),
             mean,
             deviation,
             median,
             iqr,
         }),
     )
+}
+
+/// Returns the different values, if they are few whole numbers and may stand for categories.
+fn codes(sorted: &[f64]) -> Vec<i64> {
+    let mut found = Vec::new();
+    for run in sorted.chunk_by(|a, b| a == b) {
+        let is_code = run[0].fract() == 0.0 && run[0].abs() < CODE_MAX;
+        if !is_code || found.len() == NAMES_MAX {
+            return Vec::new();
+        }
+        found.push(run[0] as i64);
+    }
+    found
 }
 
 /// Returns a quantile of sorted values by linear interpolation; 0 if there are none.
@@ -131,10 +206,14 @@ fn list<'w>(words: impl Iterator<Item = &'w str>) -> WordBaseline {
     all.sort_unstable_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
     let rest = all.split_off(all.len().min(WORDS_MAX));
     let owned = |(word, count): (&str, u64)| (word.to_owned(), count);
+    let singles = rest.iter().chain(&all).filter(|(_, n)| *n == 1).count() as u64;
+    let open = rest.len() > OTHERS_MAX;
     WordBaseline {
+        singles,
+        filter: open.then(|| WordFilter::new(rest.iter().map(|(word, _)| *word)).text()),
         words: all.into_iter().map(owned).collect(),
         other_rows: rest.iter().map(|(_, n)| n).sum(),
-        open: rest.len() > OTHERS_MAX,
+        open,
         others: rest
             .iter()
             .take(OTHERS_MAX)
@@ -142,36 +221,3 @@ fn list<'w>(words: impl Iterator<Item = &'w str>) -> WordBaseline {
             .collect(),
     }
 }
-
-/// Returns the design effect: by how much more the means of blocks of rows vary than those of
-/// independent rows. 1 if they do not, or if there are too few rows to tell.
-fn design_effect(values: &[f64]) -> f64 {
-    let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-    let blocks = 32;
-    let size = finite.len() / blocks;
-    if size < 16 {
-        return 1.0;
-    }
-    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
-    let variance = |part: &[f64]| {
-        let m = mean(part);
-        part.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (part.len() - 1) as f64
-    };
-    let means: Vec<f64> = finite.chunks_exact(size).take(blocks).map(mean).collect();
-    let expected = variance(&finite) / size as f64;
-    let ratio = if expected > 0.0 {
-        variance(&means) / expected
-    } else {
-        1.0
-    };
-
-    // A ratio that 32 blocks reach by chance counts as no effect.
-    if ratio > CHANCE {
-        ratio.min(size as f64)
-    } else {
-        1.0
-    }
-}
-
-/// The ratio of variances that 31 degrees of freedom exceed once in a thousand cases.
-const CHANCE: f64 = 1.98;

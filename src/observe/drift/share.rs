@@ -1,27 +1,63 @@
-//! The CPU share of the monitor, and the sampling share that keeps it within its limit.
+//! The sampling share, and the CPU time that it is derived from. Decides nothing about single
+//! requests and owns no thread.
 
 #[cfg(test)]
 mod tests;
 
 use crossbeam_channel::Receiver;
+use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
 /// The least share of requests that is sampled.
 pub(super) const SHARE_MIN: f64 = 1.0 / 1024.0;
 /// Requests counted in a row while the watches are locked.
 const TURN: usize = 256;
-/// Least CPU time from which a share is computed.
-const LITTLE: Duration = Duration::from_millis(50);
+/// CPU time of the server from which a share is computed.
+const ENOUGH: Duration = Duration::from_millis(50);
+/// Shortest time over which a share is computed.
+const SHORTEST: Duration = Duration::from_millis(200);
+/// Time after which a share is computed however little the server worked.
+const LONGEST: Duration = Duration::from_secs(1);
+/// The factor by which the share rises in a second at most.
+const RISE: f64 = 4.0;
+/// The part of the limit up to which the share rises, so that it does not fall again at once.
+const HEADROOM: f64 = 0.85;
 
-/// Computes the next sampling share from the CPU share that was used and the one that is allowed.
-/// It falls at once and rises slowly.
-pub(super) fn next_share(share: f64, taken: f64, allowed: f64) -> f64 {
+/// CPU time that was spent in a period.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spent {
+    /// On counting requests that were sampled by the share.
+    pub own: Duration,
+    /// By the whole server.
+    pub all: Duration,
+    /// Length of the period.
+    pub elapsed: Duration,
+}
+
+impl Spent {
+    /// Tells whether the period is long enough to compute a share.
+    pub(super) fn is_enough(&self) -> bool {
+        self.elapsed >= SHORTEST && (self.all >= ENOUGH || self.elapsed >= LONGEST)
+    }
+
+    /// Returns the part that counting took of the server's CPU time, or of one core where the
+    /// server works less: an idle core costs nothing.
+    fn taken(&self) -> f64 {
+        let whole = self.all.max(self.elapsed).as_secs_f64();
+        self.own.as_secs_f64() / whole.max(f64::MIN_POSITIVE)
+    }
+}
+
+/// Computes the next sampling share from what counting took and what is allowed. It falls at once,
+/// and rises to 1 within seconds if there is time.
+pub(super) fn next_share(share: f64, spent: &Spent, allowed: f64) -> f64 {
+    let taken = spent.taken();
     let next = if taken > allowed {
         share * allowed / taken
-    } else if taken < 0.7 * allowed {
-        share * 1.1
     } else {
-        share
+        let room = HEADROOM * allowed / taken.max(f64::MIN_POSITIVE);
+        let fastest = RISE.powf(spent.elapsed.as_secs_f64());
+        share * room.min(fastest).max(1.0)
     };
 
     next.clamp(SHARE_MIN, 1.0)
@@ -37,46 +73,42 @@ pub(super) fn turn<T>(inbox: &Receiver<T>, until: Instant, mut count: impl FnMut
     }
 }
 
-/// CPU time so far: of this thread, and of the whole server.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Work {
-    own: Duration,
-    all: Duration,
+/// Returns the CPU time of this thread so far.
+pub(super) fn thread_time() -> Duration {
+    time_of(ClockId::ThreadCPUTime)
 }
 
-impl Work {
-    pub(super) fn now() -> Self {
-        let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-        let own = read("/proc/thread-self/schedstat");
-        let own = own
-            .split(' ')
-            .next()
-            .and_then(|ns| ns.parse().ok())
-            .map_or(Duration::ZERO, Duration::from_nanos);
-        let stat = read("/proc/self/stat");
+fn time_of(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(seconds, nanoseconds)
+}
 
-        // Fields after the name in brackets; the 12th and 13th are CPU time in ticks of 10 ms.
-        let fields = stat
-            .rsplit_once(") ")
-            .map_or("", |(_, rest)| rest)
-            .split(' ');
-        let ticks: u64 = fields
-            .skip(11)
-            .take(2)
-            .filter_map(|n| n.parse::<u64>().ok())
-            .sum();
+/// A period that has begun.
+pub(super) struct WorkPeriod {
+    /// Spent on counting so far.
+    pub own: Duration,
+    all_before: Duration,
+    since: Instant,
+}
+
+impl WorkPeriod {
+    /// Begins now.
+    pub(super) fn begin() -> Self {
         Self {
-            own,
-            all: Duration::from_millis(ticks * 10),
+            own: Duration::ZERO,
+            all_before: time_of(ClockId::ProcessCPUTime),
+            since: Instant::now(),
         }
     }
 
-    /// Returns this thread's share of the server's CPU time; none if there was too little to tell.
-    pub(super) fn since(&self, before: &Self) -> Option<f64> {
-        let (own, all) = (
-            self.own.saturating_sub(before.own),
-            self.all.saturating_sub(before.all),
-        );
-        (all >= LITTLE).then(|| own.as_secs_f64() / all.as_secs_f64())
+    /// Returns what was spent so far.
+    pub(super) fn spent(&self) -> Spent {
+        Spent {
+            own: self.own,
+            all: time_of(ClockId::ProcessCPUTime).saturating_sub(self.all_before),
+            elapsed: self.since.elapsed(),
+        }
     }
 }

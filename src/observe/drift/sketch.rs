@@ -1,12 +1,13 @@
 //! The counts of one server over one interval, to be added to those of other servers: the cells of
 //! each column. Versioned, because servers of two releases may share a store.
 
+use super::baseline::Cells;
 use super::layout::Side;
 use super::window::ColumnTally;
 use serde::{Deserialize, Serialize};
 
 /// The format written, and the newest that is read.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// The counts of a server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub(crate) struct SketchCounts {
     pub input: bool,
     pub counts: Vec<u32>,
     pub missing: u32,
+    /// The sum of the numbers in each cell; empty for categories.
+    pub sums: Vec<f64>,
     /// The least and the greatest number, if there were numbers.
     pub ends: Option<(f64, f64)>,
 }
@@ -47,17 +50,19 @@ impl SketchCounts {
             input: side == Side::Input,
             counts: tally.counts.clone(),
             missing: tally.missing,
+            sums: tally.sums.clone(),
             ends: (tally.ends.0 <= tally.ends.1).then_some(tally.ends),
         }
     }
 
     /// Returns the counts; none if their cells differ from those expected.
-    pub(super) fn tally(&self, cells: usize) -> Option<ColumnTally> {
-        let ends = self.ends.unwrap_or((f64::INFINITY, f64::NEG_INFINITY));
-        (self.counts.len() == cells).then(|| ColumnTally {
-            counts: self.counts.clone(),
-            missing: self.missing,
-            ends,
-        })
+    pub(super) fn tally(&self, cells: &Cells) -> Option<ColumnTally> {
+        let mut tally = ColumnTally::new(cells);
+        let fits = self.counts.len() == tally.counts.len() && self.sums.len() == tally.sums.len();
+        tally.counts.clone_from(&self.counts);
+        tally.sums.clone_from(&self.sums);
+        tally.missing = self.missing;
+        tally.ends = self.ends.unwrap_or(tally.ends);
+        fits.then_some(tally)
     }
 }

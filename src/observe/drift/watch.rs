@@ -4,34 +4,38 @@
 #[cfg(test)]
 mod proof;
 pub(crate) mod report;
+pub(crate) mod start;
 #[cfg(test)]
 mod tests;
 
-use super::alarm::significance;
+use super::alarm::{BLOCK, significance};
 use super::baseline::Baseline;
-use super::cells::cut;
-use super::column::WatchedColumn;
-use super::contract::Contracts;
+use super::breach::BreachWatch;
+use super::column::spans::TIERS;
+use super::column::{ROWS_MIN, TestRound, WatchedColumn};
+use super::contract::{Contracts, Widened};
+use super::fits;
 use super::history::DriftHistory;
-use super::layout::{self, ColumnPlace, ColumnValue, Side, each_value};
-use super::profile::{ColumnSeries, profile};
+use super::layout::{self, ColumnPlace, Side, each_value};
+use super::profile::profile_all;
+use super::series::ColumnSeries;
 use super::settings::MonitorSettings;
 use super::sketch::Sketch;
 use super::slice::Slicer;
-use crate::core::error::short;
-use crate::core::error::{Error, Result};
+use crate::core::error::Result;
 use crate::core::hash::Digest;
 use crate::core::model::task::Task;
 use crate::core::model::{ModelName, Signature, Version};
-use crate::core::tensor::{DType, Tensor};
+use crate::core::tensor::Tensor;
 use crate::observe::quality::answer::RowAnswer;
-use crate::observe::quality::calibrate::Curve;
 use crate::observe::quality::companion::Errors;
 use crate::observe::quality::estimate::{Estimate, Estimator};
-use crate::observe::report::drift::{BaselineSource, DriftCharts, DriftTest, WindowDrift};
+use crate::observe::report::column::{BaselineSource, BreachTest, DriftTest};
+use crate::observe::report::drift::{DriftCharts, WindowDrift};
+use start::{ColumnRules, breach_watch, estimator, numbered, slicers};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Most columns for which the hours of a week are kept: those of the highest importance.
 const WEEK_COLUMNS_MAX: usize = 256;
@@ -52,6 +56,27 @@ pub(crate) struct WatchSubject {
     pub task: Option<Task>,
     /// The input columns by which labelled rows are grouped.
     pub slices: Vec<String>,
+    /// What the operator set for its columns.
+    pub rules: ColumnRules,
+}
+
+/// An alarm that started.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BegunAlarm {
+    pub column: String,
+    pub side: Side,
+    /// The drift metric, or the way in which the contract is violated.
+    pub test: &'static str,
+}
+
+impl BegunAlarm {
+    fn of(place: &ColumnPlace, test: &DriftTest) -> Self {
+        Self {
+            column: place.name.clone(),
+            side: place.side,
+            test: test.metric.name(),
+        }
+    }
 }
 
 impl WatchSubject {
@@ -66,8 +91,9 @@ impl WatchSubject {
 
         let places = layout::column_places(&self.signature, features);
         if let Some(baseline) = &self.baseline {
-            layout::check(baseline, &places)?;
+            fits::check(baseline, &places)?;
         }
+        self.rules.check(&places)?;
         Ok(places)
     }
 }
@@ -79,6 +105,9 @@ pub(crate) struct VersionWatch {
     places: Vec<ColumnPlace>,
     /// Counted on the threads that serve requests.
     pub contracts: Arc<Contracts>,
+    /// The place of each column in the contract's counts.
+    contract_columns: BTreeMap<(Side, String), usize>,
+    breaches: BreachWatch,
     columns: Vec<WatchedColumn>,
     source: BaselineSource,
     baseline_rows: u64,
@@ -89,12 +118,16 @@ pub(crate) struct VersionWatch {
     window_rows: u64,
     unreported_rows: u64,
     opened: Instant,
+    /// When the last window closed, and the last block of each tier.
+    tested: [Instant; TIERS],
     closed: u64,
     hour: Option<u64>,
     estimator: Option<Estimator>,
     errors: Errors,
     /// Performance estimated from the scores of the last window, or by the companion model.
     pub estimated: Option<Estimate>,
+    /// How the version's own baseline differs from the one before.
+    pub differences: Vec<String>,
     history: DriftHistory,
     remembered: u64,
 }
@@ -104,29 +137,41 @@ impl VersionWatch {
     pub(crate) fn new(subject: WatchSubject, threads: usize, now: Instant) -> Result<Self> {
         let places = subject.find_columns()?;
         let slicers = slicers(&subject, &places)?;
+        let contracts = Arc::new(Contracts::new(
+            &subject.signature,
+            &places,
+            subject.baseline.as_ref(),
+            threads,
+        ));
+        let breaches = breach_watch(
+            &contracts,
+            &places,
+            &subject,
+            subject.baseline.as_ref(),
+            now,
+        );
         let mut watch = Self {
             slicers,
-            contracts: Arc::new(Contracts::new(
-                &subject.signature,
-                &places,
-                subject.baseline.as_ref(),
-                threads,
-            )),
+            contract_columns: numbered(contracts.columns()),
+            contracts,
+            breaches,
             columns: Vec::new(),
             source: BaselineSource::Gathering,
             baseline_rows: 0,
-            gathered: places.iter().map(empty).collect(),
+            gathered: places.iter().map(ColumnSeries::of).collect(),
             gathered_rows: 0,
             places,
             sampled_rows: 0,
             window_rows: 0,
             unreported_rows: 0,
             opened: now,
+            tested: [now; TIERS],
             closed: 0,
             hour: None,
             estimator: estimator(&subject),
             errors: Errors::new(subject.baseline.as_ref().map(|b| &b.performance)),
             estimated: None,
+            differences: Vec::new(),
             history: DriftHistory::default(),
             remembered: 0,
             subject: Arc::new(subject),
@@ -153,6 +198,9 @@ impl VersionWatch {
         let mut kept = 0;
 
         for place in &self.places {
+            if self.subject.rules.ignores(&place.name) {
+                continue;
+            }
             let columns = if place.side == Side::Input {
                 &baseline.inputs
             } else {
@@ -168,6 +216,7 @@ impl VersionWatch {
                 place.clone(),
                 column.clone(),
                 keeps_week,
+                self.subject.rules.of(&place.name),
             ));
         }
 
@@ -180,7 +229,7 @@ impl VersionWatch {
         &mut self,
         inputs: &[Tensor],
         outputs: &[Tensor],
-        settings: &MonitorSettings,
+        (now, settings): (Instant, &MonitorSettings),
     ) {
         let rows = inputs.first().and_then(Tensor::rows).unwrap_or(1) as u64;
         self.sampled_rows += rows;
@@ -204,12 +253,12 @@ impl VersionWatch {
             for (place, series) in self.places.iter().zip(&mut self.gathered) {
                 of(place)
                     .into_iter()
-                    .for_each(|tensor| each_value(place, tensor, |value| push(series, &value)));
+                    .for_each(|tensor| each_value(place, tensor, |value| series.push(&value)));
             }
             self.gathered_rows += rows as usize;
             let most = OWN_VALUES_MAX / self.places.len().max(1);
             if self.gathered_rows >= settings.own_rows.min(most) {
-                self.profile_own();
+                self.profile_own(now);
             }
         }
     }
@@ -229,21 +278,14 @@ impl VersionWatch {
         errors.iter().for_each(|error| self.errors.take(*error));
     }
 
-    fn profile_own(&mut self) {
-        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-        for (place, series) in self.places.iter().zip(&self.gathered) {
-            let side = if place.side == Side::Input {
-                &mut inputs
-            } else {
-                &mut outputs
-            };
-            side.push(profile(&place.name, series));
-        }
+    fn profile_own(&mut self, now: Instant) {
+        let (inputs, outputs) = profile_all(&self.places, &self.gathered);
 
         let baseline = Baseline {
             format: super::baseline::FORMAT,
             rows: self.gathered_rows as u64,
             source: "the first rows that the version served".to_owned(),
+            unordered: false,
             features: Vec::new(),
             inputs,
             outputs,
@@ -251,37 +293,74 @@ impl VersionWatch {
             performance: BTreeMap::new(),
         };
 
-        self.contracts.begin(&self.places, &baseline);
+        self.contracts.begin(&self.places, &baseline, Widened::Own);
+        self.breaches = breach_watch(
+            &self.contracts,
+            &self.places,
+            &self.subject,
+            Some(&baseline),
+            now,
+        );
         self.begin(&baseline, BaselineSource::Own);
         self.window_rows = 0;
     }
 
-    /// Closes the window if it is due, by its rows or by its age, and the hour. `hour` counts hours
-    /// of the calendar. Returns the alarms that start.
+    /// Looks at the contract's counts, and closes the window and the hour if they are due. `hour` counts
+    /// hours of the calendar. Returns the alarms that start.
     pub(crate) fn advance(
         &mut self,
         now: Instant,
         hour: u64,
         settings: &MonitorSettings,
-    ) -> Vec<(ColumnPlace, DriftTest)> {
-        let age = now.saturating_duration_since(self.opened);
-        let full =
-            self.window_rows >= u64::from(settings.window_rows) && age >= settings.window_min;
-        let mut begun = Vec::new();
-        let alpha = significance(settings, self.columns.len());
-        if self.window_rows > 0 && (full || age >= settings.window_max) && !self.columns.is_empty()
-        {
-            begun = self.close(now, settings);
+    ) -> Vec<BegunAlarm> {
+        let mut begun = self.look(now, settings);
+        let before = self.hour.replace(hour).unwrap_or(hour);
+        if self.is_due(now, before / 24 != hour / 24, settings) && !self.columns.is_empty() {
+            begun.extend(self.close(now, settings));
         }
-        if self.hour.replace(hour).is_some_and(|before| before != hour) {
+        if before != hour {
+            let elapsed = Duration::from_secs(3600);
+            let alpha = significance(settings, self.columns.len(), elapsed);
             for column in &mut self.columns {
                 // The counts belong to the hour that ended.
                 let readings = column.close_hour(hour.wrapping_sub(1), settings, alpha);
-                begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
+                begun.extend(readings.iter().map(|r| BegunAlarm::of(&column.place, r)));
             }
         }
 
         begun
+    }
+
+    /// Looks at the counts of all rows. Returns the contract alarms that start.
+    fn look(&mut self, now: Instant, settings: &MonitorSettings) -> Vec<BegunAlarm> {
+        let effects: Vec<(usize, f64)> = self
+            .columns
+            .iter()
+            .filter_map(|column| Some((self.contract_columns.get(&column.key())?, column)))
+            .map(|(at, column)| (*at, column.missing_effect()))
+            .collect();
+        self.breaches.set_missing_effects(&effects);
+        let begun = self.breaches.look(self.contracts.counts(), now, settings);
+        let names = self.contracts.columns();
+        let alarm = |(column, test): (usize, BreachTest)| {
+            let (side, name) = names[column].clone();
+            BegunAlarm {
+                column: name,
+                side,
+                test: test.kind.name(),
+            }
+        };
+        begun.into_iter().map(alarm).collect()
+    }
+
+    /// Tells whether the open window must close: it is full, old enough to be tested, or of a day that
+    /// ended.
+    fn is_due(&self, now: Instant, day_ended: bool, settings: &MonitorSettings) -> bool {
+        let age = now.saturating_duration_since(self.opened);
+        let rows = self.window_rows;
+        let is_full = rows >= u64::from(settings.window_rows) && age >= settings.window_min;
+        let is_old = rows >= ROWS_MIN && age >= settings.window_max;
+        is_full || is_old || (rows > 0 && day_ended)
     }
 
     /// Returns the counts since the last call. None without a training baseline: only with it do
@@ -329,25 +408,48 @@ impl VersionWatch {
     }
 
     /// Closes and tests the open window, however many rows it has. Returns the alarms that start.
-    pub(crate) fn close(
-        &mut self,
-        now: Instant,
-        settings: &MonitorSettings,
-    ) -> Vec<(ColumnPlace, DriftTest)> {
+    pub(crate) fn close(&mut self, now: Instant, settings: &MonitorSettings) -> Vec<BegunAlarm> {
+        let before = self.closed;
         self.closed += 1;
         let of_scores = self.estimator.as_mut().and_then(Estimator::close);
         self.estimated = of_scores
             .or_else(|| self.errors.close())
             .or(self.estimated.take());
-        let alpha = significance(settings, self.columns.len());
+
+        let round = self.round(before, now, settings);
         let mut begun = Vec::new();
         for column in &mut self.columns {
-            let readings = column.close(self.closed, settings, alpha);
-            begun.extend(readings.into_iter().map(|r| (column.place.clone(), r)));
+            let readings = column.close(round);
+            begun.extend(readings.iter().map(|r| BegunAlarm::of(&column.place, r)));
         }
         self.unreported_rows += self.window_rows;
         (self.window_rows, self.opened) = (0, now);
         begun
+    }
+
+    /// Decides which blocks end with the window that closes, and how sure their tests must be.
+    fn round<'r>(
+        &mut self,
+        before: u64,
+        now: Instant,
+        settings: &'r MonitorSettings,
+    ) -> TestRound<'r> {
+        // A window belongs to a block by its number; windows without rows may be left out.
+        let of = |window: u64, tier: u32| window / BLOCK.pow(tier);
+        let ends = |tier| of(before, tier) != of(self.closed, tier);
+        let closing = [true, ends(1), ends(2)];
+        let mut alphas = [0.0; TIERS];
+        for tier in (0..TIERS).filter(|tier| closing[*tier]) {
+            let elapsed = now.saturating_duration_since(self.tested[tier]);
+            alphas[tier] = significance(settings, self.columns.len(), elapsed);
+            self.tested[tier] = now;
+        }
+        TestRound {
+            settings,
+            now,
+            alphas,
+            closing,
+        }
     }
 
     /// Adds the last closed window to the history, if it is not there yet.
@@ -379,90 +481,5 @@ impl VersionWatch {
             calibration: baseline.map(|b| b.calibration.clone()),
             performance: baseline.map(|b| b.performance.clone()),
         }
-    }
-}
-
-/// Starts to estimate performance from scores; none for a model that is not a classifier.
-fn estimator(subject: &WatchSubject) -> Option<Estimator> {
-    let Some(Task::Classification(task)) = &subject.task else {
-        return None;
-    };
-    let scores = &subject.signature.outputs.get(task.scores)?.name;
-    let of = |class: usize| {
-        if task.is_single {
-            scores.clone()
-        } else {
-            format!("{scores}[{class}]")
-        }
-    };
-
-    let known = subject.baseline.iter().flat_map(|b| &b.calibration);
-    let curves = known.filter_map(|curve| {
-        let class = (0..task.classes.len())
-            .rev()
-            .find(|class| of(*class) == curve.output)?;
-        Some((class, Curve::new(curve.points.clone())?))
-    });
-
-    Some(Estimator::new(task, &curves.collect()))
-}
-
-/// Finds the columns by which labelled rows are grouped. Refuses one that the model does not have.
-fn slicers(subject: &WatchSubject, places: &[ColumnPlace]) -> Result<Vec<Slicer>> {
-    let inputs = || places.iter().filter(|p| p.side == Side::Input);
-    let one = |name: &String| {
-        let place = inputs().find(|p| p.name == *name).ok_or_else(|| {
-            let has: Vec<&str> = inputs().map(|p| p.name.as_str()).collect();
-            let (name, has) = (short(name), has.join(", "));
-            Error::precondition(format!(
-                "the slice '{name}' must be an input column; the input columns are {}",
-                short(&has)
-            ))
-        })?;
-        let column = subject
-            .baseline
-            .iter()
-            .flat_map(|b| &b.inputs)
-            .find(|c| c.name == *name);
-        Ok(Slicer::new(place.clone(), column))
-    };
-
-    subject.slices.iter().map(one).collect()
-}
-
-/// Returns an empty series for the values of a column.
-pub(crate) fn empty(place: &ColumnPlace) -> ColumnSeries {
-    match place.dtype {
-        DType::String => ColumnSeries::Words(Vec::new()),
-        DType::F64 => ColumnSeries::Numbers {
-            values: Vec::new(),
-            single: false,
-        },
-        DType::F32 | DType::F16 | DType::BF16 => ColumnSeries::Numbers {
-            values: Vec::new(),
-            single: true,
-        },
-        _ if place.part != layout::RowPart::Element(0)
-            && !matches!(place.part, layout::RowPart::Element(_)) =>
-        {
-            ColumnSeries::Numbers {
-                values: Vec::new(),
-                single: false,
-            }
-        }
-        _ => ColumnSeries::Whole(Vec::new()),
-    }
-}
-
-/// Adds a value to a series of its kind.
-pub(crate) fn push(series: &mut ColumnSeries, value: &ColumnValue<'_>) {
-    match (series, value) {
-        (ColumnSeries::Numbers { values, .. }, ColumnValue::Number(v)) => values.push(*v),
-        (ColumnSeries::Numbers { values, .. }, ColumnValue::Whole(v)) => values.push(*v as f64),
-        (ColumnSeries::Whole(values), ColumnValue::Whole(v)) => values.push(*v),
-        (ColumnSeries::Words(words), ColumnValue::Word(word)) => words.push(cut(word).to_owned()),
-        // A number beyond what whole ones reach: as near as they come.
-        (ColumnSeries::Whole(values), ColumnValue::Number(v)) => values.push(*v as i64),
-        _ => {}
     }
 }

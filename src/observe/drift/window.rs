@@ -13,36 +13,46 @@ pub(crate) struct ColumnTally {
     pub counts: Vec<u32>,
     /// Rows without a value.
     pub missing: u32,
+    /// The sum of the finite numbers in each cell; empty for categories.
+    pub sums: Vec<f64>,
     /// The least and the greatest finite number.
     pub ends: (f64, f64),
 }
 
 impl ColumnTally {
     /// Starts at zero.
-    pub(crate) fn new(cells: usize) -> Self {
+    pub(crate) fn new(cells: &Cells) -> Self {
+        let sums = match cells {
+            Cells::Numbers(edges) => edges.cells(),
+            Cells::Words(_) => 0,
+        };
         Self {
-            counts: vec![0; cells],
+            counts: vec![0; cells.len()],
             missing: 0,
+            sums: vec![0.0; sums],
             ends: (f64::INFINITY, f64::NEG_INFINITY),
         }
     }
 
-    /// Counts a value.
-    pub(crate) fn take(&mut self, cells: &Cells, value: &ColumnValue<'_>) {
-        match find(cells, value) {
-            None => self.missing += 1,
-            Some(cell) => {
-                self.counts[cell] += 1;
-                if let ColumnValue::Number(v) = value
-                    && v.is_finite()
-                {
-                    self.ends = (self.ends.0.min(*v), self.ends.1.max(*v));
-                }
-                if let (ColumnValue::Whole(v), Cells::Numbers(_)) = (value, cells) {
-                    self.ends = (self.ends.0.min(*v as f64), self.ends.1.max(*v as f64));
-                }
-            }
+    /// Counts a value. Returns its cell; none if it is missing.
+    pub(crate) fn take(&mut self, cells: &Cells, value: &ColumnValue<'_>) -> Option<usize> {
+        let Some(cell) = find(cells, value) else {
+            self.missing += 1;
+            return None;
+        };
+        self.counts[cell] += 1;
+        let number = match value {
+            ColumnValue::Number(v) => *v,
+            ColumnValue::Whole(v) => *v as f64,
+            ColumnValue::Word(_) => f64::NAN,
+        };
+        if number.is_finite()
+            && let Some(sum) = self.sums.get_mut(cell)
+        {
+            *sum += number;
+            self.ends = (self.ends.0.min(number), self.ends.1.max(number));
         }
+        Some(cell)
     }
 
     /// Adds the counts of another interval.
@@ -52,7 +62,10 @@ impl ColumnTally {
             .zip(&other.counts)
             .for_each(|(a, b)| *a = a.saturating_add(*b));
         self.missing = self.missing.saturating_add(other.missing);
-
+        self.sums
+            .iter_mut()
+            .zip(&other.sums)
+            .for_each(|(a, b)| *a += b);
         self.ends = (self.ends.0.min(other.ends.0), self.ends.1.max(other.ends.1));
     }
 
@@ -60,6 +73,13 @@ impl ColumnTally {
     pub(crate) fn halve(&mut self) {
         self.counts.iter_mut().for_each(|n| *n /= 2);
         self.missing /= 2;
+        self.sums.iter_mut().for_each(|sum| *sum /= 2.0);
+    }
+
+    /// Returns the mean of the finite numbers of each cell; 0 for an empty cell.
+    pub(crate) fn means(&self) -> Vec<f64> {
+        let mean = |(sum, rows): (&f64, &u32)| sum / f64::from((*rows).max(1));
+        self.sums.iter().zip(&self.counts).map(mean).collect()
     }
 
     /// Returns the rows with a value.
@@ -75,6 +95,7 @@ impl ColumnTally {
     /// Resets to zero.
     pub(crate) fn clear(&mut self) {
         self.counts.fill(0);
+        self.sums.fill(0.0);
         (self.missing, self.ends) = (0, (f64::INFINITY, f64::NEG_INFINITY));
     }
 }

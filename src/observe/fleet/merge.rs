@@ -1,13 +1,15 @@
 //! Merges one period: adds up the counts of all servers, tests the sum and writes the result.
 
 use super::sum::{add, name, name_of};
-use super::{Merger, STATE};
+use super::{MergedWatch, Merger, STATE};
 use crate::core::error::Result;
-use crate::observe::drift::observer::Monitor;
+use crate::observe::drift::incident::IncidentLog;
+use crate::observe::drift::observer::{Monitor, log_incident};
 use crate::observe::drift::sketch::{FORMAT, Sketch, Sketches};
 use crate::observe::drift::watch::{VersionWatch, WatchSubject};
-use crate::observe::report::alarm::DriftAlarm;
-use crate::observe::report::drift::FleetState;
+use crate::observe::report::drift::{FleetState, VersionDrift};
+use crate::observe::report::incident::Incident;
+use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -33,13 +35,15 @@ impl Merger {
         self.replay(monitor, slot).await?;
         self.merged = Some(slot);
 
-        let alarms = self.test(monitor, slot, &sum.counts.versions);
+        let changed = self.test(monitor, slot, &sum.counts.versions);
         self.write_merge(slot, &sum).await?;
-        for alarm in alarms {
-            self.send(DriftAlarm {
+        for incident in changed {
+            let incident = Incident {
                 servers: Some(sum.servers),
-                ..alarm
-            });
+                ..incident
+            };
+            log_incident(&incident);
+            (self.member.sink)(incident);
         }
 
         Ok(())
@@ -78,13 +82,15 @@ impl Merger {
             Some(last) if last + LONGEST > slot => last + 1,
             _ => {
                 self.watches.clear();
-                (slot - slot % LONGEST).saturating_sub(REPLAYED)
+                let from = (slot - slot % LONGEST).saturating_sub(REPLAYED);
+                (self.first, self.started) = (from, Instant::now());
+                from
             }
         };
 
         for past in from..slot {
             if let Some(merged) = self.read(&merged_key(past)).await? {
-                // The server that merged the period has sent its alarms.
+                // The server that merged the period has sent its incidents.
                 drop(self.test(monitor, past, &merged.versions));
             }
         }
@@ -93,8 +99,8 @@ impl Merger {
     }
 
     /// Adds a merged period to the tests of the versions that this server serves. Returns the
-    /// alarms that start.
-    fn test(&mut self, monitor: &Monitor, slot: u64, versions: &[Sketch]) -> Vec<DriftAlarm> {
+    /// incidents that open, change or close.
+    fn test(&mut self, monitor: &Monitor, slot: u64, versions: &[Sketch]) -> Vec<Incident> {
         let served: HashMap<String, Arc<WatchSubject>> = monitor
             .subjects()
             .into_iter()
@@ -102,48 +108,56 @@ impl Merger {
             .collect();
         self.watches.retain(|name, _| served.contains_key(name));
 
-        let mut alarms = Vec::new();
+        let mut changed = Vec::new();
         for sketch in versions {
             let Some(subject) = served.get(&name_of(sketch)) else {
                 continue;
             };
-            let Some(watch) = self.watch(subject, name_of(sketch)) else {
+            let Some(merged) = self.watch(subject, name_of(sketch)) else {
                 continue;
             };
-
-            watch.merge(sketch);
+            merged.watch.merge(sketch);
             // The number of the period decides which windows end, whichever server merges it.
-            watch.count_from(slot);
-            alarms.extend(self.close(&name_of(sketch)));
+            merged.watch.count_from(slot);
+            changed.extend(self.close(&name_of(sketch), slot));
         }
 
-        alarms
+        changed
     }
 
     /// Returns the tests of a version; none if they cannot be started.
-    fn watch(&mut self, subject: &WatchSubject, name: String) -> Option<&mut VersionWatch> {
+    fn watch(&mut self, subject: &WatchSubject, name: String) -> Option<&mut MergedWatch> {
         match self.watches.entry(name) {
             Entry::Occupied(known) => Some(known.into_mut()),
             Entry::Vacant(free) => {
-                let watch = VersionWatch::new(subject.clone(), 1, Instant::now()).ok()?;
-                Some(free.insert(watch))
+                let watch = VersionWatch::new(subject.clone(), 1, self.started).ok()?;
+                let incidents = IncidentLog::default();
+                Some(free.insert(MergedWatch { watch, incidents }))
             }
         }
     }
 
-    /// Closes the windows of a version that have ended. Returns the alarms that start.
-    fn close(&mut self, name: &str) -> Vec<DriftAlarm> {
+    /// Closes the windows of a version that have ended. Returns the incidents that open, change or
+    /// close.
+    fn close(&mut self, name: &str, slot: u64) -> Vec<Incident> {
         let settings = &self.member.settings;
-        let Some(watch) = self.watches.get_mut(name) else {
+        // Periods are counted on a clock of their own: a replay takes no time.
+        let (length, first) = (self.member.slot, self.first);
+        let passed = u32::try_from(slot.saturating_sub(first)).unwrap_or(u32::MAX);
+        let now = self.started + length * (passed + 1);
+        let ended = (slot + 1) * length.as_secs();
+        let time = i64::try_from(ended)
+            .ok()
+            .and_then(|s| DateTime::from_timestamp(s, 0));
+        let Some(merged) = self.watches.get_mut(name) else {
             return Vec::new();
         };
 
-        let alarms = watch.close(Instant::now(), settings);
-        let report = watch.report(settings);
-        alarms
-            .into_iter()
-            .map(|(place, test)| DriftAlarm::of(&report, place, test))
-            .collect()
+        drop(merged.watch.close(now, settings));
+        let report = merged.watch.report(settings);
+        merged
+            .incidents
+            .step(&report, time.unwrap_or(DateTime::<Utc>::UNIX_EPOCH))
     }
 
     /// Writes the merged counts, and the state that every server shows.
@@ -160,34 +174,14 @@ impl Merger {
             versions: self
                 .watches
                 .values()
-                .map(|watch| watch.report(&self.member.settings))
+                .map(|merged| VersionDrift {
+                    incidents: merged.incidents.listed(),
+                    ..merged.watch.report(&self.member.settings)
+                })
                 .collect(),
         };
         let body = serde_json::to_vec(&state).expect("plain data is JSON");
         records.overwrite(STATE, body.into()).await
-    }
-
-    /// Logs an alarm and passes it to the sink.
-    fn send(&self, alarm: DriftAlarm) {
-        let DriftAlarm {
-            model,
-            version,
-            column,
-            test,
-            servers,
-            ..
-        } = &alarm;
-        tracing::warn!(
-            model,
-            version,
-            column,
-            metric = test.metric.name(),
-            value = test.value,
-            servers = servers.unwrap_or_default(),
-            "fleet drift alarm"
-        );
-
-        (self.member.sink)(alarm);
     }
 }
 

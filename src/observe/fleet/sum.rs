@@ -35,6 +35,9 @@ fn add_column(into: &mut SketchCounts, from: &SketchCounts) {
         *sum = sum.saturating_add(*count);
     }
 
+    for (sum, more) in into.sums.iter_mut().zip(&from.sums) {
+        *sum += more;
+    }
     into.missing = into.missing.saturating_add(from.missing);
     into.ends = match (into.ends, from.ends) {
         (Some(a), Some(b)) => Some((a.0.min(b.0), a.1.max(b.1))),

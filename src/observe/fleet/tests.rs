@@ -9,7 +9,10 @@ use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version};
 use crate::core::tensor::{DType, Tensor};
 use crate::observe::drift::baseline::{Baseline, FORMAT as BASELINE};
 use crate::observe::drift::observer;
-use crate::observe::drift::profile::{ColumnSeries, profile};
+use crate::observe::drift::observer::keeper::Taps;
+use crate::observe::drift::observer::offer::Observer;
+use crate::observe::drift::profile::profile;
+use crate::observe::drift::series::ColumnSeries;
 use crate::observe::drift::sketch::Sketch;
 use crate::observe::drift::watch::WatchSubject;
 use crate::observe::metrics::Metrics;
@@ -57,14 +60,9 @@ fn subject() -> WatchSubject {
         format: BASELINE,
         rows: 20_000,
         source: String::new(),
+        unordered: false,
         features: Vec::new(),
-        inputs: vec![profile(
-            "x",
-            &ColumnSeries::Numbers {
-                values,
-                single: true,
-            },
-        )],
+        inputs: vec![profile("x", &ColumnSeries::Numbers(values))],
         outputs: Vec::new(),
         calibration: Vec::new(),
         performance: BTreeMap::new(),
@@ -83,6 +81,7 @@ fn subject() -> WatchSubject {
         baseline: Some(baseline),
         task: None,
         slices: Vec::new(),
+        rules: Default::default(),
     }
 }
 
@@ -109,17 +108,19 @@ fn detect(shift: f64, slots: usize) -> (Option<usize>, Option<usize>) {
     };
 
     let (mut together, mut alone) = (None, None);
+    let mut now = Instant::now();
     for slot in 1..=slots {
+        now += Duration::from_secs(60);
         let mut merged = BTreeMap::new();
         for server in &mut servers {
-            server.observe(&[random.rows(40, shift)], &[], &own);
-            if !server.close(Instant::now(), &own).is_empty() {
+            server.observe(&[random.rows(40, shift)], &[], (now, &own));
+            if !server.close(now, &own).is_empty() {
                 alone = alone.or(Some(slot));
             }
             add(&mut merged, server.sketch().expect("rows were counted"));
         }
         merged.values().for_each(|sum: &Sketch| fleet.merge(sum));
-        if !fleet.close(Instant::now(), &settings()).is_empty() {
+        if !fleet.close(now, &settings()).is_empty() {
             together = together.or(Some(slot));
         }
     }
@@ -141,7 +142,11 @@ fn ten_servers_with_a_tenth_of_the_traffic_detect_together_what_none_detects_alo
 #[test]
 fn counts_are_added_up_and_columns_with_other_cells_are_skipped() {
     let mut watch = VersionWatch::new(subject(), 1, Instant::now()).expect("its own baseline");
-    watch.observe(&[Random(3).rows(100, 0.0)], &[], &settings());
+    watch.observe(
+        &[Random(3).rows(100, 0.0)],
+        &[],
+        (Instant::now(), &settings()),
+    );
     watch.close(Instant::now(), &settings());
     let sketch = watch.sketch().expect("rows");
     assert!(
@@ -170,9 +175,9 @@ fn counts_are_added_up_and_columns_with_other_cells_are_skipped() {
 /// A server: a monitor of one version, and its part in the fleet.
 struct Server {
     monitor: Arc<Monitor>,
-    observer: observer::Observer,
+    observer: Observer,
     merger: Merger,
-    alarms: Arc<Mutex<Vec<DriftAlarm>>>,
+    alarms: Arc<Mutex<Vec<Incident>>>,
     random: Random,
 }
 
@@ -190,9 +195,14 @@ fn server(records: &Records, name: &str, seed: u64) -> Server {
         tapped_share: 0.0,
     };
 
-    let monitor = Monitor::start(options, Arc::clone(&metrics), Box::new(|_| {}), Vec::new())
-        .expect("starts");
-    let alarms: Arc<Mutex<Vec<DriftAlarm>>> = Arc::default();
+    let monitor = Monitor::start(
+        options,
+        Arc::clone(&metrics),
+        Box::new(|_| {}),
+        Taps::default(),
+    )
+    .expect("starts");
+    let alarms: Arc<Mutex<Vec<Incident>>> = Arc::default();
     let sent = Arc::clone(&alarms);
     let member = FleetMember {
         records: records.clone(),
@@ -217,14 +227,13 @@ impl Server {
     /// Counts rows, and waits until their window has closed.
     async fn count(&mut self, shift: f64) {
         let before = self.windows();
-        self.observer.offer(
-            uuid::Uuid::now_v7(),
-            CheckedInputs {
-                required: vec![self.random.rows(400, shift)],
-                optional: Vec::new(),
-            },
-            Vec::new(),
-        );
+        let (id, rows) = (uuid::Uuid::now_v7(), self.random.rows(400, shift));
+        let inputs = CheckedInputs {
+            required: vec![rows],
+            optional: Vec::new(),
+        };
+        let asked = self.observer.asked(id, &inputs);
+        self.observer.answered(id, asked, &[]);
 
         for _ in 0..500 {
             if self.windows() > before {
@@ -265,16 +274,23 @@ fn one_server_merges_each_period_and_another_can_go_on() {
                 .await
                 .expect("a turn");
         }
-        // The period before the last is merged; an alarm needs two of three windows.
-        let sent: Vec<DriftAlarm> = one.alarms.lock().clone();
-        assert_eq!(sent.len(), 4, "each metric that moved: {sent:?}");
+        // The period before the last is merged. However many metrics moved, it is one incident.
+        let sent: Vec<Incident> = one.alarms.lock().clone();
+        assert_eq!(sent.len(), 1, "{sent:?}");
+        assert!(
+            sent[0].summary.starts_with("x is higher than it was"),
+            "{sent:?}"
+        );
         assert_eq!((sent[0].servers, two.sent()), (Some(2), 0));
         let shown = two
             .monitor
             .report(&ModelName::parse("m").expect("legal"), None)
             .remove(0);
         let fleet = shown.fleet.expect("merged");
-        assert_eq!((fleet.servers, fleet.merged.alarms), (2, 4));
+        assert_eq!(fleet.servers, 2);
+        assert!(fleet.merged.alarms >= 4, "each metric that moved");
+        let listed = &fleet.merged.incidents;
+        assert_eq!((listed.len(), &listed[0].incident), (1, &sent[0].incident));
         assert!(fleet.merged.sampled_rows > 0);
         // The server that merged is gone. The other one replays its merges and repeats no alarm.
         drop(one);
@@ -305,7 +321,7 @@ fn one_server_merges_each_period_and_another_can_go_on() {
             .watches
             .values()
             .next()
-            .map(|w| w.report(&settings()).windows);
+            .map(|w| w.watch.report(&settings()).windows);
         assert_eq!(
             windows,
             Some(15),

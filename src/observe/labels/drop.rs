@@ -103,6 +103,7 @@ async fn take(feedback: &Feedback, file: &Path) -> Result<serde_json::Value, Dro
             break;
         }
         let count = some.len();
+        feedback.wait_for_search().await;
         let receipt = feedback.accept(some).await.map_err(DropFault::Store)?;
         accepted += receipt.accepted;
         duplicates += receipt.duplicates;

@@ -36,6 +36,8 @@ pub(crate) struct Receipt {
     pub accepted: usize,
     /// How many of them were joined with their prediction.
     pub joined: usize,
+    /// How many wait for their prediction.
+    pub pending: usize,
     /// Labels that were known already.
     pub duplicates: usize,
     pub refused: Vec<Refused>,
@@ -216,7 +218,7 @@ impl Receipt {
         let listed: Vec<Value> =
             listed.map(|r| json!({"index": r.index, "code": r.error.kind.label(), "message": r.error.message})).collect();
         json!({
-            "accepted": self.accepted, "joined": self.joined, "duplicates": self.duplicates,
+            "accepted": self.accepted, "joined": self.joined, "pending": self.pending, "duplicates": self.duplicates,
             "refused": self.refused.len(), "errors": listed,
         })
     }

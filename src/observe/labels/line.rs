@@ -41,6 +41,10 @@ pub struct LabelLine {
     pub joined: Option<Joined>,
 }
 
+/// A version. The digest tells it apart from one of the same number whose files were replaced, and the
+/// number from one with the same files.
+pub(crate) type VersionKey = (ModelName, u64, Digest);
+
 /// What was predicted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -88,10 +92,15 @@ impl From<GroundTruth> for Truth {
     }
 }
 
+/// Reads the key of a version.
+pub(crate) fn version_key(model: &str, version: u64, digest: &str) -> Result<VersionKey> {
+    Ok((ModelName::parse(model)?, version, Digest::parse(digest)?))
+}
+
 impl Joined {
     /// Returns the version to whose labelled rows it belongs.
-    pub(crate) fn key(&self) -> Result<(ModelName, Digest)> {
-        Ok((ModelName::parse(&self.model)?, Digest::parse(&self.digest)?))
+    pub(crate) fn key(&self) -> Result<VersionKey> {
+        version_key(&self.model, self.version, &self.digest)
     }
 }
 

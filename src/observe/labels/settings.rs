@@ -21,8 +21,15 @@ section! {
         labels_max: usize = 10_000, in 1..=1_000_000;
         /// Labelled rows kept for each version. The oldest are dropped first.
         rows_max: usize = 100_000, in 100..=100_000_000;
-        /// Bytes of predictions that wait for their labels. The oldest are dropped first.
+        /// Bytes of recent predictions in memory, with which labels are joined at once. Older ones
+        /// are read from the store.
         answers_bytes_max: usize as Size = 64 << 20, in 1 << 20..=1 << 40;
+        /// Bytes of the answers that are kept in the store for late labels, of all servers of the
+        /// namespace. The oldest are deleted first, and all of them at `age_max`.
+        answers_store_bytes_max: usize as Size = 4 << 30, in 1 << 20..=1 << 46;
+        /// Longest time until an answer is written to the store. A server that ends without a stop
+        /// loses the answers of this time.
+        answers_flush: Duration = Duration::from_secs(15), in Duration::from_millis(100)..=HOUR;
         /// Interval between two reads of the labels that other servers accepted.
         poll: Duration = Duration::from_secs(5), in Duration::from_millis(100)..=HOUR;
         /// Directory from which Parquet and CSV files of labels are imported. Imported files are

@@ -5,33 +5,53 @@ mod books;
 mod judge;
 mod pending;
 mod summary;
+mod waiting;
 
 use super::LabelOptions;
-use super::line::{Joined, LabelLine};
+use super::answers::tally::HourTally;
+use super::line::{Joined, LabelLine, version_key};
 use super::recent::{Recent, RecentPrediction};
 use crate::core::request::id::minted_at;
-use crate::observe::capture::find::FoundPrediction as Captured;
+use crate::observe::capture::find::FoundPrediction;
+use crate::observe::drift::watch::WatchSubject;
 use crate::observe::quality::answer::Truth;
 use crate::observe::quality::book::{Row, RowOutcome};
-use crate::observe::quality::sequential::SequentialTest;
 use crate::observe::report::alarm::PerformanceAlarm;
-use books::Books;
+use books::{Books, key_of};
 use chrono::{DateTime, Utc};
-pub(super) use judge::LabelVerdict;
+pub(super) use judge::{LabelVerdict, RequestRows};
 use pending::Pending;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::UNIX_EPOCH;
 use uuid::Uuid;
+pub(super) use waiting::{KeptSince, WaitReason};
 
 /// The state of labels.
 pub(super) struct LabelState {
     recent: Recent,
     books: Books,
     pending: Pending,
+    /// Labels that a search did not find, by reason.
+    waiting: BTreeMap<WaitReason, u64>,
+    kept: KeptSince,
+    /// Labels that no longer wait.
+    forgotten: u64,
     /// Time of the last label that was accepted.
     last: DateTime<Utc>,
-    /// Whether labels count in the performance tests. Those from before the start counted then.
-    pub is_testing: bool,
+    /// When this server started.
+    start: DateTime<Utc>,
+    /// Whether new labels count in the performance tests one by one. Until the label log is read
+    /// once they do not, because the tests are rebuilt then.
+    is_testing: bool,
+}
+
+/// Where a line of the log comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineSource {
+    /// This server accepted it.
+    Own,
+    /// It was read from the log.
+    Log,
 }
 
 /// What applying labels has led to.
@@ -44,45 +64,81 @@ pub(super) struct AppliedLabels {
 
 impl LabelState {
     /// Starts empty.
-    pub(super) fn new(options: &LabelOptions) -> Self {
+    pub(super) fn new(options: &LabelOptions, start: DateTime<Utc>) -> Self {
         Self {
             recent: Recent::new(options.settings.answers_bytes_max),
             books: Books::default(),
             pending: Pending::default(),
+            waiting: BTreeMap::new(),
+            kept: KeptSince::default(),
+            forgotten: 0,
             last: DateTime::UNIX_EPOCH,
-            is_testing: true,
+            start,
+            is_testing: false,
         }
+    }
+
+    /// Starts the performance test of a version that was loaded. Returns an alarm of labels that
+    /// came since the start of the server.
+    pub(super) fn loaded(
+        &mut self,
+        subject: &WatchSubject,
+        options: &LabelOptions,
+    ) -> Option<PerformanceAlarm> {
+        subject.task.as_ref()?;
+        let key = key_of(subject);
+        let (start, is_testing) = (self.start, self.is_testing);
+        let rows_max = options.settings.rows_max;
+        let open = self.books.open(key.clone(), &subject.slices, rows_max);
+        let is_new = open.start_test(subject, options);
+        if !is_new || !is_testing {
+            return None;
+        }
+        open.retest(&key, start, options)
+    }
+
+    /// Rebuilds the performance tests once all earlier labels are read. Later calls do nothing.
+    pub(super) fn begin_testing(&mut self, options: &LabelOptions) -> Vec<PerformanceAlarm> {
+        if std::mem::replace(&mut self.is_testing, true) {
+            return Vec::new();
+        }
+        let start = self.start;
+        let books = self.books.iter_mut();
+        books
+            .filter_map(|(key, open)| open.retest(&key.clone(), start, options))
+            .collect()
     }
 
     /// Keeps a prediction, so that its labels can be joined with it.
     pub(super) fn predicted(&mut self, id: Uuid, kept: RecentPrediction, options: &LabelOptions) {
         let subject = &kept.subject;
         let rows = kept.answers.iter().flatten().count() as u64;
-        let key = (subject.model.clone(), subject.digest);
-        let open = self.books.open(
-            key,
-            subject.version.number(),
-            &subject.slices,
-            options.settings.rows_max,
-        );
+        let key = key_of(subject);
+        let rows_max = options.settings.rows_max;
+        let open = self.books.open(key.clone(), &subject.slices, rows_max);
 
         open.book.predicted(hour_of(id), rows);
-        if open.trial.is_none() {
-            let margin = options.settings.loss_margin;
-            let baseline = subject.baseline.as_ref();
-            let trial = baseline.map(|b| SequentialTest::new(&b.performance, b.rows, margin));
-            open.trial = Some(trial.unwrap_or_default());
-        }
-
-        self.books
-            .answered(&(subject.model.clone(), subject.digest));
+        // The version was loaded before; its rows may have been dropped since.
+        open.start_test(subject, options);
+        self.books.answered(&key);
         self.recent.add(id, kept);
+    }
+
+    /// Adds rows that other runs predicted.
+    pub(super) fn add_tallies(&mut self, tallies: Vec<HourTally>, options: &LabelOptions) {
+        for HourTally { hour, run, rows } in tallies {
+            for (key, rows) in rows {
+                let open = self.books.open(key, &[], options.settings.rows_max);
+                open.book.predicted_elsewhere(hour, run, rows);
+                open.changed = true;
+            }
+        }
     }
 
     /// Counts a line of the log, whichever server accepted it.
     pub(super) fn apply(
         &mut self,
-        line: &LabelLine,
+        (line, source): (&LabelLine, LineSource),
         options: &LabelOptions,
         applied: &mut AppliedLabels,
     ) {
@@ -103,27 +159,70 @@ impl LabelState {
                     });
                 }
             }
-            Ok(None) => self.pending.add(line.clone()),
+            Ok(None) => self.pending.add(line.clone(), source == LineSource::Own),
             Err(error) => {
                 tracing::debug!(id = %line.prediction_id, row = line.row, %error, "a stored label does not fit its prediction and is ignored")
             }
         }
     }
 
-    /// Returns the predictions that pending labels belong to, if they are old enough to be
-    /// captured.
-    pub(super) fn wanted(&self) -> BTreeSet<Uuid> {
-        self.pending.wanted()
+    /// Returns the predictions that pending labels belong to and that are to be searched for.
+    pub(super) fn wanted(&self, now: DateTime<Utc>) -> BTreeSet<Uuid> {
+        self.pending.wanted(now)
     }
 
-    /// Joins pending labels with captured predictions.
-    pub(super) fn join_found(&mut self, found: &HashMap<Uuid, Captured>) -> Vec<LabelLine> {
-        self.pending.join(found)
+    /// Joins pending labels with predictions that came into memory after them.
+    pub(super) fn join_recent(&mut self, options: &LabelOptions) -> Vec<LabelLine> {
+        let is_known = |line: &&LabelLine| self.recent.get(line.prediction_id).is_some();
+        let known: Vec<LabelLine> = self.pending.lines().filter(is_known).cloned().collect();
+        let mut lines = Vec::new();
+        for line in known {
+            match self.join(line.prediction_id, line.row, &line.label) {
+                Ok(joined) => lines.push(LabelLine { joined, ..line }),
+                Err(_) => self.drop_unfit(&line, options),
+            }
+        }
+
+        lines.sort_by_key(|line| line.time);
+        lines
+    }
+
+    /// Drops a pending label that does not fit its prediction, which is in memory.
+    fn drop_unfit(&mut self, line: &LabelLine, options: &LabelOptions) {
+        self.pending.settle(line);
+        if let Some(kept) = self.recent.get(line.prediction_id) {
+            let rows_max = options.settings.rows_max;
+            let open = self.books.open(key_of(&kept.subject), &[], rows_max);
+            open.unfit += 1;
+        }
+    }
+
+    /// Joins pending labels with found predictions.
+    pub(super) fn join_found(
+        &mut self,
+        found: &HashMap<Uuid, FoundPrediction>,
+        options: &LabelOptions,
+    ) -> Vec<LabelLine> {
+        let all = self.pending.join(found);
+        for (model, version, digest) in &all.unfit {
+            tracing::debug!(
+                model,
+                version,
+                "an accepted label does not fit its prediction and is ignored"
+            );
+            if let Ok(key) = version_key(model, *version, digest) {
+                let open = self.books.open(key, &[], options.settings.rows_max);
+                open.unfit += 1;
+            }
+        }
+        all.joined
     }
 
     /// Returns how many labels were dropped from memory since the last call.
     pub(super) fn take_forgotten(&mut self) -> u64 {
-        self.pending.take_forgotten()
+        let forgotten = self.pending.take_forgotten();
+        self.forgotten += forgotten;
+        forgotten
     }
 
     /// Counts a joined label in its version's rows and, if it is new, in the performance test.
@@ -139,11 +238,8 @@ impl LabelState {
         };
 
         let (id, hour) = (line.prediction_id, hour_of(line.prediction_id));
-        let is_own = self.recent.get(id).is_some();
         let slices: Vec<String> = joined.slices.keys().cloned().collect();
-        let open = self
-            .books
-            .open(key, joined.version, &slices, options.settings.rows_max);
+        let open = self.books.open(key, &slices, options.settings.rows_max);
 
         let truth = Truth::from(joined.truth);
         let part_of = |slice| joined.slices.get(slice).cloned().unwrap_or_default();
@@ -151,7 +247,6 @@ impl LabelState {
             answer: joined.answer.clone(),
             truth,
             parts: open.book.slices.iter().map(part_of).collect(),
-            is_own,
             time_us: line.time.timestamp_micros(),
         };
 

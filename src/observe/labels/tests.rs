@@ -1,5 +1,7 @@
 //! Tests of `labels` from their arrival to measured performance, on a store in a folder.
 
+mod kept;
+
 use super::*;
 use crate::core::hash::Digest;
 use crate::core::model::Signature;
@@ -69,6 +71,7 @@ fn desk(folder: &std::path::Path, settings: FeedbackSettings) -> Desk {
         baseline: None,
         task: Some(task),
         slices: vec!["colour".to_owned()],
+        rules: Default::default(),
     };
 
     Desk {
@@ -82,14 +85,23 @@ fn desk(folder: &std::path::Path, settings: FeedbackSettings) -> Desk {
 impl Desk {
     /// Predicts two rows: `no` with a score of 0.8, and `yes` with 0.6.
     fn predict(&self) -> Uuid {
+        self.predict_by(&self.subject)
+    }
+
+    fn predict_by(&self, subject: &Arc<WatchSubject>) -> Uuid {
         let prediction = self.mint.mint();
+        self.answer(subject, prediction);
+        prediction
+    }
+
+    fn answer(&self, subject: &Arc<WatchSubject>, prediction: Uuid) {
         let answers = [
             Some(RowAnswer::Class(0, vec![0.8, 0.2])),
             Some(RowAnswer::Class(1, vec![0.4, 0.6])),
         ];
         let parts = [vec!["red".to_owned(), "blue".to_owned()]];
         let answered = Answered {
-            subject: &self.subject,
+            subject,
             prediction,
             inputs: &[],
             optional: &[],
@@ -98,8 +110,7 @@ impl Desk {
             parts: &parts,
         };
 
-        (self.feedback.tap())(&answered);
-        prediction
+        self.feedback.keeper().keep(&answered);
     }
 
     async fn give(&self, id: Uuid, row: u32, label: &str) -> Result<Receipt> {
@@ -315,6 +326,7 @@ fn labels_from_before_the_start_do_not_count_in_the_test_again() {
             0,
             "the alarm was raised before the restart"
         );
+        assert!(again.feedback.report(&again.subject.model, None)[0].alarm);
     });
 }
 

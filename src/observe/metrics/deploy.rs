@@ -23,11 +23,11 @@ struct Alert {
 const ALERTS: &[Alert] = &[
     Alert {
         name: "OrtusModelDrift",
-        expr: "max by (model, version) (ortus_drift_alarms) > 0 or max by (model, version) (ortus_fleet_drift_alarms) > 0",
+        expr: "max by (model, version) (ortus_incidents) > 0 or max by (model, version) (ortus_fleet_drift_alarms) > 0",
         hold: "0m",
         severity: "warning",
-        summary: "{{ $labels.model }}:{{ $labels.version }} receives inputs or makes predictions that drift from the baseline",
-        what: "A drift test is in alarm: the lower confidence bound of a distance exceeds its threshold. See `ortus drift {{ $labels.model }}`.",
+        summary: "{{ $labels.model }}:{{ $labels.version }} has an incident: its inputs or answers are not as in the baseline",
+        what: "Values are missing, out of range, unseen or distributed differently. `ortus drift {{ $labels.model }}` says what changed and what to do.",
     },
     Alert {
         name: "OrtusModelLosesMore",
@@ -36,14 +36,6 @@ const ALERTS: &[Alert] = &[
         severity: "critical",
         summary: "{{ $labels.model }}:{{ $labels.version }} makes more wrong predictions than in its baseline",
         what: "The error share on labelled rows is higher than accepted. See `ortus performance {{ $labels.model }}`.",
-    },
-    Alert {
-        name: "OrtusInvalidInputs",
-        expr: "sum by (model, version, column) (rate(ortus_contract_breaches_total{kind=~\"nan|infinite|unseen\"}[15m])) / on (model, version) group_left () sum by (model, version) (rate(ortus_monitor_rows_total[15m])) > 0.05",
-        hold: "15m",
-        severity: "warning",
-        summary: "Over 5 % of the values of {{ $labels.column }} of {{ $labels.model }} are outside its contract",
-        what: "The values are NaN, infinite or a category that the baseline does not have.",
     },
     Alert {
         name: "OrtusErrors",
@@ -124,6 +116,14 @@ const ALERTS: &[Alert] = &[
         severity: "info",
         summary: "Some requests of {{ $labels.model }} are not monitored",
         what: "The queue of the monitor is full: raise monitor.queue_bytes_max or monitor.cpu_share.",
+    },
+    Alert {
+        name: "OrtusMonitorSampling",
+        expr: "sum by (model, version) (rate(ortus_monitor_sampled_rows_total[10m])) / sum by (model, version) (rate(ortus_monitor_rows_total[10m])) < 0.05",
+        hold: "15m",
+        severity: "info",
+        summary: "Less than a twentieth of the rows of {{ $labels.model }}:{{ $labels.version }} is counted for drift tests",
+        what: "Counting all rows would take more CPU time than monitor.cpu_share allows. Small and short drifts are found later, or not at all. Raise monitor.rows_min_per_minute or monitor.cpu_share.",
     },
     Alert {
         name: "OrtusCaptureLoses",
@@ -210,7 +210,7 @@ const DASHBOARDS: [Dashboard; 2] = [
         rows: &[
             ("With labels", &["ortus_performance", "ortus_feedback_"]),
             ("Without labels", &["ortus_estimated_"]),
-            ("Drift", &["ortus_drift", "ortus_fleet_"]),
+            ("Drift", &["ortus_incidents", "ortus_drift", "ortus_fleet_"]),
             ("Data quality", &["ortus_contract_"]),
             ("Monitoring", &["ortus_monitor_", "ortus_capture_"]),
         ],

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 #[derive(Clone)]
 pub(crate) struct LabelFamilies {
     labels: IntCounterVec,
+    answers: IntCounterVec,
+    waiting: IntGaugeVec,
     performance: GaugeVec,
     rows: IntGaugeVec,
     maturity: GaugeVec,
@@ -32,6 +34,8 @@ impl LabelFamilies {
     pub(super) fn new(r: &Catalogue) -> Result<Self> {
         Ok(Self {
             labels: r.counters("ortus_feedback_labels_total", "Labels received, by outcome: joined, pending, joined_late, duplicate, refused or forgotten.", &["outcome"])?,
+            answers: r.counters("ortus_feedback_answers_total", "Predictions whose answers are kept for labels, by outcome: stored, lost_queue (the queue of the monitor was full) or lost_store (the store did not take them in time).", &["outcome"])?,
+            waiting: r.gauges("ortus_feedback_waiting_labels", "Labels that wait for their prediction, by reason: search, older (than the kept answers), queue or store (the answer was lost there), or unknown.", &["reason"])?,
             performance: r.float_gauges(
                 "ortus_performance",
                 "Performance measured on the labelled rows of the last 7 days, by metric.",
@@ -40,7 +44,7 @@ impl LabelFamilies {
             rows: r.gauges("ortus_performance_rows", "Labelled rows of the last 7 days.", SERVED)?,
             maturity: r.float_gauges(
                 "ortus_performance_maturity_ratio",
-                "Share of the sampled rows of the last 7 days that have a label.",
+                "Share of the rows predicted in the last 7 days that have a label.",
                 SERVED,
             )?,
             alarm: r.gauges("ortus_performance_alarm", "1 while the error share is higher than in the baseline by more than the allowed margin.", SERVED)?,
@@ -54,6 +58,21 @@ impl LabelFamilies {
                 .with_label_values(&[outcome])
                 .inc_by(labels as u64);
         }
+    }
+
+    /// Counts kept and lost answers.
+    pub(crate) fn answers(&self, outcome: &str, predictions: u64) {
+        if predictions > 0 {
+            let counter = self.answers.with_label_values(&[outcome]);
+            counter.inc_by(predictions);
+        }
+    }
+
+    /// Sets how many labels wait for a reason.
+    pub(crate) fn waiting(&self, reason: &str, labels: u64) {
+        self.waiting
+            .with_label_values(&[reason])
+            .set(i64::try_from(labels).unwrap_or(i64::MAX));
     }
 
     /// Sets the metrics of a version.

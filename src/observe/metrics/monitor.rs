@@ -22,6 +22,7 @@ pub(crate) struct MonitorFamilies {
     drift: GaugeVec,
     drift_alarm: IntGaugeVec,
     alarms: IntGaugeVec,
+    incidents: IntGaugeVec,
     begun: IntCounterVec,
     estimated: GaugeVec,
     fleet_alarms: IntGaugeVec,
@@ -41,7 +42,7 @@ impl MonitorFamilies {
         Ok(Self {
             rows: r.counters(
                 "ortus_monitor_rows_total",
-                "Rows that were monitored.",
+                "Rows of requests that were answered.",
                 SERVED,
             )?,
             sampled: r.counters(
@@ -51,7 +52,7 @@ impl MonitorFamilies {
             )?,
             dropped: r.counters(
                 "ortus_monitor_dropped_total",
-                "Requests that were not monitored because the queue of the monitor was full.",
+                "Answered requests that were neither counted nor kept for labels because the queue of the monitor was full.",
                 SERVED,
             )?,
             breaches: r.counters(
@@ -61,15 +62,16 @@ impl MonitorFamilies {
             )?,
             drift: r.float_gauges("ortus_drift", "Distance between the last window and the baseline, by drift metric.", of_column)?,
             drift_alarm: r.gauges("ortus_drift_alarm", "1 while a drift test of the column is in alarm.", of_column)?,
-            alarms: r.gauges("ortus_drift_alarms", "Drift tests in alarm, over all columns.", SERVED)?,
+            alarms: r.gauges("ortus_drift_alarms", "Drift and contract tests in alarm, over all columns.", SERVED)?,
+            incidents: r.gauges("ortus_incidents", "Open incidents: alarms of one cause are one incident.", SERVED)?,
             begun: r.counters(
                 "ortus_drift_alarms_total",
-                "Drift alarms that started, over all columns.",
+                "Drift and contract alarms that started, over all columns.",
                 SERVED,
             )?,
             fleet_alarms: r.gauges("ortus_fleet_drift_alarms", "Drift tests in alarm on the merged windows of the fleet.", SERVED)?,
             fleet_servers: r.gauge("ortus_fleet_servers", "Servers whose windows are in the last merged window of the fleet.")?,
-            estimated: r.float_gauges("ortus_estimated_performance", "Performance estimated without labels from the scores of the last window, by metric.", &["model", "version", "metric"])?,
+            estimated: r.float_gauges("ortus_estimated_performance", "Performance estimated without labels from the scores of the last window, by metric; absent while an input is in alarm.", &["model", "version", "metric"])?,
             sample_share: r.float_gauge("ortus_monitor_sample_ratio", "Share of requests that is sampled into windows.")?,
             holders: Arc::default(),
         })
@@ -94,6 +96,7 @@ impl MonitorFamilies {
             sampled: self.sampled.with_label_values(&served),
             dropped: self.dropped.with_label_values(&served),
             alarms: self.alarms.with_label_values(&served),
+            incidents: self.incidents.with_label_values(&served),
             begun: self.begun.with_label_values(&served),
             known_rows: (0, 0),
             counted: BTreeMap::new(),
@@ -146,6 +149,8 @@ pub(crate) struct MonitorMetrics {
     /// Requests that were not monitored.
     pub dropped: IntCounter,
     alarms: IntGauge,
+    /// Incidents that are open.
+    pub incidents: IntGauge,
     /// Alarms that started.
     pub begun: IntCounter,
     /// Rows and sampled rows that are in the metrics already.
@@ -212,6 +217,15 @@ impl MonitorMetrics {
             self.estimated.insert(metric);
         }
     }
+
+    /// Removes the series of the estimated performance.
+    pub(crate) fn withhold_estimate(&mut self) {
+        let [model, version] = [self.labels[0].as_str(), self.labels[1].as_str()];
+        for metric in std::mem::take(&mut self.estimated) {
+            let labels = [model, version, metric];
+            let _ = self.families.estimated.remove_label_values(&labels);
+        }
+    }
 }
 
 impl MonitorFamilies {
@@ -271,5 +285,7 @@ impl Drop for MonitorMetrics {
             let _ = family.remove_label_values(&[model, version]);
         }
         let _ = self.families.alarms.remove_label_values(&[model, version]);
+        let served = [model, version];
+        let _ = self.families.incidents.remove_label_values(&served);
     }
 }

@@ -20,8 +20,6 @@ pub(crate) struct Row {
     pub truth: Truth,
     /// The part that the row belongs to, for each slice in order.
     pub parts: Vec<String>,
-    /// Whether this server made the prediction. Only then it counts in the maturity.
-    pub is_own: bool,
     /// When the label was accepted. The latest label counts, in whatever order they are read.
     pub time_us: i64,
 }
@@ -40,9 +38,20 @@ pub(crate) struct Book {
 /// The predictions of an hour.
 #[derive(Default)]
 struct Cohort {
-    /// Rows predicted by this server that may receive labels.
+    /// Rows predicted by this run of the server that may receive labels.
     predicted: u64,
+    /// Rows predicted by other runs, and by other servers.
+    elsewhere: BTreeMap<Uuid, u64>,
+    /// Rows that received a label, those included that were dropped.
+    ever_labelled: u64,
     labelled: BTreeMap<(Uuid, u32), Row>,
+}
+
+impl Cohort {
+    /// Returns the rows that all runs of all servers predicted.
+    fn predicted_rows(&self) -> u64 {
+        self.predicted + self.elsewhere.values().sum::<u64>()
+    }
 }
 
 /// The rows of some hours, summed up.
@@ -51,7 +60,7 @@ pub(crate) struct Summary {
     pub from: String,
     pub predicted_rows: u64,
     pub labelled_rows: u64,
-    /// Share of the rows predicted by this server that have a label; none without such rows.
+    /// Share of the predicted rows that have a label; none without such rows.
     pub maturity: Option<f64>,
     pub measures: Measures,
 }
@@ -100,10 +109,19 @@ impl Book {
         }
     }
 
+    /// Sets how many rows of an hour another run of a server predicted.
+    pub(crate) fn predicted_elsewhere(&mut self, hour: u64, run: Uuid, rows: u64) {
+        let cohort = self.hours.entry(hour).or_default();
+        cohort.elsewhere.insert(run, rows);
+        while self.hours.len() > HOURS_MAX {
+            self.drop_oldest();
+        }
+    }
+
     /// Adds a labelled row.
     pub(crate) fn label(&mut self, hour: u64, key: (Uuid, u32), row: Row) -> RowOutcome {
-        let labelled = &mut self.hours.entry(hour).or_default().labelled;
-        match labelled.get_mut(&key) {
+        let cohort = self.hours.entry(hour).or_default();
+        match cohort.labelled.get_mut(&key) {
             Some(known) if known.truth == row.truth || known.time_us >= row.time_us => {
                 known.time_us = known.time_us.max(row.time_us);
                 return RowOutcome::Same;
@@ -112,9 +130,10 @@ impl Book {
                 (known.truth, known.time_us) = (row.truth, row.time_us);
                 return RowOutcome::Corrected;
             }
-            None => labelled.insert(key, row),
+            None => cohort.labelled.insert(key, row),
         };
 
+        cohort.ever_labelled += 1;
         self.rows += 1;
         while self.rows > self.rows_max {
             self.drop_oldest_row();
@@ -133,13 +152,17 @@ impl Book {
         }
     }
 
-    /// Returns the true class or value of a row that has a label.
-    pub(crate) fn truth(&self, hour: u64, key: (Uuid, u32)) -> Option<Truth> {
-        self.hours
-            .get(&hour)?
-            .labelled
-            .get(&key)
-            .map(|row| row.truth)
+    /// Returns a row that has a label.
+    pub(crate) fn row(&self, hour: u64, key: (Uuid, u32)) -> Option<&Row> {
+        self.hours.get(&hour)?.labelled.get(&key)
+    }
+
+    /// Returns every row in the order in which the labels were accepted.
+    pub(crate) fn rows_by_time(&self) -> Vec<&Row> {
+        let rows = self.hours.values().flat_map(|c| c.labelled.values());
+        let mut rows: Vec<&Row> = rows.collect();
+        rows.sort_by_key(|row| row.time_us);
+        rows
     }
 
     /// Drops one row of the oldest hour that has labelled rows.
@@ -171,13 +194,15 @@ impl Book {
     pub(crate) fn summary(&self, from: u64, to: u64) -> Summary {
         let cohorts = || self.hours.range(from..to).map(|(_, cohort)| cohort);
         let rows = || cohorts().flat_map(|c| c.labelled.values());
-        let predicted: u64 = cohorts().map(|c| c.predicted).sum();
-        let own = rows().filter(|r| r.is_own).count();
+        let predicted: u64 = cohorts().map(Cohort::predicted_rows).sum();
+        // Labels of predictions that were not counted say nothing about the others.
+        let mature = |c: &Cohort| c.ever_labelled.min(c.predicted_rows());
+        let labelled: u64 = cohorts().map(mature).sum();
         Summary {
             from: time(from),
             predicted_rows: predicted,
             labelled_rows: rows().count() as u64,
-            maturity: (predicted > 0).then(|| own as f64 / predicted as f64),
+            maturity: (predicted > 0).then(|| labelled as f64 / predicted as f64),
             measures: measure(rows().map(|row| (&row.answer, row.truth))),
         }
     }

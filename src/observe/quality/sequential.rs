@@ -144,6 +144,11 @@ impl SequentialTest {
             }
             // Each span gets a third of the accepted false alarms of a month.
             let alpha = (alarms / 3.0 * span as f64 / (30.0 * 24.0)).min(0.05);
+            // Only a lost row raises the stake.
+            if !lost {
+                bet.rows += 1;
+                continue;
+            }
             let stake = bet.take(lost, allowed);
             if stake >= -alpha.ln() && self.alarm.is_none() {
                 self.alarm = Some((span, (hour / span + 1) * span));

@@ -1,8 +1,9 @@
 //! Alarm events: the data of the CloudEvent that a webhook receives, and the
 //! body of an alarm in the store. Owns their JSON form; raises no alarm.
 
-use super::drift::{BaselineSource, DriftTest, VersionDrift, number_or_null};
-use crate::observe::drift::layout::{ColumnPlace, Side};
+use super::column::{BaselineSource, DriftTest, number_or_null};
+use super::incident::Incident;
+use crate::observe::drift::layout::Side;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -16,7 +17,9 @@ pub const PERFORMANCE_KIND: &str = "ortus.performance.alarm";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum AlarmEvent {
-    /// Inputs or outputs drift.
+    /// Alarms of one cause.
+    Incident(Box<Incident>),
+    /// Inputs or outputs drift: one test, as servers up to version 0.1 sent it.
     Drift(Box<DriftAlarm>),
     /// The model is wrong more often than allowed.
     Performance(PerformanceAlarm),
@@ -51,31 +54,6 @@ pub struct DriftAlarm {
     /// Servers whose windows were added up. Absent where it is one server's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub servers: Option<usize>,
-}
-
-impl DriftAlarm {
-    /// Describes a test that began to alarm.
-    pub(crate) fn of(report: &VersionDrift, place: ColumnPlace, test: DriftTest) -> Self {
-        let importance = report
-            .columns
-            .iter()
-            .find(|c| c.side == place.side && c.name == place.name)
-            .and_then(|c| c.importance);
-
-        Self {
-            model: report.model.clone(),
-            version: report.version,
-            digest: report.digest.clone(),
-            column: place.name,
-            side: place.side,
-            time: Utc::now(),
-            baseline: report.baseline,
-            importance,
-            test,
-            alpha: report.alpha,
-            servers: None,
-        }
-    }
 }
 
 /// A model that is wrong more often than allowed.
@@ -126,6 +104,7 @@ impl AlarmEvent {
     /// Returns the name of the model.
     pub fn model(&self) -> Option<&str> {
         match self {
+            Self::Incident(incident) => Some(&incident.model),
             Self::Drift(alarm) => Some(&alarm.model),
             Self::Performance(alarm) => Some(&alarm.model),
             Self::Other(alarm) => alarm.model.as_deref(),
@@ -135,6 +114,7 @@ impl AlarmEvent {
     /// Returns the number of the version.
     pub fn version(&self) -> Option<u64> {
         match self {
+            Self::Incident(incident) => Some(incident.version),
             Self::Drift(alarm) => Some(alarm.version),
             Self::Performance(alarm) => Some(alarm.version),
             Self::Other(alarm) => alarm.version,
@@ -144,6 +124,7 @@ impl AlarmEvent {
     /// Returns the column that drifts.
     pub fn column(&self) -> Option<&str> {
         match self {
+            Self::Incident(incident) => Some(&incident.columns.first()?.name),
             Self::Drift(alarm) => Some(&alarm.column),
             Self::Performance(_) => None,
             Self::Other(alarm) => alarm.column.as_deref(),
@@ -154,7 +135,7 @@ impl AlarmEvent {
     pub fn test(&self) -> Option<&DriftTest> {
         match self {
             Self::Drift(alarm) => Some(&alarm.test),
-            Self::Performance(_) | Self::Other(_) => None,
+            Self::Incident(_) | Self::Performance(_) | Self::Other(_) => None,
         }
     }
 }

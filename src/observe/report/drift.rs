@@ -2,10 +2,12 @@
 //! it, and what the HTML page shows beside it. Owns the JSON form of both; does
 //! not measure anything.
 
+use super::column::{BaselineSource, BreachTest, ColumnSummary, DriftTest, ShareChange};
+use super::incident::Incident;
 use super::performance::EstimatedPerformance;
-use crate::observe::drift::alarm::{Against, Metric};
 use crate::observe::drift::baseline::Calibration;
 use crate::observe::drift::contract::Breaches;
+use crate::observe::drift::kind::ColumnKind;
 use crate::observe::drift::layout::Side;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -31,7 +33,7 @@ pub struct VersionDrift {
     pub baseline: BaselineSource,
     /// Rows that the baseline was computed from.
     pub baseline_rows: u64,
-    /// Rows that were predicted.
+    /// Rows of requests that were answered.
     pub rows: u64,
     /// Rows that were sampled into windows.
     #[serde(default)]
@@ -46,11 +48,21 @@ pub struct VersionDrift {
     /// Performance of the last window, estimated without labels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimated: Option<EstimatedPerformance>,
+    /// Incidents: the open ones, then those that closed last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<Incident>,
+    /// How the baseline of a version that made its own differs from the one before, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<String>,
     /// Inputs and outputs.
     pub columns: Vec<ColumnDrift>,
     /// Share of the requests that is sampled. Absent from merged reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_share: Option<f64>,
+    /// Share of the rows of the last five minutes that was counted in windows. Absent without rows,
+    /// and from merged reports.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_share: Option<f64>,
     /// Requests that the monitor dropped. Absent from merged reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dropped_requests: Option<u64>,
@@ -86,29 +98,6 @@ pub struct FleetState {
     pub versions: Vec<VersionDrift>,
 }
 
-/// Where a baseline comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BaselineSource {
-    /// It was published with the version.
-    Training,
-    /// It was computed from the version's own first rows.
-    Own,
-    /// Those rows are still being collected.
-    Gathering,
-}
-
-impl BaselineSource {
-    /// Returns its name in reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Training => "training",
-            Self::Own => "own",
-            Self::Gathering => "gathering",
-        }
-    }
-}
-
 /// The drift of one input or output column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColumnDrift {
@@ -121,11 +110,44 @@ pub struct ColumnDrift {
     pub importance: Option<f64>,
     /// Values outside the contract.
     pub contract: Breaches,
+    /// What kind of column it is, which decides its tests.
+    #[serde(default)]
+    pub kind: ColumnKind,
+    /// Why it is of this kind.
+    #[serde(default)]
+    pub reason: String,
+    /// Whether the configuration leaves the column out of monitoring.
+    #[serde(default)]
+    pub ignored: bool,
+    /// The smallest distance that can raise an alarm with this baseline. Absent where no test of
+    /// the distribution is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub smallest: Option<f64>,
+    /// Its values in the baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub then: Option<ColumnSummary>,
+    /// Its values in the last windows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub now: Option<ColumnSummary>,
+    /// The category whose share changed most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<ShareChange>,
+    /// Contract alarms.
+    #[serde(default)]
+    pub breaches: Vec<BreachTest>,
     /// Probable causes.
     #[serde(default)]
     pub hints: Hints,
     /// The last result of each test.
     pub tests: Vec<DriftTest>,
+}
+
+impl ColumnDrift {
+    /// Counts its tests in alarm: of drift, and of the contract.
+    pub fn alarms(&self) -> usize {
+        let drift = self.tests.iter().filter(|test| test.alarm).count();
+        drift + self.breaches.len()
+    }
 }
 
 /// Probable causes of drift, found without a test.
@@ -136,43 +158,6 @@ pub struct Hints {
     /// The last window is this power of ten times the baseline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<f64>,
-}
-
-/// The last result of a test.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DriftTest {
-    /// Distance measure.
-    pub metric: Metric,
-    /// What the window is compared with.
-    pub against: Against,
-    /// Windows that were added up; 0 for an hour.
-    pub span: u32,
-    /// The distance.
-    #[serde(deserialize_with = "number_or_null")]
-    pub value: f64,
-    /// Lower bound of the distance, at the significance level of the test.
-    #[serde(deserialize_with = "number_or_null")]
-    pub lower: f64,
-    /// Smallest distance that raises an alarm.
-    pub threshold: f64,
-    /// Rows of the window.
-    pub rows: u64,
-    /// Independent rows that carry as much information.
-    #[serde(default)]
-    pub effective_rows: f64,
-    /// Rows of the baseline.
-    #[serde(default)]
-    pub baseline_rows: u64,
-    /// Whether the test is in alarm.
-    pub alarm: bool,
-}
-
-/// Reads a number. JSON has no infinity and no NaN, and writes them as `null`.
-pub(super) fn number_or_null<'d, D: serde::Deserializer<'d>>(
-    deserializer: D,
-) -> Result<f64, D::Error> {
-    Option::deserialize(deserializer).map(|value| value.unwrap_or(f64::NAN))
 }
 
 /// What the HTML page shows of one version beside its drift report.

@@ -2,10 +2,12 @@
 
 mod columns;
 mod latency;
+mod listed;
 mod quality;
 mod verdict;
 
-use super::drift::{BaselineSource, VersionDrift};
+use super::column::BaselineSource;
+use super::drift::VersionDrift;
 use super::model::{ModelReport, VersionReport};
 use super::performance::MeasuredPerformance;
 use crate::observe::drift::layout::Side;
@@ -32,12 +34,13 @@ fn section(version: &VersionReport, report: &ModelReport) -> Markup {
 
     html! {
         h2 { "Version " (drift.version) }
-        p class="quiet" {
-            code { (drift.digest) } br;
-            (drift.rows) " rows predicted. " (drift.sampled_rows) " of them were counted, in "
-            (drift.windows) " windows. " (origin(drift))
-        }
         (verdict::section(version, measured))
+        p class="quiet" {
+            (drift.rows) " rows predicted. " (drift.sampled_rows) " of them were counted, in "
+            (drift.windows) " windows. " (origin(drift)) br;
+            code { (drift.digest) }
+        }
+        (listed::section(drift))
         (quality::section(version, measured))
         (columns::section(version))
         (columns::violations(drift))

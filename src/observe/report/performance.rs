@@ -11,6 +11,44 @@ pub struct PerformanceReport {
     pub measured: Vec<MeasuredPerformance>,
     /// Versions whose performance is estimated without labels.
     pub estimated: Vec<VersionEstimate>,
+    /// Labels that wait for their prediction, of any model: only the prediction tells which. Absent
+    /// if none waits and no answer was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<WaitingLabels>,
+}
+
+/// Labels that wait for their prediction, whose model is not known.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WaitingLabels {
+    /// How many there are.
+    pub labels: u64,
+    /// Why they wait.
+    pub reasons: Vec<WaitingReason>,
+    /// Labels that no longer wait, because too many did. They stay in the store.
+    pub forgotten: u64,
+    /// When the oldest prediction was made whose answer is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers_since: Option<String>,
+    /// Predictions of this run of the server whose answers were not kept, by reason.
+    pub lost_predictions: BTreeMap<String, u64>,
+}
+
+impl WaitingLabels {
+    /// Tells whether there is anything to show.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.labels == 0 && self.forgotten == 0 && self.lost_predictions.is_empty()
+    }
+}
+
+/// Why some labels wait.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WaitingReason {
+    /// `search`, `older`, `queue`, `store` or `unknown`.
+    pub code: String,
+    /// How many labels.
+    pub labels: u64,
+    /// What they wait for, in words.
+    pub text: String,
 }
 
 /// The estimated performance of one version.
@@ -42,6 +80,9 @@ pub struct EstimatedPerformance {
     /// What the estimate assumes.
     #[serde(default)]
     pub assumption: String,
+    /// Why the estimate cannot be relied on now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
 }
 
 /// The performance of one version, measured with labels.
@@ -70,9 +111,13 @@ pub struct MeasuredPerformance {
     pub loss_allowed: Option<f64>,
     /// Whether the model is wrong more often than that.
     pub alarm: bool,
-    /// Labels that wait for their prediction.
+    /// Labels that wait for their prediction, of any model: only the prediction tells which.
     #[serde(default)]
     pub pending_labels: usize,
+    /// Accepted labels that do not fit their prediction, which was found later: the row does not
+    /// exist, or the label is no class of the model.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unfit_labels: u64,
 }
 
 /// The performance of the predictions of a period.
@@ -80,7 +125,7 @@ pub struct MeasuredPerformance {
 pub struct CohortPerformance {
     /// Start of the period, to the hour.
     pub from: String,
-    /// Rows that this server predicted.
+    /// Rows that all servers predicted.
     #[serde(default)]
     pub predicted_rows: u64,
     /// Rows with a label.
@@ -103,6 +148,11 @@ pub struct SlicePerformance {
     pub rows: usize,
     /// Measures by name.
     pub measures: BTreeMap<String, f64>,
+}
+
+/// Tells whether a count is 0: older servers do not report it.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Returns measures with owned names.

@@ -58,7 +58,7 @@ fn the_page_shows_the_values_of_the_report() {
     check(
         &report(),
         &[
-            "No alarm: inputs and outputs",
+            "No alarm. Inputs and outputs",
             "training baseline (5000 rows)",
             "<td class=\"n\">0.95</td><td class=\"n\">0.93</td><td class=\"n\">0.9</td>",
             "25 % of the rows predicted here have a label",
@@ -91,11 +91,9 @@ fn the_page_shows_findings_first() {
     check(
         &bad,
         &[
-            "4 findings to check",
-            "more predictions are wrong than allowed",
-            "<b>age</b>",
-            "another unit: its values are 1000 times",
-            "same value",
+            "<b>The model is wrong more often than it was on its baseline</b>",
+            "up to 8 % of rows are allowed",
+            "is 1,000 times what it was",
         ],
     );
 }

@@ -410,6 +410,7 @@ fn check_baseline(files: &[Local], name: &ModelName, push: &Push, graph: Graph) 
         baseline: Some(Baseline::read(&read_whole(local, BASELINE_BYTES_MAX)?)?),
         task: None,
         slices: Vec::new(),
+        rules: watch::start::ColumnRules::default(),
     };
 
     subject.find_columns().map(drop)

@@ -15,7 +15,7 @@ use crate::core::model::task::{OutputEnd, Task, TaskKind};
 use crate::core::model::{Dim, ModelName, Signature, Version};
 use crate::core::request::TIMEOUT_MAX;
 use crate::observe::drift::baseline::Baseline;
-use crate::observe::drift::observer::Observer;
+use crate::observe::drift::observer::offer::Observer;
 use crate::observe::drift::watch;
 use crate::observe::quality::companion::{Companion, Wiring};
 use crate::onnx::batchability::SampleInputs;
@@ -310,6 +310,7 @@ impl Loading<'_> {
             baseline,
             task: task.cloned(),
             slices: self.settings.model.slices.clone(),
+            rules: self.settings.model.monitor.clone(),
         };
 
         let wished = self.settings.model.task;

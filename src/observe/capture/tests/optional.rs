@@ -27,6 +27,7 @@ fn scaled() -> Arc<WatchSubject> {
         baseline: None,
         task: None,
         slices: Vec::new(),
+        rules: Default::default(),
         model: plain.model.clone(),
         ..*plain
     })

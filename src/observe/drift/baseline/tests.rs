@@ -3,10 +3,13 @@
 
 use super::*;
 
-fn baseline() -> Baseline {
+/// What the golden file of format 1 holds.
+fn old() -> Baseline {
     let numbers = NumberBaseline {
         edges: vec![-1.0000001, 0.1, 1e30],
         counts: vec![0, 10, 20, 1],
+        means: Vec::new(),
+        codes: Vec::new(),
         mean: 0.5,
         deviation: 0.25,
         median: 0.125,
@@ -18,6 +21,8 @@ fn baseline() -> Baseline {
         others: vec!["rare".to_owned()],
         other_rows: 3,
         open: true,
+        singles: 0,
+        filter: None,
     };
 
     let column = |name: &str, values| BaselineColumn {
@@ -25,6 +30,10 @@ fn baseline() -> Baseline {
         missing: 2,
         importance: Some(0.5),
         design_effect: 1.5,
+        missing_effect: 1.0,
+        kind: ColumnKind::Stationary,
+        reason: String::new(),
+        band: Vec::new(),
         values,
     };
 
@@ -32,6 +41,7 @@ fn baseline() -> Baseline {
         format: 1,
         rows: 33,
         source: "33 rows of train.csv".to_owned(),
+        unordered: false,
         features: vec!["amount".to_owned()],
         inputs: vec![
             column("amount", ValueDistribution::Numbers(numbers.clone())),
@@ -50,14 +60,45 @@ fn baseline() -> Baseline {
     }
 }
 
+/// What the golden file of format 2 holds.
+fn baseline() -> Baseline {
+    let mut now = old();
+    now.format = 2;
+    let column = &mut now.inputs[0];
+    column.kind = ColumnKind::Unsteady;
+    column.reason = "its level moves within the baseline".to_owned();
+    column.missing_effect = 2.0;
+    column.band = vec![(0.0, 0.0), (0.25, 0.5), (1.0, 1.0)];
+    if let ValueDistribution::Numbers(numbers) = &mut column.values {
+        numbers.means = vec![0.0, 0.05, 1e3, 2e30];
+        numbers.codes = vec![-1, 7];
+    }
+    if let ValueDistribution::Words(listed) = &mut now.inputs[1].values {
+        listed.singles = 1;
+        listed.filter = Some("AQI=".to_owned());
+    }
+    now
+}
+
 #[test]
 fn every_format_ever_written_is_read_and_the_newest_is_written_the_same() {
-    let golden = include_bytes!("../golden/baseline-1.json");
+    let first = include_bytes!("../golden/baseline-1.json");
+    assert_eq!(Baseline::read(first).expect("read"), old());
+    let golden = include_bytes!("../golden/baseline-2.json");
     assert_eq!(
         String::from_utf8(baseline().write()).expect("text"),
         String::from_utf8_lossy(golden)
     );
     assert_eq!(Baseline::read(golden).expect("read"), baseline());
+}
+
+#[test]
+fn a_column_of_format_1_that_could_never_alarm_is_unsteady() {
+    let mut slow = old();
+    slow.inputs[0].design_effect = 1_000.0;
+    let read = Baseline::read(&slow.write()).expect("read");
+    assert_eq!(read.inputs[0].kind, ColumnKind::Unsteady);
+    assert!(read.inputs[0].reason.contains("profile the rows again"));
 }
 
 #[test]
@@ -82,7 +123,7 @@ fn calibration_may_have_a_curve_for_each_class_or_none() {
 fn an_inconsistent_baseline_is_refused_with_the_column() {
     let good = String::from_utf8(baseline().write()).expect("text");
     for (from, to, part) in [
-        ("\"format\":1", "\"format\":2", "is of format 2"),
+        ("\"format\":2", "\"format\":3", "is of format 3"),
         ("\"rows\"", "\"rowz\"", "malformed"),
         (
             "0.1,1e+30",
@@ -101,6 +142,19 @@ fn an_inconsistent_baseline_is_refused_with_the_column() {
             "\"design_effect\":0.5",
             "'amount' has a design effect below 1",
         ),
+        (
+            "\"missing_effect\":2.0",
+            "\"missing_effect\":0.0",
+            "'amount' has a missing_effect below 1",
+        ),
+        ("[0.25,0.5]", "[0.5,0.25]", "'amount' has a band"),
+        (
+            "[[0.0,0.0],[0.25,0.5],",
+            "[[0.0,0.0],",
+            "'amount' must have a band for each edge",
+        ),
+        ("[0.0,0.05,", "[0.05,", "'amount' must have as many means"),
+        ("AQI=", "*", "'colour' has a filter that is not Base64"),
         (
             "[0.9,1.0]",
             "[0.05,1.0]",

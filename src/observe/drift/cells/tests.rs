@@ -6,7 +6,7 @@ use proptest::prelude::*;
 #[test]
 fn few_different_values_get_a_cell_each() {
     let sorted = [1.0, 1.0, 2.0, 2.0, 2.0, 5.0];
-    let edges = Edges::cut(&sorted, f64::next_down);
+    let edges = Edges::cut(&sorted);
     let cells: Vec<usize> = [0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 6.0]
         .map(|v| edges.cell(v))
         .to_vec();
@@ -47,7 +47,7 @@ proptest! {
     #[test]
     fn cells_cover_all_numbers_with_about_equal_counts(mut values in prop::collection::vec(-1e6..1e6_f64, 1..500)) {
         values.sort_unstable_by(f64::total_cmp);
-        let edges = Edges::cut(&values, f64::next_down);
+        let edges = Edges::cut(&values);
         prop_assert!(Edges::new(edges.all().to_vec()).is_some());
         let mut counts = vec![0_usize; edges.cells()];
         values.iter().for_each(|v| counts[edges.cell(*v)] += 1);

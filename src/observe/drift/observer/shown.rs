@@ -17,7 +17,7 @@ pub(super) fn columns<'r>(report: &'r VersionDrift, most: usize) -> Vec<ColumnFi
         let newest = c
             .tests
             .iter()
-            .filter(|t| t.against == Against::Training && t.span == SPANS[0]);
+            .filter(|t| t.against != Against::LastWeek && t.span == SPANS[0]);
         let raised = |metric| c.tests.iter().any(|t| t.metric == metric && t.alarm);
         ColumnFigures {
             column: &c.name,

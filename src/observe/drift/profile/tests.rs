@@ -3,13 +3,7 @@
 use super::*;
 
 fn numbers_of(values: &[f64]) -> (u64, NumberBaseline) {
-    let column = profile(
-        "x",
-        &ColumnSeries::Numbers {
-            values: values.to_vec(),
-            single: false,
-        },
-    );
+    let column = profile("x", &ColumnSeries::Numbers(values.to_vec()));
 
     let ValueDistribution::Numbers(numbers) = column.values else {
         panic!("numbers")
@@ -51,8 +45,13 @@ fn a_numeric_column_gets_edges_counts_and_statistics() {
     );
     let (_, constant) = numbers_of(&[7.0; 100]);
     assert_eq!(
-        (constant.edges, constant.counts),
-        (vec![7.0_f64.next_down(), 7.0], vec![0, 100, 0])
+        (constant.counts, constant.codes),
+        (vec![0, 100, 0], vec![7])
+    );
+    assert!(
+        constant.edges[0] < 7.0 && constant.edges[1] > 7.0,
+        "the last digits do not matter: {:?}",
+        constant.edges
     );
 }
 
@@ -99,21 +98,48 @@ fn categories_beyond_the_most_frequent_are_counted_together() {
 }
 
 #[test]
-fn correlated_rows_have_a_design_effect() {
-    let mut state = 1_u64;
-    let mut random = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f64 / f64::from(1 << 24)
-    };
+fn one_unit_in_the_last_place_changes_no_cell() {
+    let prices: Vec<f64> = (0..2_000)
+        .map(|i| f64::from((i % 37) as f32 * 0.1 + 9.99))
+        .collect();
+    for values in [prices, (0..1_000).map(|i| f64::from(1 + i % 3)).collect()] {
+        let (_, numbers) = numbers_of(&values);
+        let edges = Edges::new(numbers.edges).expect("increase");
+        for value in values {
+            let single = value as f32;
+            for near in [single.next_up(), single.next_down()] {
+                assert_eq!(edges.cell(near.into()), edges.cell(value), "{value}");
+            }
+        }
+    }
+}
 
-    let independent: Vec<f64> = (0..10_000).map(|_| random()).collect();
-    let sticky: Vec<f64> = (0..1_000).flat_map(|_| [random(); 10]).collect();
-    assert_eq!(design_effect(&independent), 1.0);
+#[test]
+fn cells_keep_the_mean_of_their_values() {
+    let values: Vec<f64> = (0..1_000).map(|i| (f64::from(i) / 80.0).exp()).collect();
+    let (_, numbers) = numbers_of(&values);
+    let sum: f64 = numbers
+        .counts
+        .iter()
+        .zip(&numbers.means)
+        .map(|(n, mean)| *n as f64 * mean)
+        .sum();
+    let expected: f64 = values.iter().sum();
     assert!(
-        (5.0..20.0).contains(&design_effect(&sticky)),
-        "{}",
-        design_effect(&sticky)
+        (sum / expected - 1.0).abs() < 1e-12,
+        "{sum} and not {expected}"
     );
+}
+
+#[test]
+fn a_column_with_more_words_than_are_listed_has_a_filter() {
+    let words: Vec<String> = (0..6_000).map(|i| format!("w{}", i % 5_000)).collect();
+    let column = profile("x", &ColumnSeries::Words(words));
+    let ValueDistribution::Words(listed) = &column.values else {
+        panic!("words")
+    };
+    assert!(listed.open && listed.filter.is_some());
+    assert_eq!(listed.singles, 4_000);
+    let known = column.words().expect("words");
+    assert_ne!(known.cell("w4999"), known.unseen());
 }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::core::tensor::{DType, Strings};
 use crate::observe::drift::layout::{RowPart, Side};
-use crate::observe::drift::profile::{ColumnSeries, profile};
+use crate::observe::drift::profile::profile;
+use crate::observe::drift::series::ColumnSeries;
 
 fn place(dtype: DType) -> ColumnPlace {
     ColumnPlace {
@@ -18,13 +19,7 @@ fn place(dtype: DType) -> ColumnPlace {
 #[test]
 fn numbers_are_grouped_by_quartiles_of_the_baseline() {
     let values = (0..1_000).map(f64::from).collect();
-    let column = profile(
-        "a",
-        &ColumnSeries::Numbers {
-            values,
-            single: false,
-        },
-    );
+    let column = profile("a", &ColumnSeries::Numbers(values));
 
     let mut slicer = Slicer::new(place(DType::F32), Some(&column));
     assert_eq!(slicer.cuts.len(), 3);

@@ -3,6 +3,10 @@
 
 use super::VersionWatch;
 use crate::observe::drift::alarm::significance;
+use crate::observe::drift::column::WatchedColumn;
+use crate::observe::drift::contract::Breaches;
+use crate::observe::drift::kind::ColumnKind;
+use crate::observe::drift::layout::Side;
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::quality::companion;
 use crate::observe::quality::estimate::{self, Estimate};
@@ -13,17 +17,18 @@ impl VersionWatch {
     /// Returns the drift report of this server's own windows.
     pub(crate) fn report(&self, settings: &MonitorSettings) -> VersionDrift {
         let (rows, mut breaches) = self.contracts.totals();
+        let alarms_of = |side: Side, name: &String| {
+            let at = self.contract_columns.get(&(side, name.clone()));
+            at.map(|at| self.breaches.of(*at)).unwrap_or_default()
+        };
         let mut columns: Vec<ColumnDrift> = Vec::new();
         for column in &self.columns {
-            let (side, name) = (column.place.side, column.place.name.clone());
+            let (side, name) = column.key();
             let contract = breaches.remove(&(side, name.clone())).unwrap_or_default();
             columns.push(ColumnDrift {
-                name,
-                side,
-                importance: column.importance(),
                 contract,
-                hints: column.hints,
-                tests: column.test_results().cloned().collect(),
+                breaches: alarms_of(side, &name),
+                ..self.column_report(column, settings)
             });
         }
 
@@ -32,12 +37,20 @@ impl VersionWatch {
             breaches
                 .into_iter()
                 .map(|((side, name), breaches)| ColumnDrift {
-                    name,
-                    side,
                     importance: None,
                     contract: breaches,
+                    kind: ColumnKind::default(),
+                    reason: String::new(),
+                    ignored: self.subject.rules.ignores(&name),
+                    smallest: None,
+                    then: None,
+                    now: None,
+                    changed: None,
+                    breaches: alarms_of(side, &name),
                     hints: Hints::default(),
                     tests: Vec::new(),
+                    name,
+                    side,
                 }),
         );
 
@@ -50,23 +63,66 @@ impl VersionWatch {
             rows,
             sampled_rows: self.sampled_rows,
             windows: self.closed,
-            alpha: significance(settings, self.columns.len()),
-            estimated: self.estimated.as_ref().map(estimated),
-            alarms: columns
-                .iter()
-                .flat_map(|c| &c.tests)
-                .filter(|t| t.alarm)
-                .count(),
+            alpha: significance(settings, self.columns.len(), settings.window_min),
+            estimated: self
+                .estimated
+                .as_ref()
+                .map(|estimate| estimated(estimate, doubt(&columns))),
+            alarms: columns.iter().map(ColumnDrift::alarms).sum(),
+            incidents: Vec::new(),
+            differences: self.differences.clone(),
             columns,
             sample_share: None,
+            counted_share: None,
             dropped_requests: None,
             fleet: None,
         }
     }
+
+    /// Reports a column without its contract.
+    fn column_report(&self, column: &WatchedColumn, settings: &MonitorSettings) -> ColumnDrift {
+        let (kind, reason) = column.kind();
+        let (then, now) = column.summaries();
+        let (side, name) = column.key();
+        ColumnDrift {
+            importance: column.importance(),
+            contract: Breaches::default(),
+            kind,
+            reason: reason.to_owned(),
+            ignored: false,
+            smallest: column.smallest(settings, self.columns.len()),
+            then: Some(then),
+            now,
+            changed: column.changed(),
+            breaches: Vec::new(),
+            hints: column.hints,
+            tests: column.test_results().cloned().collect(),
+            name,
+            side,
+        }
+    }
+}
+
+/// Says why an estimate cannot be relied on; none if nothing speaks against it.
+fn doubt(columns: &[ColumnDrift]) -> Option<String> {
+    let in_alarm: Vec<&str> = columns
+        .iter()
+        .filter(|column| column.side == Side::Input && column.alarms() > 0)
+        .map(|column| column.name.as_str())
+        .collect();
+    let (first, more) = (in_alarm.first()?, in_alarm.len() - 1);
+    let others = if more > 0 {
+        format!(" and {more} more inputs are")
+    } else {
+        " is".to_owned()
+    };
+    Some(format!(
+        "{first}{others} in alarm: the model is asked for rows unlike those that the estimate rests on"
+    ))
 }
 
 /// Returns an estimate with its assumption.
-fn estimated(estimate: &Estimate) -> EstimatedPerformance {
+fn estimated(estimate: &Estimate, doubt: Option<String>) -> EstimatedPerformance {
     let assumption = if estimate.calibrated.is_some() {
         estimate::ASSUMPTION
     } else {
@@ -79,5 +135,6 @@ fn estimated(estimate: &Estimate) -> EstimatedPerformance {
         margin: estimate.margin,
         calibrated: estimate.calibrated,
         assumption: assumption.to_owned(),
+        doubt,
     }
 }

@@ -17,8 +17,8 @@ fn integers_are_matched_with_categories_by_their_digits() {
 #[test]
 fn counts_of_windows_add_up() {
     let cells = Cells::Numbers(Edges::new(vec![0.0, 1.0]).expect("increase"));
-    let mut whole = ColumnTally::new(3);
-    let mut parts = [ColumnTally::new(3), ColumnTally::new(3)];
+    let mut whole = ColumnTally::new(&cells);
+    let mut parts = [ColumnTally::new(&cells), ColumnTally::new(&cells)];
     for (i, v) in [-1.0, 0.5, f64::NAN, 2.0, f64::INFINITY]
         .into_iter()
         .enumerate()

@@ -1,15 +1,16 @@
 //! The labelled rows of each version, with its performance test. Bounded: the version whose rows
 //! were used longest ago is dropped first.
 
+mod retest;
 #[cfg(test)]
 mod tests;
 
-use crate::core::hash::Digest;
-use crate::core::model::ModelName;
+use crate::core::model::task::Task;
+use crate::observe::drift::watch::WatchSubject;
 use crate::observe::labels::LabelOptions;
-use crate::observe::labels::line::{Joined, LabelLine};
+use crate::observe::labels::line::{Joined, LabelLine, VersionKey};
 use crate::observe::quality::answer::Truth;
-use crate::observe::quality::book::Book;
+use crate::observe::quality::book::{Book, Row};
 use crate::observe::quality::sequential::SequentialTest;
 use crate::observe::report::alarm::PerformanceAlarm;
 use std::collections::{BTreeMap, HashMap};
@@ -18,13 +19,10 @@ use uuid::Uuid;
 /// Most versions whose labelled rows are kept.
 const BOOKS_MAX: usize = 256;
 
-/// A version. The digest tells it apart from one of the same number whose files were replaced.
-pub(super) type Key = (ModelName, Digest);
-
 /// The labelled rows of all versions.
 #[derive(Default)]
 pub(super) struct Books {
-    open: BTreeMap<Key, Open>,
+    open: BTreeMap<VersionKey, Open>,
     /// Counts uses, so that the oldest is known.
     uses: u64,
 }
@@ -32,10 +30,14 @@ pub(super) struct Books {
 /// The labelled rows of one version, and its performance test.
 pub(super) struct Open {
     pub book: Book,
-    /// Started when this server first sees a prediction of the version.
+    /// Started when the version is loaded here.
     pub trial: Option<SequentialTest>,
+    /// What its outputs mean, once the version is loaded here.
+    pub task: Option<Task>,
     /// Corrections of each row's label.
     pub corrections: HashMap<(Uuid, u32), u32>,
+    /// Accepted labels that do not fit their prediction, which was found later.
+    pub unfit: u64,
     /// Whether something is not in the metrics yet.
     pub changed: bool,
     used: u64,
@@ -43,12 +45,20 @@ pub(super) struct Open {
     answered: u64,
 }
 
+/// Returns the key of a version.
+pub(super) fn key_of(subject: &WatchSubject) -> VersionKey {
+    (
+        subject.model.clone(),
+        subject.version.number(),
+        subject.digest,
+    )
+}
+
 impl Books {
     /// Returns the rows of a version; starts them if there are none.
     pub(super) fn open(
         &mut self,
-        key: Key,
-        version: u64,
+        key: VersionKey,
         slices: &[String],
         rows_max: usize,
     ) -> &mut Open {
@@ -57,15 +67,22 @@ impl Books {
             self.drop_oldest();
         }
 
+        let version = key.1;
         let open = self.open.entry(key).or_insert_with(|| Open {
             book: Book::new(version, slices.to_vec(), rows_max),
             trial: None,
+            task: None,
             corrections: HashMap::new(),
+            unfit: 0,
             changed: true,
             used: 0,
             answered: 0,
         });
 
+        // Predicted rows may be known before the slices are.
+        if open.book.rows() == 0 && open.book.slices.is_empty() {
+            open.book.slices = slices.to_vec();
+        }
         open.used = self.uses;
         open
     }
@@ -78,37 +95,42 @@ impl Books {
     }
 
     /// Notes that a version answers now.
-    pub(super) fn answered(&mut self, key: &Key) {
+    pub(super) fn answered(&mut self, key: &VersionKey) {
         if let Some(open) = self.open.get_mut(key) {
             open.answered = open.used;
         }
     }
 
     /// Tells whether other bytes of the same version answered later.
-    pub(super) fn is_replaced(&self, key: &Key) -> bool {
+    pub(super) fn is_replaced(&self, key: &VersionKey) -> bool {
         let Some(open) = self.open.get(key) else {
             return false;
         };
-        let later = |(other, now): (&Key, &Open)| {
-            other.0 == key.0
-                && now.book.version == open.book.version
-                && now.answered > open.answered
+        let later = |(other, now): (&VersionKey, &Open)| {
+            (&other.0, other.1) == (&key.0, key.1) && now.answered > open.answered
         };
         self.open.iter().any(later)
     }
 
     /// Finds the rows of a version.
-    pub(super) fn get(&self, key: &Key) -> Option<&Open> {
+    pub(super) fn get(&self, key: &VersionKey) -> Option<&Open> {
         self.open.get(key)
     }
 
+    /// Finds a row that has a label, with the version that predicted it.
+    pub(super) fn row(&self, hour: u64, row: (Uuid, u32)) -> Option<(&VersionKey, &Open, &Row)> {
+        self.open
+            .iter()
+            .find_map(|(key, open)| Some((key, open, open.book.row(hour, row)?)))
+    }
+
     /// Iterates over the versions, in order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &Open)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&VersionKey, &Open)> {
         self.open.iter()
     }
 
     /// Iterates over the versions, in order, to change them.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&Key, &mut Open)> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&VersionKey, &mut Open)> {
         self.open.iter_mut()
     }
 }

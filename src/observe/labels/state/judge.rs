@@ -9,7 +9,7 @@ use crate::observe::labels::recent::RecentPrediction;
 use crate::observe::labels::{LabelOptions, UNDER_WAY};
 use crate::observe::quality::answer::Label;
 use chrono::{DateTime, TimeDelta, Utc};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::UNIX_EPOCH;
 use uuid::Uuid;
 
@@ -35,14 +35,16 @@ impl LabelState {
     }
 
     /// Decides about a label. Refuses one whose prediction id is unknown, whose time is too old or
-    /// in the future, that does not fit the model, or that was corrected too often.
+    /// in the future, that does not fit the model, or that was corrected too often. `request` are
+    /// the labels before it in its request.
     pub(in crate::observe::labels) fn judge(
         &mut self,
         mint: &Mint,
         given: &Given,
-        now: DateTime<Utc>,
+        request: &mut RequestRows,
         options: &LabelOptions,
     ) -> Result<LabelVerdict> {
+        let now = request.now;
         if !mint.is_of_fleet(given.id) {
             return Err(Error::not_found(format!(
                 "prediction_id '{}' is not of a prediction of this fleet",
@@ -52,16 +54,19 @@ impl LabelState {
         check_time(given, now, options)?;
 
         let joined = self.join(given.id, given.row, &given.label)?;
-        let is_known = match &joined {
-            Some(joined) => self.is_known(given, joined, options)?,
-            None => self
-                .pending
-                .get(&(given.id, given.row))
-                .is_some_and(|pending| pending.label == given.label),
+        let key = (given.id, given.row);
+        let is_known = match (request.rows.get(&key), &joined) {
+            (Some((last, _)), _) => *last == given.label,
+            (None, Some(joined)) => self.is_known(given, joined, options)?,
+            (None, None) => {
+                let pending = self.pending.get(&key);
+                pending.is_some_and(|pending| pending.label == given.label)
+            }
         };
         if is_known {
             return Ok(LabelVerdict::Known);
         }
+        request.note(given, options.settings.corrections_max)?;
 
         Ok(LabelVerdict::New(Box::new(LabelLine {
             format: FORMAT,
@@ -83,7 +88,8 @@ impl LabelState {
     fn is_known(&self, given: &Given, joined: &Joined, options: &LabelOptions) -> Result<bool> {
         let key = (given.id, given.row);
         let open = joined.key().ok().and_then(|key| self.books.get(&key));
-        let known = open.and_then(|open| open.book.truth(hour_of(given.id), key));
+        let known = open.and_then(|open| open.book.row(hour_of(given.id), key));
+        let known = known.map(|row| row.truth);
         if known == Some(joined.truth.into()) {
             return Ok(true);
         }
@@ -94,9 +100,7 @@ impl LabelState {
             .unwrap_or(0);
         let most = options.settings.corrections_max;
         if known.is_some() && corrections >= most {
-            return Err(Error::precondition(format!(
-                "the label was corrected {most} times, which is the limit (feedback.corrections_max)"
-            )));
+            return Err(corrected(most));
         }
 
         Ok(false)
@@ -106,7 +110,7 @@ impl LabelState {
     /// that does not fit the prediction.
     pub(super) fn join(&self, id: Uuid, row: u32, label: &Label) -> Result<Option<Joined>> {
         let Some(kept) = self.recent.get(id) else {
-            return Ok(None);
+            return self.join_labelled(id, row, label);
         };
 
         let rows = kept.answers.len();
@@ -135,6 +139,62 @@ impl LabelState {
             slices: slices_of(kept, row),
         }))
     }
+}
+
+impl LabelState {
+    /// Joins a label with a row that has one already; none if there is none, or if the version is
+    /// not loaded here.
+    fn join_labelled(&self, id: Uuid, row: u32, label: &Label) -> Result<Option<Joined>> {
+        let Some((key, open, known)) = self.books.row(hour_of(id), (id, row)) else {
+            return Ok(None);
+        };
+        let Some(task) = &open.task else {
+            return Ok(None);
+        };
+
+        let slices = open.book.slices.iter().cloned().zip(known.parts.clone());
+        Ok(Some(Joined {
+            model: key.0.to_string(),
+            version: key.1,
+            digest: key.2.to_string(),
+            answer: known.answer.clone(),
+            truth: label.truth(task)?.into(),
+            slices: slices.collect(),
+        }))
+    }
+}
+
+/// The labels of one request so far. Of several for one row the last one counts.
+pub(in crate::observe::labels) struct RequestRows {
+    now: DateTime<Utc>,
+    /// The last label of each row, and how often it was changed.
+    rows: HashMap<(Uuid, u32), (Label, u32)>,
+}
+
+impl RequestRows {
+    /// Starts with none, at the time of the request.
+    pub(in crate::observe::labels) fn new(now: DateTime<Utc>) -> Self {
+        let rows = HashMap::new();
+        Self { now, rows }
+    }
+
+    /// Notes a label. Refuses a row's change too many.
+    fn note(&mut self, given: &Given, corrections_max: u32) -> Result<()> {
+        let key = (given.id, given.row);
+        let changes = self.rows.get(&key).map_or(0, |(_, changes)| changes + 1);
+        if changes > corrections_max {
+            return Err(corrected(corrections_max));
+        }
+        self.rows.insert(key, (given.label.clone(), changes));
+        Ok(())
+    }
+}
+
+/// Refuses a correction too many.
+fn corrected(most: u32) -> Error {
+    Error::precondition(format!(
+        "the label was corrected {most} times, which is the limit (feedback.corrections_max)"
+    ))
 }
 
 /// Refuses a label whose time, or whose prediction's time, is too old or in the future.

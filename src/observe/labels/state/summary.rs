@@ -1,8 +1,9 @@
 //! Measured performance of the versions, for metrics and reports.
 
 use super::LabelState;
-use super::books::{Key, Open};
+use super::books::Open;
 use crate::core::model::{ModelName, Version};
+use crate::observe::labels::line::VersionKey;
 use crate::observe::metrics::feedback::VersionFigures;
 use crate::observe::quality::book::Summary;
 use crate::observe::report::performance::MeasuredPerformance;
@@ -23,7 +24,7 @@ impl LabelState {
         }
 
         // The metrics of a version are those of the bytes that answered last under its number.
-        let is_shown = |(key, open): &(&Key, &Open)| {
+        let is_shown = |(key, open): &(&VersionKey, &Open)| {
             open.changed && open.book.rows() > 0 && !self.books.is_replaced(key)
         };
         let key = self.books.iter().find(is_shown)?.0.clone();
@@ -87,12 +88,12 @@ impl Open {
     }
 
     /// Reports the labelled rows of the version.
-    fn report(&self, key: &Key, now: u64) -> MeasuredPerformance {
+    fn report(&self, key: &VersionKey, now: u64) -> MeasuredPerformance {
         let days = self.book.cohorts(24, COHORTS_MAX);
         MeasuredPerformance {
             model: key.0.to_string(),
             version: self.book.version,
-            digest: key.1.to_string(),
+            digest: key.2.to_string(),
             window_days: DAYS,
             window: self.summary(now).report(),
             days: days.iter().map(Summary::report).collect(),
@@ -101,6 +102,7 @@ impl Open {
             loss_allowed: self.trial.as_ref().and_then(|trial| trial.allowed),
             alarm: self.is_in_alarm(),
             pending_labels: 0,
+            unfit_labels: self.unfit,
         }
     }
 }

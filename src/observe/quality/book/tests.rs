@@ -7,7 +7,6 @@ fn row(value: f64, truth: f64, part: &str) -> Row {
         answer: RowAnswer::Value(value),
         truth: Truth::Value(truth),
         parts: vec![part.to_owned()],
-        is_own: true,
         time_us: 0,
     }
 }
@@ -61,7 +60,10 @@ fn a_row_is_counted_once_and_corrections_replace_it() {
     );
     assert_eq!(book.summary(0, 100).measures["mae"], 1.5);
     assert_eq!(
-        (book.summary(6, 7).maturity, book.truth(6, key(2))),
+        (
+            book.summary(6, 7).maturity,
+            book.row(6, key(2)).map(|r| r.truth)
+        ),
         (None, Some(Truth::Value(1.0)))
     );
     let parts = book.parts();
@@ -110,4 +112,38 @@ fn when_full_the_oldest_hour_is_dropped_first() {
     assert_eq!(book.rows(), 3);
     (0..3_000).for_each(|hour| book.predicted(hour, 1));
     assert!(book.cohorts(1, usize::MAX).len() <= HOURS_MAX);
+}
+
+#[test]
+fn the_maturity_counts_every_predicted_row_of_every_run_and_labels_whose_rows_were_dropped() {
+    let mut book = Book::new(1, Vec::new(), 2);
+    book.predicted(5, 4);
+    book.predicted_elsewhere(5, Uuid::from_u128(1), 4);
+    // The count of a run replaces its last one.
+    book.predicted_elsewhere(5, Uuid::from_u128(1), 6);
+    for n in 0..5 {
+        book.label(5, key(n), row(1.0, 1.0, ""));
+    }
+    let hour = book.summary(5, 6);
+    assert_eq!((hour.labelled_rows, hour.predicted_rows), (2, 10));
+    assert_eq!(hour.maturity, Some(0.5));
+
+    // An hour whose predictions were not counted changes nothing.
+    book.label(7, key(9), row(1.0, 1.0, ""));
+    assert_eq!(book.summary(5, 8).maturity, Some(0.5));
+    assert_eq!(book.summary(7, 8).maturity, None);
+}
+
+#[test]
+fn rows_are_listed_in_the_order_of_their_labels() {
+    let mut book = Book::new(1, Vec::new(), 10);
+    for (hour, n, time_us) in [(5, 1, 30), (6, 2, 10), (4, 3, 20)] {
+        let row = Row {
+            time_us,
+            ..row(n as f64, 0.0, "")
+        };
+        book.label(hour, key(n), row);
+    }
+    let order: Vec<i64> = book.rows_by_time().iter().map(|row| row.time_us).collect();
+    assert_eq!(order, [10, 20, 30]);
 }

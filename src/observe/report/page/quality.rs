@@ -120,6 +120,7 @@ fn estimated_note(estimated: &EstimatedPerformance) -> Markup {
             "Estimated on " (estimated.rows) " rows from " (source)
             @if let Some(margin) = estimated.margin { "; " (measure) " ± " (number(margin)) }
             ". The estimate " (estimated.assumption) "."
+            @if let Some(doubt) = &estimated.doubt { " " b { "It cannot be relied on now: " (doubt) "." } }
         }
     }
 }

@@ -1,111 +1,153 @@
-//! What a person should know first: the alarms of a version, or that there are
-//! none, or that there is not enough data.
+//! The first thing a person reads: is the model all right, and if not, what to do.
 
-use super::{baseline_name, side_name};
-use crate::observe::drift::alarm::{Against, Metric};
 use crate::observe::report::chart::number;
-use crate::observe::report::drift::{ColumnDrift, DriftTest, VersionDrift};
+use crate::observe::report::column::BaselineSource;
+use crate::observe::report::drift::VersionDrift;
+use crate::observe::report::incident::Incident;
 use crate::observe::report::model::VersionReport;
 use crate::observe::report::performance::MeasuredPerformance;
+use crate::observe::report::status;
+use crate::observe::report::story::percent;
 use maud::{Markup, html};
+
+/// Columns whose limits are named.
+const NAMED_MAX: usize = 8;
 
 /// Writes the verdict.
 pub(super) fn section(version: &VersionReport, measured: Option<&MeasuredPerformance>) -> Markup {
     let drift = &version.drift;
-    let mut findings: Vec<Markup> = Vec::new();
-    if measured.is_some_and(|m| m.alarm) {
-        findings.push(html! {
-            "Performance alarm: according to the labels, more predictions are wrong than allowed."
-        });
-    }
+    let open: Vec<&Incident> = drift
+        .incidents
+        .iter()
+        .filter(|i| i.closed.is_none())
+        .collect();
+    let loses = measured.filter(|m| m.alarm);
+    let doubts = status::doubts(drift);
 
-    for column in &drift.columns {
-        findings.extend(alarm(column, drift));
-        findings.extend(hints(column));
+    html! {
+        @if let Some(measured) = loses { (performance(measured)) }
+        @for incident in &open { (told(incident)) }
+        @if open.is_empty() && drift.alarms > 0 {
+            p class="verdict bad" { (drift.alarms) " tests are in alarm." }
+        }
+        @if !doubts.is_empty() { (doubtful(&doubts)) }
+        @if open.is_empty() && loses.is_none() && doubts.is_empty() && drift.alarms == 0 {
+            (calm(drift))
+        }
+        (limits(drift))
+        (closed(drift))
     }
+}
 
-    if !findings.is_empty() {
-        return listed(&findings);
+fn performance(measured: &MeasuredPerformance) -> Markup {
+    let allowed = measured.loss_allowed;
+    html! {
+        div class="verdict bad" {
+            b { "The model is wrong more often than it was on its baseline" }
+            ", according to the labels"
+            @if let Some(allowed) = allowed { " (up to " (percent(allowed)) " of rows are allowed)" }
+            "."
+            p class="do" { "Promote the version before (" code { "ortus rollback" } "), or train the model with the newest labelled rows." }
+        }
     }
+}
+
+fn told(incident: &Incident) -> Markup {
+    html! {
+        div class="verdict bad" {
+            b { (incident.summary) }
+            p { (incident.effect) }
+            @for advice in &incident.advice { p class="do" { (advice) } }
+            p class="quiet" {
+                "Since " (incident.opened.format("%Y-%m-%d %H:%M UTC")) ". "
+                @if incident.columns_total == 1 { "1 column." }
+                @else { (incident.columns_total) " columns." }
+            }
+        }
+    }
+}
+
+fn doubtful(doubts: &[String]) -> Markup {
+    html! {
+        div class="verdict unknown" {
+            "This version has no training baseline. Its own may be wrong:"
+            ul { @for doubt in doubts { li { (doubt) "." } } }
+            p class="do" {
+                "Make a baseline of rows that are known to be good: " code { "ortus profile" } "."
+            }
+        }
+    }
+}
+
+fn calm(drift: &VersionDrift) -> Markup {
     if drift.windows == 0 {
         return html! {
             p class="verdict unknown" {
-                "Not enough rows for a verdict: " (drift.sampled_rows)
-                " rows counted, and no window is closed. The settings "
-                code { "monitor.window_rows" } " and " code { "monitor.window_max" }
-                " say when a window closes."
+                "Not enough rows for a verdict: " (drift.sampled_rows) " rows counted"
+                @if drift.baseline == BaselineSource::Gathering {
+                    " of the first rows, of which the version makes its own baseline"
+                }
+                "."
             }
         };
     }
-
     html! {
-        p class="verdict good" {
-            "No alarm: inputs and outputs are distributed as in " (baseline_name(drift)) "."
+        p class="verdict calm" {
+            @match drift.baseline {
+                BaselineSource::Training => {
+                    "No alarm. Inputs and outputs are distributed as in the training baseline."
+                }
+                BaselineSource::Own | BaselineSource::Gathering => {
+                    "No alarm. Inputs and outputs are distributed as in the first "
+                    (drift.baseline_rows) " rows that this version served, which nobody checked."
+                }
+            }
         }
     }
 }
 
-fn listed(findings: &[Markup]) -> Markup {
-    html! {
-        div class="verdict bad" {
-            @if findings.len() == 1 { "1 finding to check." }
-            @else { (findings.len()) " findings to check." }
-            ul { @for finding in findings { li { (finding) } } }
-        }
-    }
-}
-
-/// Describes the clearest drift alarm of a column: the one that is the most times
-/// over its threshold.
-fn alarm(column: &ColumnDrift, drift: &VersionDrift) -> Option<Markup> {
-    let excess = |t: &DriftTest| t.lower / t.threshold.max(f64::MIN_POSITIVE);
-    let test = column
-        .tests
-        .iter()
-        .filter(|t| t.alarm)
-        .max_by(|a, b| excess(a).total_cmp(&excess(b)))?;
-    let reference = match test.against {
-        Against::LastWeek => "the same hour a week ago",
-        Against::Training => baseline_name(drift),
+/// Says what the baseline is too small to show.
+fn limits(drift: &VersionDrift) -> Markup {
+    let coarse = status::coarse(drift);
+    let Some((_, most)) = coarse.first() else {
+        return html! {};
     };
-
-    Some(html! {
-        (side_name(column.side)) " drift: " b { (column.name) }
-        " is not distributed as in " (reference) ". " (metric(test.metric)) " is "
-        (number(test.value)) " on " (test.rows) " rows; its lower confidence bound is "
-        (number(test.lower)) ", and the alarm threshold is " (number(test.threshold)) "."
-        @if test.lower <= test.threshold {
-            " The last window is within the threshold; the alarm ends after three such windows."
+    let names: Vec<&str> = coarse
+        .iter()
+        .take(NAMED_MAX)
+        .map(|(name, _)| *name)
+        .collect();
+    html! {
+        p class="quiet" {
+            "The baseline has too few independent rows to show differences under " (number(*most))
+            " in " (names.join(", "))
+            @if coarse.len() > NAMED_MAX { " and " (coarse.len() - NAMED_MAX) " more columns" }
+            "."
         }
-    })
+    }
 }
 
-fn hints(column: &ColumnDrift) -> Vec<Markup> {
-    let mut found = Vec::new();
-    if let Some(scale) = column.hints.scale {
-        found.push(html! {
-            b { (column.name) } " may be in another unit: its values are " (number(scale))
-            " times those of the baseline."
-        });
+fn closed(drift: &VersionDrift) -> Markup {
+    let ended: Vec<&Incident> = drift
+        .incidents
+        .iter()
+        .filter(|i| i.closed.is_some())
+        .collect();
+    if ended.is_empty() {
+        return html! {};
     }
-
-    if column.hints.constant {
-        found.push(html! {
-            b { (column.name) } " has the same value in every row, unlike in the baseline."
-        });
-    }
-
-    found
-}
-
-/// Names a distance at the start of a sentence.
-fn metric(metric: Metric) -> &'static str {
-    match metric {
-        Metric::Ks => "The Kolmogorov-Smirnov statistic",
-        Metric::Wasserstein => "The Wasserstein distance in interquartile ranges",
-        Metric::Psi => "The population stability index",
-        Metric::Js => "The Jensen-Shannon distance",
-        Metric::Largest => "The largest change of a category's share",
-        Metric::Missing => "The change of the share of missing values",
+    html! {
+        details {
+            summary { (ended.len()) " closed incidents" }
+            ul {
+                @for incident in ended {
+                    li {
+                        (incident.opened.format("%Y-%m-%d %H:%M")) " to "
+                        @if let Some(end) = incident.closed { (end.format("%Y-%m-%d %H:%M UTC")) }
+                        ": " (incident.summary)
+                    }
+                }
+            }
+        }
     }
 }

@@ -1,0 +1,294 @@
+//! Incidents: groups the alarms of a version that have one cause, and tells when an incident opens,
+//! changes and closes. Pure: the caller passes the time.
+
+#[cfg(test)]
+mod tests;
+
+use super::layout::Side;
+use crate::observe::report::drift::{ColumnDrift, VersionDrift};
+use crate::observe::report::incident::{Incident, IncidentColumn, IncidentPhase};
+use crate::observe::report::story::{self, AlarmCause};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use uuid::Uuid;
+
+/// Alarms that start within this of the last one of an incident belong to it.
+const JOIN: TimeDelta = TimeDelta::minutes(10);
+/// Least time between two updates of an incident.
+const UPDATE: TimeDelta = TimeDelta::minutes(5);
+/// A column that is in alarm again within this of the end belongs to the same incident.
+const REOPEN: TimeDelta = TimeDelta::hours(24);
+/// Closed incidents that are kept.
+const CLOSED_MAX: usize = 20;
+/// Columns that an incident lists.
+const LISTED_MAX: usize = 20;
+/// Columns for which advice is given.
+const ADVISED_MAX: usize = 3;
+
+/// The incidents of a version.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct IncidentLog {
+    open: Vec<OpenIncident>,
+    closed: VecDeque<(Incident, BTreeSet<ColumnKey>)>,
+}
+
+type ColumnKey = (Side, String);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct OpenIncident {
+    incident: Incident,
+    /// Every column that was in alarm.
+    columns: BTreeSet<ColumnKey>,
+    /// When the last column joined.
+    joined: DateTime<Utc>,
+    /// The last event, and the columns at that time.
+    sent: DateTime<Utc>,
+    sent_columns: usize,
+    /// Whether it was closed before, which no event has taken back yet.
+    is_again: bool,
+}
+
+impl IncidentLog {
+    /// Brings the incidents up to date with a report. Returns those that open, change or close.
+    pub(crate) fn step(&mut self, report: &VersionDrift, now: DateTime<Utc>) -> Vec<Incident> {
+        let raised: BTreeMap<ColumnKey, &ColumnDrift> = report
+            .columns
+            .iter()
+            .filter(|column| column.alarms() > 0)
+            .map(|column| ((column.side, column.name.clone()), column))
+            .collect();
+
+        let mut events = Vec::new();
+        for key in raised.keys() {
+            if !self.open.iter().any(|open| open.columns.contains(key)) {
+                self.assign(key, report, now);
+            }
+        }
+        for open in &mut self.open {
+            let of: Vec<&ColumnDrift> = open
+                .columns
+                .iter()
+                .filter_map(|key| raised.get(key).copied())
+                .collect();
+            events.extend(open.refresh(&of, report, now));
+        }
+
+        let (closed, open) = std::mem::take(&mut self.open)
+            .into_iter()
+            .partition(|open: &OpenIncident| open.incident.closed.is_some());
+        self.open = open;
+        for ended in closed {
+            self.closed.push_back((ended.incident, ended.columns));
+        }
+        while self.closed.len() > CLOSED_MAX {
+            self.closed.pop_front();
+        }
+        events
+    }
+
+    /// Returns the open incidents, then those that closed last.
+    pub(crate) fn listed(&self) -> Vec<Incident> {
+        let open = self.open.iter().rev().map(|open| open.incident.clone());
+        let closed = self
+            .closed
+            .iter()
+            .rev()
+            .map(|(incident, _)| incident.clone());
+        open.chain(closed).collect()
+    }
+
+    /// Returns the number of open incidents.
+    pub(crate) fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Finds the incident of a column that is newly in alarm, or opens one.
+    fn assign(&mut self, key: &ColumnKey, report: &VersionDrift, now: DateTime<Utc>) {
+        // What the model answers follows from what it is asked.
+        let is_output = key.0 == Side::Output;
+        let fits = |open: &&mut OpenIncident| is_output || now - open.joined <= JOIN;
+        if let Some(open) = self.open.iter_mut().rev().find(fits) {
+            open.columns.insert(key.clone());
+            open.joined = now;
+            return;
+        }
+
+        let again = self.closed.iter().position(|(incident, columns)| {
+            columns.contains(key) && incident.closed.is_some_and(|end| now - end <= REOPEN)
+        });
+        let known = again.and_then(|at| self.closed.remove(at));
+        let (incident, mut columns) =
+            known.unwrap_or_else(|| (blank(report, now), BTreeSet::new()));
+        let is_new = columns.is_empty();
+        columns.insert(key.clone());
+        self.open.push(OpenIncident {
+            sent_columns: if is_new { 0 } else { columns.len() },
+            sent: incident.updated,
+            incident: Incident {
+                closed: None,
+                ..incident
+            },
+            columns,
+            joined: now,
+            is_again: !is_new,
+        });
+    }
+}
+
+impl OpenIncident {
+    /// Tells the story anew. Returns the event, if there is one.
+    fn refresh(
+        &mut self,
+        columns: &[&ColumnDrift],
+        report: &VersionDrift,
+        now: DateTime<Utc>,
+    ) -> Option<Incident> {
+        if columns.is_empty() {
+            self.incident.phase = IncidentPhase::Closed;
+            (self.incident.closed, self.incident.updated) = (Some(now), now);
+            return Some(self.incident.clone());
+        }
+
+        tell(&mut self.incident, columns, report);
+        self.incident.columns_total = self.columns.len();
+        let is_first = self.sent_columns == 0;
+        let has_changed = self.columns.len() > self.sent_columns || self.is_again;
+        let is_due = has_changed && now - self.sent >= UPDATE;
+        if !is_first && !is_due {
+            return None;
+        }
+        self.incident.phase = if is_first {
+            IncidentPhase::Opened
+        } else {
+            IncidentPhase::Updated
+        };
+        self.incident.updated = now;
+        (self.sent, self.sent_columns) = (now, self.columns.len());
+        self.is_again = false;
+        Some(self.incident.clone())
+    }
+}
+
+/// Returns an incident without a story.
+fn blank(report: &VersionDrift, now: DateTime<Utc>) -> Incident {
+    Incident {
+        incident: Uuid::now_v7().to_string(),
+        model: report.model.clone(),
+        version: report.version,
+        digest: report.digest.clone(),
+        phase: IncidentPhase::Opened,
+        opened: now,
+        updated: now,
+        closed: None,
+        baseline: report.baseline,
+        summary: String::new(),
+        effect: String::new(),
+        advice: Vec::new(),
+        columns: Vec::new(),
+        columns_total: 0,
+        servers: None,
+    }
+}
+
+/// Tells what happened, what it does to the answers, and what to do.
+fn tell(incident: &mut Incident, columns: &[&ColumnDrift], report: &VersionDrift) {
+    let mut order: Vec<&ColumnDrift> = columns.to_vec();
+    order.sort_by(|a, b| weight(b, report).total_cmp(&weight(a, report)));
+    let (inputs, outputs): (Vec<&ColumnDrift>, Vec<&ColumnDrift>) =
+        order.iter().partition(|column| column.side == Side::Input);
+
+    let told = if inputs.is_empty() { &outputs } else { &inputs };
+    incident.summary = summary(told, inputs.is_empty());
+    incident.effect = effect(&inputs, &outputs, report);
+    incident.advice = advised(told);
+    incident.columns = order.iter().take(LISTED_MAX).map(|c| listed(c)).collect();
+}
+
+/// How much a column matters: how far it moved, times its importance.
+fn weight(column: &ColumnDrift, report: &VersionDrift) -> f64 {
+    let importance = |column: &ColumnDrift| column.importance.unwrap_or(0.0).max(0.0);
+    let whole: f64 = report.columns.iter().map(importance).sum();
+    // A cause that explains the others is told before them.
+    let first = match story::cause(column) {
+        Some(AlarmCause::Unit) => 2.0,
+        Some(AlarmCause::Shift) | None => 1.0,
+        Some(_) => 1.5,
+    };
+    let share = if whole > 0.0 {
+        importance(column) / whole + 0.01
+    } else {
+        1.0
+    };
+    first * share * distance(column)
+}
+
+/// How far a column moved, from 0 to 1.
+fn distance(column: &ColumnDrift) -> f64 {
+    let tests = column
+        .tests
+        .iter()
+        .filter(|t| t.alarm)
+        .map(|t| t.value.min(1.0));
+    let breaches = column.breaches.iter().map(|breach| breach.share);
+    tests.chain(breaches).fold(0.0, f64::max)
+}
+
+fn summary(told: &[&ColumnDrift], only_outputs: bool) -> String {
+    let mut sentences = told.iter().filter_map(|column| story::sentence(column));
+    let first = sentences.next().unwrap_or_default();
+    let lead = if only_outputs {
+        "The answers changed while the inputs did not: "
+    } else {
+        ""
+    };
+    match (told.len(), sentences.next()) {
+        (2, Some(second)) => format!("{lead}{first}; {second}."),
+        (more, Some(_)) => format!("{lead}{first}; {} more columns changed too.", more - 1),
+        _ => format!("{lead}{first}."),
+    }
+}
+
+fn effect(inputs: &[&ColumnDrift], outputs: &[&ColumnDrift], report: &VersionDrift) -> String {
+    let importance = |column: &&ColumnDrift| column.importance.unwrap_or(0.0).max(0.0);
+    let whole: f64 = report.columns.iter().map(|c| importance(&c)).sum();
+    let part: f64 = inputs.iter().map(importance).sum();
+    let mut text = match outputs.first().and_then(|column| story::sentence(column)) {
+        Some(sentence) if inputs.is_empty() => format!("{sentence}."),
+        Some(sentence) => format!("The model's answers changed too: {sentence}."),
+        None => "No change of the model's answers is certain so far.".to_owned(),
+    };
+    if whole > 0.0 && part > 0.0 {
+        text.push_str(&format!(
+            " The columns in alarm have {} of the model's feature importance.",
+            story::percent(part / whole)
+        ));
+    }
+    text
+}
+
+fn advised(told: &[&ColumnDrift]) -> Vec<String> {
+    told.iter()
+        .take(ADVISED_MAX)
+        .filter_map(|column| {
+            Some(story::advice(
+                story::cause(column)?,
+                column.side,
+                &column.name,
+            ))
+        })
+        .collect()
+}
+
+fn listed(column: &ColumnDrift) -> IncidentColumn {
+    IncidentColumn {
+        name: column.name.clone(),
+        side: column.side,
+        importance: column.importance,
+        summary: story::sentence(column).unwrap_or_default(),
+        then: column.then.clone(),
+        now: column.now.clone(),
+        tests: column.tests.iter().filter(|t| t.alarm).cloned().collect(),
+        breaches: column.breaches.clone(),
+    }
+}

@@ -1,0 +1,172 @@
+//! Tests of `incident`: which alarms are one story, and what is sent.
+
+use super::*;
+use crate::observe::drift::contract::BreachKind;
+use crate::observe::drift::contract::Breaches;
+use crate::observe::drift::kind::ColumnKind;
+use crate::observe::report::column::{BaselineSource, BreachTest};
+use crate::observe::report::drift::Hints;
+
+fn column(name: &str, side: Side, is_raised: bool) -> ColumnDrift {
+    let breach = BreachTest {
+        kind: BreachKind::Above,
+        share: 0.82,
+        lower: 0.8,
+        allowed: 0.01,
+        breaches: 820,
+        rows: 1_000,
+        seconds: 60,
+        alarm: true,
+    };
+    ColumnDrift {
+        name: name.to_owned(),
+        side,
+        importance: None,
+        contract: Breaches::default(),
+        kind: ColumnKind::Stationary,
+        reason: String::new(),
+        ignored: false,
+        smallest: None,
+        then: None,
+        now: None,
+        changed: None,
+        breaches: if is_raised { vec![breach] } else { Vec::new() },
+        hints: Hints::default(),
+        tests: Vec::new(),
+    }
+}
+
+/// The incidents of a model with three inputs and one output, in virtual time.
+struct Story {
+    log: IncidentLog,
+    now: DateTime<Utc>,
+}
+
+impl Story {
+    fn new() -> Self {
+        Self {
+            log: IncidentLog::default(),
+            now: DateTime::UNIX_EPOCH,
+        }
+    }
+
+    /// Lets minutes pass, and then has these columns in alarm. Returns the events.
+    fn after(&mut self, minutes: i64, raised: &[&str]) -> Vec<Incident> {
+        self.now += TimeDelta::minutes(minutes);
+        let one = |(name, side): (&str, Side)| column(name, side, raised.contains(&name));
+        let columns = [
+            ("age", Side::Input),
+            ("income", Side::Input),
+            ("region", Side::Input),
+            ("score", Side::Output),
+        ];
+        let report = VersionDrift {
+            model: "m".to_owned(),
+            version: 1,
+            digest: "sha256:00".to_owned(),
+            baseline: BaselineSource::Training,
+            baseline_rows: 5_000,
+            rows: 1_000,
+            sampled_rows: 1_000,
+            counted_share: None,
+            windows: 1,
+            alpha: 0.01,
+            alarms: raised.len(),
+            estimated: None,
+            incidents: Vec::new(),
+            differences: Vec::new(),
+            columns: columns.map(one).into(),
+            sample_share: None,
+            dropped_requests: None,
+            fleet: None,
+        };
+        self.log.step(&report, self.now)
+    }
+}
+
+fn phases(events: &[Incident]) -> Vec<IncidentPhase> {
+    events.iter().map(|event| event.phase).collect()
+}
+
+#[test]
+fn alarms_of_one_onset_are_one_incident_with_one_event() {
+    let mut story = Story::new();
+    let opened = story.after(0, &["income"]);
+    assert_eq!(phases(&opened), [IncidentPhase::Opened]);
+    assert_eq!(
+        opened[0].summary,
+        "income is above the range of the baseline in 82 % of rows."
+    );
+    assert!(opened[0].advice[0].contains("Check income at its source"));
+    assert!(
+        story.after(1, &["income", "age", "score"]).is_empty(),
+        "too soon"
+    );
+    let updated = story.after(5, &["income", "age", "score"]);
+    assert_eq!(phases(&updated), [IncidentPhase::Updated]);
+    assert_eq!((updated[0].columns_total, story.log.open()), (3, 1));
+    assert!(
+        updated[0]
+            .effect
+            .starts_with("The model's answers changed too: score")
+    );
+    assert!(
+        story.after(60, &["income", "age", "score"]).is_empty(),
+        "nothing new"
+    );
+    assert!(story.after(1, &["age"]).is_empty());
+    let closed = story.after(1, &[]);
+    assert_eq!(phases(&closed), [IncidentPhase::Closed]);
+    assert_eq!((story.log.open(), story.log.listed().len()), (0, 1));
+}
+
+#[test]
+fn a_later_cause_is_another_incident_and_outputs_follow_inputs() {
+    let mut story = Story::new();
+    story.after(0, &["income"]);
+    assert!(story.after(30, &["income", "score"]).is_empty() || story.log.open() == 1);
+    let second = story.after(30, &["income", "score", "region"]);
+    assert!(
+        phases(&second).contains(&IncidentPhase::Opened),
+        "{second:?}"
+    );
+    assert_eq!(story.log.open(), 2);
+}
+
+#[test]
+fn a_column_that_alarms_again_within_a_day_opens_no_new_incident() {
+    let mut story = Story::new();
+    let first = story.after(0, &["income"])[0].incident.clone();
+    story.after(10, &[]);
+    let again = story.after(120, &["income"]);
+    assert_eq!(phases(&again), [IncidentPhase::Updated]);
+    assert_eq!((&again[0].incident, again[0].closed), (&first, None));
+    story.after(10, &[]);
+    let later = story.after(25 * 60, &["income"]);
+    assert_eq!(phases(&later), [IncidentPhase::Opened]);
+    assert_ne!(later[0].incident, first);
+}
+
+#[test]
+fn answers_that_change_alone_are_said_to_be_so() {
+    let mut story = Story::new();
+    let opened = story.after(0, &["score"]);
+    assert!(
+        opened[0]
+            .summary
+            .starts_with("The answers changed while the inputs did not: score"),
+        "{}",
+        opened[0].summary
+    );
+    assert!(opened[0].advice[0].contains("ortus replay"));
+}
+
+#[test]
+fn closed_incidents_are_bounded() {
+    let mut story = Story::new();
+    for _ in 0..50 {
+        story.after(2 * 24 * 60, &["age"]);
+        story.after(1, &[]);
+    }
+    assert_eq!(story.log.listed().len(), CLOSED_MAX);
+}
