@@ -1,5 +1,5 @@
 //! Writes what observation still has in memory when the server stops: the last captured predictions,
-//! and the last answers that are kept for labels.
+//! the last answers that are kept for labels, and the state of the monitor.
 
 use crate::api::Front;
 use crate::observe::capture::Capture;
@@ -17,9 +17,6 @@ pub(super) fn write(front: &Front, capture: Option<&Mutex<Capture>>, background:
     let Some(monitor) = &front.monitor else {
         return;
     };
-    if capture.is_none() && front.labels.is_none() {
-        return;
-    }
 
     let end = Instant::now() + MONITOR_END;
     while !monitor.is_idle() && Instant::now() < end {
@@ -31,4 +28,5 @@ pub(super) fn write(front: &Front, capture: Option<&Mutex<Capture>>, background:
     if let Some(labels) = &front.labels {
         background.block_on(labels.flush());
     }
+    background.block_on(monitor.save_last());
 }

@@ -2,6 +2,7 @@
 
 mod alarms;
 mod capturing;
+mod identity;
 pub(crate) mod records;
 
 use crate::client::otlp;
@@ -9,6 +10,7 @@ use crate::config::Config;
 use crate::core::error::Result;
 use crate::core::request::id::Mint;
 use crate::observe::capture::Capture;
+use crate::observe::drift::keeping::StateKeeper;
 use crate::observe::drift::observer::keeper::Taps;
 use crate::observe::drift::observer::{self, Monitor, Tap};
 use crate::observe::drift::settings::MonitorSettings;
@@ -70,6 +72,7 @@ pub(super) fn start(
         keeper,
     })?;
     starter.fleet(&monitor)?;
+    starter.keep_state(&monitor);
 
     Ok(Watching {
         monitor: Some(monitor),
@@ -162,6 +165,28 @@ impl Starter<'_> {
             series: self.metrics.monitor.fleet(),
         };
         fleet::start(member, monitor, self.background.handle())
+    }
+
+    /// Lets the monitor's state survive a restart, where it can be stored.
+    fn keep_state(&self, monitor: &Arc<Monitor>) {
+        let Some(records) = self
+            .records
+            .clone()
+            .filter(|_| self.config.monitor.keep_state)
+        else {
+            return;
+        };
+        match identity::take(self.config) {
+            Ok(identity) => {
+                let runtime = self.background.handle();
+                let keeper = StateKeeper::new(records, identity, runtime.clone());
+                monitor.keep_state(keeper, runtime);
+            }
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::warn!(%error, cause, "windows and alarms do not survive a restart: this server has no identity");
+            }
+        }
     }
 
     /// Returns a function that sends an incident to its receivers.

@@ -113,7 +113,9 @@ fn counted(report: &VersionDrift) -> String {
             "its own baseline: the first {rows} rows of this server, which may be wrong themselves"
         ),
         BaselineSource::Gathering => {
-            "no baseline yet; it is made of the first rows that are served".to_owned()
+            let gathered = status::gathering(report);
+            let gathered = gathered.map_or_else(String::new, |rows| format!(": {rows}"));
+            format!("no baseline yet; it is made of the first rows that are served{gathered}")
         }
     };
     format!(

@@ -6,20 +6,14 @@ use super::{block_on, load};
 use crate::client;
 use crate::core::error::{Error, Result};
 use crate::core::model::task::{TaskKind, Wish};
-use crate::observe::drift::alarm::significance;
-use crate::observe::drift::baseline::{Baseline, BaselineColumn};
-use crate::observe::drift::column::rules::{ColumnRule, smallest};
-use crate::observe::drift::kind::ColumnKind;
+use crate::observe::drift::notes::notes;
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::profile::Profile;
-use crate::observe::report::chart::number;
-use crate::observe::report::status::COARSE;
 use crate::registry::manifest::{MANIFEST_PATH, MODEL_PATH, Manifest};
 use bytes::Bytes;
 use clap::Args;
 use http::Method;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 #[derive(Args)]
 pub(super) struct ProfileArguments {
@@ -138,7 +132,8 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
         return Ok(());
     }
     line(&text);
-    columns(&baseline).iter().for_each(|text| line(text));
+    let notes = notes(&baseline, &MonitorSettings::default());
+    notes.iter().for_each(|text| line(text));
 
     Ok(())
 }
@@ -177,50 +172,4 @@ pub(super) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T> {
         Error::internal("the server's response is not a report that this version of Ortus can read")
             .with_source(e)
     })
-}
-
-/// Says which columns are not stationary, and what the baseline cannot show.
-pub(super) fn columns(baseline: &Baseline) -> Vec<String> {
-    let settings = MonitorSettings::default();
-    let mut said = Vec::new();
-    if baseline.unordered {
-        said.push("The rows are sorted by their labels, so their order was not used.".to_owned());
-    }
-    let all: Vec<&BaselineColumn> = baseline.inputs.iter().chain(&baseline.outputs).collect();
-    let mut coarse: Vec<(&str, f64)> = Vec::new();
-    for column in &all {
-        if column.kind != ColumnKind::Stationary {
-            said.push(format!(
-                "{}: {}, {}",
-                column.name,
-                column.kind.name(),
-                column.reason
-            ));
-        }
-        let rule = (column.kind, &ColumnRule::default());
-        let alpha = significance(&settings, all.len(), Duration::from_secs(3600));
-        let smallest = smallest(column, rule, &settings, alpha);
-        coarse.extend(
-            smallest
-                .filter(|s| *s > COARSE)
-                .map(|s| (column.name.as_str(), s)),
-        );
-    }
-    if let Some((_, most)) = coarse.iter().max_by(|a, b| a.1.total_cmp(&b.1)) {
-        let names: Vec<&str> = coarse.iter().map(|(name, _)| *name).take(5).collect();
-        let more = coarse.len().saturating_sub(names.len());
-        let more = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
-        said.push(format!(
-            "{} rows cannot show every difference that matters ({} and more): those under {} stay unseen in {}{more}. Use more rows.",
-            baseline.rows,
-            number(settings.ks),
-            number(*most),
-            names.join(", "),
-        ));
-    }
-    said
 }

@@ -2,18 +2,23 @@
 //! values in windows, measures distances and raises alarms. Stores nothing and sends nothing; only
 //! `observer` owns a thread and reads the clock.
 
+pub(crate) mod age;
 pub(crate) mod alarm;
 pub mod baseline;
 pub(crate) mod breach;
 pub(crate) mod cells;
 pub(crate) mod column;
+pub(crate) mod compare;
 pub(crate) mod contract;
 pub(crate) mod distance;
 pub(crate) mod fits;
 pub(crate) mod history;
 pub(crate) mod incident;
+pub(crate) mod keeping;
 pub mod kind;
+pub(crate) mod known;
 pub(crate) mod layout;
+pub(crate) mod notes;
 pub(crate) mod observer;
 pub(crate) mod profile;
 pub(crate) mod series;

@@ -140,6 +140,9 @@ mod operator;
 /// Baselines and drift, against NumPy and SciPy.
 mod drift;
 
+/// What the monitor keeps over a restart.
+mod monitor_state;
+
 /// Commands killed at any point.
 mod crash;
 

@@ -9,6 +9,9 @@ use super::notify::nudge;
 use crate::cli::print::note;
 use crate::core::error::{Error, Result};
 use crate::core::model::{Alias, ModelName, Version};
+use crate::observe::drift::baseline::Baseline;
+use crate::observe::drift::notes;
+use crate::observe::drift::settings::MonitorSettings;
 use crate::registry::commands::push::Push;
 use crate::registry::manifest::Role;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -36,6 +39,9 @@ pub(super) async fn push(arguments: &PushArguments) -> Result<ExitCode> {
     // Scripts read the version as a bare integer.
     let version = pushed.version.to_string();
     print(&serde_json::json!(pushed), &version, common)?;
+    if let Some(text) = arguments.baseline.as_deref().and_then(coarse_baseline) {
+        note(&format!("ortus: the baseline of version {version}: {text}"));
+    }
     if pushed.waiting {
         note(&format!(
             "ortus: version {version} is pushed and waits for approvals before it can become champion"
@@ -44,6 +50,12 @@ pub(super) async fn push(arguments: &PushArguments) -> Result<ExitCode> {
     }
 
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says which differences a baseline is too small to show.
+fn coarse_baseline(file: &Path) -> Option<String> {
+    let baseline = Baseline::read(&std::fs::read(file).ok()?).ok()?;
+    notes::coarse(&baseline, &MonitorSettings::default())
 }
 
 /// Reads what is pushed from the arguments. They override what MLflow recorded.

@@ -2,6 +2,7 @@
 //! at all rows, over the last seconds, minutes and day, without a window. Owns no clock.
 
 pub(crate) mod allowed;
+pub(crate) mod saved;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +35,8 @@ const END_ROWS: u64 = 30;
 const CALM: u8 = 3;
 
 /// All counts at a moment.
-struct Snapshot {
+#[derive(Clone)]
+struct CountSnapshot {
     at: Instant,
     rows: u64,
     columns: Vec<Breaches>,
@@ -49,7 +51,7 @@ struct StandingBreach {
 /// The contract's alarms of one version.
 pub(crate) struct BreachWatch {
     allowances: Vec<Allowance>,
-    past: VecDeque<Snapshot>,
+    past: VecDeque<CountSnapshot>,
     start: Instant,
     looked: Instant,
     standing: BTreeMap<(usize, BreachKind), StandingBreach>,
@@ -63,7 +65,7 @@ impl BreachWatch {
         now: Instant,
     ) -> Self {
         let (rows, columns) = counts;
-        let first = Snapshot {
+        let first = CountSnapshot {
             at: now,
             rows,
             columns,
@@ -101,7 +103,7 @@ impl BreachWatch {
         self.looked = now;
         let alpha = significance(settings, self.allowances.len(), elapsed);
 
-        let current = Snapshot {
+        let current = CountSnapshot {
             at: now,
             rows,
             columns,
@@ -120,7 +122,7 @@ impl BreachWatch {
     fn test(
         &mut self,
         place: (usize, BreachKind),
-        current: &Snapshot,
+        current: &CountSnapshot,
         (settings, alpha): (&MonitorSettings, f64),
     ) -> Option<(usize, BreachTest)> {
         let (column, kind) = place;
@@ -183,7 +185,7 @@ impl BreachWatch {
     }
 
     /// Returns the oldest snapshot within a horizon.
-    fn before(&self, now: Instant, horizon: Duration) -> Option<&Snapshot> {
+    fn before(&self, now: Instant, horizon: Duration) -> Option<&CountSnapshot> {
         self.past
             .iter()
             .find(|past| now.saturating_duration_since(past.at) <= horizon)
@@ -191,7 +193,7 @@ impl BreachWatch {
     }
 
     /// Keeps a snapshot. Of older ones the first of each step is kept; the steps grow with the age.
-    fn keep(&mut self, current: Snapshot) {
+    fn keep(&mut self, current: CountSnapshot) {
         let (now, start) = (current.at, self.start);
         self.past.push_back(current);
         let past = std::mem::take(&mut self.past);

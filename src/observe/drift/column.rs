@@ -5,20 +5,22 @@ mod effect;
 mod hints;
 mod measure;
 pub(crate) mod rules;
+mod shown;
 pub(crate) mod spans;
+pub(crate) mod state;
 mod stuck;
 mod testing;
 
 use super::alarm::{self, Against, Metric, Verdicts};
-use super::baseline::{BaselineColumn, Cells, ValueDistribution};
+use super::baseline::{BaselineColumn, Cells};
 use super::kind::ColumnKind;
 use super::layout::{ColumnPlace, ColumnValue, Side, each_value};
 use super::settings::MonitorSettings;
 use super::sketch::SketchCounts;
 use super::window::ColumnTally;
 use crate::core::tensor::Tensor;
-use crate::observe::report::column::{ColumnSummary, DriftTest, ShareChange};
-use crate::observe::report::drift::{ColumnHistogram, Hints};
+use crate::observe::report::column::DriftTest;
+use crate::observe::report::drift::Hints;
 use effect::LiveEffect;
 use rules::ColumnRule;
 use spans::{Spans, TIERS};
@@ -238,69 +240,6 @@ impl WatchedColumn {
         }
 
         begun
-    }
-
-    /// Returns the distribution in the baseline and in the last windows.
-    pub(crate) fn histogram(&self) -> ColumnHistogram {
-        let (edges, words) = match &self.baseline.values {
-            ValueDistribution::Numbers(numbers) => (numbers.edges.clone(), Vec::new()),
-            ValueDistribution::Words(listed) => (
-                Vec::new(),
-                listed.words.iter().map(|(word, _)| word.clone()).collect(),
-            ),
-        };
-
-        ColumnHistogram {
-            name: self.place.name.clone(),
-            side: self.place.side,
-            importance: self.baseline.importance,
-            edges,
-            words,
-            before: self.counts.clone(),
-            before_missing: self.baseline.missing,
-            now: self.recent.counts.iter().map(|n| u64::from(*n)).collect(),
-            now_missing: self.recent.missing.into(),
-        }
-    }
-
-    /// Returns the distances of the last base window: KS (or that of the category that changed most),
-    /// and PSI. A column without such a test has none.
-    pub(crate) fn distance(&self) -> Option<(f32, f32)> {
-        let of = |metric| {
-            [Against::Training, Against::Band]
-                .iter()
-                .find_map(|against| self.tests.get(&(*against, alarm::SPANS[0], metric)))
-                .map(|(_, r)| r.value as f32)
-        };
-        let first = of(Metric::Ks)
-            .or(of(Metric::Largest))
-            .or(of(Metric::Missing))?;
-
-        Some((first, of(Metric::Psi).unwrap_or(0.0)))
-    }
-
-    /// Describes the values of the baseline and of the last windows.
-    pub(crate) fn summaries(&self) -> (ColumnSummary, Option<ColumnSummary>) {
-        let then = measure::summary(
-            &self.baseline.values,
-            (&self.counts, &self.means),
-            self.baseline.missing,
-        );
-        let now = self.spans.newest().filter(|newest| newest.rows() > 0);
-        let now = now.map(|newest| {
-            let counts: Vec<u64> = newest.counts.iter().map(|n| u64::from(*n)).collect();
-            measure::summary(
-                &self.baseline.values,
-                (&counts, &newest.means()),
-                newest.missing.into(),
-            )
-        });
-        (then, now)
-    }
-
-    /// Returns the category whose share changed most, of a column of categories.
-    pub(crate) fn changed(&self) -> Option<ShareChange> {
-        measure::changed(&self.baseline.values, &self.counts, &self.spans.newest()?)
     }
 
     /// Returns the counts since the last call.

@@ -57,7 +57,7 @@ impl Breaches {
         self.nan + self.empty
     }
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.nan += other.nan;
         self.infinite += other.infinite;
         self.below += other.below;

@@ -5,12 +5,14 @@
 mod tests;
 
 use crate::observe::report::drift::WindowDrift;
+use serde::{Deserialize, Serialize};
 
 /// Most points; every second one is dropped when they are as many.
 const POINTS_MAX: usize = 512;
 
 /// The points.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct DriftHistory {
     points: Vec<WindowDrift>,
     /// One of `every` windows is kept; 0 stands for 1.

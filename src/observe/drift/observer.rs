@@ -6,11 +6,16 @@ pub(crate) mod answered;
 mod counting;
 pub(crate) mod keeper;
 pub(crate) mod offer;
+mod saving;
 mod shown;
 #[cfg(test)]
 mod tests;
 
+use super::baseline::Baseline;
 use super::incident::IncidentLog;
+use super::keeping::StateKeeper;
+use super::known::KnownBaselines;
+use super::notes;
 use super::settings::MonitorSettings;
 use super::share::{Spent, WorkPeriod, next_share};
 use super::sketch::Sketch;
@@ -31,9 +36,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use keeper::Taps;
 use offer::{LabelNeeds, LostOffers, Observer, Offer};
 use parking_lot::Mutex;
+use saving::SaveMark;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 use uuid::Uuid;
 
@@ -59,6 +65,8 @@ const ADAPT: Duration = Duration::from_millis(200);
 /// Monitors servables. Dropping it ends its thread.
 pub(crate) struct Monitor {
     shared: Arc<MonitorShared>,
+    /// Where its state survives a restart, if anywhere.
+    keeper: OnceLock<StateKeeper>,
 }
 
 struct MonitorShared {
@@ -77,6 +85,7 @@ struct MonitorShared {
     options: MonitorOptions,
     metrics: Arc<Metrics>,
     taps: Taps,
+    known: Mutex<KnownBaselines>,
 }
 
 /// A version's monitor and its metrics.
@@ -87,6 +96,7 @@ struct Observed {
     companion: Option<Companion>,
     traffic: Arc<Traffic>,
     counted: CountedRows,
+    saving: SaveMark,
 }
 
 /// Receives sampled requests on the monitor's thread; must not block.
@@ -117,6 +127,7 @@ impl Monitor {
             options,
             metrics,
             taps,
+            known: Mutex::default(),
         });
 
         shared.metrics.monitor.sample_share.set(1.0);
@@ -125,7 +136,10 @@ impl Monitor {
             .name("monitor".to_owned())
             .spawn(move || run(&own, &inbox, &sink))
             .map_err(|e| Error::internal("start the monitor").with_source(e))?;
-        Ok(Arc::new(Self { shared }))
+        Ok(Arc::new(Self {
+            shared,
+            keeper: OnceLock::new(),
+        }))
     }
 
     /// Starts to monitor a version. Refuses a baseline of another model.
@@ -138,7 +152,8 @@ impl Monitor {
         let threads = std::thread::available_parallelism()
             .map_or(1, usize::from)
             .min(THREADS_MAX);
-        let watch = VersionWatch::new(subject, threads, Instant::now())?;
+        let (watch, incidents) = self.begin_or_go_on(subject, threads)?;
+        self.know_baseline(&watch);
         let contracts = Arc::clone(&watch.contracts);
         let series = self.shared.metrics.monitor.of(&model, version);
         let dropped = series.dropped.clone();
@@ -151,11 +166,12 @@ impl Monitor {
             id,
             Observed {
                 watch,
-                incidents: IncidentLog::default(),
+                incidents,
                 series,
                 companion,
                 traffic: Arc::clone(&traffic),
                 counted: CountedRows::default(),
+                saving: SaveMark::new(Instant::now()),
             },
         );
 
@@ -210,6 +226,11 @@ impl Monitor {
             .collect()
     }
 
+    /// Says which differences a baseline is too small to show.
+    pub(crate) fn coarse(&self, baseline: &Baseline) -> Option<String> {
+        notes::coarse(baseline, &self.shared.settings())
+    }
+
     /// Returns the versions that are monitored.
     pub(crate) fn subjects(&self) -> Vec<Arc<WatchSubject>> {
         self.shared
@@ -230,6 +251,7 @@ impl Monitor {
     fn document(&self, observed: &Observed) -> VersionDrift {
         let mut report = observed.watch.report(&self.shared.settings());
         report.rows = observed.traffic.rows.load(Ordering::Relaxed);
+        observed.watch.add_earlier(&mut report);
         report.sample_share = Some(self.shared.share());
         report.counted_share = observed.counted.share();
         report.dropped_requests = Some(observed.series.dropped.get());
@@ -355,12 +377,16 @@ fn run(shared: &MonitorShared, inbox: &Receiver<Offer>, sink: &IncidentSink) {
     }
 }
 
+/// Returns the milliseconds since 1970.
+fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// Closes windows, sends alarms and sets metrics.
 fn close_windows(shared: &MonitorShared, sink: &IncidentSink) {
     let now = SystemTime::now();
-    let seconds = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs());
+    let seconds = unix_ms() / 1_000;
     let settings = &shared.settings();
     let time = chrono::DateTime::from(now);
     let mut changed = Vec::new();
@@ -368,9 +394,14 @@ fn close_windows(shared: &MonitorShared, sink: &IncidentSink) {
         let alarms = observed
             .watch
             .advance(Instant::now(), seconds / 3600, settings);
+        observed.doubt_own_baseline(&mut shared.known.lock(), settings);
         observed.series.begun.inc_by(alarms.len() as u64);
         let report = observed.watch.report(settings);
-        changed.extend(observed.incidents.step(&report, time));
+        let events = observed.incidents.step(&report, time);
+        if !events.is_empty() {
+            observed.saving.hurry();
+        }
+        changed.extend(events);
         let open = observed.incidents.open();
         observed
             .series

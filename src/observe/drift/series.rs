@@ -1,5 +1,7 @@
 //! The values of a column in the order of rows, from which its baseline is made.
 
+pub(crate) mod saved;
+
 use super::cells::cut;
 use super::layout::{ColumnPlace, ColumnValue, RowPart};
 use crate::core::tensor::DType;
@@ -31,6 +33,11 @@ impl ColumnSeries {
             Self::Whole(values) => values.len(),
             Self::Words(words) => words.len(),
         }
+    }
+
+    /// Tells whether another one has values of the same kind.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
     /// Puts the rows into another order.

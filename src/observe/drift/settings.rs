@@ -39,6 +39,9 @@ section! {
         breach_rows: u32 = 20, in 1..=u32::MAX;
         /// Rows from which a version without a baseline builds its own.
         own_rows: usize = 5_000, in 100..=1_000_000;
+        /// Whether windows, alarms and baselines that versions made of their first rows survive a
+        /// restart. They are kept in the store of records.
+        keep_state: bool = true;
         /// Smallest Kolmogorov-Smirnov distance that raises an alarm.
         ks: f64 = 0.05, in 0.0..=1.0;
         /// Smallest Wasserstein distance that raises an alarm, in interquartile ranges; in standard

@@ -1,24 +1,24 @@
 //! The monitor of one version: checks every row against the contract, counts sampled rows in windows
 //! and tests closed windows. Owns no clock and no thread; the caller passes the time.
 
+mod own;
 #[cfg(test)]
 mod proof;
 pub(crate) mod report;
 pub(crate) mod start;
+pub(crate) mod state;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::alarm::{BLOCK, significance};
 use super::baseline::Baseline;
 use super::breach::BreachWatch;
 use super::column::spans::TIERS;
 use super::column::{ROWS_MIN, TestRound, WatchedColumn};
-use super::contract::{Contracts, Widened};
+use super::contract::Contracts;
 use super::fits;
 use super::history::DriftHistory;
-use super::layout::{self, ColumnPlace, Side, each_value};
-use super::profile::profile_all;
-use super::series::ColumnSeries;
+use super::layout::{self, ColumnPlace, Side};
 use super::settings::MonitorSettings;
 use super::sketch::Sketch;
 use super::slice::Slicer;
@@ -32,15 +32,15 @@ use crate::observe::quality::companion::Errors;
 use crate::observe::quality::estimate::{Estimate, Estimator};
 use crate::observe::report::column::{BaselineSource, BreachTest, DriftTest};
 use crate::observe::report::drift::{DriftCharts, WindowDrift};
+use own::Gathering;
 use start::{ColumnRules, breach_watch, estimator, numbered, slicers};
+use state::EarlierCounts;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most columns for which the hours of a week are kept: those of the highest importance.
 const WEEK_COLUMNS_MAX: usize = 256;
-/// Most values that are kept to build a baseline, over all columns.
-const OWN_VALUES_MAX: usize = 4 << 20;
 
 /// The version that is monitored.
 #[derive(Clone)]
@@ -111,9 +111,14 @@ pub(crate) struct VersionWatch {
     columns: Vec<WatchedColumn>,
     source: BaselineSource,
     baseline_rows: u64,
-    /// Values of the first rows, by column, until they are enough for a baseline.
-    gathered: Vec<ColumnSeries>,
-    gathered_rows: usize,
+    /// The first rows, until they are enough for a baseline.
+    gathered: Gathering,
+    /// What earlier processes counted.
+    earlier: EarlierCounts,
+    /// The version's own baseline.
+    own: Option<Arc<Baseline>>,
+    /// Whether it was made since the last look.
+    is_own_new: bool,
     pub sampled_rows: u64,
     window_rows: u64,
     unreported_rows: u64,
@@ -144,12 +149,13 @@ impl VersionWatch {
             threads,
         ));
         let breaches = breach_watch(
-            &contracts,
+            (&contracts, contracts.counts()),
             &places,
             &subject,
             subject.baseline.as_ref(),
             now,
         );
+        let columns = contracts.columns().len();
         let mut watch = Self {
             slicers,
             contract_columns: numbered(contracts.columns()),
@@ -158,8 +164,10 @@ impl VersionWatch {
             columns: Vec::new(),
             source: BaselineSource::Gathering,
             baseline_rows: 0,
-            gathered: places.iter().map(ColumnSeries::of).collect(),
-            gathered_rows: 0,
+            gathered: Gathering::new(&places),
+            earlier: EarlierCounts::none(columns),
+            own: None,
+            is_own_new: false,
             places,
             sampled_rows: 0,
             window_rows: 0,
@@ -220,7 +228,7 @@ impl VersionWatch {
             ));
         }
 
-        self.gathered = Vec::new();
+        self.gathered = Gathering::default();
         (self.source, self.baseline_rows) = (source, baseline.rows);
     }
 
@@ -250,15 +258,11 @@ impl VersionWatch {
         }
 
         if self.source == BaselineSource::Gathering {
-            for (place, series) in self.places.iter().zip(&mut self.gathered) {
-                of(place)
-                    .into_iter()
-                    .for_each(|tensor| each_value(place, tensor, |value| series.push(&value)));
-            }
-            self.gathered_rows += rows as usize;
-            let most = OWN_VALUES_MAX / self.places.len().max(1);
-            if self.gathered_rows >= settings.own_rows.min(most) {
-                self.profile_own(now);
+            self.gathered.take(&self.places, of, rows as usize);
+            if self.gathered.rows() >= self.gathered.needed(settings) {
+                let baseline = self.gathered.baseline(&self.places);
+                self.begin_own(baseline, now);
+                (self.window_rows, self.is_own_new) = (0, true);
             }
         }
     }
@@ -278,33 +282,6 @@ impl VersionWatch {
         errors.iter().for_each(|error| self.errors.take(*error));
     }
 
-    fn profile_own(&mut self, now: Instant) {
-        let (inputs, outputs) = profile_all(&self.places, &self.gathered);
-
-        let baseline = Baseline {
-            format: super::baseline::FORMAT,
-            rows: self.gathered_rows as u64,
-            source: "the first rows that the version served".to_owned(),
-            unordered: false,
-            features: Vec::new(),
-            inputs,
-            outputs,
-            calibration: Vec::new(),
-            performance: BTreeMap::new(),
-        };
-
-        self.contracts.begin(&self.places, &baseline, Widened::Own);
-        self.breaches = breach_watch(
-            &self.contracts,
-            &self.places,
-            &self.subject,
-            Some(&baseline),
-            now,
-        );
-        self.begin(&baseline, BaselineSource::Own);
-        self.window_rows = 0;
-    }
-
     /// Looks at the contract's counts, and closes the window and the hour if they are due. `hour` counts
     /// hours of the calendar. Returns the alarms that start.
     pub(crate) fn advance(
@@ -321,9 +298,10 @@ impl VersionWatch {
         if before != hour {
             let elapsed = Duration::from_secs(3600);
             let alpha = significance(settings, self.columns.len(), elapsed);
+            // The counts belong to the hour that ended; a clock may jump back.
+            let ended = before.min(hour.wrapping_sub(1));
             for column in &mut self.columns {
-                // The counts belong to the hour that ended.
-                let readings = column.close_hour(hour.wrapping_sub(1), settings, alpha);
+                let readings = column.close_hour(ended, settings, alpha);
                 begun.extend(readings.iter().map(|r| BegunAlarm::of(&column.place, r)));
             }
         }
@@ -340,7 +318,8 @@ impl VersionWatch {
             .map(|(at, column)| (*at, column.missing_effect()))
             .collect();
         self.breaches.set_missing_effects(&effects);
-        let begun = self.breaches.look(self.contracts.counts(), now, settings);
+        let counts = self.earlier.and(self.contracts.counts());
+        let begun = self.breaches.look(counts, now, settings);
         let names = self.contracts.columns();
         let alarm = |(column, test): (usize, BreachTest)| {
             let (side, name) = names[column].clone();
@@ -400,6 +379,11 @@ impl VersionWatch {
                 column.merge(counted);
             }
         }
+    }
+
+    /// Returns how many windows closed.
+    pub(crate) fn windows(&self) -> u64 {
+        self.closed
     }
 
     /// Sets how many windows closed before the open one.

@@ -6,17 +6,60 @@ mod tests;
 
 use super::baseline::Cells;
 use super::layout::ColumnValue;
+use serde::{Deserialize, Serialize};
 
 /// The counts of one column, by cell.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct ColumnTally {
     pub counts: Vec<u32>,
     /// Rows without a value.
     pub missing: u32,
     /// The sum of the finite numbers in each cell; empty for categories.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "or_null")]
     pub sums: Vec<f64>,
     /// The least and the greatest finite number.
+    #[serde(default = "no_ends", with = "ends_or_null")]
     pub ends: (f64, f64),
+}
+
+fn no_ends() -> (f64, f64) {
+    (f64::INFINITY, f64::NEG_INFINITY)
+}
+
+/// Sums that are not finite, which JSON cannot write, are unknown.
+mod or_null {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(sums: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        sums.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
+        deserializer: D,
+    ) -> Result<Vec<f64>, D::Error> {
+        let read = Vec::<Option<f64>>::deserialize(deserializer)?;
+        Ok(read.into_iter().map(|v| v.unwrap_or(f64::NAN)).collect())
+    }
+}
+
+/// No ends without a number.
+mod ends_or_null {
+    use super::no_ends;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        ends: &(f64, f64),
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        (ends.0 <= ends.1).then_some(ends).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(
+        deserializer: D,
+    ) -> Result<(f64, f64), D::Error> {
+        Option::deserialize(deserializer).map(|ends| ends.unwrap_or_else(no_ends))
+    }
 }
 
 impl ColumnTally {
@@ -30,8 +73,14 @@ impl ColumnTally {
             counts: vec![0; cells.len()],
             missing: 0,
             sums: vec![0.0; sums],
-            ends: (f64::INFINITY, f64::NEG_INFINITY),
+            ends: no_ends(),
         }
+    }
+
+    /// Tells whether it is counted in such cells.
+    pub(crate) fn fits(&self, cells: &Cells) -> bool {
+        let empty = Self::new(cells);
+        self.counts.len() == empty.counts.len() && self.sums.len() == empty.sums.len()
     }
 
     /// Counts a value. Returns its cell; none if it is missing.
@@ -96,7 +145,7 @@ impl ColumnTally {
     pub(crate) fn clear(&mut self) {
         self.counts.fill(0);
         self.sums.fill(0.0);
-        (self.missing, self.ends) = (0, (f64::INFINITY, f64::NEG_INFINITY));
+        (self.missing, self.ends) = (0, no_ends());
     }
 }
 

@@ -33,9 +33,15 @@ pub struct VersionDrift {
     pub baseline: BaselineSource,
     /// Rows that the baseline was computed from.
     pub baseline_rows: u64,
-    /// Rows of requests that were answered.
+    /// Rows that were gathered so far to make the baseline. Only while they are gathered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gathered_rows: Option<u64>,
+    /// Rows that make the baseline. Only while they are gathered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_rows: Option<u64>,
+    /// Rows of requests that were answered, before a restart too.
     pub rows: u64,
-    /// Rows that were sampled into windows.
+    /// Rows that were sampled into windows, before a restart too.
     #[serde(default)]
     pub sampled_rows: u64,
     /// Windows that were closed.

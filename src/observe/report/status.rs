@@ -138,6 +138,14 @@ pub(crate) fn doubts(drift: &VersionDrift) -> Vec<String> {
     found
 }
 
+/// Says how many of the rows that make the version's own baseline are gathered; none while it gathers
+/// none.
+pub(crate) fn gathering(drift: &VersionDrift) -> Option<String> {
+    let (gathered, own) = drift.gathered_rows.zip(drift.own_rows)?;
+    let (gathered, own) = (story::grouped(gathered as f64), story::grouped(own as f64));
+    Some(format!("{gathered} of {own} rows gathered"))
+}
+
 /// Names the columns whose baseline cannot show differences that matter, with the smallest that it
 /// could show; the least telling first.
 pub(crate) fn coarse(drift: &VersionDrift) -> Vec<(&str, f64)> {

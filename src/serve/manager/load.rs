@@ -298,6 +298,13 @@ impl Loading<'_> {
             return Ok(None);
         };
         let baseline = loaded.baseline.as_deref().map(Baseline::read).transpose()?;
+        if let Some(note) = baseline
+            .as_ref()
+            .and_then(|baseline| monitor.coarse(baseline))
+        {
+            let (model, version) = (self.name.as_str(), self.version.number());
+            tracing::info!(model, version, note, "the baseline is small");
+        }
         let subject = watch::WatchSubject {
             model: self.name.clone(),
             version: self.version,

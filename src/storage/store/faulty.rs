@@ -26,6 +26,8 @@ pub(crate) enum Fault {
     Stale,
     /// The read fails.
     Unreadable,
+    /// The read never ends.
+    Stalled,
 }
 
 impl Fault {
@@ -117,6 +119,7 @@ impl ObjectStore for Faulty {
                 path: at.to_string(),
                 source: "404".into(),
             }),
+            Some(Fault::Stalled) => std::future::pending().await,
             Some(_) => Err(broken()),
             None => self.inner.get_opts(at, options).await,
         }

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod tests;
 
+use serde::{Deserialize, Serialize};
+
 /// Blocks of a level in a block of the next: rows come in blocks of 4, 16, 64 and 256.
 const PARTS: u32 = 4;
 /// Levels of blocks, and the rows of a block of the largest.
@@ -18,9 +20,11 @@ const MEMORY: f64 = 512.0;
 const WITHIN_MEMORY: f64 = 65_536.0;
 
 /// The design effect of a column's live rows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct LiveEffect {
     /// The mid-rank of each cell in the baseline.
+    #[serde(skip)]
     scores: Vec<f64>,
     within: Within,
     /// Single rows, then the levels of blocks.
@@ -28,7 +32,8 @@ pub(crate) struct LiveEffect {
 }
 
 /// Blocks of one size.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Blocks {
     /// Blocks that are not in a block of the next level yet, and the sum of their means.
     parts: u32,
@@ -69,7 +74,8 @@ impl Blocks {
 }
 
 /// The variance of single rows within windows.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Within {
     rows: f64,
     sum: f64,
@@ -131,6 +137,12 @@ impl LiveEffect {
             within: Within::default(),
             levels: [Blocks::default(); LEVELS + 1],
         }
+    }
+
+    /// Goes on with the rows of an earlier process. The cells must be the same.
+    pub(crate) fn go_on(&mut self, earlier: Self) {
+        let scores = std::mem::take(&mut self.scores);
+        *self = Self { scores, ..earlier };
     }
 
     /// Counts a row by its cell.

@@ -6,6 +6,7 @@ mod tests;
 
 use crate::observe::drift::alarm::BLOCK;
 use crate::observe::drift::window::ColumnTally;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// The tiers of blocks: of 1, 8 and 64 windows.
@@ -15,7 +16,8 @@ pub(crate) const TIERS: usize = 3;
 const TESTED: [&[u32]; TIERS] = [&[1, 2, 3, 4, 6, 8], &[2, 3, 4, 6, 8], &[2, 3, 4, 6, 8]];
 
 /// The last windows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Spans {
     tiers: [VecDeque<ColumnTally>; TIERS],
     /// Blocks of each tier that are in the next tier already, counted from the newest.
@@ -77,6 +79,11 @@ impl Spans {
     /// Returns the sum of the last windows, at most eight; none without any.
     pub(crate) fn newest(&self) -> Option<ColumnTally> {
         self.sum(0, self.tiers[0].len())
+    }
+
+    /// Returns every kept tally.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = &ColumnTally> {
+        self.tiers.iter().flatten()
     }
 
     /// Drops what is older than the last eight windows.

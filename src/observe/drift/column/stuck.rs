@@ -3,12 +3,14 @@
 
 use super::testing::TestedRows;
 use super::{TestRound, WatchedColumn};
+use crate::observe::drift::age::{age_ms, moment};
 use crate::observe::drift::alarm::{Against, Metric};
 use crate::observe::drift::baseline::{Cells, ValueDistribution};
 use crate::observe::drift::distance::DriftMeasure;
 use crate::observe::drift::kind::ColumnKind;
 use crate::observe::drift::window::ColumnTally;
 use crate::observe::report::column::DriftTest;
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 /// Rows with the same value from which a column may be stuck.
@@ -23,7 +25,36 @@ pub(super) struct Held {
     rows: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// The same for the next process.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SavedHeld {
+    value: HeldValue,
+    held_ms: u64,
+    rows: u64,
+}
+
+impl Held {
+    pub(super) fn save(self, now: Instant) -> SavedHeld {
+        SavedHeld {
+            value: self.value,
+            held_ms: age_ms(now, self.since),
+            rows: self.rows,
+        }
+    }
+
+    /// Goes on. The time in which no process saw the column does not count.
+    pub(super) fn restore(saved: SavedHeld, now: Instant) -> Self {
+        Self {
+            value: saved.value,
+            since: moment(now, saved.held_ms),
+            rows: saved.rows,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum HeldValue {
     Number(f64),
     Cell(usize),

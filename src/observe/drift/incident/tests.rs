@@ -66,6 +66,8 @@ impl Story {
             digest: "sha256:00".to_owned(),
             baseline: BaselineSource::Training,
             baseline_rows: 5_000,
+            gathered_rows: None,
+            own_rows: None,
             rows: 1_000,
             sampled_rows: 1_000,
             counted_share: None,

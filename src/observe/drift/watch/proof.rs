@@ -10,6 +10,9 @@ use super::tests::settings;
 use super::*;
 use crate::core::hash::Digest;
 use crate::observe::drift::incident::IncidentLog;
+use crate::observe::drift::layout::each_value;
+use crate::observe::drift::profile::profile_all;
+use crate::observe::drift::series::ColumnSeries;
 use chrono::{DateTime, Utc};
 use world::{DAY, Defect, START, SimulatedWorld, WorldRow, signature, tensors};
 

@@ -10,6 +10,7 @@ use crate::observe::drift::layout::Side;
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::quality::companion;
 use crate::observe::quality::estimate::{self, Estimate};
+use crate::observe::report::column::BreachTest;
 use crate::observe::report::drift::{ColumnDrift, Hints, VersionDrift};
 use crate::observe::report::performance::{EstimatedPerformance, named};
 
@@ -33,26 +34,10 @@ impl VersionWatch {
         }
 
         // Columns without tests are still checked against the contract.
-        columns.extend(
-            breaches
-                .into_iter()
-                .map(|((side, name), breaches)| ColumnDrift {
-                    importance: None,
-                    contract: breaches,
-                    kind: ColumnKind::default(),
-                    reason: String::new(),
-                    ignored: self.subject.rules.ignores(&name),
-                    smallest: None,
-                    then: None,
-                    now: None,
-                    changed: None,
-                    breaches: alarms_of(side, &name),
-                    hints: Hints::default(),
-                    tests: Vec::new(),
-                    name,
-                    side,
-                }),
-        );
+        columns.extend(breaches.into_iter().map(|((side, name), breaches)| {
+            let alarms = alarms_of(side, &name);
+            self.untested((side, name), breaches, alarms)
+        }));
 
         VersionDrift {
             model: self.subject.model.to_string(),
@@ -60,6 +45,8 @@ impl VersionWatch {
             digest: self.subject.digest.to_string(),
             baseline: self.source,
             baseline_rows: self.baseline_rows,
+            gathered_rows: self.gathered(settings).map(|(rows, _)| rows),
+            own_rows: self.gathered(settings).map(|(_, needed)| needed),
             rows,
             sampled_rows: self.sampled_rows,
             windows: self.closed,
@@ -76,6 +63,31 @@ impl VersionWatch {
             counted_share: None,
             dropped_requests: None,
             fleet: None,
+        }
+    }
+
+    /// Reports a column that has no tests.
+    fn untested(
+        &self,
+        (side, name): (Side, String),
+        contract: Breaches,
+        breaches: Vec<BreachTest>,
+    ) -> ColumnDrift {
+        ColumnDrift {
+            importance: None,
+            contract,
+            kind: ColumnKind::default(),
+            reason: String::new(),
+            ignored: self.subject.rules.ignores(&name),
+            smallest: None,
+            then: None,
+            now: None,
+            changed: None,
+            breaches,
+            hints: Hints::default(),
+            tests: Vec::new(),
+            name,
+            side,
         }
     }
 

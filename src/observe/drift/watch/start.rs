@@ -9,7 +9,7 @@ use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::breach::BreachWatch;
 use crate::observe::drift::breach::allowed::Allowance;
 use crate::observe::drift::column::rules::ColumnRule;
-use crate::observe::drift::contract::Contracts;
+use crate::observe::drift::contract::{Breaches, Contracts};
 use crate::observe::drift::layout::{ColumnPlace, RowPart, Side};
 use crate::observe::drift::slice::Slicer;
 use crate::observe::quality::calibrate::Curve;
@@ -138,12 +138,12 @@ pub(super) fn numbered(columns: Vec<(Side, String)>) -> BTreeMap<(Side, String),
 
 /// Starts the contract's alarms from the counts so far.
 pub(super) fn breach_watch(
-    contracts: &Contracts,
+    (contracts, counts): (&Contracts, (u64, Vec<Breaches>)),
     places: &[ColumnPlace],
     subject: &WatchSubject,
     baseline: Option<&Baseline>,
     now: Instant,
 ) -> BreachWatch {
     let allowances = allowances(&contracts.columns(), places, baseline, &subject.rules);
-    BreachWatch::new(allowances, contracts.counts(), now)
+    BreachWatch::new(allowances, counts, now)
 }

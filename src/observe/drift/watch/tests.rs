@@ -6,13 +6,14 @@ use crate::core::model::{Dim, TensorSpec};
 use crate::core::tensor::{DType, Strings};
 use crate::observe::drift::alarm::Against;
 use crate::observe::drift::profile::profile;
+use crate::observe::drift::series::ColumnSeries;
 use std::time::Duration;
 
 /// Numbers in [0, 1) that look random and are always the same.
-pub(super) struct Random(pub u64);
+pub(crate) struct Random(pub u64);
 
 impl Random {
-    pub(super) fn next(&mut self) -> f64 {
+    pub(crate) fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,7 +22,7 @@ impl Random {
     }
 
     /// Of a normal distribution, by Box and Muller.
-    pub(super) fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         let (a, b) = (self.next(), self.next());
         (-2.0 * (1.0 - a).ln()).sqrt() * (std::f64::consts::TAU * b).cos()
     }
@@ -41,7 +42,7 @@ fn spec(name: &str, dtype: DType, width: Option<usize>) -> TensorSpec {
 }
 
 /// A model with two numbers and a category as inputs, and one number as output.
-fn subject(baseline: Option<Baseline>) -> WatchSubject {
+pub(crate) fn subject(baseline: Option<Baseline>) -> WatchSubject {
     WatchSubject {
         model: ModelName::parse("m").expect("legal"),
         version: Version::new(1).expect("legal"),
@@ -63,17 +64,17 @@ fn subject(baseline: Option<Baseline>) -> WatchSubject {
 }
 
 /// A stream of requests of 100 rows, one each 10 ms.
-struct Stream {
-    watch: VersionWatch,
-    now: Instant,
-    hour: u64,
+pub(super) struct Stream {
+    pub watch: VersionWatch,
+    pub now: Instant,
+    pub hour: u64,
     random: Random,
 }
 
-type Row<'r> = &'r dyn Fn(&mut Random) -> ([f32; 2], &'static str);
+pub(super) type Row<'r> = &'r dyn Fn(&mut Random) -> ([f32; 2], &'static str);
 
 impl Stream {
-    fn new(baseline: Option<Baseline>) -> Self {
+    pub(super) fn new(baseline: Option<Baseline>) -> Self {
         let now = Instant::now();
         let watch = VersionWatch::new(subject(baseline), 1, now).expect("fits");
         Self {
@@ -85,7 +86,7 @@ impl Stream {
     }
 
     /// Sends requests; returns the alarms that began, as `column metric`.
-    fn send(&mut self, requests: usize, row: Row<'_>) -> Vec<String> {
+    pub(super) fn send(&mut self, requests: usize, row: Row<'_>) -> Vec<String> {
         let mut begun = Vec::new();
         for _ in 0..requests {
             let rows: Vec<_> = (0..100).map(|_| row(&mut self.random)).collect();
@@ -114,13 +115,13 @@ impl Stream {
     }
 }
 
-fn usual(random: &mut Random) -> ([f32; 2], &'static str) {
+pub(super) fn usual(random: &mut Random) -> ([f32; 2], &'static str) {
     let word = ["red", "green", "blue"][(random.next() * 3.0) as usize];
     ([random.normal() as f32, random.next() as f32], word)
 }
 
 /// A baseline of the usual rows.
-fn baseline() -> Baseline {
+pub(crate) fn baseline() -> Baseline {
     let mut random = Random(1);
     let rows: Vec<_> = (0..20_000).map(|_| usual(&mut random)).collect();
     let numbers =

@@ -86,6 +86,7 @@ fn calm(drift: &VersionDrift) -> Markup {
                 "Not enough rows for a verdict: " (drift.sampled_rows) " rows counted"
                 @if drift.baseline == BaselineSource::Gathering {
                     " of the first rows, of which the version makes its own baseline"
+                    @if let Some(rows) = status::gathering(drift) { " (" (rows) ")" }
                 }
                 "."
             }

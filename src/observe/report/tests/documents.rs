@@ -227,6 +227,8 @@ fn drift(is_full: bool) -> VersionDrift {
         digest: "sha256:00".to_owned(),
         baseline: BaselineSource::Own,
         baseline_rows: 20,
+        gathered_rows: is_full.then_some(1_500),
+        own_rows: is_full.then_some(5_000),
         rows: 30,
         sampled_rows: 30,
         windows: 3,

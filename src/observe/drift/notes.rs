@@ -1,0 +1,67 @@
+//! What a person should know of a baseline before it is used: which columns are not stationary, and which
+//! differences it is too small to show. Pure.
+
+use super::alarm::significance;
+use super::baseline::{Baseline, BaselineColumn};
+use super::column::rules::{ColumnRule, smallest};
+use super::kind::ColumnKind;
+use super::settings::MonitorSettings;
+use crate::observe::report::chart::number;
+use crate::observe::report::status::COARSE;
+use std::time::Duration;
+
+/// Columns that a note names.
+const NAMED_MAX: usize = 5;
+
+/// Says what follows from a baseline.
+pub(crate) fn notes(baseline: &Baseline, settings: &MonitorSettings) -> Vec<String> {
+    let mut said = Vec::new();
+    if baseline.unordered {
+        said.push("The rows are sorted by their labels, so their order was not used.".to_owned());
+    }
+    let moves = |column: &&BaselineColumn| column.kind != ColumnKind::Stationary;
+    let of_kind = |column: &BaselineColumn| {
+        let kind = column.kind.name();
+        format!("{}: {kind}, {}", column.name, column.reason)
+    };
+    said.extend(columns(baseline).filter(moves).map(of_kind));
+    said.extend(coarse(baseline, settings));
+    said
+}
+
+/// Says which differences a baseline is too small to show; none if it shows those that matter.
+pub(crate) fn coarse(baseline: &Baseline, settings: &MonitorSettings) -> Option<String> {
+    let alpha = significance(
+        settings,
+        columns(baseline).count(),
+        Duration::from_secs(3600),
+    );
+    let one = |column: &'_ BaselineColumn| {
+        let rule = (column.kind, &ColumnRule::default());
+        let smallest = smallest(column, rule, settings, alpha)?;
+        (smallest > COARSE).then(|| (column.name.clone(), smallest))
+    };
+    let found: Vec<(String, f64)> = columns(baseline).filter_map(one).collect();
+    let (_, most) = found.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+
+    let names: Vec<&str> = found
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .take(NAMED_MAX)
+        .collect();
+    let more = match found.len() - names.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!(
+        "{} rows cannot show every difference that matters ({} and more): those under {} stay unseen in {}{more}. Use more rows.",
+        baseline.rows,
+        number(settings.ks),
+        number(*most),
+        names.join(", "),
+    ))
+}
+
+fn columns(baseline: &Baseline) -> impl Iterator<Item = &BaselineColumn> {
+    baseline.inputs.iter().chain(&baseline.outputs)
+}
