@@ -2,11 +2,13 @@
 //! result as a table or as JSON. Decides nothing itself.
 
 mod alarms;
+mod backtest;
 mod batching;
 mod demo;
 mod drift;
 mod explain;
 mod metrics;
+mod model_file;
 pub mod monitor;
 mod performance;
 mod predict;
@@ -67,6 +69,8 @@ enum Command {
     Performance(performance::PerformanceArguments),
     /// Build a drift baseline from a dataset and a model.
     Profile(monitor::ProfileArguments),
+    /// Show rows of the past to the monitor, and tell which incidents it would have reported.
+    Backtest(backtest::BacktestArguments),
     #[command(flatten)]
     Registry(registry::RegistryVerb),
     /// Find or install the ONNX Runtime library.
@@ -266,6 +270,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Drift(arguments) => drift::drift(&arguments)?,
         Command::Performance(arguments) => performance::performance(&arguments)?,
         Command::Profile(arguments) => monitor::profile(&arguments)?,
+        Command::Backtest(arguments) => backtest::run(&arguments)?,
         Command::Registry(verb) => return registry::run(verb),
         Command::Runtime {
             verb: RuntimeVerb::Install,

@@ -5,12 +5,13 @@
 //! outputs against the training baseline), [`quality`] (measures by labels, and
 //! estimates without), [`labels`] (ground truth that clients send), [`capture`]
 //! (recorded predictions), [`fleet`] (windows added up over servers),
-//! [`alarms`] (the alarm log), [`profile`] (makes baselines) and [`report`]
-//! (the HTML page about a model).
+//! [`alarms`] (the alarm log), [`profile`] (makes baselines), [`backtest`] (the monitor on
+//! rows of the past) and [`report`] (the HTML page about a model).
 //!
 //! May import `core`, `storage`, and `onnx` (companion models, tasks of outputs).
 
 pub mod alarms;
+pub(crate) mod backtest;
 pub mod capture;
 pub mod drift;
 pub(crate) mod fleet;

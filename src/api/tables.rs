@@ -6,6 +6,7 @@ pub(crate) mod csv;
 #[cfg(test)]
 mod tests;
 
+use crate::core::count::counted;
 use crate::core::error::{Error, Result, short};
 use crate::core::model::Signature;
 use crate::core::model::columns::{InputColumns, InputWidth, TABLE_COLUMNS_MAX};
@@ -168,9 +169,10 @@ impl<'a> TableRow<'a> {
         given += values.count();
         if given != count {
             return Err(Error::invalid(format!(
-                "{}: feature '{}' has {given} values; the model takes {count}",
+                "{}: feature '{}' has {}; the model takes {count}",
                 self.name(),
                 short(name),
+                counted(given, "value"),
             )));
         }
         Ok(())

@@ -221,7 +221,7 @@ pub(super) fn tracer(
 }
 
 /// Returns the monitor's settings with this server's share of the accepted false alarms.
-fn monitor_settings(config: &Config) -> MonitorSettings {
+pub(crate) fn monitor_settings(config: &Config) -> MonitorSettings {
     let monitor = &config.monitor;
     // Windows of this server and merged windows of the fleet are tested; each gets half.
     let kinds = if is_shared(config) { 2.0 } else { 1.0 };

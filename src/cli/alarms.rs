@@ -1,12 +1,18 @@
 //! `alarms`: the alarm log in the store.
 
+#[cfg(test)]
+mod tests;
+
 use super::print::{TextTable, line, note};
 use super::registry::arguments::beginning;
 use super::{block_on, load};
+use crate::core::count::{agreed, counted};
 use crate::core::error::{Error, Result};
 use crate::observe::alarms::{self, LoggedAlarm};
 use crate::observe::report::alarm::AlarmEvent;
-use crate::observe::report::column::DriftTest;
+use crate::observe::report::chart::number;
+use crate::observe::report::incident::IncidentPhase;
+use crate::observe::report::story::percent;
 use crate::storage::layout::Records;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
@@ -77,7 +83,8 @@ pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
 
     if damaged > 0 {
         note(&format!(
-            "{damaged} alarms were skipped: they are damaged, or written by a newer version of Ortus"
+            "{} skipped: damaged, or written by a newer version of Ortus",
+            counted(damaged, "alarm")
         ));
     }
 
@@ -87,50 +94,96 @@ pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
         return Ok(());
     }
 
-    let mut table = TextTable::new(&[
-        "time",
-        "model",
-        "kind",
-        "what",
-        "value",
-        "lower bound",
-        "threshold",
-        "server",
-    ]);
-    found.iter().for_each(|kept| add(&mut table, kept));
-    table.print();
+    listed(&found).print();
     Ok(())
 }
 
-/// Adds a row with an alarm.
-fn add(table: &mut TextTable, kept: &LoggedAlarm) {
-    let what = match &kept.alarm {
-        AlarmEvent::Incident(incident) => incident.summary.clone(),
-        AlarmEvent::Drift(alarm) => format!("{} {}", alarm.column, alarm.test.metric.name()),
-        AlarmEvent::Performance(alarm) => {
-            format!("{} of {} rows wrong", alarm.lost, alarm.rows)
-        }
-        AlarmEvent::Other(alarm) => alarm.column.clone().unwrap_or_default(),
-    };
-
-    let version = kept
-        .alarm
-        .version()
-        .map_or_else(|| "?".to_owned(), |v| v.to_string());
-    let number = |of: fn(&DriftTest) -> f64| {
-        kept.alarm
-            .test()
-            .map_or_else(String::new, |test| format!("{:.4}", of(test)))
-    };
-
-    table.row(&[
-        &kept.time.format("%Y-%m-%d %H:%M:%S").to_string(),
-        &format!("{}:{version}", kept.model),
-        &kept.kind,
-        &what,
-        &number(|test| test.value),
-        &number(|test| test.lower),
-        &number(|test| test.threshold),
-        &kept.server,
+/// Lists alarms, one a line.
+fn listed(found: &[LoggedAlarm]) -> TextTable {
+    let mut table = TextTable::new(&[
+        "time", "model", "version", "event", "columns", "server", "summary",
     ]);
+    for kept in found {
+        let number = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        table.row(&[
+            &kept.time.format("%Y-%m-%d %H:%M:%S").to_string(),
+            &kept.model,
+            &number(kept.alarm.version()),
+            event(kept),
+            &number(columns(&kept.alarm)),
+            &server(kept),
+            &summary(&kept.alarm),
+        ]);
+    }
+    table
+}
+
+/// Names what happened.
+fn event(kept: &LoggedAlarm) -> &str {
+    match &kept.alarm {
+        AlarmEvent::Incident(incident) => match incident.phase {
+            IncidentPhase::Opened => "incident opened",
+            IncidentPhase::Updated => "incident updated",
+            IncidentPhase::Closed => "incident closed",
+        },
+        AlarmEvent::Drift(_) => "drift alarm",
+        AlarmEvent::Performance(_) => "performance alarm",
+        AlarmEvent::Other(_) => &kept.kind,
+    }
+}
+
+/// Returns how many columns an alarm is about; none if it is not about columns.
+fn columns(alarm: &AlarmEvent) -> Option<u64> {
+    match alarm {
+        AlarmEvent::Incident(incident) => u64::try_from(incident.columns_total).ok(),
+        AlarmEvent::Drift(_) => Some(1),
+        AlarmEvent::Performance(_) => None,
+        AlarmEvent::Other(alarm) => alarm.column.as_ref().map(|_| 1),
+    }
+}
+
+/// Names the server that raised an alarm, and how many it speaks for.
+fn server(kept: &LoggedAlarm) -> String {
+    let servers = match &kept.alarm {
+        AlarmEvent::Incident(incident) => incident.servers,
+        AlarmEvent::Drift(alarm) => alarm.servers,
+        AlarmEvent::Performance(_) | AlarmEvent::Other(_) => None,
+    };
+    servers.map_or_else(
+        || kept.server.clone(),
+        |count| format!("{} (of {})", kept.server, counted(count, "server")),
+    )
+}
+
+/// Writes a time in whole days where that is possible.
+fn span(hours: u64) -> String {
+    if hours >= 48 && hours.is_multiple_of(24) {
+        counted(hours / 24, "day")
+    } else {
+        counted(hours, "hour")
+    }
+}
+
+/// Describes an alarm in a sentence.
+fn summary(alarm: &AlarmEvent) -> String {
+    match alarm {
+        AlarmEvent::Incident(incident) => incident.summary.clone(),
+        AlarmEvent::Drift(alarm) => format!(
+            "{}: {} is {}, at least {}, and matters from {}.",
+            alarm.column,
+            alarm.test.metric.name(),
+            number(alarm.test.value),
+            number(alarm.test.lower),
+            number(alarm.test.threshold)
+        ),
+        AlarmEvent::Performance(alarm) => format!(
+            "{} of {} of the last {} {} wrong; up to {} may be.",
+            alarm.lost,
+            counted(alarm.rows, "labelled row"),
+            span(alarm.span_hours),
+            agreed(alarm.lost, "was", "were"),
+            percent(alarm.allowed)
+        ),
+        AlarmEvent::Other(alarm) => alarm.column.clone().unwrap_or_else(|| "-".to_owned()),
+    }
 }

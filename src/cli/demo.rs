@@ -10,6 +10,7 @@ use crate::app::signals::Signals;
 use crate::app::{App, Ports};
 use crate::client;
 use crate::config::Config;
+use crate::core::count::counted;
 use crate::core::error::{Error, Result};
 use crate::core::tensor::compare::{Tolerance, difference};
 use crate::core::tensor::{NamedTensors, Tensor};
@@ -63,8 +64,8 @@ pub(super) fn run(arguments: &Demo) -> Result<ExitCode> {
     }
 
     line(&format!(
-        "ortus serves {} models, ready after {} ms",
-        app.count_serving_and_refused().0,
+        "ortus serves {}, ready after {} ms",
+        counted(app.count_serving_and_refused().0, "model"),
         start.elapsed().as_millis()
     ));
 
@@ -308,8 +309,11 @@ fn replace_version(ports: &Ports, example: &Example, served: &Path) -> Result<bo
         let [old, new] = seen.answers;
         passed &= seen.failed == 0 && seen.wrong == 0 && old > 0 && new > 0;
         line(&format!(
-            "{} swapped under load over {protocol}: {old} responses of version 1, then {new} of version 2; {} failed, {} wrong",
-            example.name, seen.failed, seen.wrong
+            "{} swapped under load over {protocol}: {} of version 1, then {new} of version 2; {} failed, {} wrong",
+            example.name,
+            counted(old, "response"),
+            seen.failed,
+            seen.wrong
         ));
     }
 

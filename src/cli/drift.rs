@@ -1,9 +1,12 @@
 //! `ortus drift`: whether the inputs and answers of a served model are as in its baseline.
 
+mod parts;
+
 use super::block_on;
 use super::monitor::{ask, read};
 use super::print::{TextTable, line};
 use super::registry::split_target;
+use crate::core::count;
 use crate::core::error::Result;
 use crate::observe::drift::kind::ColumnKind;
 use crate::observe::report::chart::number;
@@ -11,7 +14,7 @@ use crate::observe::report::column::{BaselineSource, ColumnSummary, DriftTest};
 use crate::observe::report::drift::{ColumnDrift, DriftReport, VersionDrift};
 use crate::observe::report::incident::Incident;
 use crate::observe::report::status::{self, ColumnStanding};
-use crate::observe::report::story::percent;
+use crate::observe::report::story::{named, percent};
 use clap::Args;
 
 #[derive(Args)]
@@ -53,7 +56,7 @@ pub(super) fn drift(arguments: &DriftArguments) -> Result<()> {
 }
 
 /// Prints the verdict, the incidents and a line for each column.
-fn show(report: &VersionDrift) {
+pub(super) fn show(report: &VersionDrift) {
     line(&format!(
         "{}:{}  {}",
         report.model,
@@ -61,8 +64,7 @@ fn show(report: &VersionDrift) {
         verdict(report)
     ));
     line(&format!("  {}", counted(report)));
-    let open = report.incidents.iter().filter(|i| i.closed.is_none());
-    open.for_each(show_incident);
+    report.open_incidents().for_each(show_incident);
     for doubt in status::doubts(report) {
         line(&format!("  ? {doubt}"));
     }
@@ -83,34 +85,30 @@ fn show(report: &VersionDrift) {
         .iter()
         .for_each(|c| add(&mut table, c, report));
     table.print();
+    parts::show(report);
     show_limits(report);
 }
 
 /// Says how the version stands, in a few words.
 fn verdict(report: &VersionDrift) -> String {
-    let open = report
-        .incidents
-        .iter()
-        .filter(|i| i.closed.is_none())
-        .count();
+    let open = report.open_incidents().count();
     let alarms = report.alarms;
     match (open, alarms, report.windows) {
         (0, 0, 0) => "not enough rows for a verdict".to_owned(),
         (0, 0, _) => "no alarm".to_owned(),
-        (0, n, _) => format!("ALARM: {n} tests"),
-        (1, ..) => "ALARM: 1 incident".to_owned(),
-        (n, ..) => format!("ALARM: {n} incidents"),
+        (0, n, _) => format!("ALARM: {}", count::counted(n, "test")),
+        (n, ..) => format!("ALARM: {}", count::counted(n, "incident")),
     }
 }
 
 /// Says how many rows the verdict rests on, and what they are compared with.
 fn counted(report: &VersionDrift) -> String {
     let share = report.sampled_rows as f64 / report.rows.max(1) as f64;
-    let rows = report.baseline_rows;
+    let rows = count::counted(report.baseline_rows, "row");
     let reference = match report.baseline {
-        BaselineSource::Training => format!("the training baseline of {rows} rows"),
+        BaselineSource::Training => format!("the training baseline of {rows}"),
         BaselineSource::Own => format!(
-            "its own baseline: the first {rows} rows of this server, which may be wrong themselves"
+            "its own baseline: the first {rows} of this server, which may be wrong themselves"
         ),
         BaselineSource::Gathering => {
             let gathered = status::gathering(report);
@@ -119,11 +117,11 @@ fn counted(report: &VersionDrift) -> String {
         }
     };
     format!(
-        "{} rows, {} counted ({}) in {} windows; compared with {reference}",
-        report.rows,
+        "{}, {} counted ({}) in {}; compared with {reference}",
+        count::counted(report.rows, "row"),
         report.sampled_rows,
         percent(share.min(1.0)),
-        report.windows
+        count::counted(report.windows, "window")
     )
 }
 
@@ -192,21 +190,11 @@ fn typical(summary: Option<&ColumnSummary>) -> String {
 fn show_limits(report: &VersionDrift) {
     let coarse = status::coarse(report);
     if let Some((_, smallest)) = coarse.first() {
-        let names: Vec<&str> = coarse
-            .iter()
-            .take(NAMED_MAX)
-            .map(|(name, _)| *name)
-            .collect();
-        let more = coarse.len().saturating_sub(NAMED_MAX);
-        let more = if more > 0 {
-            format!(" and {more} more")
-        } else {
-            String::new()
-        };
+        let names: Vec<&str> = coarse.iter().map(|(name, _)| *name).collect();
         line(&format!(
-            "The baseline has too few independent rows to show differences under {} in {}{more}.",
+            "The baseline has too few independent rows to show differences under {} in {}.",
             number(*smallest),
-            names.join(", ")
+            named(&names, NAMED_MAX)
         ));
     }
     let moves = |column: &&ColumnDrift| {
@@ -244,7 +232,7 @@ fn show_contract(column: &ColumnDrift) {
 }
 
 /// Prints every test of every column.
-fn show_tests(report: &VersionDrift) {
+pub(super) fn show_tests(report: &VersionDrift) {
     let mut table = TextTable::new(&[
         "column",
         "metric",
@@ -258,10 +246,11 @@ fn show_tests(report: &VersionDrift) {
         "threshold",
         "alarm",
     ]);
-    for column in &report.columns {
+    let of_parts = report.parts.iter().flat_map(|part| &part.columns);
+    for column in report.columns.iter().chain(of_parts) {
         for test in &column.tests {
             table.row(&[
-                &column.name,
+                &column.described(),
                 test.metric.name(),
                 test.against.name(),
                 &test.span.to_string(),

@@ -3,6 +3,7 @@
 use super::print::{TextTable, figures, line};
 use super::registry::split_target;
 use super::{block_on, monitor};
+use crate::core::count::{agreed, counted};
 use crate::core::error::Result;
 use crate::observe::report::scheduler::{
     ClassDurations, PaddingNow, SchedulerReport, ShapesNow, VersionScheduler,
@@ -52,15 +53,18 @@ fn show(version: &VersionScheduler) {
     ));
     let runs = match version.in_place {
         true => "runs on the I/O threads".to_owned(),
-        false => format!("{lanes} {}", plural(*lanes, "lane")),
+        false => counted(*lanes, "lane"),
     };
     let wait = match queue.seconds {
         Some(seconds) => format!("about {} ms of work", figures(seconds * 1e3)),
         None => "for how long is not known yet".to_owned(),
     };
     line(&format!(
-        "  {runs} ({}); {} of {} rows wait, {wait}",
-        version.provider, queue.rows, queue.rows_max
+        "  {runs} ({}); {} of {} {}, {wait}",
+        version.provider,
+        queue.rows,
+        counted(queue.rows_max, "row"),
+        agreed(queue.rows, "waits", "wait")
     ));
 
     version.padding.iter().for_each(show_padding);
@@ -70,7 +74,10 @@ fn show(version: &VersionScheduler) {
     }
     let hidden = version.classes.len().saturating_sub(CLASSES_MAX);
     if hidden > 0 {
-        line(&format!("\n  {hidden} more shapes: see --json"));
+        line(&format!(
+            "\n  {}: see --json",
+            counted(hidden, "more shape")
+        ));
     }
     show_batches(version);
     for refused in &version.refused {
@@ -97,7 +104,7 @@ fn show_padding(padding: &PaddingNow) {
     let lengths: Vec<String> = padding.lengths.iter().map(usize::to_string).collect();
     let lengths = lengths.join(", ");
     let tokens = match padding.tokens_max {
-        Some(most) => format!(", up to {most} tokens in a batch"),
+        Some(most) => format!(", up to {} in a batch", counted(most, "token")),
         None => String::new(),
     };
     match &padding.off {
@@ -113,8 +120,10 @@ fn show_padding(padding: &PaddingNow) {
     if all > 0 {
         let share = padding.padded_tokens as f64 / all as f64;
         line(&format!(
-            "  {} of {all} tokens are padding ({} %)",
+            "  {} of {} {} padding ({} %)",
             padding.padded_tokens,
+            counted(all, "token"),
+            agreed(padding.padded_tokens, "is", "are"),
             figures(share * 100.0)
         ));
     }
@@ -126,7 +135,7 @@ fn merging(version: &VersionScheduler) -> String {
         None => match &version.batch_sizes {
             None => {
                 let rows = version.batch_rows_max;
-                format!("batches of up to {rows} {}", plural(rows, "row"))
+                format!("batches of up to {}", counted(rows, "row"))
             }
             Some(sizes) => format!("batches are filled up to {} rows", listed(sizes)),
         },
@@ -161,11 +170,9 @@ fn show_class(class: &ClassDurations) {
         false => format!(", other axes {:?}", class.axes),
     };
     line(&format!(
-        "\n  durations of {} {}{axes}; best: {} {}",
-        class.runs,
-        plural(usize::try_from(class.runs).unwrap_or(usize::MAX), "run"),
-        class.best_rows,
-        plural(class.best_rows, "row")
+        "\n  durations of {}{axes}; best: {}",
+        counted(class.runs, "run"),
+        counted(class.best_rows, "row")
     ));
     if class.sizes.is_empty() {
         line("  nothing was learned yet");
@@ -222,11 +229,4 @@ fn show_batches(version: &VersionScheduler) {
         ]);
     }
     table.print();
-}
-
-fn plural(count: usize, word: &str) -> String {
-    match count {
-        1 => word.to_owned(),
-        _ => format!("{word}s"),
-    }
 }

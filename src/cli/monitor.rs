@@ -1,15 +1,17 @@
 //! `ortus profile` builds a baseline on this machine. Also asks a running server for its reports.
 
+use super::load;
+use super::model_file::ModelArguments;
 use super::print::{line, note};
-use super::registry::{RegistryArguments as RegistryCommon, split_target};
-use super::{block_on, load};
+use super::registry::RegistryArguments as RegistryCommon;
 use crate::client;
+use crate::core::count::counted;
 use crate::core::error::{Error, Result};
 use crate::core::model::task::{TaskKind, Wish};
 use crate::observe::drift::notes::notes;
 use crate::observe::drift::settings::MonitorSettings;
+use crate::observe::drift::slice::choice::SliceChoice;
 use crate::observe::profile::Profile;
-use crate::registry::manifest::{MANIFEST_PATH, MODEL_PATH, Manifest};
 use bytes::Bytes;
 use clap::Args;
 use http::Method;
@@ -19,23 +21,11 @@ use std::path::{Path, PathBuf};
 pub(super) struct ProfileArguments {
     /// Reference dataset: CSV with a header, or Parquet.
     data: PathBuf,
-    /// ONNX file of the model.
-    #[arg(
-        long,
-        value_name = "FILE",
-        conflicts_with = "model",
-        required_unless_present = "model"
-    )]
-    onnx: Option<PathBuf>,
-    /// Model in the registry: NAME, NAME@ALIAS or NAME:VERSION.
-    #[arg(long, value_name = "NAME[:VERSION]")]
-    model: Option<String>,
+    #[command(flatten)]
+    model: ModelArguments,
     /// File to write the baseline to.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Input columns of the model, in its order.
-    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
-    features: Vec<String>,
     /// Label column (ground truth). Adds measured performance and calibration to the baseline.
     #[arg(long, value_name = "COLUMN")]
     label: Option<String>,
@@ -51,6 +41,18 @@ pub(super) struct ProfileArguments {
     /// Columns of the dataset to ignore.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     ignore: Vec<String>,
+    /// Input columns by which the rows are sliced: each category or quarter of numbers with at least 200
+    /// rows is also watched on its own; at most 4 [default: up to two of few categories]
+    #[arg(
+        long,
+        value_name = "A,B,…",
+        value_delimiter = ',',
+        conflicts_with = "no_slices"
+    )]
+    slices: Vec<String>,
+    /// Do not slice the rows.
+    #[arg(long)]
+    no_slices: bool,
     #[command(flatten)]
     common: RegistryCommon,
 }
@@ -64,29 +66,7 @@ enum TaskArgument {
 
 /// Builds a baseline.
 pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
-    let folder = tempfile::tempdir()
-        .map_err(|e| Error::precondition("create a temporary directory").with_source(e))?;
-    let mut features = arguments.features.clone();
-    let path = match (&arguments.onnx, &arguments.model) {
-        (Some(path), _) => path.clone(),
-        (None, Some(target)) => {
-            let (name, which) = split_target(target)?;
-            let into = folder.path().join("model");
-            block_on(async {
-                let operator = super::registry::open(&arguments.common, None, false).await?;
-                operator.pull(&name, which.as_deref(), &into, &|_| {}).await
-            })?;
-            if features.is_empty() {
-                let written = std::fs::read(into.join(MANIFEST_PATH));
-                let written = written
-                    .map_err(|e| Error::internal("read a copied manifest").with_source(e))?;
-                features = Manifest::read(&written)?.features;
-            }
-            into.join(MODEL_PATH)
-        }
-        (None, None) => return Err(Error::invalid("give --onnx or --model")),
-    };
-
+    let model = arguments.model.find(&arguments.common)?;
     let config = load(
         &super::CommonArguments {
             config: arguments.common.config.clone(),
@@ -95,10 +75,10 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
         Vec::new(),
     )?;
 
-    let (graph, mut session) = crate::app::engine::open_session(&config, &path, &note)?;
+    let (graph, mut session) = crate::app::engine::open_session(&config, &model.path, &note)?;
     let profile = Profile {
         data: &arguments.data,
-        features,
+        features: model.features.clone(),
         ignore: arguments.ignore.clone(),
         label: arguments.label.clone(),
         task: Wish {
@@ -109,16 +89,20 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
             output: arguments.score_output.clone(),
             classes: arguments.classes.clone(),
         },
+        slices: match (&arguments.slices[..], arguments.no_slices) {
+            ([], false) => SliceChoice::Fitting,
+            (named, _) => SliceChoice::Named(named.to_vec()),
+        },
     };
 
     let baseline = profile.make(&graph, session.as_mut())?;
     write(&arguments.output, &baseline.write())?;
     let text = format!(
-        "{}: {} rows, {} inputs, {} outputs",
+        "{}: {}, {}, {}",
         arguments.output.display(),
-        baseline.rows,
-        baseline.inputs.len(),
-        baseline.outputs.len()
+        counted(baseline.rows, "row"),
+        counted(baseline.inputs.len(), "input"),
+        counted(baseline.outputs.len(), "output")
     );
 
     let json = serde_json::json!({

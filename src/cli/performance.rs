@@ -3,6 +3,7 @@
 use super::print::{TextTable, line};
 use super::registry::split_target;
 use super::{block_on, monitor};
+use crate::core::count::{agreed, counted};
 use crate::core::error::Result;
 use crate::observe::report::performance::{
     EstimatedPerformance, MeasuredPerformance, PerformanceReport, SlicePerformance, WaitingLabels,
@@ -49,17 +50,30 @@ pub(super) fn performance(arguments: &PerformanceArguments) -> Result<()> {
 fn show_waiting(waiting: &WaitingLabels) {
     if waiting.labels > 0 {
         line(&format!(
-            "{} labels of any model wait for their predictions; only a prediction tells the model",
-            waiting.labels
+            "{} of any model {}; only a prediction tells the model",
+            counted(waiting.labels, "label"),
+            agreed(
+                waiting.labels,
+                "waits for its prediction",
+                "wait for their predictions"
+            )
         ));
     }
     for reason in &waiting.reasons {
-        line(&format!("  {} labels {}", reason.labels, reason.text));
+        // The text goes with several labels.
+        let about = reason.text.strip_prefix("wait").unwrap_or(&reason.text);
+        line(&format!(
+            "  {} {}{about}",
+            counted(reason.labels, "label"),
+            agreed(reason.labels, "waits", "wait")
+        ));
     }
     if waiting.forgotten > 0 {
         line(&format!(
-            "  {} labels no longer wait, because too many did; they are in the store",
-            waiting.forgotten
+            "  {} no longer {}, because too many did; {} in the store",
+            counted(waiting.forgotten, "label"),
+            agreed(waiting.forgotten, "waits", "wait"),
+            agreed(waiting.forgotten, "it is", "they are")
         ));
     }
     for (reason, predictions) in &waiting.lost_predictions {
@@ -69,7 +83,9 @@ fn show_waiting(waiting: &WaitingLabels) {
             other => other,
         };
         line(&format!(
-            "  {predictions} answers were not kept for labels since the start: {why}"
+            "  {} {} not kept for labels since the start: {why}",
+            counted(*predictions, "answer"),
+            agreed(*predictions, "was", "were")
         ));
     }
 }
@@ -90,8 +106,8 @@ fn show_estimate(model: &str, version: u64, estimate: &EstimatedPerformance) {
         .map_or_else(String::new, |m| format!("  ({measure} ± {m:.4})"));
 
     line(&format!(
-        "{model}:{version}  estimated without labels, from {source} of {} rows",
-        estimate.rows
+        "{model}:{version}  estimated without labels, from {source} of {}",
+        counted(estimate.rows, "row")
     ));
     line(&format!("  {}{margin}", measures_text(&estimate.measures)));
     line(&format!("  {}", estimate.assumption));
@@ -118,11 +134,11 @@ fn share(maturity: Option<f64>) -> String {
 fn show(measured: &MeasuredPerformance) {
     let window = &measured.window;
     line(&format!(
-        "{}:{}  {} labelled rows of the last {} days, maturity {}{}",
+        "{}:{}  {} of the last {}, maturity {}{}",
         measured.model,
         measured.version,
-        window.labelled_rows,
-        measured.window_days,
+        counted(window.labelled_rows, "labelled row"),
+        counted(measured.window_days, "day"),
         share(window.maturity),
         if measured.alarm {
             "  ALARM: more errors than the baseline allows"
@@ -134,8 +150,9 @@ fn show(measured: &MeasuredPerformance) {
     line(&format!("  {}", measures_text(&window.measures)));
     if measured.unfit_labels > 0 {
         line(&format!(
-            "  {} labels do not fit their predictions: the row does not exist, or the label is no class",
-            measured.unfit_labels
+            "  {} {} not fit: the prediction has no such row, or the label is no class",
+            counted(measured.unfit_labels, "label"),
+            agreed(measured.unfit_labels, "does", "do")
         ));
     }
 

@@ -48,9 +48,13 @@ impl TextTable {
 
     /// Prints the table.
     pub fn print(&self) {
-        for text in self.0.lines() {
-            line(text.trim_end());
-        }
+        self.lines().iter().for_each(|text| line(text));
+    }
+
+    /// Returns the lines of the table.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let cut = |text: String| text.trim_end().to_owned();
+        self.0.lines().map(cut).collect()
     }
 }
 

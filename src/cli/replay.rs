@@ -7,6 +7,7 @@ use super::print::{TextTable, line, note};
 use super::registry::arguments::beginning;
 use super::registry::split_target;
 use crate::client;
+use crate::core::count::counted;
 use crate::core::error::{Error, Result};
 use crate::core::tensor::Tensor;
 use crate::observe::capture::replay::{ReplayComparison, Window, open};
@@ -129,9 +130,7 @@ async fn send(
                 continue;
             }
             if begun >= arguments.limit {
-                note(&format!(
-                    "ortus: stopped after {begun} requests; raise --limit to send more"
-                ));
+                note_limit(begun);
                 break 'files;
             }
             begun += 1;
@@ -165,6 +164,14 @@ async fn send(
     }
 
     Ok(found)
+}
+
+/// Says that the limit was reached.
+fn note_limit(sent: u64) {
+    note(&format!(
+        "ortus: stopped after {}; raise --limit to send more",
+        counted(sent, "request")
+    ));
 }
 
 fn print(arguments: &ReplayArguments, found: &mut ReplayComparison) -> Result<()> {

@@ -4,6 +4,7 @@ use super::print::{line, note};
 use super::{CommonArguments, load, text};
 use crate::app::App;
 use crate::app::signals::Signals;
+use crate::core::count::{agreed, counted};
 use crate::core::error::{Error, Result};
 use crate::observe::logging;
 use crate::registry::pbtxt::monitoring;
@@ -171,7 +172,9 @@ fn print_start(app: &App) {
         count => format!(", {count} not served"),
     };
     line(&format!(
-        "{readiness}: {serving} versions serve, {} refused{unserved}; http {} grpc {} ops {} operator {}",
+        "{readiness}: {} {}, {} refused{unserved}; http {} grpc {} ops {} operator {}",
+        counted(serving, "version"),
+        agreed(serving, "serves", "serve"),
         refused.len(),
         ports.http,
         ports.grpc,

@@ -9,6 +9,7 @@ use crate::core::error::{Error, Result};
 use crate::core::hash::{Digest, hex};
 use crate::observe::report::alarm::AlarmEvent;
 use crate::storage::layout::Records;
+use crate::storage::store::in_time;
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ const QUIET: Duration = Duration::from_secs(3600);
 const HOUR_MAX: usize = 120;
 /// Most alarms that wait to be written.
 const WAITING_MAX: usize = 256;
+/// Time limit for writing an alarm.
+const WRITE_MAX: Duration = Duration::from_secs(30);
 /// Most bytes of an alarm.
 const BYTES_MAX: u64 = 1 << 20;
 
@@ -65,12 +68,8 @@ impl Alarms {
         runtime.spawn(async move {
             let mut limit = Limit::default();
             while let Some(kept) = inbox.recv().await {
-                if !limit.admits(&kept, Instant::now()) {
-                    continue;
-                }
-                if let Err(error) = write(&records, &kept).await {
-                    let cause = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::error!(model = kept.model, %error, cause, "an alarm cannot be written");
+                if limit.admits(&kept, Instant::now()) {
+                    write_in_time(&records, &kept, WRITE_MAX).await;
                 }
             }
         });
@@ -93,6 +92,14 @@ impl Alarms {
         if self.0.try_send(kept).is_err() {
             tracing::error!("an alarm was dropped: the store is too slow");
         }
+    }
+}
+
+/// Writes an alarm, or logs that it cannot be written.
+async fn write_in_time(records: &Records, kept: &LoggedAlarm, limit: Duration) {
+    if let Err(error) = in_time(limit, write(records, kept)).await {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::error!(model = kept.model, %error, cause, "an alarm cannot be written");
     }
 }
 

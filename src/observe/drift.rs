@@ -4,6 +4,8 @@
 
 pub(crate) mod age;
 pub(crate) mod alarm;
+#[cfg(test)]
+mod bad_input;
 pub mod baseline;
 pub(crate) mod breach;
 pub(crate) mod cells;
@@ -21,11 +23,14 @@ pub(crate) mod layout;
 pub(crate) mod notes;
 pub(crate) mod observer;
 pub(crate) mod profile;
+pub mod projection;
+pub(crate) mod quantile;
+pub(crate) mod reference;
 pub(crate) mod series;
 pub(crate) mod settings;
 mod share;
 pub(crate) mod sketch;
-pub(crate) mod slice;
+pub mod slice;
 mod traffic;
 pub(crate) mod watch;
 pub(crate) mod window;

@@ -4,12 +4,13 @@
 //! merges, so any server can take over.
 
 mod merge;
+mod servers;
 mod sum;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use crate::core::error::{Error, Result};
-use crate::observe::drift::incident::IncidentLog;
 use crate::observe::drift::observer::Monitor;
 use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::drift::sketch::{FORMAT, Sketches};
@@ -18,16 +19,19 @@ use crate::observe::metrics::monitor::FleetSeries;
 use crate::observe::report::drift::FleetState;
 use crate::observe::report::incident::Incident;
 use crate::storage::layout::Records;
-use crate::storage::store::Created;
+use crate::storage::store::{Created, in_time};
 use futures_util::stream::TryStreamExt;
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use told::FleetLog;
 
 /// Hours for which counts and leases are kept.
 const KEPT_HOURS: u64 = 24;
 /// Hours for which merged counts are kept.
 const MERGED_HOURS: u64 = 24 * 40;
+/// Time limit for a turn, or the length of a period if that is longer.
+const TURN_MAX: Duration = Duration::from_secs(30);
 /// Periods between two deletions of old objects.
 const SWEEP_EVERY: u64 = 60;
 /// Most bytes of an object that is read.
@@ -78,7 +82,8 @@ pub(crate) async fn take_part(member: FleetMember, monitor: Weak<Monitor>) {
             return;
         };
 
-        let turn = merger.end_period(&monitor, ended).await;
+        let limit = merger.member.slot.max(TURN_MAX);
+        let turn = in_time(limit, merger.end_period(&monitor, ended)).await;
         if let Err(error) = &turn
             && !is_failing
         {
@@ -95,6 +100,8 @@ pub(crate) struct Merger {
     watches: HashMap<String, MergedWatch>,
     /// The last period that this server merged.
     merged: Option<u64>,
+    /// Whether the store has columns that this server said to be in an incident.
+    has_open: bool,
     /// The first period of the tests, and the start of their clock.
     first: u64,
     started: Instant,
@@ -103,7 +110,7 @@ pub(crate) struct Merger {
 /// The tests of a version over all servers, and its incidents.
 struct MergedWatch {
     watch: VersionWatch,
-    incidents: IncidentLog,
+    log: FleetLog,
 }
 
 impl Merger {
@@ -113,6 +120,7 @@ impl Merger {
             member,
             watches: HashMap::new(),
             merged: None,
+            has_open: false,
             first: 0,
             started: Instant::now(),
         }
@@ -136,6 +144,7 @@ impl Merger {
     /// other server does, and shows the result of the last merge.
     pub(crate) async fn end_period(&mut self, monitor: &Monitor, ended: u64) -> Result<()> {
         self.write_counts(monitor, ended).await?;
+        self.write_open(monitor, ended).await?;
 
         let due = ended.saturating_sub(1);
         if self.take_lease(due).await? {
@@ -225,7 +234,8 @@ impl Merger {
             self.delete_before(folder, oldest).await?;
         }
 
-        Ok(())
+        let oldest = slot.saturating_sub(slots_of(KEPT_HOURS));
+        self.delete_servers_before(oldest).await
     }
 
     /// Deletes the objects of a folder that belong to periods before `oldest`.

@@ -8,6 +8,7 @@ mod follow;
 pub(crate) mod given;
 pub mod line;
 mod log;
+mod prediction;
 mod recent;
 pub(crate) mod settings;
 mod state;
@@ -31,7 +32,7 @@ use given::{Given, Receipt, Refused};
 use line::LabelLine;
 use log::LabelLog;
 use parking_lot::Mutex;
-use recent::RecentPrediction;
+use prediction::{FreshPrediction, RecentPrediction};
 use settings::FeedbackSettings;
 use state::{AppliedLabels, LabelState, LabelVerdict, LineSource, RequestRows, WaitReason};
 use std::collections::{BTreeMap, VecDeque};
@@ -133,21 +134,23 @@ impl Feedback {
         if !self.answers.keep(answered, Instant::now()) {
             self.count_lost(LossReason::Store, 1);
         }
-        let Some(kept) = RecentPrediction::of(answered) else {
+        let Some(predicted) = FreshPrediction::of(answered) else {
             return;
         };
         let mut incoming = self.incoming.lock();
+        if let Some(mut state) = self.state.try_lock() {
+            incoming
+                .drain(..)
+                .for_each(|(id, kept)| state.predicted(kept.predicted(id), &self.options));
+            state.predicted(predicted, &self.options);
+            return;
+        }
         // The state was busy for long. The oldest predictions are the least likely to receive a
         // label soon.
         if incoming.len() >= INCOMING_MAX {
             incoming.pop_front();
         }
-        incoming.push_back((answered.prediction, kept));
-        if let Some(mut state) = self.state.try_lock() {
-            incoming
-                .drain(..)
-                .for_each(|(id, kept)| state.predicted(id, kept, &self.options));
-        }
+        incoming.push_back((answered.prediction, predicted.kept()));
     }
 
     /// Locks the state, and adds the predictions that waited for it.
@@ -156,7 +159,7 @@ impl Feedback {
         let incoming = std::mem::take(&mut *self.incoming.lock());
         incoming
             .into_iter()
-            .for_each(|(id, kept)| state.predicted(id, kept, &self.options));
+            .for_each(|(id, kept)| state.predicted(kept.predicted(id), &self.options));
         state
     }
 

@@ -2,30 +2,31 @@
 //! on this machine only.
 
 mod order;
+pub mod rows;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
+use crate::core::count::counted;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
+use crate::core::model::Signature;
 use crate::core::model::task::{Task, Wish};
-use crate::core::model::{Dim, Signature, TensorSpec};
-use crate::core::tensor::{DType, Strings, Tensor, View};
-use crate::observe::drift::baseline::{Baseline, Calibration, FORMAT};
+use crate::core::tensor::Tensor;
+use crate::observe::drift::baseline::{Baseline, Calibration};
 use crate::observe::drift::layout::{self, Side, each_value};
-use crate::observe::drift::profile::{profile_all, quantile};
+use crate::observe::drift::quantile::quantile;
+use crate::observe::drift::reference::ReferenceRows;
 use crate::observe::drift::series::ColumnSeries;
+use crate::observe::drift::slice::choice::SliceChoice;
 use crate::observe::quality::answer::{Label, RowAnswer, Truth, answers};
 use crate::observe::quality::calibrate::Curve;
 use crate::observe::quality::measure::measure;
 use crate::onnx::graph::Graph;
 use crate::onnx::runtime::Session;
-use crate::storage::table::{Cell, Column, Table};
-use half::{bf16, f16};
+use crate::storage::table::{Cell, Table};
+use rows::{ModelRows, width};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Rows in one run.
-const RUN_ROWS: usize = 256;
 
 /// What a baseline is built from.
 pub(crate) struct Profile<'p> {
@@ -38,6 +39,8 @@ pub(crate) struct Profile<'p> {
     pub label: Option<String>,
     /// The task, as far as it is given.
     pub task: Wish,
+    /// The columns by which the rows are sliced.
+    pub slices: SliceChoice,
 }
 
 /// Builds a baseline from predicted rows, batch by batch.
@@ -48,6 +51,10 @@ pub struct Making {
     places: Vec<layout::ColumnPlace>,
     series: Vec<ColumnSeries>,
     judged: Vec<JudgedRow>,
+    /// Importance of inputs, as far as it is known.
+    pub importances: BTreeMap<String, f64>,
+    /// The columns by which the rows are sliced.
+    pub slices: SliceChoice,
 }
 
 impl Making {
@@ -62,6 +69,8 @@ impl Making {
             places,
             series,
             judged: Vec::new(),
+            importances: BTreeMap::new(),
+            slices: SliceChoice::default(),
         }
     }
 
@@ -87,39 +96,42 @@ impl Making {
         }
     }
 
-    /// Builds the baseline.
-    pub fn finish(mut self, rows: usize, source: &str) -> Baseline {
+    /// Builds the baseline. Refuses a slice that is no input.
+    pub fn finish(mut self, rows: usize, source: &str) -> Result<Baseline> {
+        self.slices.check(&self.input_names())?;
         // Rows that are sorted by their labels are in no order of time.
         let unordered = order::is_sorted(self.judged.iter().map(|(_, truth)| *truth));
         if unordered {
             let shuffled = order::shuffled(rows);
             self.series
                 .iter_mut()
-                .for_each(|series| series.reorder(&shuffled));
+                .for_each(|series| *series = series.chosen(&shuffled));
         }
-        let (inputs, outputs) = profile_all(&self.places, &self.series);
+        let reference = ReferenceRows {
+            places: &self.places,
+            series: &self.series,
+            importances: &self.importances,
+        };
+        let baseline = reference.baseline(rows as u64, &self.slices);
 
-        let named = self
-            .places
-            .iter()
-            .filter(|p| p.side == Side::Input)
-            .map(|p| &p.name)
-            .eq(&self.features);
-        Baseline {
-            format: FORMAT,
-            rows: rows as u64,
+        let named = self.input_names().into_iter().eq(&self.features);
+        Ok(Baseline {
             source: source.to_owned(),
             unordered,
             features: if named { self.features } else { Vec::new() },
-            inputs,
-            outputs,
             calibration: self
                 .task
                 .as_ref()
                 .map(|t| curves(t, &self.signature, &self.judged))
                 .unwrap_or_default(),
             performance: performance(&self.judged),
-        }
+            ..baseline
+        })
+    }
+
+    fn input_names(&self) -> Vec<&str> {
+        let inputs = self.places.iter().filter(|p| p.side == Side::Input);
+        inputs.map(|p| p.name.as_str()).collect()
     }
 }
 
@@ -132,28 +144,26 @@ impl Profile<'_> {
         let features = self.columns(&table, &graph.signature)?;
         let task = truths.as_ref().map(|(task, _)| task.clone());
         let mut making = Making::new(graph.signature.clone(), features.clone(), task);
-        let leads = graph.signature.has_dynamic_first_axis();
-        let step = if leads { RUN_ROWS } else { 1 };
+        making.slices = self.slices.clone();
+        let rows = ModelRows {
+            table: &table,
+            features: &features,
+            signature: &graph.signature,
+        };
         let mut at = 0;
         while at < table.rows {
-            let rows = step.min(table.rows - at);
-            let inputs = tensors(&table, &features, &graph.signature, (at, rows))?;
-            let views: Vec<View<'_>> = inputs.iter().map(Tensor::view).collect();
-            let outputs = session
-                .run(&views)
-                .map_err(|e| e.context(format_args!("run rows {at} to {}", at + rows)))?;
-            making.take(
-                &inputs,
-                &outputs,
-                truths
-                    .as_ref()
-                    .map_or(&[], |(_, truths)| &truths[at..at + rows]),
-            );
-            at += rows;
+            let end = table.rows.min(at + rows.run_rows());
+            let (inputs, outputs) = rows.run(session, at..end)?;
+            let of = truths.as_ref().map_or(&[][..], |(_, all)| &all[at..end]);
+            making.take(&inputs, &outputs, of);
+            at = end;
         }
 
         let file = self.data.file_name().unwrap_or_default().to_string_lossy();
-        Ok(making.finish(table.rows, &format!("{} rows of {file}", table.rows)))
+        making.finish(
+            table.rows,
+            &format!("{} of {file}", counted(table.rows, "row")),
+        )
     }
 
     /// Returns the task and the truth of each row; none without a column of labels.
@@ -194,7 +204,7 @@ impl Profile<'_> {
 
     /// Returns the input columns of the model, in its order: as given, or by the names of its
     /// inputs, or all columns that are not ignored if their number fits.
-    fn columns(&self, table: &Table, signature: &Signature) -> Result<Vec<String>> {
+    pub(crate) fn columns(&self, table: &Table, signature: &Signature) -> Result<Vec<String>> {
         let widths: Vec<usize> = signature.inputs.iter().map(width).collect::<Result<_>>()?;
         let wanted: usize = widths.iter().sum();
         let known = |name: &String| table.column(name).is_some();
@@ -226,7 +236,8 @@ impl Profile<'_> {
 
         if chosen.len() != wanted {
             return Err(Error::invalid(format!(
-                "the model has {wanted} input columns, but the table has {}; name them with --features, or leave others out with --ignore",
+                "the model has {}, but the table has {}; name them with --features, or leave others out with --ignore",
+                counted(wanted, "input column"),
                 chosen.len()
             )));
         }
@@ -304,124 +315,4 @@ fn curves(task: &Task, signature: &Signature, judged: &[JudgedRow]) -> Vec<Calib
     };
 
     looked_at.filter_map(one).collect()
-}
-
-/// Returns the number of columns of an input.
-pub fn width(spec: &TensorSpec) -> Result<usize> {
-    let vague = || {
-        Error::invalid(format!(
-            "input '{}' cannot be filled from a table: its rows must have a fixed width",
-            spec.name
-        ))
-    };
-
-    let dims = spec.shape.as_ref().ok_or_else(vague)?;
-    let sizes: Option<Vec<usize>> = dims
-        .iter()
-        .skip(1)
-        .map(|d| {
-            if let Dim::Fixed(n) = d {
-                Some(*n)
-            } else {
-                None
-            }
-        })
-        .collect();
-    sizes
-        .and_then(|sizes| crate::core::tensor::elements(&sizes))
-        .filter(|n| *n > 0)
-        .ok_or_else(vague)
-}
-
-/// Builds the input tensors of some rows.
-fn tensors(
-    table: &Table,
-    features: &[String],
-    signature: &Signature,
-    (at, rows): (usize, usize),
-) -> Result<Vec<Tensor>> {
-    let mut names = features.iter();
-    let one = |spec: &TensorSpec| {
-        let width = width(spec)?;
-        let columns: Vec<&Column> = names
-            .by_ref()
-            .take(width)
-            .filter_map(|name| table.column(name))
-            .collect();
-        let mut shape: Vec<usize> = vec![rows];
-        let fixed = spec.shape.iter().flatten().skip(1);
-        shape.extend(fixed.filter_map(|d| {
-            if let Dim::Fixed(n) = d {
-                Some(*n)
-            } else {
-                None
-            }
-        }));
-        let cells = || (at..at + rows).flat_map(|row| columns.iter().map(move |c| (c, row)));
-        if spec.dtype == DType::String {
-            let words = cells().map(|(column, row)| column.word(row));
-            return Tensor::strings(shape, Strings::from_parts(words)?);
-        }
-        let mut bytes = Vec::with_capacity(rows * width * 8);
-        for (column, row) in cells() {
-            put(
-                &mut bytes,
-                spec.dtype,
-                column.cell(row).unwrap_or(Cell::Number(f64::NAN)),
-            )
-            .map_err(|e| e.context(format_args!("input '{}'", spec.name)))
-            .map_err(|e| e.context(format_args!("row {row}")))?;
-        }
-        Tensor::fixed(spec.dtype, shape, bytes.into())
-    };
-
-    signature.inputs.iter().map(one).collect()
-}
-
-fn put(bytes: &mut Vec<u8>, dtype: DType, cell: Cell<'_>) -> Result<()> {
-    let (value, whole) = match cell {
-        Cell::Number(value) => (value, value as i64),
-        Cell::Whole(whole) => (whole as f64, whole),
-        Cell::Unsigned(v) if dtype == DType::U64 => {
-            bytes.extend(v.to_le_bytes());
-            return Ok(());
-        }
-        Cell::Unsigned(v) => (v as f64, i64::try_from(v).unwrap_or(i64::MAX)),
-        Cell::Word(_) | Cell::Bytes(_) => {
-            return Err(Error::invalid("must be numbers, but the table has text"));
-        }
-    };
-
-    match dtype {
-        DType::F32 => bytes.extend((value as f32).to_le_bytes()),
-        DType::F64 => bytes.extend(value.to_le_bytes()),
-        DType::F16 => bytes.extend(f16::from_f64(value).to_le_bytes()),
-        DType::BF16 => bytes.extend(bf16::from_f64(value).to_le_bytes()),
-        _ => {
-            let width = dtype.element_bytes().unwrap_or(8);
-            let fits = (whole as f64).to_bits() == (value + 0.0).to_bits()
-                && (width == 8 || fits(whole, dtype));
-            if !fits {
-                return Err(Error::invalid(format!(
-                    "must be of type {dtype}, got {value}"
-                )));
-            }
-            bytes.extend(&whole.to_le_bytes()[..width]);
-        }
-    }
-
-    Ok(())
-}
-
-fn fits(whole: i64, dtype: DType) -> bool {
-    match dtype {
-        DType::Bool => matches!(whole, 0 | 1),
-        DType::U8 => u8::try_from(whole).is_ok(),
-        DType::I8 => i8::try_from(whole).is_ok(),
-        DType::U16 => u16::try_from(whole).is_ok(),
-        DType::I16 => i16::try_from(whole).is_ok(),
-        DType::U32 => u32::try_from(whole).is_ok(),
-        DType::I32 => i32::try_from(whole).is_ok(),
-        _ => true,
-    }
 }

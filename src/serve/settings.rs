@@ -99,7 +99,8 @@ overridable! {
         /// monitoring. If the list is empty, those that came with the model are used: from its manifest in a
         /// registry, or from its baseline.
         features: Vec<String> as TextLine = Vec::new();
-        /// Input columns by whose values performance is also measured separately, at most 8.
+        /// Input columns by whose values performance is also measured separately, at most 8. By default the
+        /// slices of the version's baseline.
         slices: Vec<String> as TextLine = Vec::new();
         /// How the columns of the model are monitored; a table. `ignore` lists input or output columns that are not
         /// monitored. `kind` gives columns a kind in place of the one that the baseline shows: `stationary`,

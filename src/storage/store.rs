@@ -21,6 +21,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An object store. Cheap to clone.
 #[derive(Clone)]
@@ -49,6 +50,16 @@ pub struct Meta {
     pub bytes: u64,
     /// By the store's clock.
     pub modified: DateTime<Utc>,
+}
+
+/// Limits how long work on a store may take: a store that hangs must not keep others waiting.
+pub(crate) async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::time::timeout(limit, work)
+        .await
+        .unwrap_or_else(|_| Err(Error::late("the store does not answer in time")))
 }
 
 impl Store {

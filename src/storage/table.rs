@@ -206,6 +206,15 @@ impl Table {
             .map(|(_, column)| column)
     }
 
+    /// Returns some rows, in the order in which they are listed.
+    pub(crate) fn rows_at(&self, rows: &[usize]) -> Self {
+        let of = |(name, column): &(String, Column)| (name.clone(), column.take(rows));
+        Self {
+            columns: self.columns.iter().map(of).collect(),
+            rows: rows.len(),
+        }
+    }
+
     /// The names of the columns.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.columns.iter().map(|(name, _)| name.as_str())

@@ -3,7 +3,7 @@
 
 use crate::core::model::{Dim, Signature, TensorSpec};
 use crate::core::tensor::{DType, Tensor};
-use crate::observe::drift::baseline::{Baseline, FORMAT};
+use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::layout::Side;
 use crate::observe::drift::profile::profile;
 use crate::observe::drift::series::ColumnSeries;
@@ -50,17 +50,7 @@ impl Counting {
             )
         });
 
-        let baseline = Baseline {
-            format: FORMAT,
-            rows: 2_002,
-            source: String::new(),
-            unordered: false,
-            features: Vec::new(),
-            inputs: inputs.collect(),
-            outputs: Vec::new(),
-            calibration: Vec::new(),
-            performance: Default::default(),
-        };
+        let baseline = Baseline::of_columns(2_002, inputs.collect(), Vec::new());
 
         let subject = WatchSubject {
             model: crate::registry::commands::conformance::name("m"),

@@ -108,7 +108,7 @@ impl Watched {
         let model = watched.at("model.onnx");
         std::fs::write(&model, graphs::mixed(4)).expect("written");
         let out = watched.profile(&["--features", "amount,items,delay,claims,colour"]);
-        assert!(out.contains("20000 rows, 5 inputs, 1 outputs"), "{out}");
+        assert!(out.contains("20000 rows, 5 inputs, 1 output"), "{out}");
         let baseline = std::fs::read(watched.at("baseline.json")).expect("a baseline");
         watched
             .directory
@@ -352,7 +352,7 @@ fn the_baseline_of_another_model_is_refused_wherever_it_enters() {
     let model = model.to_str().expect("text");
     for (version, (bad, part)) in [
         (
-            good.replace("\"format\":2", "\"format\":9"),
+            good.replace("\"format\":3", "\"format\":9"),
             "is of format 9",
         ),
         (

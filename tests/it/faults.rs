@@ -475,7 +475,7 @@ fn a_text_model_finds_its_locale_where_locpath_says_also_in_the_sandbox() {
         "{}",
         refusing.log()
     );
-    let server = Server::start_with_variable(("LOCPATH", locales.path()), directory.path(), &[]);
+    let server = Server::start_with_env(&[("LOCPATH", locales.path())], directory.path(), &[]);
     let body = br#"{"inputs":[{"name":"x","datatype":"BYTES","shape":[1],"data":["word"]}]}"#;
     let answer = server.post("/v2/models/m/infer", body);
     assert_eq!(

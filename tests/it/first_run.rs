@@ -48,11 +48,8 @@ fn a_version_that_needs_the_test_serves_at_once_and_is_batched_when_it_has_passe
     let cache = cache();
     let arguments = settings(&["log.level=\"ortus=info,warn\"", "models.defaults.lanes=1"]);
     let start = || {
-        Server::start_with_variable(
-            ("XDG_CACHE_HOME", cache.path()),
-            directory.path(),
-            &arguments,
-        )
+        let env = [("XDG_CACHE_HOME", cache.path())];
+        Server::start_with_env(&env, directory.path(), &arguments)
     };
     let ask = |server: &Server| {
         let body = br#"{"inputs":[{"name":"x","datatype":"FP32","shape":[2,2],"data":[1,2,3,4]}]}"#;

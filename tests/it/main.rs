@@ -140,8 +140,14 @@ mod operator;
 /// Baselines and drift, against NumPy and SciPy.
 mod drift;
 
+/// Real tables whose known story the monitor must tell.
+mod real_tables;
+
 /// What the monitor keeps over a restart.
 mod monitor_state;
+
+/// The monitor with odd baselines, columns and stores.
+mod monitor_faults;
 
 /// Commands killed at any point.
 mod crash;

@@ -36,7 +36,7 @@ impl Stage {
         ];
         let set: Vec<&str> = set.iter().flat_map(|s| ["--set", s]).collect();
         let state: &Path = self.state.path();
-        Server::start_with_variable(("XDG_STATE_HOME", state), self.directory.path(), &set)
+        Server::start_with_env(&[("XDG_STATE_HOME", state)], self.directory.path(), &set)
     }
 }
 

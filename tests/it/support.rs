@@ -176,7 +176,7 @@ impl Server {
 
     /// Starts a server whose arguments name the source of its models.
     pub(crate) fn start_from(arguments: &[&str]) -> Self {
-        Self::spawn(ortus(), None, arguments)
+        Self::spawn(ortus(), &[], arguments)
     }
 
     /// Starts a server to which the permissions of files apply, also where the tests are run by root.
@@ -188,17 +188,17 @@ impl Server {
                 .arg("--bounding-set=-dac_override,-dac_read_search")
                 .arg(ortus_program());
         }
-        Self::spawn(command, None, arguments)
+        Self::spawn(command, &[], arguments)
     }
 
-    /// Starts a server with a variable in its environment, and with further arguments.
-    pub(crate) fn start_with_variable(env: (&str, &Path), models: &Path, more: &[&str]) -> Self {
+    /// Starts a server with variables in its environment, and with further arguments.
+    pub(crate) fn start_with_env(env: &[(&str, &Path)], models: &Path, more: &[&str]) -> Self {
         let models = ["--models", models.to_str().expect("text")];
-        Self::spawn(ortus(), Some(env), &[&models, more].concat())
+        Self::spawn(ortus(), env, &[&models, more].concat())
     }
 
-    /// Starts the program, with a variable in its environment if one is given.
-    fn spawn(mut command: Command, env: Option<(&str, &Path)>, arguments: &[&str]) -> Self {
+    /// Starts the program, with further variables in its environment.
+    fn spawn(mut command: Command, env: &[(&str, &Path)], arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("ports.json");
         let mut child = command
@@ -217,7 +217,7 @@ impl Server {
             // No load balancer needs time to notice the end.
             .args(["--set", "server.drain_delay=0s"])
             .env("XDG_STATE_HOME", folder.path())
-            .envs(env)
+            .envs(env.iter().copied())
             .arg("--ports-file")
             .arg(&file)
             .args(arguments)

@@ -15,6 +15,7 @@ use http::Method;
 use ortus::cli::block_on;
 use ortus::cli::print::{line, note};
 use ortus::client;
+use ortus::core::count::counted;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::SplitMix;
 use place::{DemoFolder, Running};
@@ -268,10 +269,11 @@ fn print_lineage(id: &str, lineage: &Value, teller: &Teller) {
             .and_then(Value::as_array)
             .map_or(0, Vec::len);
         teller.say(&format!(
-            "  version {}: {}; {} rows of {files} files, {}",
+            "  version {}: {}; {} rows of {}, {}",
             step["version"],
             text(&record["trigger"]),
             record.pointer("/data/rows").unwrap_or(&Value::Null),
+            counted(files, "file"),
             text(&record["data_digest"])
         ));
         for made in step["made_champion"].as_array().into_iter().flatten() {

@@ -3,12 +3,13 @@
 
 use crate::data::RowTarget;
 use crate::frame::{Frame, FrameValues};
+use ortus::core::count::{agreed, counted};
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
 use ortus::core::model::task::{Classification, Task, Wish};
 use ortus::core::model::{Dim, Signature, TensorSpec};
 use ortus::core::tensor::{DType, Strings, Tensor, View};
-use ortus::observe::profile::width;
+use ortus::observe::profile::rows::width;
 use ortus::observe::quality::answer::{RowAnswer, Truth, answers};
 use ortus::observe::quality::measure::{Measures, measure as measures_of};
 use ortus::onnx::graph::Graph;
@@ -52,7 +53,10 @@ impl OpenModel {
             n if n == count => columns.to_vec(),
             n => {
                 return Err(Error::precondition(format!(
-                    "the model has {count} input columns, but {n} features are named"
+                    "the model has {}; {} {} named",
+                    counted(count, "input column"),
+                    counted(n, "feature"),
+                    agreed(n, "is", "are")
                 )));
             }
         };

@@ -54,15 +54,11 @@ pub(crate) fn baseline(
     };
 
     predictor.predict(&frame, &mut take)?;
-    let mut baseline = making.finish(chosen.len(), &format!("{} held-out rows", chosen.len()));
-    for column in &mut baseline.inputs {
-        column.importance = importances
-            .iter()
-            .find(|Importance(name, _)| *name == column.name)
-            .map(|Importance(_, share)| *share);
-    }
-
-    Ok(baseline)
+    making.importances = importances
+        .iter()
+        .map(|Importance(name, share)| (name.clone(), *share))
+        .collect();
+    making.finish(chosen.len(), &format!("{} held-out rows", chosen.len()))
 }
 
 /// Takes golden rows from the test rows.

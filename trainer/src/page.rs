@@ -7,6 +7,7 @@ mod tests;
 use crate::gate::Verdict;
 use crate::record::{Importance, RunRecord, text_of};
 use maud::{Markup, html};
+use ortus::core::count::counted;
 use ortus::observe::report::chart::{ChartSeries, bars, intervals, lines, number};
 use ortus::observe::report::document;
 
@@ -169,7 +170,12 @@ fn number_or_dash(value: Option<f64>) -> String {
 fn comparison(parts: &[SliceDifference]) -> Markup {
     let drawn: Vec<(String, (f64, f64, f64))> = parts
         .iter()
-        .map(|part| (format!("{} ({} rows)", part.name, part.rows), part.worse))
+        .map(|part| {
+            (
+                format!("{} ({})", part.name, counted(part.rows, "row")),
+                part.worse,
+            )
+        })
         .collect();
     html! {
         @if !parts.is_empty() {

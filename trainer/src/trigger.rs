@@ -5,6 +5,7 @@ use crate::event_key::EventKey;
 use crate::history::{RecordedRun, RunStatus};
 use crate::spec::{Missed, Triggers, cron};
 use chrono::{DateTime, TimeDelta, Utc};
+use ortus::core::count::counted;
 use ortus::core::error::{Error, Result, short};
 use ortus::core::hash::Digest;
 use ortus::observe::alarms::LoggedAlarm;
@@ -238,7 +239,7 @@ pub(crate) fn due(
             }) => EventKey::rows_after(*newest),
             last => EventKey::RowsOver(last.as_ref().map_or(0, |last| last.rows)),
         };
-        let why = format!("{rows} new rows");
+        let why = counted(rows, "new row");
         all.push(TriggerEvent {
             kind: TriggerKind::Rows,
             key,
@@ -435,8 +436,9 @@ fn refused_after(
 
     if past.runs >= triggers.runs_max {
         return Some(format!(
-            "{} runs within a day, 'runs_max' is {}",
-            past.runs, triggers.runs_max
+            "{} within a day, 'runs_max' is {}",
+            counted(past.runs, "run"),
+            triggers.runs_max
         ));
     }
 

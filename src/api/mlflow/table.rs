@@ -8,6 +8,7 @@ use crate::api::tables::cells::TableCell;
 use crate::api::tables::csv::CsvRecords;
 use crate::api::tables::{TableReader, TableSchema, UnknownColumns};
 use crate::api::tfs::json as tfs_json;
+use crate::core::count::counted;
 use crate::core::error::{Error, Kind, Result, short};
 use crate::core::model::columns::TABLE_COLUMNS_MAX;
 use crate::core::tensor::NamedTensors;
@@ -101,9 +102,10 @@ fn decode_split(split: Json<'_>, schema: TableSchema<'_>) -> Result<NamedTensors
         }
         if given < places.len() {
             return Err(Error::invalid(format!(
-                "{} has {given} values for {} columns",
+                "{} has {} for {}",
                 row.name(),
-                places.len()
+                counted(given, "value"),
+                counted(places.len(), "column")
             )));
         }
         reader.push(row)?;

@@ -8,6 +8,7 @@ use super::options::OipOptions;
 use super::shared_memory::{RegionPart, Regions};
 use super::wishes::{self, OutputWish, OutputWishes};
 use crate::api::inbound::Decoded;
+use crate::core::count::counted;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::request::{Request, Response};
@@ -142,7 +143,9 @@ pub(super) fn check_raw_count(raw: usize, inputs: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid(format!(
-        "raw_input_contents has {raw} entries for {inputs} inputs"
+        "raw_input_contents has {} for {}",
+        counted(raw, "entry"),
+        counted(inputs, "input")
     )))
 }
 

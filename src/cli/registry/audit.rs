@@ -5,6 +5,7 @@ use super::access::{open_to_change, open_to_read, print};
 use super::arguments::change::GcArguments;
 use super::arguments::{AuditReportArguments, RegistryArguments, beginning, instant};
 use crate::cli::print::note;
+use crate::core::count::counted;
 use crate::core::error::Result;
 use crate::core::model::ModelName;
 use crate::registry::commands::gc::GcRules;
@@ -20,8 +21,11 @@ pub(super) async fn verify(common: &RegistryArguments) -> Result<ExitCode> {
     }
 
     let text = format!(
-        "verified: {} entries, {} blobs ({} bytes), {} checkpoints",
-        verified.entries, verified.blobs, verified.bytes, verified.checkpoints
+        "verified: {}, {} ({}), {}",
+        counted(verified.entries, "entry"),
+        counted(verified.blobs, "blob"),
+        counted(verified.bytes, "byte"),
+        counted(verified.checkpoints, "checkpoint")
     );
     print(&serde_json::json!(verified), &text, common)
 }
@@ -70,8 +74,10 @@ pub(super) async fn gc(arguments: &GcArguments) -> Result<ExitCode> {
         "deleted"
     };
     let text = format!(
-        "{} blobs, {} bytes {done}; {} too young",
-        swept.blobs, swept.bytes, swept.young
+        "{}, {} {done}; {} too young",
+        counted(swept.blobs, "blob"),
+        counted(swept.bytes, "byte"),
+        swept.young
     );
     print(&serde_json::json!(swept), &text, &arguments.common)
 }

@@ -4,6 +4,7 @@
 mod tests;
 
 use super::{Dim, Signature, TensorSpec};
+use crate::core::count::{agreed, counted};
 use crate::core::error::{Error, Result, short};
 use crate::core::tensor::{DType, elements};
 use std::collections::HashMap;
@@ -82,8 +83,10 @@ impl InputColumns {
         let count = self.names.len();
         if self.open.is_none() && features.len() != count {
             return Err(Error::precondition(format!(
-                "{} features are named, the model has {count} input columns",
-                features.len()
+                "{} {} named, the model has {}",
+                counted(features.len(), "feature"),
+                agreed(features.len(), "is", "are"),
+                counted(count, "input column")
             )));
         }
         for (name, feature) in self.names.iter_mut().zip(features) {
@@ -147,8 +150,8 @@ impl InputColumns {
         let name = short(name);
         match self.are_nameless() {
             true => Error::invalid(format!(
-                "column '{name}' is unknown: the {} input columns of the model have no names; name them with 'features' in its configuration",
-                self.len()
+                "column '{name}' is unknown: the model has {} without names; name them with 'features' in its configuration",
+                counted(self.len(), "input column")
             )),
             false => Error::invalid(format!(
                 "column '{name}' is unknown; the model takes {}",

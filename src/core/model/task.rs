@@ -187,7 +187,7 @@ impl Task {
             (n, _) => {
                 let name = short(&spec.name);
                 return Err(Error::precondition(format!(
-                    "{n} classes are named, output '{name}' has {many}"
+                    "'classes' names {n}; output '{name}' has {many}"
                 )));
             }
         };

@@ -5,7 +5,10 @@ use crate::observe::drift::alarm::{Against, Metric};
 use crate::observe::drift::layout::Side;
 use crate::observe::report::alarm::{DRIFT_KIND, DriftAlarm};
 use crate::observe::report::column::{BaselineSource, DriftTest};
-use crate::testing::with_records;
+use crate::storage::store::Store;
+use crate::storage::store::faulty::{Fault, Faulty};
+use crate::testing::{block_on, with_records};
+use std::sync::Arc;
 
 fn kept(column: &str) -> LoggedAlarm {
     let test = DriftTest {
@@ -97,4 +100,39 @@ fn alarms_are_stored_and_read_by_model_and_time() {
             0
         );
     });
+}
+
+#[test]
+fn a_store_that_hangs_or_fails_loses_an_alarm_and_not_the_next_one() {
+    let store = Arc::<Faulty>::default();
+    let records = Records::of(Store::of(Arc::<Faulty>::clone(&store) as _), "n");
+    store.plan(&[Fault::StalledCreate]);
+    block_on(async {
+        while !store.is_through() {
+            write_in_time(&records, &kept("a"), Duration::from_millis(1)).await;
+        }
+        store.plan(&[Fault::LostRequest]);
+        write_in_time(&records, &kept("b"), WRITE_MAX).await;
+        assert!(store.is_through());
+        write_in_time(&records, &kept("c"), WRITE_MAX).await;
+        let since = Utc::now() - chrono::TimeDelta::hours(1);
+        let (found, _) = list(&records, None, since).await.expect("listed");
+        let columns: Vec<_> = found
+            .iter()
+            .filter_map(|kept| kept.alarm.column())
+            .collect();
+        assert_eq!(columns, ["c"]);
+    });
+}
+
+#[test]
+fn alarms_beyond_the_queue_are_dropped_and_nobody_waits() {
+    let (queue, mut inbox) = mpsc::channel(1);
+    let alarms = Alarms(queue);
+    for column in ["a", "b", "c"] {
+        alarms.keep(DRIFT_KIND, "s", kept(column).alarm);
+    }
+    let waits = inbox.try_recv().expect("the first waits");
+    assert_eq!(waits.alarm.column(), Some("a"));
+    assert!(inbox.try_recv().is_err(), "the others were dropped");
 }

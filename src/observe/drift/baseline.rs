@@ -1,19 +1,23 @@
 //! The training baseline of a model: the format of `baseline.json` and how it is read. Windows are
 //! counted in its cells. Knows no model; `layout` compares it with one.
 
+pub mod part;
 #[cfg(test)]
 mod tests;
 
 use super::cells::{Edges, KnownWords, WORDS_MAX};
+use super::distance::shares;
+use super::kind::band::shares_up_to;
 use super::kind::{ColumnKind, EFFECTIVE_MIN, SLOW};
 use super::word_filter::WordFilter;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
+use part::{BaselinePart, MultivariateBaseline};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The format written, and the newest that is read.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 /// The oldest format that is read. It has no kinds of columns.
 const FORMAT_MIN: u32 = 1;
 /// Most columns, inputs and outputs together.
@@ -44,6 +48,12 @@ pub struct Baseline {
     /// Columns of the outputs.
     #[serde(default)]
     pub outputs: Vec<BaselineColumn>,
+    /// Parts of the rows with distributions of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<BaselinePart>,
+    /// How the numeric inputs fit together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub multivariate: Option<MultivariateBaseline>,
     /// Calibration curves of the scores: of the positive class, or of each class. A single one is
     /// written without a list.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_more")]
@@ -113,6 +123,9 @@ pub struct BaselineColumn {
     /// of numbers, or of each category. Only of columns that move within the baseline.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub band: Vec<(f64, f64)>,
+    /// Seconds for which a column that moves may have one value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_max_s: Option<u64>,
     /// Distribution of its values.
     pub values: ValueDistribution,
 }
@@ -194,6 +207,27 @@ pub struct Calibration {
 }
 
 impl Baseline {
+    /// Makes a baseline of columns, without names of features and without labels.
+    pub(crate) fn of_columns(
+        rows: u64,
+        inputs: Vec<BaselineColumn>,
+        outputs: Vec<BaselineColumn>,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            rows,
+            source: String::new(),
+            unordered: false,
+            features: Vec::new(),
+            inputs,
+            outputs,
+            parts: Vec::new(),
+            multivariate: None,
+            calibration: Vec::new(),
+            performance: BTreeMap::new(),
+        }
+    }
+
     /// Writes the file. Equal baselines are equal bytes.
     pub fn write(&self) -> Vec<u8> {
         let mut text = serde_json::to_vec(self).expect("plain data is JSON");
@@ -239,6 +273,14 @@ impl Baseline {
             column.check().map_err(wrong)?;
         }
 
+        let wrong = |why: String| Error::precondition(format!("the baseline {why}"));
+        part::check(&read.parts).map_err(wrong)?;
+        if let Some(together) = &read.multivariate {
+            let checked = together.projection.check();
+            let checked = checked.and_then(|()| together.distances.check());
+            checked.map_err(|why| wrong(format!("has a multivariate part that {why}")))?;
+        }
+
         for calibration in &read.calibration {
             let rises = calibration.points.windows(2).all(|p| p[0].0 < p[1].0);
             let legal = calibration
@@ -254,6 +296,10 @@ impl Baseline {
 
         let columns = read.inputs.iter_mut().chain(&mut read.outputs);
         columns.for_each(BaselineColumn::doubt_few_effective_rows);
+        if read.format < 3 {
+            let columns = read.inputs.iter_mut().chain(&mut read.outputs);
+            columns.for_each(BaselineColumn::hold_as_before_format_3);
+        }
         Ok(read)
     }
 }
@@ -272,6 +318,21 @@ impl BaselineColumn {
                 self.design_effect
             );
         }
+    }
+
+    /// Sets for how long the column may have one value as versions did that wrote no such limit.
+    fn hold_as_before_format_3(&mut self) {
+        let different = match &self.values {
+            ValueDistribution::Numbers(numbers) => numbers.codes.len(),
+            ValueDistribution::Words(listed) => listed.words.len(),
+        };
+        let hours = match (self.kind, different) {
+            (ColumnKind::Cyclic, 4..=8) => 8 * 24,
+            (ColumnKind::Cyclic, 9..=16) => 32 * 24,
+            (ColumnKind::Cyclic | ColumnKind::Trending | ColumnKind::Unsteady, _) => 26,
+            _ => return,
+        };
+        self.held_max_s = Some(hours * 3_600);
     }
 
     fn check(&self) -> Result<(), &'static str> {
@@ -390,6 +451,14 @@ pub(crate) enum Cells {
 }
 
 impl Cells {
+    /// Returns the shares that a band is made of: up to each edge of numbers, or of each category.
+    pub(crate) fn shares(&self, counts: &[u64]) -> Vec<f64> {
+        match self {
+            Self::Numbers(_) => shares_up_to(counts),
+            Self::Words(_) => shares(counts),
+        }
+    }
+
     /// Returns how many cells there are.
     pub(crate) fn len(&self) -> usize {
         match self {

@@ -1,5 +1,5 @@
 //! Alarms of the contract: whether more rows than allowed are missing, outside the range or unseen. Looks
-//! at all rows, over the last seconds, minutes and day, without a window. Owns no clock.
+//! at all rows, over the last seconds, minutes, day and month, without a window. Owns no clock.
 
 pub(crate) mod allowed;
 pub(crate) mod saved;
@@ -15,20 +15,24 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// How far the looks at past rows reach.
-const HORIZONS: [Duration; 4] = [
+const HORIZONS: [Duration; 5] = [
     Duration::from_secs(10),
     Duration::from_secs(60),
     Duration::from_secs(600),
     Duration::from_secs(86_400),
+    MONTH,
 ];
 /// Distance of the snapshots that are kept up to each horizon.
-const STEPS: [Duration; 4] = [
+const STEPS: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
     Duration::from_secs(30),
     Duration::from_secs(1_800),
+    Duration::from_secs(43_200),
 ];
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
+/// Horizons at which the end of an alarm is seen: a month would be too late.
+const END_HORIZONS: std::ops::Range<usize> = 1..4;
 /// Rows without which no end of an alarm is seen.
 const END_ROWS: u64 = 30;
 /// Looks in a row within what is allowed that end an alarm.
@@ -46,6 +50,16 @@ struct CountSnapshot {
 struct StandingBreach {
     test: BreachTest,
     calm: u8,
+    /// The counts when it began or was last brought up to date; none of an earlier program.
+    since: Option<BreachedSoFar>,
+}
+
+/// The rows and the violations of one kind so far, at a moment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct BreachedSoFar {
+    at: Instant,
+    rows: u64,
+    hits: u64,
 }
 
 /// The contract's alarms of one version.
@@ -55,6 +69,8 @@ pub(crate) struct BreachWatch {
     start: Instant,
     looked: Instant,
     standing: BTreeMap<(usize, BreachKind), StandingBreach>,
+    /// The counts at the last end of each alarm, within the longest horizon: what was violated before was told.
+    ended: BTreeMap<(usize, BreachKind), BreachedSoFar>,
 }
 
 impl BreachWatch {
@@ -76,14 +92,13 @@ impl BreachWatch {
             start: now,
             looked: now,
             standing: BTreeMap::new(),
+            ended: BTreeMap::new(),
         }
     }
 
-    /// Sets how many rows are worth one for the missing values of some columns.
-    pub(crate) fn set_missing_effects(&mut self, effects: &[(usize, f64)]) {
-        for (column, effect) in effects {
-            self.allowances[*column].set_missing_effect(*effect);
-        }
+    /// Sets how many rows are worth one for the missing values of a column.
+    pub(crate) fn set_missing_effect(&mut self, column: usize, effect: f64) {
+        self.allowances[column].set_missing_effect(effect);
     }
 
     /// Looks at the counts of all rows so far. Returns the alarms that start: the column, and the test.
@@ -115,6 +130,9 @@ impl BreachWatch {
             }
         }
         self.keep(current);
+        let longest = HORIZONS[HORIZONS.len() - 1];
+        let is_near = |ended: &BreachedSoFar| now.saturating_duration_since(ended.at) <= longest;
+        self.ended.retain(|_, ended| is_near(ended));
         begun
     }
 
@@ -139,9 +157,9 @@ impl BreachWatch {
             allowance.effect(kind),
         );
         let looks = HORIZONS.map(|horizon| {
-            let past = self.before(current.at, horizon);
-            let rows = current.rows.saturating_sub(past.map_or(0, |p| p.rows));
-            let hits = counted - past.map_or(0, |p| kind.of(&p.columns[column]));
+            let (rows, hits) = self.counts_before(place, current.at, horizon);
+            let rows = current.rows.saturating_sub(rows);
+            let hits = counted.saturating_sub(hits);
             BreachLook::new((hits, rows), (allowed, effect, alpha), horizon)
         });
 
@@ -149,8 +167,15 @@ impl BreachWatch {
         let found = looks
             .iter()
             .find(|look| look.hits >= least && look.lower > allowed);
+        let counts = BreachedSoFar {
+            at: current.at,
+            rows: current.rows,
+            hits: counted,
+        };
         if is_raised {
-            self.renew(place, &looks, allowed);
+            if self.renew(place, (&looks, counts), allowed) {
+                self.ended.insert(place, counts);
+            }
             return None;
         }
         let test = found?.test(kind, allowed);
@@ -159,29 +184,62 @@ impl BreachWatch {
             StandingBreach {
                 test: test.clone(),
                 calm: 0,
+                since: Some(counts),
             },
         );
         Some((column, test))
     }
 
-    /// Brings an alarm up to date, and ends it if the newest rows are within what is allowed.
-    fn renew(&mut self, place: (usize, BreachKind), looks: &[BreachLook; 4], allowed: f64) {
+    /// Brings an alarm up to date, and ends it if the newest rows are within what is allowed. Returns
+    /// whether it ended.
+    fn renew(
+        &mut self,
+        place: (usize, BreachKind),
+        (looks, counts): (&[BreachLook; HORIZONS.len()], BreachedSoFar),
+        allowed: f64,
+    ) -> bool {
         let Some(standing) = self.standing.get_mut(&place) else {
-            return;
+            return false;
         };
-        // Without enough new rows nothing is known about its end.
-        let Some(newest) = looks[1..].iter().find(|look| look.rows >= END_ROWS) else {
-            return;
+        let newest = looks[END_HORIZONS]
+            .iter()
+            .find(|look| look.rows >= END_ROWS);
+        // A day may have too few rows; then so many must come, however long that takes.
+        let since = BreachLook::since(*standing.since.get_or_insert(counts), counts);
+        let is_slow = newest.is_none();
+        let Some(newest) = newest.or(Some(&since).filter(|look| look.rows >= END_ROWS)) else {
+            return false;
         };
         if newest.share() > allowed {
             let test = newest.test(place.1, allowed);
-            *standing = StandingBreach { test, calm: 0 };
-            return;
+            *standing = StandingBreach {
+                test,
+                calm: 0,
+                since: Some(counts),
+            };
+            return false;
         }
         standing.calm += 1;
-        if standing.calm >= CALM {
-            self.standing.remove(&place);
+        let is_over = is_slow || standing.calm >= CALM;
+        is_over && self.standing.remove(&place).is_some()
+    }
+
+    /// Returns the rows and violations before a horizon, or before the last end of the alarm if that is
+    /// later: a long horizon must not raise again what a short one has seen end.
+    fn counts_before(
+        &self,
+        place: (usize, BreachKind),
+        now: Instant,
+        horizon: Duration,
+    ) -> (u64, u64) {
+        let past = self.before(now, horizon);
+        let is_later = |ended: &&BreachedSoFar| past.is_none_or(|past| past.at < ended.at);
+        if let Some(ended) = self.ended.get(&place).filter(is_later) {
+            return (ended.rows, ended.hits);
         }
+        past.map_or((0, 0), |past| {
+            (past.rows, place.1.of(&past.columns[place.0]))
+        })
     }
 
     /// Returns the oldest snapshot within a horizon.
@@ -246,6 +304,17 @@ impl BreachLook {
             rows,
             lower: share_at_least(hits as f64 / effect, rows as f64 / effect, alpha),
             seconds: horizon.as_secs(),
+        }
+    }
+
+    /// Returns what the rows since other counts show, which is no test.
+    fn since(before: BreachedSoFar, now: BreachedSoFar) -> Self {
+        let hits = now.hits.saturating_sub(before.hits);
+        Self {
+            hits,
+            rows: now.rows.saturating_sub(before.rows).max(hits),
+            lower: 0.0,
+            seconds: now.at.saturating_duration_since(before.at).as_secs(),
         }
     }
 

@@ -63,6 +63,8 @@ pub(crate) struct WatchedColumn {
     hour: ColumnTally,
     week: BTreeMap<u64, ColumnTally>,
     keeps_week: bool,
+    /// Whether its rows are a part of all, which come and go.
+    is_of_part: bool,
     held: Option<Held>,
     before: Option<f64>,
     tests: BTreeMap<(Against, u32, Metric), (Verdicts, DriftTest)>,
@@ -92,6 +94,34 @@ struct Reference<'r> {
     effect: f64,
 }
 
+/// What counting a value changes.
+struct OpenCounts<'c> {
+    cells: &'c Cells,
+    window: &'c mut ColumnTally,
+    effect: &'c mut LiveEffect,
+    holes: &'c mut Option<LiveEffect>,
+    kept: &'c mut Vec<f64>,
+}
+
+impl OpenCounts<'_> {
+    fn take(&mut self, value: &ColumnValue<'_>) {
+        let cell = self.window.take(self.cells, value);
+        if let Some(cell) = cell {
+            self.effect.take(cell);
+        }
+        if let Some(holes) = self.holes {
+            holes.take(usize::from(cell.is_none()));
+        }
+        if self.kept.len() < KEPT {
+            match value {
+                ColumnValue::Number(v) if v.is_finite() => self.kept.push(*v),
+                ColumnValue::Whole(v) => self.kept.push(*v as f64),
+                _ => {}
+            }
+        }
+    }
+}
+
 impl WatchedColumn {
     /// Starts to monitor a column.
     pub(crate) fn new(
@@ -119,6 +149,7 @@ impl WatchedColumn {
             hour: tally,
             week: BTreeMap::new(),
             keeps_week,
+            is_of_part: false,
             held: None,
             before: None,
             tests: BTreeMap::new(),
@@ -129,34 +160,34 @@ impl WatchedColumn {
         }
     }
 
+    /// Tells that its rows are a part of all.
+    pub(crate) fn of_part(self) -> Self {
+        Self {
+            is_of_part: true,
+            ..self
+        }
+    }
+
     /// Counts the values of a sampled tensor.
     pub(crate) fn take(&mut self, tensor: &Tensor) {
-        let Self {
-            place,
-            cells,
-            open,
-            kept,
-            effect,
-            holes,
-            ..
-        } = self;
+        let (place, mut counts) = self.counting();
+        each_value(place, tensor, |value| counts.take(&value));
+    }
 
-        each_value(place, tensor, |value| {
-            let cell = open.take(cells, &value);
-            if let Some(cell) = cell {
-                effect.take(cell);
-            }
-            if let Some(holes) = holes {
-                holes.take(usize::from(cell.is_none()));
-            }
-            if kept.len() < KEPT {
-                match value {
-                    ColumnValue::Number(v) if v.is_finite() => kept.push(v),
-                    ColumnValue::Whole(v) => kept.push(v as f64),
-                    _ => {}
-                }
-            }
-        });
+    /// Counts a value.
+    pub(crate) fn take_value(&mut self, value: &ColumnValue<'_>) {
+        self.counting().1.take(value);
+    }
+
+    fn counting(&mut self) -> (&ColumnPlace, OpenCounts<'_>) {
+        let counts = OpenCounts {
+            cells: &self.cells,
+            window: &mut self.open,
+            effect: &mut self.effect,
+            holes: &mut self.holes,
+            kept: &mut self.kept,
+        };
+        (&self.place, counts)
     }
 
     /// Closes the base window: adds it to every span, and tests the spans that are due. Returns the

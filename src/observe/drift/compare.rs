@@ -7,6 +7,7 @@ mod tests;
 use super::baseline::{Baseline, BaselineColumn, NumberBaseline, ValueDistribution, WordBaseline};
 use super::distance::{DriftMeasure, Sizes, largest};
 use super::kind::ColumnKind;
+use super::kind::band::shares_up_to;
 use super::settings::MonitorSettings;
 use crate::observe::report::chart::number;
 use crate::observe::report::story::{grouped, percent};
@@ -239,14 +240,8 @@ struct Steps<'s> {
 
 impl<'s> Steps<'s> {
     fn of(numbers: &'s NumberBaseline) -> Self {
-        let whole = numbers.counts.iter().sum::<u64>().max(1) as f64;
-        let mut below = 0;
-        let up_to = numbers.counts.iter().take(numbers.edges.len()).map(|n| {
-            below += n;
-            below as f64 / whole
-        });
         Self {
-            up_to: up_to.collect(),
+            up_to: shares_up_to(&numbers.counts),
             edges: &numbers.edges,
         }
     }

@@ -68,7 +68,7 @@ impl Sizes {
 }
 
 /// Returns the shares of the total; all are 0 if the total is 0.
-fn shares(counts: &[u64]) -> Vec<f64> {
+pub(crate) fn shares(counts: &[u64]) -> Vec<f64> {
     let total: u64 = counts.iter().sum();
     counts
         .iter()
@@ -97,11 +97,14 @@ fn differences(window: &[u64], baseline: &[u64]) -> Vec<f64> {
 
 /// Measures the largest difference of the two distribution functions.
 pub(crate) fn ks(window: &[u64], baseline: &[u64], sizes: Sizes) -> DriftMeasure {
-    let value = differences(window, baseline)
-        .into_iter()
-        .map(f64::abs)
-        .fold(0.0, f64::max);
+    let value = ks_statistic(window, baseline);
     sizes.measure(value, |sizes| value - sizes.ks())
+}
+
+/// Returns the largest difference of the two distribution functions.
+pub(crate) fn ks_statistic(window: &[u64], baseline: &[u64]) -> f64 {
+    let differences = differences(window, baseline).into_iter();
+    differences.map(f64::abs).fold(0.0, f64::max)
 }
 
 /// Measures how far shares lie outside the band that the parts of the baseline span.

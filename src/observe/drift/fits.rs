@@ -1,6 +1,6 @@
 //! Whether a baseline belongs to a model: its columns are those of the model, of the same kinds of values.
 
-use super::baseline::{Baseline, ValueDistribution};
+use super::baseline::{Baseline, BaselineColumn, ValueDistribution};
 use super::layout::{ColumnPlace, Side};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
@@ -9,34 +9,50 @@ use crate::core::tensor::DType;
 /// Compares a baseline with the columns of a model: each of its columns must be one of the model's,
 /// with values of a suitable type.
 pub(crate) fn check(baseline: &Baseline, places: &[ColumnPlace]) -> Result<()> {
-    for (side, columns) in [
-        (Side::Input, &baseline.inputs),
-        (Side::Output, &baseline.outputs),
-    ] {
-        for column in columns {
-            let name = short(&column.name);
-            let place = places.iter().find(|p| p.side == side && p.name == column.name).ok_or_else(|| {
-                let has: Vec<&str> = places.iter().filter(|p| p.side == side).map(|p| p.name.as_str()).collect();
-                Error::precondition(format!(
-                    "the baseline belongs to another model: it has the column '{name}'; this model has {}",
-                    short(&has.join(", "))
-                ))
-            })?;
-            let fits = match column.values {
-                ValueDistribution::Numbers(_) => place.dtype != DType::String,
-                ValueDistribution::Words(_) => !matches!(
-                    place.dtype,
-                    DType::F16 | DType::BF16 | DType::F32 | DType::F64
-                ),
-            };
-            if !fits {
-                return Err(Error::precondition(format!(
-                    "the baseline's column '{name}' has another type than the model's, which is {}",
-                    place.dtype
-                )));
-            }
+    check_columns(&baseline.inputs, Side::Input, places)?;
+    check_columns(&baseline.outputs, Side::Output, places)?;
+    for part in &baseline.parts {
+        find(&part.slice, Side::Input, places)?;
+        check_columns(&part.inputs, Side::Input, places)?;
+        check_columns(&part.outputs, Side::Output, places)?;
+    }
+    let together = baseline.multivariate.iter();
+    for column in together.flat_map(|together| &together.projection.columns) {
+        find(&column.name, Side::Input, places)?;
+    }
+    Ok(())
+}
+
+fn check_columns(columns: &[BaselineColumn], side: Side, places: &[ColumnPlace]) -> Result<()> {
+    for column in columns {
+        let place = find(&column.name, side, places)?;
+        let fits = match column.values {
+            ValueDistribution::Numbers(_) => place.dtype != DType::String,
+            ValueDistribution::Words(_) => !matches!(
+                place.dtype,
+                DType::F16 | DType::BF16 | DType::F32 | DType::F64
+            ),
+        };
+        if !fits {
+            return Err(Error::precondition(format!(
+                "the baseline's column '{}' has another type than the model's, which is {}",
+                short(&column.name),
+                place.dtype
+            )));
         }
     }
-
     Ok(())
+}
+
+/// Returns the place of a column of the model.
+fn find<'p>(name: &str, side: Side, places: &'p [ColumnPlace]) -> Result<&'p ColumnPlace> {
+    let of_side = || places.iter().filter(|place| place.side == side);
+    of_side().find(|place| place.name == name).ok_or_else(|| {
+        let has: Vec<&str> = of_side().map(|place| place.name.as_str()).collect();
+        Error::precondition(format!(
+            "the baseline belongs to another model: it has the column '{}'; this model has {}",
+            short(name),
+            short(&has.join(", "))
+        ))
+    })
 }

@@ -1,24 +1,22 @@
 //! Incidents: groups the alarms of a version that have one cause, and tells when an incident opens,
 //! changes and closes. Pure: the caller passes the time.
 
+mod pace;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use super::layout::Side;
 use crate::observe::report::drift::{ColumnDrift, VersionDrift};
 use crate::observe::report::incident::{Incident, IncidentColumn, IncidentPhase};
 use crate::observe::report::story::{self, AlarmCause};
 use chrono::{DateTime, TimeDelta, Utc};
+use pace::WindowPace;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use uuid::Uuid;
 
-/// Alarms that start within this of the last one of an incident belong to it.
-const JOIN: TimeDelta = TimeDelta::minutes(10);
 /// Least time between two updates of an incident.
 const UPDATE: TimeDelta = TimeDelta::minutes(5);
-/// A column that is in alarm again within this of the end belongs to the same incident.
-const REOPEN: TimeDelta = TimeDelta::hours(24);
 /// Closed incidents that are kept.
 const CLOSED_MAX: usize = 20;
 /// Columns that an incident lists.
@@ -31,9 +29,12 @@ const ADVISED_MAX: usize = 3;
 pub(crate) struct IncidentLog {
     open: Vec<OpenIncident>,
     closed: VecDeque<(Incident, BTreeSet<ColumnKey>)>,
+    #[serde(default, skip_serializing_if = "WindowPace::is_new")]
+    pace: WindowPace,
 }
 
-type ColumnKey = (Side, String);
+/// A column of a model.
+pub(crate) type ColumnKey = (Side, String);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct OpenIncident {
@@ -52,12 +53,8 @@ struct OpenIncident {
 impl IncidentLog {
     /// Brings the incidents up to date with a report. Returns those that open, change or close.
     pub(crate) fn step(&mut self, report: &VersionDrift, now: DateTime<Utc>) -> Vec<Incident> {
-        let raised: BTreeMap<ColumnKey, &ColumnDrift> = report
-            .columns
-            .iter()
-            .filter(|column| column.alarms() > 0)
-            .map(|column| ((column.side, column.name.clone()), column))
-            .collect();
+        let raised = in_alarm(report);
+        self.pace.see(report.windows, now);
 
         let mut events = Vec::new();
         for key in raised.keys() {
@@ -103,11 +100,22 @@ impl IncidentLog {
         self.open.len()
     }
 
+    /// Returns the open incidents, each with every column that was in alarm.
+    pub(crate) fn open_with_columns(
+        &self,
+    ) -> impl Iterator<Item = (&Incident, &BTreeSet<ColumnKey>)> {
+        self.open.iter().map(|open| (&open.incident, &open.columns))
+    }
+
     /// Finds the incident of a column that is newly in alarm, or opens one.
     fn assign(&mut self, key: &ColumnKey, report: &VersionDrift, now: DateTime<Utc>) {
-        // What the model answers follows from what it is asked.
+        // What the model answers follows from what it is asked, whichever is noticed first.
         let is_output = key.0 == Side::Output;
-        let fits = |open: &&mut OpenIncident| is_output || now - open.joined <= JOIN;
+        let (join, reopen) = (self.pace.join(), self.pace.reopen());
+        let fits = |open: &&mut OpenIncident| {
+            let of_answers = open.columns.iter().all(|(side, _)| *side == Side::Output);
+            is_output || of_answers || apart(now, open.joined) <= join
+        };
         if let Some(open) = self.open.iter_mut().rev().find(fits) {
             open.columns.insert(key.clone());
             open.joined = now;
@@ -115,7 +123,7 @@ impl IncidentLog {
         }
 
         let again = self.closed.iter().position(|(incident, columns)| {
-            columns.contains(key) && incident.closed.is_some_and(|end| now - end <= REOPEN)
+            columns.contains(key) && incident.closed.is_some_and(|end| apart(now, end) <= reopen)
         });
         let known = again.and_then(|at| self.closed.remove(at));
         let (incident, mut columns) =
@@ -154,7 +162,7 @@ impl OpenIncident {
         self.incident.columns_total = self.columns.len();
         let is_first = self.sent_columns == 0;
         let has_changed = self.columns.len() > self.sent_columns || self.is_again;
-        let is_due = has_changed && now - self.sent >= UPDATE;
+        let is_due = has_changed && apart(now, self.sent) >= UPDATE;
         if !is_first && !is_due {
             return None;
         }
@@ -168,6 +176,24 @@ impl OpenIncident {
         self.is_again = false;
         Some(self.incident.clone())
     }
+}
+
+/// Returns each column in alarm: of all rows, or else of the part of the rows in which it differs most.
+fn in_alarm(report: &VersionDrift) -> BTreeMap<ColumnKey, &ColumnDrift> {
+    let mut raised: BTreeMap<ColumnKey, &ColumnDrift> = BTreeMap::new();
+    for column in report.columns_in_alarm() {
+        let known = raised.entry((column.side, column.name.clone()));
+        let known = known.or_insert(column);
+        if known.part.is_some() && distance(column) > distance(known) {
+            *known = column;
+        }
+    }
+    raised
+}
+
+/// Returns the time between two moments. A clock that was set back makes the later one earlier.
+fn apart(a: DateTime<Utc>, b: DateTime<Utc>) -> TimeDelta {
+    (a - b).abs()
 }
 
 /// Returns an incident without a story.
@@ -195,8 +221,13 @@ fn blank(report: &VersionDrift, now: DateTime<Utc>) -> Incident {
 fn tell(incident: &mut Incident, columns: &[&ColumnDrift], report: &VersionDrift) {
     let mut order: Vec<&ColumnDrift> = columns.to_vec();
     order.sort_by(|a, b| weight(b, report).total_cmp(&weight(a, report)));
-    let (inputs, outputs): (Vec<&ColumnDrift>, Vec<&ColumnDrift>) =
+    let (mut inputs, outputs): (Vec<&ColumnDrift>, Vec<&ColumnDrift>) =
         order.iter().partition(|column| column.side == Side::Input);
+    // That the inputs no longer fit together says little beside those that changed.
+    let is_single = |column: &&ColumnDrift| story::cause(column) != Some(AlarmCause::Together);
+    if inputs.iter().any(is_single) {
+        inputs.retain(is_single);
+    }
 
     let told = if inputs.is_empty() { &outputs } else { &inputs };
     incident.summary = summary(told, inputs.is_empty());
@@ -205,21 +236,25 @@ fn tell(incident: &mut Incident, columns: &[&ColumnDrift], report: &VersionDrift
     incident.columns = order.iter().take(LISTED_MAX).map(|c| listed(c)).collect();
 }
 
-/// How much a column matters: how far it moved, times its importance.
-fn weight(column: &ColumnDrift, report: &VersionDrift) -> f64 {
+/// Returns the share of the model's feature importance that columns have together; none if no importance
+/// is known.
+fn importance_share(columns: &[&ColumnDrift], report: &VersionDrift) -> Option<f64> {
     let importance = |column: &ColumnDrift| column.importance.unwrap_or(0.0).max(0.0);
     let whole: f64 = report.columns.iter().map(importance).sum();
+    let part: f64 = columns.iter().map(|column| importance(column)).sum();
+    (whole > 0.0).then(|| part / whole)
+}
+
+/// How much a column matters: how far it moved, times its importance.
+fn weight(column: &ColumnDrift, report: &VersionDrift) -> f64 {
     // A cause that explains the others is told before them.
     let first = match story::cause(column) {
         Some(AlarmCause::Unit) => 2.0,
         Some(AlarmCause::Shift) | None => 1.0,
         Some(_) => 1.5,
     };
-    let share = if whole > 0.0 {
-        importance(column) / whole + 0.01
-    } else {
-        1.0
-    };
+    // A column without importance is not nothing.
+    let share = importance_share(&[column], report).map_or(1.0, |share| share + 0.01);
     first * share * distance(column)
 }
 
@@ -238,7 +273,7 @@ fn summary(told: &[&ColumnDrift], only_outputs: bool) -> String {
     let mut sentences = told.iter().filter_map(|column| story::sentence(column));
     let first = sentences.next().unwrap_or_default();
     let lead = if only_outputs {
-        "The answers changed while the inputs did not: "
+        "The answers changed while no input is in alarm: "
     } else {
         ""
     };
@@ -250,18 +285,15 @@ fn summary(told: &[&ColumnDrift], only_outputs: bool) -> String {
 }
 
 fn effect(inputs: &[&ColumnDrift], outputs: &[&ColumnDrift], report: &VersionDrift) -> String {
-    let importance = |column: &&ColumnDrift| column.importance.unwrap_or(0.0).max(0.0);
-    let whole: f64 = report.columns.iter().map(|c| importance(&c)).sum();
-    let part: f64 = inputs.iter().map(importance).sum();
     let mut text = match outputs.first().and_then(|column| story::sentence(column)) {
         Some(sentence) if inputs.is_empty() => format!("{sentence}."),
         Some(sentence) => format!("The model's answers changed too: {sentence}."),
         None => "No change of the model's answers is certain so far.".to_owned(),
     };
-    if whole > 0.0 && part > 0.0 {
+    if let Some(share) = importance_share(inputs, report).filter(|share| *share > 0.0) {
         text.push_str(&format!(
             " The columns in alarm have {} of the model's feature importance.",
-            story::percent(part / whole)
+            story::percent(share)
         ));
     }
     text
@@ -274,7 +306,7 @@ fn advised(told: &[&ColumnDrift]) -> Vec<String> {
             Some(story::advice(
                 story::cause(column)?,
                 column.side,
-                &column.name,
+                &column.described(),
             ))
         })
         .collect()
@@ -284,6 +316,7 @@ fn listed(column: &ColumnDrift) -> IncidentColumn {
     IncidentColumn {
         name: column.name.clone(),
         side: column.side,
+        part: column.part.clone(),
         importance: column.importance,
         summary: story::sentence(column).unwrap_or_default(),
         then: column.then.clone(),

@@ -12,6 +12,7 @@ use super::watch::state::{BYTES_MAX, SavedWatch};
 use crate::core::error::{Error, Kind, Result};
 use crate::core::model::{ModelName, Version};
 use crate::storage::layout::Records;
+use crate::storage::store::in_time;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
@@ -168,8 +169,7 @@ impl StateKeeper {
     /// Writes an object of this server.
     pub(crate) async fn write(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
         let put = self.records.overwrite(key, bytes.into());
-        let put = tokio::time::timeout(WRITE_MAX, put).await;
-        put.unwrap_or_else(|_| Err(Error::late("the store does not answer in time")))
+        in_time(WRITE_MAX, put).await
     }
 
     /// Writes the baseline of a version, and deletes those of all but the newest versions.

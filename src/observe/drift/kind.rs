@@ -3,11 +3,13 @@
 
 pub(crate) mod band;
 mod calendar;
+mod held;
 pub(crate) mod order;
 #[cfg(test)]
 mod tests;
 
 use super::series::ColumnSeries;
+use crate::core::count::{agreed, counted};
 use band::Groups;
 use calendar::calendar_of;
 use order::{Order, circular_step, rank_scores};
@@ -78,6 +80,8 @@ pub(crate) struct FoundKind {
     /// The rows of each part of the baseline with which a window of an unsteady or cyclic column
     /// is compared; empty for other kinds.
     pub groups: Groups,
+    /// Seconds for which a column that moves may have one value.
+    pub held_max_s: Option<u64>,
 }
 
 impl FoundKind {
@@ -87,6 +91,7 @@ impl FoundKind {
             reason,
             design_effect: 1.0,
             groups: Groups::default(),
+            held_max_s: None,
         }
     }
 }
@@ -104,15 +109,32 @@ pub(crate) fn find_kind(name: &str, series: &ColumnSeries) -> FoundKind {
     if values < VALUES_MIN {
         return FoundKind::plain(
             ColumnKind::Stationary,
-            format!("{values} values are too few to tell another kind"),
+            format!(
+                "{} {} too few to tell another kind",
+                counted(values, "value"),
+                agreed(values, "is", "are")
+            ),
         );
     }
 
-    if let Some(reason) = calendar_of(name, series) {
+    if let Some((reason, length)) = calendar_of(name, series) {
         // A window may hold one hour or one day alone: no part of the baseline is like it.
-        return FoundKind::plain(ColumnKind::Cyclic, reason);
+        return FoundKind {
+            held_max_s: Some(held::of_calendar(length)),
+            ..FoundKind::plain(ColumnKind::Cyclic, reason)
+        };
     }
-    by_values(name, series, scores.distinct).unwrap_or_else(|| by_order(&scores.present))
+    let found = by_values(name, series, scores.distinct);
+    let found = found.unwrap_or_else(|| by_order(&scores.present));
+    FoundKind {
+        held_max_s: held::by_values(found.kind, &scores),
+        ..found
+    }
+}
+
+/// Returns the seconds for which a column of another kind than its order shows may have one value.
+pub(crate) fn held_max_s(kind: ColumnKind, series: &ColumnSeries) -> Option<u64> {
+    held::by_values(kind, &rank_scores(series))
 }
 
 /// Finds the kinds that the values tell, whatever their order.
@@ -183,6 +205,7 @@ fn by_order(scores: &[f32]) -> FoundKind {
     }
 
     let effective = rows as f64 / order.design_effect;
+    let worth = counted(effective.round() as u64, "independent row");
     let is_slow = order.grows && order.design_effect >= SLOW;
     if is_slow && effective < EFFECTIVE_MIN {
         return FoundKind {
@@ -190,16 +213,14 @@ fn by_order(scores: &[f32]) -> FoundKind {
             groups: Groups::by_level(scores, order.smallest_block()),
             ..FoundKind::plain(
                 ColumnKind::Unsteady,
-                format!(
-                    "its level moves within the baseline: {rows} rows tell as much as {effective:.0} independent ones"
-                ),
+                format!("its level moves within the baseline: {rows} rows tell as much as {worth}"),
             )
         };
     }
 
     let reason = if order.design_effect > 1.0 {
         format!(
-            "its level is the same throughout the baseline; neighbouring rows are alike, so that {rows} rows tell as much as {effective:.0} independent ones"
+            "its level is the same throughout the baseline; neighbouring rows are alike, so that {rows} rows tell as much as {worth}"
         )
     } else {
         "its distribution is the same throughout the baseline".to_owned()

@@ -52,6 +52,8 @@ pub(crate) enum RowPart {
     Block(usize),
     /// A random projection: the sum with fixed random signs, divided by the root of the width.
     Projection(usize),
+    /// How far the row's numbers together are from the baseline's; computed apart.
+    Together,
 }
 
 /// One column.
@@ -173,7 +175,7 @@ pub(crate) fn each_value<'t>(
                 .step_by(width)
                 .for_each(|word| each(ColumnValue::Word(word)));
         }
-        (Data::Strings(_), _) => {}
+        (Data::Strings(_), _) | (_, RowPart::Together) => {}
         (Data::Fixed(bytes), part) => {
             let size = bytes.len() / (rows * width);
             bytes.chunks_exact(size * width).for_each(|row| match part {
@@ -240,7 +242,7 @@ fn summary(part: RowPart, dtype: DType, row: &[u8], size: usize) -> f64 {
                 .sum();
             sum / (width as f64).sqrt()
         }
-        RowPart::Mean | RowPart::Element(_) => mean(&mut values.into_iter()),
+        RowPart::Mean | RowPart::Element(_) | RowPart::Together => mean(&mut values.into_iter()),
     }
 }
 

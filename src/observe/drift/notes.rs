@@ -6,8 +6,11 @@ use super::baseline::{Baseline, BaselineColumn};
 use super::column::rules::{ColumnRule, smallest};
 use super::kind::ColumnKind;
 use super::settings::MonitorSettings;
+use super::slice::choice::PART_ROWS_MIN;
+use crate::core::count::{agreed, counted};
 use crate::observe::report::chart::number;
 use crate::observe::report::status::COARSE;
+use crate::observe::report::story::named;
 use std::time::Duration;
 
 /// Columns that a note names.
@@ -25,8 +28,23 @@ pub(crate) fn notes(baseline: &Baseline, settings: &MonitorSettings) -> Vec<Stri
         format!("{}: {kind}, {}", column.name, column.reason)
     };
     said.extend(columns(baseline).filter(moves).map(of_kind));
+    said.extend(sliced(baseline));
     said.extend(coarse(baseline, settings));
     said
+}
+
+/// Says by which columns a baseline is sliced; none if it is not.
+fn sliced(baseline: &Baseline) -> Option<String> {
+    let mut slices: Vec<&str> = baseline.parts.iter().map(|p| p.slice.as_str()).collect();
+    slices.dedup();
+    let parts = counted(baseline.parts.len(), "part");
+    let own = agreed(baseline.parts.len(), "has", "have");
+    (!slices.is_empty()).then(|| {
+        format!(
+            "Sliced by {}: {parts} with at least {PART_ROWS_MIN} rows {own} distributions of their own.",
+            named(&slices, NAMED_MAX)
+        )
+    })
 }
 
 /// Says which differences a baseline is too small to show; none if it shows those that matter.
@@ -44,21 +62,13 @@ pub(crate) fn coarse(baseline: &Baseline, settings: &MonitorSettings) -> Option<
     let found: Vec<(String, f64)> = columns(baseline).filter_map(one).collect();
     let (_, most) = found.iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
 
-    let names: Vec<&str> = found
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .take(NAMED_MAX)
-        .collect();
-    let more = match found.len() - names.len() {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
+    let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
     Some(format!(
-        "{} rows cannot show every difference that matters ({} and more): those under {} stay unseen in {}{more}. Use more rows.",
-        baseline.rows,
+        "{} cannot show every difference that matters ({} and more): those under {} stay unseen in {}. Use more rows.",
+        counted(baseline.rows, "row"),
         number(settings.ks),
         number(*most),
-        names.join(", "),
+        named(&names, NAMED_MAX),
     ))
 }
 

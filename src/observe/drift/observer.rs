@@ -12,7 +12,7 @@ mod shown;
 mod tests;
 
 use super::baseline::Baseline;
-use super::incident::IncidentLog;
+use super::incident::{ColumnKey, IncidentLog};
 use super::keeping::StateKeeper;
 use super::known::KnownBaselines;
 use super::notes;
@@ -37,7 +37,7 @@ use keeper::Taps;
 use offer::{LabelNeeds, LostOffers, Observer, Offer};
 use parking_lot::Mutex;
 use saving::SaveMark;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
@@ -238,6 +238,19 @@ impl Monitor {
             .lock()
             .values()
             .map(|o| Arc::clone(&o.watch.subject))
+            .collect()
+    }
+
+    /// Returns the columns of the open incidents of each version, all of which were sent.
+    pub(crate) fn open_columns(&self) -> Vec<(Arc<WatchSubject>, BTreeSet<ColumnKey>)> {
+        let watches = self.shared.watches.lock();
+        let columns = |observed: &Observed| {
+            let open = observed.incidents.open_with_columns();
+            open.flat_map(|(_, columns)| columns.clone()).collect()
+        };
+        watches
+            .values()
+            .map(|observed| (Arc::clone(&observed.watch.subject), columns(observed)))
             .collect()
     }
 

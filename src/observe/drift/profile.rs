@@ -1,7 +1,7 @@
 //! Builds the columns of a baseline from values: chooses edges and counts categories. Needs all
 //! values of a column at once; the caller bounds their number.
 
-mod depends;
+pub(crate) mod depends;
 #[cfg(test)]
 mod tests;
 
@@ -10,10 +10,11 @@ use super::baseline::{
     BaselineColumn, NumberBaseline, OTHERS_MAX, ValueDistribution, WordBaseline,
 };
 use super::cells::{Edges, WORDS_MAX, cut};
-use super::kind::band::{Groups, shares_of, shares_up_to};
+use super::kind::band::Groups;
 use super::kind::find_kind;
 use super::kind::order::block_effect;
-use super::layout::{ColumnPlace, ColumnValue, Side};
+use super::layout::ColumnValue;
+use super::quantile::quantile;
 use super::series::ColumnSeries;
 use super::window::find;
 use super::word_filter::WordFilter;
@@ -26,23 +27,15 @@ pub(crate) const NAMES_MAX: usize = WORDS_MAX;
 /// Whole numbers below this have neighbours in single precision that are whole too.
 const CODE_MAX: f64 = (1 << 24) as f64;
 
-/// Profiles the columns of the same rows, which are in their natural order. Returns inputs and outputs.
-pub(crate) fn profile_all(
-    places: &[ColumnPlace],
-    series: &[ColumnSeries],
-) -> (Vec<BaselineColumn>, Vec<BaselineColumn>) {
-    let mut columns: Vec<BaselineColumn> = places
+/// Profiles the columns of the same rows, which are in their natural order.
+pub(crate) fn profile_all(names: &[&str], series: &[&ColumnSeries]) -> Vec<BaselineColumn> {
+    let mut columns: Vec<BaselineColumn> = names
         .iter()
         .zip(series)
-        .map(|(place, series)| profile(&place.name, series))
+        .map(|(name, series)| profile(name, series))
         .collect();
     find_dependent(&mut columns, series);
-    let is_input = |(place, _): &(&ColumnPlace, BaselineColumn)| place.side == Side::Input;
-    let (inputs, outputs): (Vec<_>, Vec<_>) = places.iter().zip(columns).partition(is_input);
-    let only = |columns: Vec<(&ColumnPlace, BaselineColumn)>| {
-        columns.into_iter().map(|(_, column)| column).collect()
-    };
-    (only(inputs), only(outputs))
+    columns
 }
 
 /// Profiles a column whose values are in their natural order.
@@ -70,6 +63,7 @@ pub(crate) fn profile(name: &str, series: &ColumnSeries) -> BaselineColumn {
         kind: found.kind,
         reason: found.reason,
         band: Vec::new(),
+        held_max_s: found.held_max_s,
         values,
     };
 
@@ -82,28 +76,20 @@ pub(crate) fn profile(name: &str, series: &ColumnSeries) -> BaselineColumn {
 /// Returns the band that the groups span: of the shares up to each edge, or of each category.
 fn band(column: &BaselineColumn, series: &ColumnSeries, groups: &Groups) -> Vec<(f64, f64)> {
     let cells = column.cells();
-    let of =
-        |value: ColumnValue<'_>| find(&cells, &value).and_then(|cell| u16::try_from(cell).ok());
-    let found: Vec<u16> = match series {
-        ColumnSeries::Numbers(values) => values
-            .iter()
-            .filter_map(|v| of(ColumnValue::Number(*v)))
-            .collect(),
-        ColumnSeries::Whole(values) => values
-            .iter()
-            .filter_map(|v| of(ColumnValue::Whole(*v)))
-            .collect(),
-        ColumnSeries::Words(words) => words
-            .iter()
-            .filter_map(|word| of(ColumnValue::Word(word)))
-            .collect(),
-    };
+    let present: Vec<usize> = cells_of(&cells, series).into_iter().flatten().collect();
+    groups.span(&present, cells.len(), |counts| cells.shares(counts))
+}
 
-    let statistics = match cells {
-        Cells::Numbers(_) => shares_up_to,
-        Cells::Words(_) => shares_of,
-    };
-    groups.span(&found, cells.len(), statistics)
+/// Returns the cell of each row; none where the value is missing.
+fn cells_of(cells: &Cells, series: &ColumnSeries) -> Vec<Option<usize>> {
+    let of = |value: ColumnValue<'_>| find(cells, &value);
+    match series {
+        ColumnSeries::Numbers(values) => {
+            values.iter().map(|v| of(ColumnValue::Number(*v))).collect()
+        }
+        ColumnSeries::Whole(values) => values.iter().map(|v| of(ColumnValue::Whole(*v))).collect(),
+        ColumnSeries::Words(words) => words.iter().map(|w| of(ColumnValue::Word(w))).collect(),
+    }
 }
 
 /// Returns how many times more the share of missing values varies from block to block than that of
@@ -187,16 +173,6 @@ fn codes(sorted: &[f64]) -> Vec<i64> {
         found.push(run[0] as i64);
     }
     found
-}
-
-/// Returns a quantile of sorted values by linear interpolation; 0 if there are none.
-pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else {
-        return 0.0;
-    };
-    let at = share * last as f64;
-    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    low + (high - low) * at.fract()
 }
 
 fn list<'w>(words: impl Iterator<Item = &'w str>) -> WordBaseline {

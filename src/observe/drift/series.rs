@@ -40,16 +40,34 @@ impl ColumnSeries {
         std::mem::discriminant(self) == std::mem::discriminant(other)
     }
 
-    /// Puts the rows into another order.
-    pub(crate) fn reorder(&mut self, rows: &[u32]) {
-        fn reordered<T: Clone>(values: &[T], rows: &[u32]) -> Vec<T> {
+    /// Returns the value of a row as a number; NaN for a missing one and for words.
+    pub(crate) fn number(&self, row: usize) -> f64 {
+        match self {
+            Self::Numbers(values) => values.get(row).copied().unwrap_or(f64::NAN),
+            Self::Whole(values) => values.get(row).map_or(f64::NAN, |v| *v as f64),
+            Self::Words(_) => f64::NAN,
+        }
+    }
+
+    /// Calls `each` with every value.
+    pub(crate) fn each<'s>(&'s self, mut each: impl FnMut(ColumnValue<'s>)) {
+        match self {
+            Self::Numbers(values) => values.iter().for_each(|v| each(ColumnValue::Number(*v))),
+            Self::Whole(values) => values.iter().for_each(|v| each(ColumnValue::Whole(*v))),
+            Self::Words(words) => words.iter().for_each(|w| each(ColumnValue::Word(w))),
+        }
+    }
+
+    /// Returns some of the rows, in the order in which they are listed.
+    pub(crate) fn chosen(&self, rows: &[u32]) -> Self {
+        fn of<T: Clone>(values: &[T], rows: &[u32]) -> Vec<T> {
             let values = rows.iter().filter_map(|row| values.get(*row as usize));
             values.cloned().collect()
         }
         match self {
-            Self::Numbers(values) => *values = reordered(values, rows),
-            Self::Whole(values) => *values = reordered(values, rows),
-            Self::Words(words) => *words = reordered(words, rows),
+            Self::Numbers(values) => Self::Numbers(of(values, rows)),
+            Self::Whole(values) => Self::Whole(of(values, rows)),
+            Self::Words(words) => Self::Words(of(words, rows)),
         }
     }
 

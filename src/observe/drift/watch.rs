@@ -2,13 +2,16 @@
 //! and tests closed windows. Owns no clock and no thread; the caller passes the time.
 
 mod own;
+mod parts;
 #[cfg(test)]
 mod proof;
 pub(crate) mod report;
+mod shared;
 pub(crate) mod start;
 pub(crate) mod state;
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
+mod together;
 
 use super::alarm::{BLOCK, significance};
 use super::baseline::Baseline;
@@ -20,7 +23,6 @@ use super::fits;
 use super::history::DriftHistory;
 use super::layout::{self, ColumnPlace, Side};
 use super::settings::MonitorSettings;
-use super::sketch::Sketch;
 use super::slice::Slicer;
 use crate::core::error::Result;
 use crate::core::hash::Digest;
@@ -33,11 +35,13 @@ use crate::observe::quality::estimate::{Estimate, Estimator};
 use crate::observe::report::column::{BaselineSource, BreachTest, DriftTest};
 use crate::observe::report::drift::{DriftCharts, WindowDrift};
 use own::Gathering;
+use parts::WatchedParts;
 use start::{ColumnRules, breach_watch, estimator, numbered, slicers};
 use state::EarlierCounts;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use together::Together;
 
 /// Most columns for which the hours of a week are kept: those of the highest importance.
 const WEEK_COLUMNS_MAX: usize = 256;
@@ -109,6 +113,12 @@ pub(crate) struct VersionWatch {
     contract_columns: BTreeMap<(Side, String), usize>,
     breaches: BreachWatch,
     columns: Vec<WatchedColumn>,
+    /// The same by the parts of slices.
+    parts: WatchedParts,
+    /// The numeric inputs together, whose distances are one of the columns.
+    together: Option<Together>,
+    /// The place of each watched column in the contract's counts.
+    contract_places: Vec<Option<usize>>,
     source: BaselineSource,
     baseline_rows: u64,
     /// The first rows, until they are enough for a baseline.
@@ -139,8 +149,9 @@ pub(crate) struct VersionWatch {
 
 impl VersionWatch {
     /// Starts to monitor a version. Contract violations are counted by up to `threads` threads.
-    pub(crate) fn new(subject: WatchSubject, threads: usize, now: Instant) -> Result<Self> {
+    pub(crate) fn new(mut subject: WatchSubject, threads: usize, now: Instant) -> Result<Self> {
         let places = subject.find_columns()?;
+        subject.slice_as_the_baseline();
         let slicers = slicers(&subject, &places)?;
         let contracts = Arc::new(Contracts::new(
             &subject.signature,
@@ -162,6 +173,9 @@ impl VersionWatch {
             contracts,
             breaches,
             columns: Vec::new(),
+            parts: WatchedParts::default(),
+            together: None,
+            contract_places: Vec::new(),
             source: BaselineSource::Gathering,
             baseline_rows: 0,
             gathered: Gathering::new(&places),
@@ -228,7 +242,11 @@ impl VersionWatch {
             ));
         }
 
+        self.begin_together(baseline);
+        self.begin_parts(baseline);
         self.gathered = Gathering::default();
+        let place = |column: &WatchedColumn| self.contract_columns.get(&column.key()).copied();
+        self.contract_places = self.columns.iter().map(place).collect();
         (self.source, self.baseline_rows) = (source, baseline.rows);
     }
 
@@ -257,10 +275,12 @@ impl VersionWatch {
             }
         }
 
+        self.observe_together(inputs, rows as usize);
+        self.parts.observe(inputs, outputs);
         if self.source == BaselineSource::Gathering {
             self.gathered.take(&self.places, of, rows as usize);
             if self.gathered.rows() >= self.gathered.needed(settings) {
-                let baseline = self.gathered.baseline(&self.places);
+                let baseline = self.gathered.baseline(&self.places, &self.slice_choice());
                 self.begin_own(baseline, now);
                 (self.window_rows, self.is_own_new) = (0, true);
             }
@@ -297,10 +317,10 @@ impl VersionWatch {
         }
         if before != hour {
             let elapsed = Duration::from_secs(3600);
-            let alpha = significance(settings, self.columns.len(), elapsed);
+            let alpha = significance(settings, self.tested(), elapsed);
             // The counts belong to the hour that ended; a clock may jump back.
             let ended = before.min(hour.wrapping_sub(1));
-            for column in &mut self.columns {
+            for column in self.columns.iter_mut().chain(self.parts.watched()) {
                 let readings = column.close_hour(ended, settings, alpha);
                 begun.extend(readings.iter().map(|r| BegunAlarm::of(&column.place, r)));
             }
@@ -311,15 +331,17 @@ impl VersionWatch {
 
     /// Looks at the counts of all rows. Returns the contract alarms that start.
     fn look(&mut self, now: Instant, settings: &MonitorSettings) -> Vec<BegunAlarm> {
-        let effects: Vec<(usize, f64)> = self
-            .columns
-            .iter()
-            .filter_map(|column| Some((self.contract_columns.get(&column.key())?, column)))
-            .map(|(at, column)| (*at, column.missing_effect()))
-            .collect();
-        self.breaches.set_missing_effects(&effects);
+        for (column, at) in self.columns.iter().zip(&self.contract_places) {
+            if let Some(at) = at {
+                self.breaches
+                    .set_missing_effect(*at, column.missing_effect());
+            }
+        }
         let counts = self.earlier.and(self.contracts.counts());
         let begun = self.breaches.look(counts, now, settings);
+        if begun.is_empty() {
+            return Vec::new();
+        }
         let names = self.contracts.columns();
         let alarm = |(column, test): (usize, BreachTest)| {
             let (side, name) = names[column].clone();
@@ -342,43 +364,9 @@ impl VersionWatch {
         is_full || is_old || (rows > 0 && day_ended)
     }
 
-    /// Returns the counts since the last call. None without a training baseline: only with it do
-    /// all servers count in the same cells.
-    pub(crate) fn sketch(&mut self) -> Option<Sketch> {
-        let rows = std::mem::take(&mut self.unreported_rows);
-        if self.source != BaselineSource::Training || rows == 0 {
-            return None;
-        }
-        Some(Sketch {
-            model: self.subject.model.to_string(),
-            version: self.subject.version.number(),
-            digest: self.subject.digest.to_string(),
-            rows,
-            columns: self
-                .columns
-                .iter_mut()
-                .map(WatchedColumn::take_counts)
-                .collect(),
-        })
-    }
-
-    /// Adds the counts of a server to the open window.
-    pub(crate) fn merge(&mut self, sketch: &Sketch) {
-        self.window_rows += sketch.rows;
-        self.sampled_rows += sketch.rows;
-        for counted in &sketch.columns {
-            let side = if counted.input {
-                Side::Input
-            } else {
-                Side::Output
-            };
-            let of = |column: &&mut WatchedColumn| {
-                column.place.side == side && column.place.name == counted.name
-            };
-            if let Some(column) = self.columns.iter_mut().find(of) {
-                column.merge(counted);
-            }
-        }
+    /// Returns how many columns are tested, in the whole and in parts.
+    fn tested(&self) -> usize {
+        self.columns.len() + self.parts.columns.len()
     }
 
     /// Returns how many windows closed.
@@ -402,7 +390,7 @@ impl VersionWatch {
 
         let round = self.round(before, now, settings);
         let mut begun = Vec::new();
-        for column in &mut self.columns {
+        for column in self.columns.iter_mut().chain(self.parts.watched()) {
             let readings = column.close(round);
             begun.extend(readings.iter().map(|r| BegunAlarm::of(&column.place, r)));
         }
@@ -425,7 +413,7 @@ impl VersionWatch {
         let mut alphas = [0.0; TIERS];
         for tier in (0..TIERS).filter(|tier| closing[*tier]) {
             let elapsed = now.saturating_duration_since(self.tested[tier]);
-            alphas[tier] = significance(settings, self.columns.len(), elapsed);
+            alphas[tier] = significance(settings, self.tested(), elapsed);
             self.tested[tier] = now;
         }
         TestRound {

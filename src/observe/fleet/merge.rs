@@ -1,9 +1,10 @@
 //! Merges one period: adds up the counts of all servers, tests the sum and writes the result.
 
-use super::sum::{add, name, name_of};
-use super::{MergedWatch, Merger, STATE};
+use super::servers::ToldColumns;
+use super::sum::{add, name_of, name_of_subject};
+use super::told::FleetLog;
+use super::{BYTES_MAX, MergedWatch, Merger, STATE};
 use crate::core::error::Result;
-use crate::observe::drift::incident::IncidentLog;
 use crate::observe::drift::observer::{Monitor, log_incident};
 use crate::observe::drift::sketch::{FORMAT, Sketch, Sketches};
 use crate::observe::drift::watch::{VersionWatch, WatchSubject};
@@ -11,8 +12,9 @@ use crate::observe::report::drift::{FleetState, VersionDrift};
 use crate::observe::report::incident::Incident;
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
+use serde::{Deserialize, Serialize};
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,22 +24,34 @@ const LONGEST: u64 = 512;
 /// before it.
 const REPLAYED: u64 = 128;
 
+/// The incidents of the last merge.
+const LOGS: &str = "windows/incidents.json";
+
 /// The counts of one period, over all servers.
 struct Sum {
     counts: Sketches,
     servers: usize,
 }
 
+/// The incidents of the last merge, with which another server goes on.
+#[derive(Serialize, Deserialize)]
+struct FleetLogs {
+    slot: u64,
+    versions: BTreeMap<String, FleetLog>,
+}
+
 impl Merger {
-    /// Adds up a period, tests it and writes the result. Then sends the alarms that start with it.
+    /// Adds up a period, tests it, sends what changed with it and writes the result. It is sent first: a
+    /// store that takes no result must not keep it back.
     pub(super) async fn merge(&mut self, monitor: &Monitor, slot: u64) -> Result<()> {
         let sum = self.add_up(slot).await?;
         self.replay(monitor, slot).await?;
         self.merged = Some(slot);
 
         let changed = self.test(monitor, slot, &sum.counts.versions);
-        self.write_merge(slot, &sum).await?;
-        for incident in changed {
+        let covered = self.columns_told(monitor, slot).await;
+        let sent = self.choose(&changed, &covered, slot);
+        for incident in sent {
             let incident = Incident {
                 servers: Some(sum.servers),
                 ..incident
@@ -46,7 +60,19 @@ impl Merger {
             (self.member.sink)(incident);
         }
 
-        Ok(())
+        self.write_merge(slot, &sum).await
+    }
+
+    /// Chooses what is sent: not what the servers have told already.
+    fn choose(&mut self, changed: &[Incident], covered: &ToldColumns, slot: u64) -> Vec<Incident> {
+        let now = self.end_of(slot);
+        let none = BTreeSet::new();
+        let mut sent = Vec::new();
+        for (name, merged) in &mut self.watches {
+            let columns = covered.get(name).unwrap_or(&none);
+            sent.extend(merged.log.choose(changed, columns, now));
+        }
+        sent
     }
 
     /// Adds up the counts of all servers.
@@ -95,6 +121,28 @@ impl Merger {
             }
         }
 
+        if from < slot {
+            self.adopt_logs().await?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with the incidents of the server that merged last: with their ids, and with what it sent.
+    async fn adopt_logs(&mut self) -> Result<()> {
+        let body = self.member.records.get(LOGS, BYTES_MAX).await?;
+        let logs = body.and_then(|body| serde_json::from_slice::<FleetLogs>(&body).ok());
+        let is_newer = |logs: &FleetLogs| self.merged.is_none_or(|own| own < logs.slot);
+        let Some(logs) = logs.filter(is_newer) else {
+            for merged in self.watches.values_mut() {
+                merged.log.assume_told();
+            }
+            return Ok(());
+        };
+        for (name, log) in logs.versions {
+            if let Some(merged) = self.watches.get_mut(&name) {
+                merged.log = log;
+            }
+        }
         Ok(())
     }
 
@@ -131,8 +179,8 @@ impl Merger {
             Entry::Occupied(known) => Some(known.into_mut()),
             Entry::Vacant(free) => {
                 let watch = VersionWatch::new(subject.clone(), 1, self.started).ok()?;
-                let incidents = IncidentLog::default();
-                Some(free.insert(MergedWatch { watch, incidents }))
+                let log = FleetLog::default();
+                Some(free.insert(MergedWatch { watch, log }))
             }
         }
     }
@@ -145,22 +193,28 @@ impl Merger {
         let (length, first) = (self.member.slot, self.first);
         let passed = u32::try_from(slot.saturating_sub(first)).unwrap_or(u32::MAX);
         let now = self.started + length * (passed + 1);
-        let ended = (slot + 1) * length.as_secs();
-        let time = i64::try_from(ended)
-            .ok()
-            .and_then(|s| DateTime::from_timestamp(s, 0));
+        let time = self.end_of(slot);
         let Some(merged) = self.watches.get_mut(name) else {
             return Vec::new();
         };
 
         drop(merged.watch.close(now, settings));
         let report = merged.watch.report(settings);
-        merged
-            .incidents
-            .step(&report, time.unwrap_or(DateTime::<Utc>::UNIX_EPOCH))
+        merged.log.incidents.step(&report, time)
     }
 
-    /// Writes the merged counts, and the state that every server shows.
+    /// Returns when a period ended.
+    fn end_of(&self, slot: u64) -> DateTime<Utc> {
+        let ended = slot
+            .saturating_add(1)
+            .saturating_mul(self.member.slot.as_secs());
+        let ended = i64::try_from(ended).ok();
+        ended
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+            .unwrap_or_default()
+    }
+
+    /// Writes the merged counts, the state that every server shows, and what was sent.
     async fn write_merge(&self, slot: u64, sum: &Sum) -> Result<()> {
         let records = &self.member.records;
         let body = serde_json::to_vec(&sum.counts).expect("plain data is JSON");
@@ -175,25 +229,27 @@ impl Merger {
                 .watches
                 .values()
                 .map(|merged| VersionDrift {
-                    incidents: merged.incidents.listed(),
+                    incidents: merged.log.incidents.listed(),
                     ..merged.watch.report(&self.member.settings)
                 })
                 .collect(),
         };
         let body = serde_json::to_vec(&state).expect("plain data is JSON");
-        records.overwrite(STATE, body.into()).await
+        records.overwrite(STATE, body.into()).await?;
+
+        let logs = FleetLogs {
+            slot,
+            versions: self
+                .watches
+                .iter()
+                .map(|(name, merged)| (name.clone(), merged.log.clone()))
+                .collect(),
+        };
+        let body = serde_json::to_vec(&logs).expect("plain data is JSON");
+        records.overwrite(LOGS, body.into()).await
     }
 }
 
 fn merged_key(slot: u64) -> String {
     format!("windows/merged/{slot}.json")
-}
-
-/// Names a served version as [`name_of`] names its counts.
-fn name_of_subject(subject: &WatchSubject) -> String {
-    name(
-        subject.model.as_str(),
-        subject.version.number(),
-        &subject.digest.to_string(),
-    )
 }

@@ -1,6 +1,7 @@
 //! Adds up the counts of servers. Pure.
 
 use crate::observe::drift::sketch::{Sketch, SketchCounts};
+use crate::observe::drift::watch::WatchSubject;
 use std::collections::BTreeMap;
 
 /// Names the version that counts belong to. The model is part of the name, because two models may
@@ -9,8 +10,17 @@ pub(super) fn name_of(sketch: &Sketch) -> String {
     name(&sketch.model, sketch.version, &sketch.digest)
 }
 
+/// Names a served version as [`name_of`] names its counts.
+pub(super) fn name_of_subject(subject: &WatchSubject) -> String {
+    name(
+        subject.model.as_str(),
+        subject.version.number(),
+        &subject.digest.to_string(),
+    )
+}
+
 /// Names a version.
-pub(super) fn name(model: &str, version: u64, digest: &str) -> String {
+fn name(model: &str, version: u64, digest: &str) -> String {
     format!("{model}:{version} {digest}")
 }
 

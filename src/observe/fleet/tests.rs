@@ -7,7 +7,7 @@ use crate::core::hash::Digest;
 use crate::core::model::optional::CheckedInputs;
 use crate::core::model::{Dim, ModelName, Signature, TensorSpec, Version};
 use crate::core::tensor::{DType, Tensor};
-use crate::observe::drift::baseline::{Baseline, FORMAT as BASELINE};
+use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::observer;
 use crate::observe::drift::observer::keeper::Taps;
 use crate::observe::drift::observer::offer::Observer;
@@ -16,6 +16,7 @@ use crate::observe::drift::series::ColumnSeries;
 use crate::observe::drift::sketch::Sketch;
 use crate::observe::drift::watch::WatchSubject;
 use crate::observe::metrics::Metrics;
+use crate::observe::report::incident::IncidentPhase;
 use crate::testing::with_records;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -56,17 +57,11 @@ fn subject() -> WatchSubject {
         shape: Some(vec![Dim::Dynamic, Dim::Fixed(1)]),
     };
 
-    let baseline = Baseline {
-        format: BASELINE,
-        rows: 20_000,
-        source: String::new(),
-        unordered: false,
-        features: Vec::new(),
-        inputs: vec![profile("x", &ColumnSeries::Numbers(values))],
-        outputs: Vec::new(),
-        calibration: Vec::new(),
-        performance: BTreeMap::new(),
-    };
+    let baseline = Baseline::of_columns(
+        20_000,
+        vec![profile("x", &ColumnSeries::Numbers(values))],
+        Vec::new(),
+    );
 
     WatchSubject {
         model: ModelName::parse("m").expect("legal"),
@@ -181,7 +176,33 @@ struct Server {
     random: Random,
 }
 
-fn server(records: &Records, name: &str, seed: u64) -> Server {
+/// How a server judges its own windows.
+#[derive(Clone, Copy)]
+enum OwnTests {
+    /// They raise alarms.
+    Sharp,
+    /// They never do.
+    Blunt,
+}
+
+impl OwnTests {
+    fn settings(self) -> MonitorSettings {
+        match self {
+            Self::Sharp => settings(),
+            Self::Blunt => MonitorSettings {
+                ks: 1.0,
+                wasserstein: 1e6,
+                psi: 1e6,
+                js: 1.0,
+                missing: 1.0,
+                breach_share: 1.0,
+                ..settings()
+            },
+        }
+    }
+}
+
+fn server(records: &Records, (name, seed): (&str, u64), own: OwnTests) -> Server {
     let metrics = Metrics::new().expect("metrics");
     let options = observer::MonitorOptions {
         settings: MonitorSettings {
@@ -190,7 +211,7 @@ fn server(records: &Records, name: &str, seed: u64) -> Server {
             queue_bytes_max: 1 << 20,
             cpu_share: 1.0,
             columns_shown: 1,
-            ..settings()
+            ..own.settings()
         },
         tapped_share: 0.0,
     };
@@ -260,7 +281,8 @@ impl Server {
 #[test]
 fn one_server_merges_each_period_and_another_can_go_on() {
     with_records(async |records| {
-        let (mut one, mut two) = (server(&records, "one", 5), server(&records, "two", 6));
+        let mut one = server(&records, ("one", 5), OwnTests::Blunt);
+        let mut two = server(&records, ("two", 6), OwnTests::Blunt);
         let monitors = (Arc::clone(&one.monitor), Arc::clone(&two.monitor));
         for slot in 10..13 {
             one.count(1.0).await;
@@ -313,7 +335,7 @@ fn one_server_merges_each_period_and_another_can_go_on() {
             .expect("listed");
         assert_eq!(listed.len(), 6, "{listed:?}");
         // A third server starts where the longest window starts, and its windows end with the others'.
-        let three = server(&records, "three", 7);
+        let three = server(&records, ("three", 7), OwnTests::Blunt);
         let mut merger = three.merger;
         merger.end_period(&three.monitor, 17).await.expect("a turn");
         assert_eq!(merger.merged, Some(16));
@@ -327,5 +349,60 @@ fn one_server_merges_each_period_and_another_can_go_on() {
             Some(15),
             "numbered by the last period that had rows"
         );
+    });
+}
+
+#[test]
+fn the_fleet_tells_an_incident_only_once_no_server_tells_it() {
+    with_records(async |records| {
+        let mut one = server(&records, ("one", 5), OwnTests::Sharp);
+        let mut two = server(&records, ("two", 6), OwnTests::Blunt);
+        let monitors = (Arc::clone(&one.monitor), Arc::clone(&two.monitor));
+        for slot in 10..13 {
+            one.count(1.0).await;
+            two.count(1.0).await;
+            let turn = one.merger.end_period(&monitors.0, slot).await;
+            turn.expect("a turn");
+            let turn = two.merger.end_period(&monitors.1, slot).await;
+            turn.expect("a turn");
+        }
+        assert_eq!((one.merger.merged, one.sent()), (Some(11), 0), "its own");
+        let shown = |server: &Server| {
+            let name = ModelName::parse("m").expect("legal");
+            let fleet = server.monitor.report(&name, None).remove(0).fleet;
+            fleet.expect("merged").merged.incidents.clone()
+        };
+        let known = shown(&two);
+        assert_eq!(known.len(), 1, "every server shows it");
+
+        // Another server merges, and knows that the first one tells it.
+        two.count(1.0).await;
+        let turn = two.merger.end_period(&monitors.1, 13).await;
+        turn.expect("a turn");
+        assert_eq!((two.merger.merged, two.sent()), (Some(12), 0));
+
+        // The first server is gone, and with it its incident.
+        drop(one);
+        two.count(1.0).await;
+        let turn = two.merger.end_period(&monitors.1, 14).await;
+        turn.expect("a turn");
+        let sent = two.alarms.lock().clone();
+        let told: Vec<_> = sent.iter().map(|i| (i.phase, &i.incident)).collect();
+        assert_eq!(told, [(IncidentPhase::Opened, &known[0].incident)]);
+    });
+}
+
+#[test]
+fn a_server_whose_clock_is_far_ahead_or_behind_covers_no_other() {
+    with_records(async |records| {
+        let mut one = server(&records, ("one", 5), OwnTests::Sharp);
+        let two = server(&records, ("two", 6), OwnTests::Blunt);
+        one.count(1.0).await;
+        for (slot, is_covered) in [(9, false), (10, true), (12, true), (13, false)] {
+            let written = one.merger.write_open(&one.monitor, slot).await;
+            written.expect("written");
+            let told = two.merger.columns_told(&two.monitor, 10).await;
+            assert_eq!(!told.is_empty(), is_covered, "{slot}");
+        }
     });
 }

@@ -5,7 +5,7 @@
 mod counts;
 pub(crate) mod lookup;
 pub(crate) mod name;
-mod segment;
+pub(super) mod segment;
 mod spill;
 pub(crate) mod sweep;
 pub(crate) mod tally;
@@ -15,6 +15,7 @@ mod tests;
 use crate::core::error::{Error, Result};
 use crate::observe::drift::observer::answered::Answered;
 use crate::storage::layout::Records;
+use crate::storage::store::in_time;
 use name::{LossReason, TimeSpan, lost_key, rows_key};
 use parking_lot::Mutex;
 use spill::{Spill, WAITING_BYTES_MAX};
@@ -108,7 +109,7 @@ impl AnswerStore {
     async fn put(&self, key: &str, bytes: Vec<u8>) -> Result<()> {
         let create = self.records.create(key, bytes.into());
         // An existing object is that of an attempt whose answer was lost: its name is unique.
-        in_time(create).await.map(drop)
+        in_time(PUT_MAX, create).await.map(drop)
     }
 
     async fn note_losses(&self) -> Result<()> {
@@ -134,6 +135,7 @@ impl AnswerStore {
             let put = match &failed {
                 None => {
                     in_time(
+                        PUT_MAX,
                         self.records
                             .overwrite(&rows_key(hour, self.run), bytes.into()),
                     )
@@ -161,12 +163,6 @@ impl AnswerStore {
             _ => {}
         }
     }
-}
-
-/// Limits the time of a write.
-async fn in_time<T>(put: impl Future<Output = Result<T>>) -> Result<T> {
-    let put = tokio::time::timeout(PUT_MAX, put).await;
-    put.unwrap_or_else(|_| Err(Error::late("the store does not answer in time")))
 }
 
 /// Writes segments as they are due, until the store is dropped.

@@ -9,6 +9,7 @@ use super::line::LabelLine;
 use super::log::Reader;
 use super::state::{KeptSince, LineSource};
 use super::{Feedback, logged_cause};
+use crate::core::error::Error;
 use crate::observe::capture::find::Finder;
 use crate::storage::layout::Records;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -43,6 +44,7 @@ pub(super) async fn follow(feedback: Weak<Feedback>, records: Records) {
         captures: Finder::default(),
         captures_from: Uuid::nil(),
         read: None,
+        failing: BTreeSet::new(),
     };
     loop {
         let Some(own) = feedback.upgrade() else {
@@ -75,6 +77,8 @@ struct LabelFollower {
     captures_from: Uuid,
     /// When the log was read last.
     read: Option<Instant>,
+    /// What failed the last time.
+    failing: BTreeSet<&'static str>,
 }
 
 impl LabelFollower {
@@ -94,11 +98,9 @@ impl LabelFollower {
             Ok(()) => {
                 self.read = Some(Instant::now());
                 own.begin_testing();
+                self.note("the label log cannot be read", None);
             }
-            Err(error) => {
-                let cause = logged_cause(&error);
-                tracing::warn!(%error, cause, "the label log cannot be read");
-            }
+            Err(error) => self.note("the label log cannot be read", Some(&error)),
         }
         own.put_joined(joined).await;
     }
@@ -119,11 +121,11 @@ impl LabelFollower {
         let looked = match self.answers.find(&self.records, &wanted, time).await {
             Ok(looked) => looked,
             Err(error) => {
-                let cause = logged_cause(&error);
-                tracing::warn!(%error, cause, "kept answers cannot be searched for labels");
+                self.note("kept answers cannot be searched for labels", Some(&error));
                 return false;
             }
         };
+        self.note("kept answers cannot be searched for labels", None);
         let joined = own.lock().join_found(&looked.found, &own.options);
         own.put_joined(joined).await;
         if in_captures {
@@ -164,10 +166,26 @@ impl LabelFollower {
             Ok(found) => {
                 let joined = own.lock().join_found(&found, &own.options);
                 own.put_joined(joined).await;
+                self.note("captured predictions cannot be searched for labels", None);
             }
             Err(error) => {
-                tracing::warn!(%error, "captured predictions cannot be searched for labels")
+                self.note(
+                    "captured predictions cannot be searched for labels",
+                    Some(&error),
+                );
             }
+        }
+    }
+
+    /// Logs the first of several failures in a row.
+    fn note(&mut self, what: &'static str, error: Option<&Error>) {
+        let Some(error) = error else {
+            self.failing.remove(what);
+            return;
+        };
+        if self.failing.insert(what) {
+            let cause = logged_cause(error);
+            tracing::warn!(%error, cause, "{what}");
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The label log: gathers lines of many requests, writes them together and confirms each request when
 //! they are stored. Files of other servers are found by the hour in their names.
 
+#[cfg(test)]
+mod tests;
+
 use super::line::{self, FOLDER, LabelLine, hour};
 use crate::core::error::{Error, Result};
 use crate::storage::layout::Records;
-use crate::storage::store::Created;
+use crate::storage::store::{Created, in_time};
 use chrono::{TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
 use std::collections::BTreeSet;
@@ -17,6 +20,8 @@ const WAITING_MAX: usize = 1_024;
 const LINES_MAX: usize = 50_000;
 /// How long the first request waits for others.
 const GATHER: Duration = Duration::from_millis(5);
+/// Time limit for writing lines. Beyond it they are not acknowledged, though the store may have them.
+const WRITE_MAX: Duration = Duration::from_secs(30);
 /// Most bytes of a file that is read.
 const FILE_BYTES_MAX: u64 = 1 << 30;
 
@@ -33,8 +38,17 @@ pub(crate) struct LabelLog(mpsc::Sender<Append>);
 impl LabelLog {
     /// Starts the task that writes, on this runtime.
     pub(crate) fn start(records: Records, runtime: &tokio::runtime::Handle) -> Self {
+        Self::start_within(WRITE_MAX, records, runtime)
+    }
+
+    /// Starts it with another time limit for writes.
+    pub(crate) fn start_within(
+        limit: Duration,
+        records: Records,
+        runtime: &tokio::runtime::Handle,
+    ) -> Self {
         let (appends, inbox) = mpsc::channel(WAITING_MAX);
-        runtime.spawn(run(records, inbox));
+        runtime.spawn(run(records, inbox, limit));
         Self(appends)
     }
 
@@ -49,7 +63,7 @@ impl LabelLog {
     }
 }
 
-async fn run(records: Records, mut inbox: mpsc::Receiver<Append>) {
+async fn run(records: Records, mut inbox: mpsc::Receiver<Append>, limit: Duration) {
     while let Some(first) = inbox.recv().await {
         tokio::time::sleep(GATHER).await;
         let mut gathered = vec![first];
@@ -64,7 +78,7 @@ async fn run(records: Records, mut inbox: mpsc::Receiver<Append>) {
             .iter()
             .flat_map(|a| a.lines.iter().cloned())
             .collect();
-        let written = store_lines(&records, &all).await;
+        let written = in_time(limit, store_lines(&records, &all)).await;
         for append in gathered {
             let told = written.as_ref().copied().map_err(Error::duplicate);
             // The request may have been cancelled; its lines are stored all the same.

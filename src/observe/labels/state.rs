@@ -10,7 +10,8 @@ mod waiting;
 use super::LabelOptions;
 use super::answers::tally::HourTally;
 use super::line::{Joined, LabelLine, version_key};
-use super::recent::{Recent, RecentPrediction};
+use super::prediction::FreshPrediction;
+use super::recent::Recent;
 use crate::core::request::id::minted_at;
 use crate::observe::capture::find::FoundPrediction;
 use crate::observe::drift::watch::WatchSubject;
@@ -110,9 +111,14 @@ impl LabelState {
     }
 
     /// Keeps a prediction, so that its labels can be joined with it.
-    pub(super) fn predicted(&mut self, id: Uuid, kept: RecentPrediction, options: &LabelOptions) {
-        let subject = &kept.subject;
-        let rows = kept.answers.iter().flatten().count() as u64;
+    pub(super) fn predicted(&mut self, predicted: FreshPrediction<'_>, options: &LabelOptions) {
+        let FreshPrediction {
+            id,
+            subject,
+            answers,
+            ..
+        } = predicted;
+        let rows = answers.iter().flatten().count() as u64;
         let key = key_of(subject);
         let rows_max = options.settings.rows_max;
         let open = self.books.open(key.clone(), &subject.slices, rows_max);
@@ -121,7 +127,7 @@ impl LabelState {
         // The version was loaded before; its rows may have been dropped since.
         open.start_test(subject, options);
         self.books.answered(&key);
-        self.recent.add(id, kept);
+        self.recent.add(predicted);
     }
 
     /// Adds rows that other runs predicted.
@@ -173,7 +179,7 @@ impl LabelState {
 
     /// Joins pending labels with predictions that came into memory after them.
     pub(super) fn join_recent(&mut self, options: &LabelOptions) -> Vec<LabelLine> {
-        let is_known = |line: &&LabelLine| self.recent.get(line.prediction_id).is_some();
+        let is_known = |line: &&LabelLine| self.recent.has(line.prediction_id);
         let known: Vec<LabelLine> = self.pending.lines().filter(is_known).cloned().collect();
         let mut lines = Vec::new();
         for line in known {

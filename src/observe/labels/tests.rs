@@ -192,7 +192,7 @@ fn labels_are_joined_once_and_corrected_up_to_the_limit() {
         assert_eq!(window["measures"]["accuracy"], 0.5);
         desk.check((id, 1, "yes"), (1, 1, 0), "").await;
         assert_eq!(desk.window()["measures"]["accuracy"], 1.0);
-        desk.check((id, 1, "no"), (0, 0, 0), "corrected 1 times")
+        desk.check((id, 1, "no"), (0, 0, 0), "corrected 1 time")
             .await;
         let slices = &desk.feedback.report(&desk.subject.model, None)[0].slices;
         assert_eq!((slices[0].part.as_str(), slices[0].rows), ("blue", 1));

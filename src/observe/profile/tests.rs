@@ -1,11 +1,13 @@
 //! Tests of `profile`.
 
 use super::*;
+use crate::core::tensor::View;
 use crate::observe::drift::baseline::ValueDistribution as Held;
+use crate::observe::drift::slice::choice::SliceChoice;
 use std::io::Write;
 
 /// A model that returns the sum of each row's columns.
-struct Sum;
+pub(crate) struct Sum;
 
 impl Session for Sum {
     fn run(&mut self, inputs: &[View<'_>]) -> Result<Vec<Tensor>> {
@@ -52,6 +54,7 @@ fn make(csv: &str, features: &[&str], ignore: &[&str]) -> Result<Baseline> {
         ignore: owned(ignore),
         label: None,
         task: Wish::default(),
+        slices: SliceChoice::default(),
     };
 
     profile.make(&graph(), &mut Sum)
@@ -125,6 +128,7 @@ fn the_task_can_be_given() {
             ignore,
             label: Some("y".to_owned()),
             task,
+            slices: SliceChoice::default(),
         };
         profile
             .make(&graph(), &mut Sum)

@@ -10,7 +10,7 @@ mod proof;
 mod tests;
 
 use super::answer::{RowAnswer, Truth};
-use crate::observe::drift::profile::quantile;
+use crate::observe::drift::quantile::quantile;
 use std::collections::BTreeMap;
 
 /// Alternative error shares that the bet is spread over.

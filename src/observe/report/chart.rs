@@ -45,7 +45,7 @@ pub fn bars(title: &str, labels: &[String], before: &[f64], now: &[f64]) -> Mark
     let top = shares.fold(0.0, f64::max).max(1e-9);
     let step = INNER_WIDTH / labels.len().max(1) as f64;
     // As many labels as there is room for.
-    let every = labels.len().div_ceil(6).max(1);
+    let every = labels.len().div_ceil(5).max(1);
 
     let body = html! {
         (axis(0.0, top))
@@ -54,12 +54,22 @@ pub fn bars(title: &str, labels: &[String], before: &[f64], now: &[f64]) -> Mark
             (bar(&Bar { class: "before", x: x + 0.08 * step, width: 0.42 * step, share: share_of(before, at) }, label, top))
             (bar(&Bar { class: "now", x: x + 0.5 * step, width: 0.42 * step, share: share_of(now, at) }, label, top))
             @if at % every == 0 {
-                text x=(coordinate_text(x)) y=(HEIGHT - 8.0) { (label.chars().take(12).collect::<String>()) }
+                text class="middle" x=(coordinate_text(x + 0.5 * step)) y=(HEIGHT - 8.0) { (cut(label)) }
             }
         }
     };
 
     frame(title, &body)
+}
+
+/// Cuts a label to the room that it has.
+fn cut(label: &str) -> String {
+    const MOST: usize = 13;
+    if label.chars().count() <= MOST {
+        return label.to_owned();
+    }
+    let kept: String = label.chars().take(MOST - 1).collect();
+    format!("{}…", kept.trim_end())
 }
 
 fn share_of(shares: &[f64], at: usize) -> f64 {

@@ -46,6 +46,22 @@ pub struct ColumnSummary {
     pub largest: Option<CategoryShare>,
 }
 
+/// A part of the rows: those whose value of a column is a category or in a range.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SlicePart {
+    /// The input column that decides the part of a row.
+    pub slice: String,
+    /// The category, or the range of numbers.
+    pub part: String,
+}
+
+impl SlicePart {
+    /// Names a column of the part, as in "income where region is north".
+    pub(crate) fn describe(&self, column: &str) -> String {
+        format!("{column} where {} is {}", self.slice, self.part)
+    }
+}
+
 /// A category and its share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CategoryShare {

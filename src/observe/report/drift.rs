@@ -2,7 +2,7 @@
 //! it, and what the HTML page shows beside it. Owns the JSON form of both; does
 //! not measure anything.
 
-use super::column::{BaselineSource, BreachTest, ColumnSummary, DriftTest, ShareChange};
+use super::column::{BaselineSource, BreachTest, ColumnSummary, DriftTest, ShareChange, SlicePart};
 use super::incident::Incident;
 use super::performance::EstimatedPerformance;
 use crate::observe::drift::baseline::Calibration;
@@ -62,6 +62,9 @@ pub struct VersionDrift {
     pub differences: Vec<String>,
     /// Inputs and outputs.
     pub columns: Vec<ColumnDrift>,
+    /// The parts of the slices that the baseline has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartDrift>,
     /// Share of the requests that is sampled. Absent from merged reports.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_share: Option<f64>,
@@ -104,6 +107,24 @@ pub struct FleetState {
     pub versions: Vec<VersionDrift>,
 }
 
+/// The drift of one part of the rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartDrift {
+    /// The part.
+    #[serde(flatten)]
+    pub of: SlicePart,
+    /// Rows of the part in the baseline.
+    pub baseline_rows: u64,
+    /// Rows of the part in the last windows, as far as one of its columns shows them.
+    pub rows: u64,
+    /// Columns that are tested.
+    pub columns_total: usize,
+    /// Tests in alarm.
+    pub alarms: usize,
+    /// The columns in alarm; and where there is none, the one that is nearest to an alarm.
+    pub columns: Vec<ColumnDrift>,
+}
+
 /// The drift of one input or output column.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ColumnDrift {
@@ -111,6 +132,9 @@ pub struct ColumnDrift {
     pub name: String,
     /// Input or output.
     pub side: Side,
+    /// The part of the rows that it is of. Absent where it is of all rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<SlicePart>,
     /// Feature importance, where the baseline has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub importance: Option<f64>,
@@ -138,6 +162,9 @@ pub struct ColumnDrift {
     /// The category whose share changed most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<ShareChange>,
+    /// Of the numeric inputs together: the two whose correlation changed most. Only in alarm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<ColumnPair>,
     /// Contract alarms.
     #[serde(default)]
     pub breaches: Vec<BreachTest>,
@@ -148,12 +175,45 @@ pub struct ColumnDrift {
     pub tests: Vec<DriftTest>,
 }
 
+impl VersionDrift {
+    /// Returns the incidents that are open.
+    pub fn open_incidents(&self) -> impl Iterator<Item = &Incident> {
+        self.incidents.iter().filter(|i| i.closed.is_none())
+    }
+
+    /// Returns every column in alarm, of all rows and of parts of them.
+    pub fn columns_in_alarm(&self) -> impl Iterator<Item = &ColumnDrift> {
+        let of_parts = self.parts.iter().flat_map(|part| &part.columns);
+        let all = self.columns.iter().chain(of_parts);
+        all.filter(|column| column.alarms() > 0)
+    }
+}
+
 impl ColumnDrift {
     /// Counts its tests in alarm: of drift, and of the contract.
     pub fn alarms(&self) -> usize {
         let drift = self.tests.iter().filter(|test| test.alarm).count();
         drift + self.breaches.len()
     }
+
+    /// Names it, with the part of the rows that it is of.
+    pub fn described(&self) -> String {
+        let name = &self.name;
+        self.part
+            .as_ref()
+            .map_or_else(|| name.clone(), |part| part.describe(name))
+    }
+}
+
+/// Two columns whose correlation changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ColumnPair {
+    /// Names of the columns.
+    pub columns: (String, String),
+    /// Their correlation in the baseline, of values that are scaled and cut off at five deviations.
+    pub then: f64,
+    /// The same in the last rows.
+    pub now: f64,
 }
 
 /// Probable causes of drift, found without a test.

@@ -1,7 +1,7 @@
 //! An incident: alarms of one cause, told as one story. Owns the JSON form, which a webhook receives
 //! and the store keeps; decides nothing.
 
-use super::column::{BaselineSource, BreachTest, ColumnSummary, DriftTest};
+use super::column::{BaselineSource, BreachTest, ColumnSummary, DriftTest, SlicePart};
 use crate::observe::drift::layout::Side;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -78,6 +78,9 @@ pub struct IncidentColumn {
     pub name: String,
     /// Input or output.
     pub side: Side,
+    /// The part of the rows that it is of. Absent where it is of all rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<SlicePart>,
     /// Feature importance, where the baseline has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub importance: Option<f64>,

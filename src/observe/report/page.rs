@@ -3,6 +3,7 @@
 mod columns;
 mod latency;
 mod listed;
+mod parts;
 mod quality;
 mod verdict;
 
@@ -10,6 +11,7 @@ use super::column::BaselineSource;
 use super::drift::VersionDrift;
 use super::model::{ModelReport, VersionReport};
 use super::performance::MeasuredPerformance;
+use crate::core::count::counted;
 use crate::observe::drift::layout::Side;
 use maud::{Markup, html};
 
@@ -36,11 +38,12 @@ fn section(version: &VersionReport, report: &ModelReport) -> Markup {
         h2 { "Version " (drift.version) }
         (verdict::section(version, measured))
         p class="quiet" {
-            (drift.rows) " rows predicted. " (drift.sampled_rows) " of them were counted, in "
-            (drift.windows) " windows. " (origin(drift)) br;
+            (counted(drift.rows, "row")) " predicted, " (drift.sampled_rows) " of them counted, in "
+            (counted(drift.windows, "window")) ". " (origin(drift)) br;
             code { (drift.digest) }
         }
         (listed::section(drift))
+        (parts::section(drift))
         (quality::section(version, measured))
         (columns::section(version))
         (columns::violations(drift))
@@ -50,13 +53,13 @@ fn section(version: &VersionReport, report: &ModelReport) -> Markup {
 
 /// Says what the windows are compared with.
 fn origin(drift: &VersionDrift) -> String {
-    let rows = drift.baseline_rows;
+    let rows = counted(drift.baseline_rows, "row");
     match drift.baseline {
         BaselineSource::Training => {
-            format!("They are compared with the training baseline ({rows} rows).")
+            format!("They are compared with the training baseline ({rows}).")
         }
         BaselineSource::Own => format!(
-            "They are compared with the first {rows} rows that this version received, because it was published without a baseline."
+            "They are compared with the first {rows} that this version received, because it was published without a baseline."
         ),
         BaselineSource::Gathering => {
             "The version was published without a baseline. One is being collected from its first rows.".to_owned()

@@ -4,6 +4,7 @@ use super::chart::number;
 use super::column::{BaselineSource, DriftTest};
 use super::drift::{ColumnDrift, VersionDrift};
 use super::story;
+use crate::core::count::counted;
 use crate::observe::drift::alarm::{Against, Metric};
 use crate::observe::drift::kind::ColumnKind;
 
@@ -41,13 +42,13 @@ pub(crate) fn standing(column: &ColumnDrift) -> ColumnStanding {
     }
 }
 
-/// Tells whether a distance beyond the threshold is not certain.
+/// Tells whether a distance beyond the threshold is not certain enough for an alarm.
 fn is_unsure(test: &DriftTest) -> bool {
-    !test.alarm && test.value > test.threshold * 1.5 && test.lower <= test.threshold
+    !test.alarm && test.value > test.threshold * 1.5
 }
 
 /// Returns the test that tells most: of those in alarm the clearest one, else that of the
-/// distribution over the most windows.
+/// distribution over the most of the last eight windows, or over the fewest if all have more.
 pub(crate) fn main_test(column: &ColumnDrift) -> Option<&DriftTest> {
     let excess = |t: &DriftTest| t.lower / t.threshold.max(f64::MIN_POSITIVE);
     let raised = column.tests.iter().filter(|test| test.alarm);
@@ -56,17 +57,20 @@ pub(crate) fn main_test(column: &ColumnDrift) -> Option<&DriftTest> {
         let is_main = |test: &&DriftTest| {
             matches!(test.metric, Metric::Ks | Metric::Largest)
                 && matches!(test.against, Against::Training | Against::Band)
-                && test.span <= 8
         };
+        // Eight windows of few rows are too few for a test; longer spans may be tested nevertheless.
         let of_distribution = column.tests.iter().filter(is_main);
-        of_distribution.max_by_key(|test| test.span)
+        of_distribution.max_by_key(|test| match test.span {
+            span @ 0..=8 => (true, i64::from(span)),
+            span => (false, -i64::from(span)),
+        })
     })
 }
 
 /// Describes how a column stands.
 pub(crate) fn text(column: &ColumnDrift, drift: &VersionDrift) -> String {
     if let Some(sentence) = story::sentence(column) {
-        let about = sentence.strip_prefix(&format!("{} ", column.name));
+        let about = sentence.strip_prefix(&format!("{} ", column.described()));
         return about.unwrap_or(&sentence).to_owned();
     }
     if column.ignored {
@@ -89,8 +93,8 @@ pub(crate) fn text(column: &ColumnDrift, drift: &VersionDrift) -> String {
     let few = column.smallest.filter(|smallest| *smallest > COARSE);
     let coarse = few.map_or_else(String::new, |smallest| {
         format!(
-            "; with {} baseline rows, differences under {} cannot be shown",
-            drift.baseline_rows,
+            "; with {}, differences under {} cannot be shown",
+            counted(drift.baseline_rows, "baseline row"),
             number(smallest)
         )
     });
@@ -103,7 +107,10 @@ pub(crate) fn text(column: &ColumnDrift, drift: &VersionDrift) -> String {
             column.kind.name()
         ),
         Some(test) if is_unsure(test) => {
-            format!("not sure yet after {} rows{coarse}", test.rows)
+            format!("not sure yet after {}{coarse}", counted(test.rows, "row"))
+        }
+        Some(test) if test.against == Against::Band => {
+            "within the levels that the baseline had".to_owned()
         }
         Some(_) => format!("as in the baseline{coarse}"),
     }

@@ -10,6 +10,7 @@ use super::drift::ColumnDrift;
 use crate::observe::drift::alarm::{Against, Metric};
 use crate::observe::drift::contract::BreachKind;
 use crate::observe::drift::layout::Side;
+use crate::observe::drift::projection::MULTIVARIATE;
 
 /// What is behind the alarms of a column, as far as its values tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,12 +29,17 @@ pub(crate) enum AlarmCause {
     Infinite,
     /// Another distribution within the range.
     Shift,
+    /// Numeric inputs that fit together otherwise.
+    Together,
 }
 
 /// Finds the cause of a column's alarms; none if it has no alarm.
 pub(crate) fn cause(column: &ColumnDrift) -> Option<AlarmCause> {
     if column.alarms() == 0 {
         return None;
+    }
+    if is_together(column) {
+        return Some(AlarmCause::Together);
     }
     if column.hints.scale.is_some() {
         return Some(AlarmCause::Unit);
@@ -60,6 +66,11 @@ pub(crate) fn cause(column: &ColumnDrift) -> Option<AlarmCause> {
     })
 }
 
+/// Tells whether it stands for the numeric inputs together.
+fn is_together(column: &ColumnDrift) -> bool {
+    column.side == Side::Input && column.name == MULTIVARIATE
+}
+
 /// Share of rows from which missing, new or infinite values explain everything else.
 const GROSS: f64 = 0.5;
 
@@ -74,7 +85,7 @@ fn of_breach(kind: BreachKind) -> AlarmCause {
 
 /// Describes the alarms of a column in one sentence, without a full stop.
 pub(crate) fn sentence(column: &ColumnDrift) -> Option<String> {
-    let name = &column.name;
+    let name = &column.described();
     Some(match cause(column)? {
         AlarmCause::Unit => {
             let factor = column.hints.scale.unwrap_or(1.0);
@@ -116,6 +127,7 @@ pub(crate) fn sentence(column: &ColumnDrift) -> Option<String> {
             format!("{name} is infinite in {} of rows", percent(breach.share))
         }
         AlarmCause::Shift => shift(column),
+        AlarmCause::Together => together(column),
     })
 }
 
@@ -123,7 +135,7 @@ pub(crate) fn sentence(column: &ColumnDrift) -> Option<String> {
 pub(crate) fn advice(cause: AlarmCause, side: Side, name: &str) -> String {
     if side == Side::Output {
         return format!(
-            "The inputs are as before, but {name} is not: compare the version with the one before (`ortus replay`), and send labels to measure how good it is."
+            "No input is in alarm, but {name} is: compare the version with the one before (`ortus replay`), and send labels to measure how good it is."
         );
     }
     match cause {
@@ -143,6 +155,7 @@ pub(crate) fn advice(cause: AlarmCause, side: Side, name: &str) -> String {
         AlarmCause::Shift => format!(
             "Find out whether the change of {name} is real. If so, train the model with recent labelled rows."
         ),
+        AlarmCause::Together => "Check how the inputs are joined where the requests are made: values of other rows, swapped columns and other units of a few rows look like this.".to_owned(),
     }
 }
 
@@ -167,13 +180,13 @@ fn missing(column: &ColumnDrift) -> String {
     let was = then.map_or_else(String::new, |then| format!(" (was {})", percent(then)));
     format!(
         "{} is missing in {} of rows{was}",
-        column.name,
+        column.described(),
         percent(now.unwrap_or(0.0))
     )
 }
 
 fn shift(column: &ColumnDrift) -> String {
-    let name = &column.name;
+    let name = &column.described();
     let reference = raised(column).map(|test| test.against).next();
     let than = match reference {
         Some(Against::LastWeek) => "than in the same hour of last week",
@@ -211,8 +224,30 @@ fn shift(column: &ColumnDrift) -> String {
     }
 }
 
-/// Says what values were typical, and which are now.
+/// Says that the inputs fit together otherwise, and which two of them show it most.
+fn together(column: &ColumnDrift) -> String {
+    let pair = column.pair.as_ref().map_or_else(String::new, |pair| {
+        let (a, b) = (&pair.columns.0, &pair.columns.1);
+        format!(
+            "; most of all {a} and {b} (correlation {:.2}, was {:.2})",
+            pair.now, pair.then
+        )
+    });
+    format!("the numeric inputs fit together otherwise than in the baseline{pair}")
+}
+
+/// Says what values were typical, and which are now: means where the medians are the same, as of 0 and 1.
 fn typical(column: &ColumnDrift) -> String {
+    let median = |summary: &Option<ColumnSummary>| summary.as_ref()?.median.map(number);
+    let mean = |summary: &Option<ColumnSummary>| summary.as_ref()?.mean.map(number);
+    let medians = (median(&column.then), median(&column.now));
+    let means = mean(&column.then).zip(mean(&column.now));
+    if let Some((then, now)) = means.filter(|(then, now)| then != now)
+        && medians.0.is_some()
+        && medians.0 == medians.1
+    {
+        return format!("mean {now}, was {then}");
+    }
     let of = |summary: &Option<ColumnSummary>| {
         let summary = summary.as_ref()?;
         let word = summary.largest.as_ref().map(|most| most.value.clone());
@@ -241,6 +276,15 @@ fn in_brackets(text: &str) -> String {
         String::new()
     } else {
         format!(" ({text})")
+    }
+}
+
+/// Lists names: the first ones, and how many more there are.
+pub(crate) fn named(names: &[&str], most: usize) -> String {
+    let listed = names[..names.len().min(most)].join(", ");
+    match names.len().saturating_sub(most) {
+        0 => listed,
+        more => format!("{listed} and {more} more"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A page says what its report says, and nothing in a name gets out of its place.
 
+mod columns;
 mod documents;
 
 use super::*;
@@ -115,4 +116,34 @@ fn an_empty_report_renders_a_page() {
             "None: every value",
         ],
     );
+}
+
+#[test]
+fn one_of_a_kind_is_said_in_the_singular() {
+    let mut young = report();
+    let version = &mut young["watched"][0];
+    for field in ["alarms", "rows", "windows", "baseline_rows"] {
+        version[field] = 1.into();
+    }
+    check(
+        &young,
+        &[
+            "1 test in alarm.",
+            "1 row predicted, ",
+            " in 1 window. ",
+            "training baseline (1 row).",
+        ],
+    );
+}
+
+#[test]
+fn labels_of_bars_are_cut_to_their_room_and_say_so() {
+    let labels: Vec<String> = (0..12)
+        .map(|at| format!("from {at}.25 to {at}.75"))
+        .collect();
+    let shares = vec![0.1; 12];
+    let drawn = chart::bars("title", &labels, &shares, &shares).into_string();
+    let shown = drawn.matches("class=\"middle\"").count();
+    assert_eq!(shown, 4, "{drawn}");
+    assert!(drawn.contains(">from 0.25 to…</text>"), "{drawn}");
 }

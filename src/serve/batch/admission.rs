@@ -4,6 +4,7 @@
 use super::class_costs::ClassCosts;
 use super::due::Due;
 use super::queue::{Class, Queue, QueuedRequest, Rank};
+use crate::core::count::counted;
 use crate::core::error::{Error, Result};
 use std::time::{Duration, Instant};
 
@@ -144,8 +145,8 @@ impl Backlog {
         let retry_after = all.map(|wait| wait / 2);
         if self.rows + rows > self.rows_max {
             let full = format!(
-                "the queue is full at {} rows; the request was not executed",
-                self.rows_max
+                "the queue is full at {}; the request was not executed",
+                counted(self.rows_max, "row")
             );
             return Err(Error::overloaded(full).unexecuted(retry_after));
         }

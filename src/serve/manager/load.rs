@@ -9,6 +9,7 @@ mod warm;
 
 use super::batch_tests::{BatchTest, BatchTests};
 use super::{ManagerParts, Settings};
+use crate::core::count::counted;
 use crate::core::error::{Error, Result, short};
 use crate::core::model::columns::InputColumns;
 use crate::core::model::task::{OutputEnd, Task, TaskKind};
@@ -213,7 +214,9 @@ impl Loading<'_> {
             {
                 let output = short(&declared.name);
                 return Err(Error::precondition(format!(
-                    "config.pbtxt: output '{output}' has {columns} columns, and its label file {labels} lines"
+                    "config.pbtxt: output '{output}' has {}, and its label file {}",
+                    counted(*columns, "column"),
+                    counted(labels, "line")
                 )));
             }
             if graph.ends.len() <= at {

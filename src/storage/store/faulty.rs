@@ -22,6 +22,8 @@ pub(crate) enum Fault {
     Conflict,
     /// The create request is lost, and nothing is written.
     LostRequest,
+    /// The create never ends.
+    StalledCreate,
     /// The read reports that the object does not exist.
     Stale,
     /// The read fails.
@@ -32,7 +34,10 @@ pub(crate) enum Fault {
 
 impl Fault {
     fn is_of_create(self) -> bool {
-        matches!(self, Self::LostAnswer | Self::Conflict | Self::LostRequest)
+        matches!(
+            self,
+            Self::LostAnswer | Self::Conflict | Self::LostRequest | Self::StalledCreate
+        )
     }
 }
 
@@ -104,6 +109,7 @@ impl ObjectStore for Faulty {
                 source: "409".into(),
             }),
             Some(Fault::LostRequest) => Err(broken()),
+            Some(Fault::StalledCreate) => std::future::pending().await,
             Some(Fault::LostAnswer) => {
                 self.inner.put_opts(at, payload, options).await?;
                 Err(broken())

@@ -8,6 +8,7 @@ use ortus::cli::print::line;
 use ortus::cli::registry::arguments::RegistryArguments;
 use ortus::cli::registry::open;
 use ortus::cli::{block_on, monitor};
+use ortus::core::count::counted;
 use ortus::core::error::{Error, Result};
 use std::path::Path;
 
@@ -61,12 +62,18 @@ pub(super) async fn plan(path: &Path, common: &RegistryArguments) -> Result<()> 
 fn print(plan: &RunPlan) {
     line(&format!("run {}", plan.run));
     line(&format!(
-        "{} rows of {}, {}",
-        plan.data.rows, plan.model, plan.data_digest
+        "{} of {}, {}",
+        counted(plan.data.rows, "row"),
+        plan.model,
+        plan.data_digest
     ));
     for source in &plan.data.sources {
         let files = source.files.len();
-        line(&format!("  source {}: {files} files", source.name));
+        line(&format!(
+            "  source {}: {}",
+            source.name,
+            counted(files, "file")
+        ));
     }
     line(&format!(
         "predicts '{}' ({}) by {}",

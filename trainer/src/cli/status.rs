@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use ortus::cli::print::line;
 use ortus::cli::registry::arguments::RegistryArguments;
 use ortus::cli::registry::open;
+use ortus::core::count::counted;
 use ortus::core::error::Result;
 use ortus::core::model::ModelName;
 use serde_json::{Value, json};
@@ -102,7 +103,7 @@ impl TriggerStatus {
             line(&format!("running now: {who}"));
         }
         if let Some(rows) = found.new_rows {
-            line(&format!("{rows} new rows"));
+            line(&counted(rows, "new row"));
         }
 
         for event in due {

@@ -6,6 +6,7 @@ use super::manifest::SourceFile;
 use super::staged::Staged;
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
+use ortus::core::count::counted;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::observe::capture::file::{Captured, FILE_BYTES_MAX};
@@ -99,8 +100,10 @@ pub(super) async fn stage(
     files.sort_by(|a, b| a.path.cmp(&b.path));
     tables.reverse();
     let (paths, rows_digest) = write(tables, into)?;
-    let note =
-        format!("{others} captured files have other columns than the newest file and are not used");
+    let note = format!(
+        "not used, for other columns than the newest file has: {}",
+        counted(others, "captured file")
+    );
     let notes = if others > 0 { vec![note] } else { Vec::new() };
     Ok(Staged {
         tables: paths,

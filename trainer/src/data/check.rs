@@ -4,6 +4,7 @@
 use super::super::frame::{FrameValues, MISSING};
 use super::super::spec::Spec;
 use super::{RowTarget, Rows};
+use ortus::core::count::{agreed, counted};
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
 use ortus::observe::quality::measure::area_of;
@@ -26,8 +27,9 @@ pub(crate) fn check(
     let mut notes = Vec::new();
     if rows.len() < spec.data.rows_min {
         return Err(Error::invalid(format!(
-            "{} rows have a target, fewer than {}, 'rows_min' in [data]",
-            rows.len(),
+            "{} {} a target, fewer than {}, 'rows_min' in [data]",
+            counted(rows.len(), "row"),
+            agreed(rows.len(), "has", "have"),
             spec.data.rows_min
         )));
     }
@@ -38,7 +40,9 @@ pub(crate) fn check(
         let ahead = times.iter().filter(|t| **t > now + AHEAD).count();
         if ahead > 0 {
             return Err(Error::invalid(format!(
-                "{ahead} rows have a time in the future; leave them out in the query"
+                "{} {} a time in the future; leave such rows out in the query",
+                counted(ahead, "row"),
+                agreed(ahead, "has", "have")
             )));
         }
         let age = now.saturating_sub(newest);
@@ -50,7 +54,8 @@ pub(crate) fn check(
             let hours = age / 3_600_000_000;
             let most = most.as_secs() / 3_600;
             return Err(Error::precondition(format!(
-                "the newest row is {hours} hours old, over {most}, 'age_max' in [data]"
+                "the newest row is {} old, over {most}, 'age_max' in [data]",
+                counted(hours, "hour")
             )));
         }
     }
@@ -66,7 +71,7 @@ pub(crate) fn check(
     }
 
     if twice > 0 {
-        notes.push(format!("{twice} rows are duplicates"));
+        notes.push(counted(twice, "duplicate row"));
     }
     for (at, column) in rows.frame.columns.iter().enumerate() {
         let name = short(&column.name);

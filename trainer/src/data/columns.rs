@@ -4,6 +4,7 @@ use crate::frame::{Coder, FrameColumn, FrameValues, MISSING, WordCodes};
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
+use ortus::core::count::{agreed, counted};
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
 
@@ -207,7 +208,9 @@ impl Gathered {
         match times.iter().filter(|t| **t == NO_TIME).count() {
             0 => Ok(times),
             n => Err(Error::invalid(format!(
-                "{n} rows have no '{name}', the time; leave them out in the query"
+                "{} {} no '{name}', the time; leave such rows out in the query",
+                counted(n, "row"),
+                agreed(n, "has", "have")
             ))),
         }
     }

@@ -6,6 +6,7 @@ use super::{DataManifest, Rows, target};
 use crate::frame::{Frame, FrameColumn};
 use crate::spec::Spec;
 use crate::tensors;
+use ortus::core::count::counted;
 use ortus::core::error::{Error, Result, short};
 
 /// Reserved names: the outputs of the graph, and its joint input of numbers.
@@ -57,8 +58,10 @@ pub(super) fn assign(spec: &Spec, gathered: Vec<Gathered>, manifest: DataManifes
     };
     if unlabelled > 0 {
         rows = rows.take(&labelled);
-        rows.notes
-            .push(format!("{unlabelled} rows without a target are not used"));
+        rows.notes.push(format!(
+            "not used: {} without a target",
+            counted(unlabelled, "row")
+        ));
     }
     Ok(rows)
 }

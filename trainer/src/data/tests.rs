@@ -64,7 +64,7 @@ fn columns_are_encoded_as_the_served_model_receives_them() {
     let rows = rows.expect("reads");
     assert_eq!(rows.len(), 2, "one has no target");
     assert!(
-        rows.notes[0].contains("1 rows without a target"),
+        rows.notes[0].contains("1 row without a target"),
         "{:?}",
         rows.notes
     );
@@ -216,7 +216,7 @@ fn a_target_that_cannot_be_learned_is_refused() {
     assert!(refused("a,y\n1,\n2,\n3,0\n4,1\n5,\n", &[]).contains("3 of 5 rows have no 'y'"));
     assert!(
         refused("a,at,y\n1,2026-01-01T00:00:00,0\n2,,1\n", &[("time", "at")])
-            .contains("1 rows have no 'at'")
+            .contains("1 row has no 'at'")
     );
     assert!(
         refused("at,y\n2026-01-01T00:00:00,0\n2026-01-01T00:00:00,1\n", &[])

@@ -81,7 +81,7 @@ fn what_is_no_table_is_refused() {
         (r#"{"dataframe_split":{"data":[[1,2]]}}"#, "no columns"),
         (
             r#"{"dataframe_split":{"columns":["a","b"],"data":[[1]]}}"#,
-            "has 1 values for 2 columns",
+            "has 1 value for 2 columns",
         ),
         (
             r#"{"dataframe_split":{"columns":["a","b"],"data":[[1,2,3]]}}"#,

@@ -52,7 +52,7 @@ fn a_tensor_has_contents_once_and_of_its_datatype() {
     refused(one(input("FP32", &[1], None), &[]), "neither");
     refused(
         one(input("FP32", &[1], None), &[b"\0\0\0\0", b""]),
-        "2 entries for 1 inputs",
+        "2 entries for 1 input",
     );
     refused(
         one(input("FP32", &[2], floats(1)), &[]),

@@ -145,7 +145,7 @@ fn missing_features_and_wrong_numbers_of_values_are_refused() {
         ),
         (
             r#"{"examples":[{"X":[1],"n":7,"word":"hi"}]}"#,
-            "feature 'X' has 1 values; the model takes 2",
+            "feature 'X' has 1 value; the model takes 2",
         ),
         (
             r#"{"examples":[{"X":[1,2],"n":[7,8],"word":"hi"}]}"#,

@@ -48,8 +48,7 @@ fn names_must_be_as_many_as_columns_and_all_different() {
     let matrix = signature(&[("X", &[-1, 2])]);
     let few = InputColumns::of(&matrix, &features(&["a"])).unwrap_err();
     assert!(
-        few.message
-            .contains("1 features are named, the model has 2"),
+        few.message.contains("1 feature is named, the model has 2"),
         "{few}"
     );
     let twice = InputColumns::of(&matrix, &features(&["a", "a"])).unwrap_err();

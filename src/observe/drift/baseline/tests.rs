@@ -1,7 +1,9 @@
 //! Tests of `baseline`. The files under `golden/` are in formats that were published: they are never
 //! edited, only added to.
 
+use super::part::PARTS_MAX;
 use super::*;
+use crate::observe::drift::projection::{ProjectedColumn, Projection};
 
 /// What the golden file of format 1 holds.
 fn old() -> Baseline {
@@ -34,6 +36,7 @@ fn old() -> Baseline {
         kind: ColumnKind::Stationary,
         reason: String::new(),
         band: Vec::new(),
+        held_max_s: None,
         values,
     };
 
@@ -52,6 +55,8 @@ fn old() -> Baseline {
             design_effect: 1.0,
             ..column("y", ValueDistribution::Numbers(numbers))
         }],
+        parts: Vec::new(),
+        multivariate: None,
         calibration: vec![Calibration {
             output: "y".to_owned(),
             points: vec![(0.1, 0.0), (0.9, 1.0)],
@@ -60,14 +65,46 @@ fn old() -> Baseline {
     }
 }
 
-/// What the golden file of format 2 holds.
+/// What the golden file of format 3 holds.
 fn baseline() -> Baseline {
+    let mut now = kinds();
+    now.format = 3;
+    now.parts = vec![BaselinePart {
+        slice: "colour".to_owned(),
+        part: "red".to_owned(),
+        rows: 20,
+        inputs: vec![now.inputs[0].clone()],
+        outputs: now.outputs.clone(),
+    }];
+    let scaled = |name: &str| ProjectedColumn {
+        name: name.to_owned(),
+        center: 0.125,
+        scale: 2.0,
+    };
+    now.multivariate = Some(MultivariateBaseline {
+        projection: Projection {
+            columns: vec![scaled("amount"), scaled("age")],
+            components: vec![vec![0.5, -1.5]],
+            correlations: vec![vec![0.75]],
+        },
+        distances: BaselineColumn {
+            name: "multivariate".to_owned(),
+            ..now.outputs[0].clone()
+        },
+    });
+    now
+}
+
+/// What the golden file of format 2 holds.
+fn kinds() -> Baseline {
     let mut now = old();
     now.format = 2;
     let column = &mut now.inputs[0];
     column.kind = ColumnKind::Unsteady;
     column.reason = "its level moves within the baseline".to_owned();
     column.missing_effect = 2.0;
+    // Of format 2 by the kind alone.
+    column.held_max_s = Some(26 * 3_600);
     column.band = vec![(0.0, 0.0), (0.25, 0.5), (1.0, 1.0)];
     if let ValueDistribution::Numbers(numbers) = &mut column.values {
         numbers.means = vec![0.0, 0.05, 1e3, 2e30];
@@ -84,7 +121,9 @@ fn baseline() -> Baseline {
 fn every_format_ever_written_is_read_and_the_newest_is_written_the_same() {
     let first = include_bytes!("../golden/baseline-1.json");
     assert_eq!(Baseline::read(first).expect("read"), old());
-    let golden = include_bytes!("../golden/baseline-2.json");
+    let second = include_bytes!("../golden/baseline-2.json");
+    assert_eq!(Baseline::read(second).expect("read"), kinds());
+    let golden = include_bytes!("../golden/baseline-3.json");
     assert_eq!(
         String::from_utf8(baseline().write()).expect("text"),
         String::from_utf8_lossy(golden)
@@ -123,7 +162,7 @@ fn calibration_may_have_a_curve_for_each_class_or_none() {
 fn an_inconsistent_baseline_is_refused_with_the_column() {
     let good = String::from_utf8(baseline().write()).expect("text");
     for (from, to, part) in [
-        ("\"format\":2", "\"format\":3", "is of format 3"),
+        ("\"format\":3", "\"format\":4", "is of format 4"),
         ("\"rows\"", "\"rowz\"", "malformed"),
         (
             "0.1,1e+30",
@@ -156,6 +195,16 @@ fn an_inconsistent_baseline_is_refused_with_the_column() {
         ("[0.0,0.05,", "[0.05,", "'amount' must have as many means"),
         ("AQI=", "*", "'colour' has a filter that is not Base64"),
         (
+            "\"scale\":2.0",
+            "\"scale\":0.0",
+            "has a multivariate part that has a center or scale",
+        ),
+        (
+            "\"correlations\":[[0.75]]",
+            "\"correlations\":[]",
+            "must have a correlation from -1 to 1",
+        ),
+        (
             "[0.9,1.0]",
             "[0.05,1.0]",
             "must be points of increasing scores",
@@ -173,5 +222,35 @@ fn an_inconsistent_baseline_is_refused_with_the_column() {
 
     assert!(
         Baseline::read(b"").is_err() && Baseline::read(&good.as_bytes()[..good.len() / 2]).is_err()
+    );
+}
+
+#[test]
+fn parts_that_do_not_hold_together_are_refused() {
+    let check = |change: &dyn Fn(&mut Baseline), why: &str| {
+        let mut changed = baseline();
+        change(&mut changed);
+        let error = Baseline::read(&changed.write()).expect_err(why).to_string();
+        assert!(error.contains(why), "{error} does not contain {why}");
+    };
+    check(
+        &|b| b.parts.push(b.parts[0].clone()),
+        "the baseline lists the part 'red' of the slice 'colour' twice",
+    );
+    check(
+        &|b| b.parts[0].inputs[0].design_effect = 0.5,
+        "has a column 'amount' in the part 'red' of the slice 'colour' that has a design effect below 1",
+    );
+    check(
+        &|b| b.parts[0].inputs = vec![b.inputs[0].clone(); 64],
+        "over 64 columns in the part 'red'",
+    );
+    let numbered = |n: usize| BaselinePart {
+        part: n.to_string(),
+        ..baseline().parts[0].clone()
+    };
+    check(
+        &|b| b.parts = (0..=PARTS_MAX).map(numbered).collect(),
+        "has 69 parts of slices; at most 68 are read",
     );
 }

@@ -1,7 +1,7 @@
 //! What the contract's alarms keep over a restart: the ones that stand, and the counts of the last day
 //! at growing distances, as differences. Does not know where that is stored.
 
-use super::{BreachWatch, CountSnapshot, StandingBreach};
+use super::{BreachWatch, BreachedSoFar, CountSnapshot, StandingBreach};
 use crate::observe::drift::age::{age_ms, moment};
 use crate::observe::drift::contract::{BreachKind, Breaches};
 use crate::observe::report::column::BreachTest;
@@ -16,6 +16,8 @@ pub(crate) struct SavedBreaches {
     /// Oldest first.
     past: Vec<SavedCounts>,
     standing: Vec<SavedStanding>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ended: Vec<SavedEnd>,
 }
 
 /// Counts at a moment: how many more there were then than at the one before.
@@ -35,6 +37,20 @@ struct SavedStanding {
     column: usize,
     test: BreachTest,
     calm: u8,
+    /// The counts when it was last brought up to date.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<(u64, u64, u64)>,
+}
+
+/// The last end of an alarm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedEnd {
+    column: usize,
+    kind: BreachKind,
+    age_ms: u64,
+    rows: u64,
+    hits: u64,
 }
 
 fn numbers(of: &Breaches) -> [u64; 6] {
@@ -83,11 +99,22 @@ impl BreachWatch {
                 column: *column,
                 test: standing.test.clone(),
                 calm: standing.calm,
+                since: standing
+                    .since
+                    .map(|since| (age_ms(now, since.at), since.rows, since.hits)),
             });
+        let ended = self.ended.iter().map(|((column, kind), ended)| SavedEnd {
+            column: *column,
+            kind: *kind,
+            age_ms: age_ms(now, ended.at),
+            rows: ended.rows,
+            hits: ended.hits,
+        });
         SavedBreaches {
             looked_ms: age_ms(now, self.looked),
             past,
             standing: standing.collect(),
+            ended: ended.collect(),
         }
     }
 
@@ -104,6 +131,7 @@ impl BreachWatch {
         let of_past = saved.past.iter().flat_map(|past| &past.columns);
         if !of_past.map(|(at, _)| *at).all(is_known)
             || !saved.standing.iter().map(|s| s.column).all(is_known)
+            || !saved.ended.iter().map(|e| e.column).all(is_known)
             || saved.past.is_empty()
         {
             return Err("its contract alarms are of other columns".to_owned());
@@ -134,11 +162,24 @@ impl BreachWatch {
         if rows > so_far.0 || counts.iter().zip(&so_far.1).any(is_beyond) {
             return Err("its contract counts contradict one another".to_owned());
         }
-        let standing = |SavedStanding { column, test, calm }| {
-            let place: (usize, BreachKind) = (column, test.kind);
-            (place, StandingBreach { test, calm })
+        let standing = |saved: SavedStanding| {
+            let SavedStanding { test, calm, .. } = saved;
+            let place: (usize, BreachKind) = (saved.column, test.kind);
+            let counts = |(age_ms, rows, hits)| BreachedSoFar {
+                at: at(age_ms),
+                rows,
+                hits,
+            };
+            let since = saved.since.map(counts);
+            (place, StandingBreach { test, calm, since })
         };
         self.standing = saved.standing.into_iter().map(standing).collect();
+        let end = |saved: SavedEnd| {
+            let SavedEnd { rows, hits, .. } = saved;
+            let at = at(saved.age_ms);
+            ((saved.column, saved.kind), BreachedSoFar { at, rows, hits })
+        };
+        self.ended = saved.ended.into_iter().map(end).collect();
         Ok(())
     }
 }

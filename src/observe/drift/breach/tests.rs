@@ -134,12 +134,44 @@ fn an_alarm_ends_once_the_newest_rows_are_well() {
 }
 
 #[test]
+fn a_row_a_day_is_told_after_twenty_of_them() {
+    let mut looks = Looks::new(20_000, 0);
+    let mut day = |add: u64| {
+        looks.now += Duration::from_secs(86_399);
+        !looks.second(1, |b| b.above += add).is_empty()
+    };
+    assert!(!(0..40).any(|_| day(0)));
+    assert_eq!((1..40).find(|_| day(1)), Some(20));
+}
+
+#[test]
+fn an_alarm_of_a_row_an_hour_ends_after_thirty_good_rows() {
+    let mut looks = Looks::new(20_000, 0);
+    let mut hour = |add: u64| {
+        looks.now += Duration::from_secs(3_599);
+        looks.second(1, |b| b.above += add);
+        looks.watch.of(0).first().map(|test| test.share)
+    };
+    let began = (1..30).find(|_| hour(1).is_some());
+    assert_eq!(began, Some(20));
+    for _ in 0..30 {
+        hour(1);
+    }
+    assert_eq!(hour(0), Some(1.0), "the share is brought up to date");
+    let ended = (1..100).find(|_| hour(0).is_none());
+    assert!(
+        ended.is_some_and(|hours| (29..60).contains(&hours)),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn the_past_is_bounded_and_a_clock_that_stands_does_no_harm() {
     let mut looks = Looks::new(20_000, 0);
     for _ in 0..200_000 {
         looks.second(1, |_| {});
     }
-    assert!(looks.watch.past.len() < 120, "{}", looks.watch.past.len());
+    assert!(looks.watch.past.len() < 180, "{}", looks.watch.past.len());
     let counts = (
         looks.rows + 500,
         vec![Breaches {
@@ -150,4 +182,34 @@ fn the_past_is_bounded_and_a_clock_that_stands_does_no_harm() {
     let same = looks.now;
     let begun = looks.watch.look(counts, same, &MonitorSettings::default());
     assert_eq!(begun.len(), 1, "no time passed, and all rows are bad");
+}
+
+#[test]
+fn an_alarm_that_ended_does_not_begin_again_although_the_last_day_has_its_rows() {
+    let mut looks = Looks::new(20_000, 0);
+    assert_eq!(looks.second(100, |b| b.above += 100), ["above"]);
+    for _ in 0..600 {
+        looks.second(100, |b| b.above += 100);
+    }
+    for second in 0..4_000 {
+        let begun = looks.second(100, |_| {});
+        assert!(begun.is_empty(), "after {second} seconds");
+    }
+    assert!(!looks.is_raised());
+
+    // It also holds after a restart.
+    let counts = (looks.rows, vec![looks.counts]);
+    let saved = looks.watch.save(looks.now);
+    let text = serde_json::to_string(&saved).expect("JSON");
+    let mut again = Looks::new(20_000, 0);
+    let read = serde_json::from_str(&text).expect("reads");
+    let restored = again.watch.restore(read, &counts, (looks.now, 0));
+    restored.expect("the same columns");
+    (again.now, again.rows, again.counts) = (looks.now, looks.rows, looks.counts);
+    for second in 0..100 {
+        let begun = again.second(100, |_| {});
+        assert!(begun.is_empty(), "{second} seconds after the restart");
+    }
+    // A new fault is told as fast as the first one.
+    assert_eq!(again.second(100, |b| b.above += 100), ["above"]);
 }

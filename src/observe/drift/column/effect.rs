@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 const PARTS: u32 = 4;
 /// Levels of blocks, and the rows of a block of the largest.
 const LEVELS: usize = 4;
-/// Fewest differences by which a level is judged.
+/// Fewest differences by which a level is judged: with so few, an effect under 2.5 passes for none.
 const FREEDOM_MIN: f64 = 15.0;
 /// Differences of the largest level from which the baseline's own design effect is no longer needed.
 const FREEDOM_ENOUGH: f64 = 30.0;
@@ -162,8 +162,14 @@ impl LiveEffect {
         self.within.close();
     }
 
-    /// Returns the design effect: that of the live rows once there are enough, and at least the
-    /// baseline's before.
+    /// Returns the design effect: the largest of all levels of blocks, and at least the baseline's until
+    /// there are enough of the largest blocks.
+    ///
+    /// The effect of a level is the variance of the means of its blocks, times their rows, over the
+    /// variance of single rows: 1 for independent rows. Its standard error is then about √(2 / freedom).
+    /// A level counts only above 1 by four of these. Without that, the largest of four noisy levels would
+    /// be above 1 for independent rows too, and every test of them would be blunter for nothing. An effect
+    /// is at most the rows of a block: more than all of them alike cannot be told from this level.
     pub(crate) fn of(&self, baseline: f64) -> f64 {
         let single = self.within.variance();
         let mut found = 1.0_f64;

@@ -3,9 +3,10 @@
 
 use super::{ROWS_MIN, WatchedColumn};
 use crate::observe::drift::baseline::{Cells, ValueDistribution};
+use crate::observe::drift::distance::ks_statistic;
 use crate::observe::drift::kind::ColumnKind;
 use crate::observe::drift::layout::Side;
-use crate::observe::drift::profile::quantile;
+use crate::observe::drift::quantile::quantile;
 use crate::observe::report::drift::Hints;
 
 /// Powers of ten that are tried as another unit.
@@ -13,6 +14,8 @@ const POWERS: std::ops::RangeInclusive<i32> = -9..=9;
 /// Kolmogorov-Smirnov distance from the baseline up to which values in another unit fit it, beside
 /// chance.
 const FITS: f64 = 0.1;
+/// A factor so much larger or smaller must not fit better: months in place of years are no power of ten.
+const RIVAL: f64 = 1.2;
 /// The distance that the values as they are must have for another unit to explain anything.
 const UNFIT: f64 = 0.3;
 
@@ -61,19 +64,12 @@ fn scale(column: &WatchedColumn, sorted: &[f64]) -> Option<f64> {
     if middle == 0.0 {
         return None;
     }
-    let whole = column.counts.iter().sum::<u64>() as f64;
     let distance = |factor: f64| {
         let mut counts = vec![0_u64; edges.cells()];
         sorted
             .iter()
             .for_each(|v| counts[edges.cell(v / factor)] += 1);
-        let (mut f, mut g, mut most) = (0.0, 0.0, 0.0_f64);
-        for (n, m) in counts.iter().zip(&column.counts) {
-            f += *n as f64 / sorted.len() as f64;
-            g += *m as f64 / whole;
-            most = most.max((f - g).abs());
-        }
-        most
+        ks_statistic(&counts, &column.counts)
     };
 
     if distance(1.0) < UNFIT {
@@ -84,5 +80,7 @@ fn scale(column: &WatchedColumn, sorted: &[f64]) -> Option<f64> {
         .map(|factor| (distance(factor), factor))
         .min_by(|a, b| a.0.total_cmp(&b.0))?;
     let chance = 1.36 / (sorted.len() as f64).sqrt();
-    (far <= FITS + chance).then_some(factor)
+    let rival = distance(factor * RIVAL).min(distance(factor / RIVAL));
+    let is_best = far <= rival + chance / 2.0;
+    (is_best && far <= FITS + chance).then_some(factor)
 }

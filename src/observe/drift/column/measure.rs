@@ -1,12 +1,17 @@
 //! The distances of a column's windows, and summaries of its values.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Reference, WatchedColumn};
 use crate::observe::drift::alarm::{Against, Metric};
-use crate::observe::drift::baseline::{BaselineColumn, Cells, NumberBaseline, ValueDistribution};
+use crate::observe::drift::baseline::{
+    BaselineColumn, Cells, NumberBaseline, ValueDistribution, WordBaseline,
+};
+use crate::observe::drift::cells::tolerance;
 use crate::observe::drift::distance::{
     CellMeans, DriftMeasure, Sizes, beyond_band, js, ks, largest, psi, wasserstein,
 };
-use crate::observe::drift::kind::band::{shares_of, shares_up_to};
 use crate::observe::drift::window::ColumnTally;
 use crate::observe::report::column::{CategoryShare, ColumnSummary, ShareChange};
 
@@ -31,7 +36,7 @@ impl WatchedColumn {
         }
         if reference.against == Against::Band {
             return Some(beyond_band(
-                &self.shares(&window),
+                &self.cells.shares(&window),
                 &self.baseline.band,
                 sizes,
             ))
@@ -53,14 +58,6 @@ impl WatchedColumn {
             (Metric::Js, ..) => js(&window, counts, sizes),
             _ => largest(&window, counts, sizes),
         })
-    }
-
-    /// Returns the shares that are compared with a band.
-    fn shares(&self, counts: &[u64]) -> Vec<f64> {
-        match self.cells {
-            Cells::Numbers(_) => shares_up_to(counts),
-            Cells::Words(_) => shares_of(counts),
-        }
     }
 
     /// Returns the distance of a window that decides when an alarm ends.
@@ -133,36 +130,51 @@ pub(super) fn summary(
     }
 
     match values {
-        ValueDistribution::Numbers(_) => {
+        ValueDistribution::Numbers(numbers) => {
             let sum: f64 = counts.iter().zip(means).map(|(n, m)| *n as f64 * m).sum();
             summary.mean = Some(sum / present as f64);
-            let mut below = 0;
-            let middle = counts.iter().position(|n| {
-                below += n;
-                below * 2 >= present
-            });
-            summary.median = middle.and_then(|cell| means.get(cell).copied());
+            summary.median = median(numbers, (counts, means));
         }
         ValueDistribution::Words(listed) => {
             let most = (0..counts.len()).max_by_key(|cell| counts[*cell]);
-            summary.largest = most.map(|cell| {
-                let name = listed.words.get(cell).map(|(word, _)| word.clone());
-                let other = if cell == listed.words.len() {
-                    "(other)"
-                } else {
-                    "(new)"
-                };
-                CategoryShare {
-                    value: name.unwrap_or_else(|| other.to_owned()),
-                    share: share(counts[cell]),
-                }
+            summary.largest = most.map(|cell| CategoryShare {
+                value: cell_name(listed, cell),
+                share: share(counts[cell]),
             });
         }
     }
     summary
 }
 
-/// Returns the category whose share changed most.
+/// Returns about the median of counted numbers: within the cell that holds it, values count as spread
+/// evenly, but for cells of single values and those beyond the edges, whose mean it is.
+fn median(numbers: &NumberBaseline, (counts, means): (&[u64], &[f64])) -> Option<f64> {
+    let half = counts.iter().sum::<u64>() as f64 / 2.0;
+    let mut below = 0.0;
+    let cell = counts.iter().position(|n| {
+        let holds = below + *n as f64 >= half;
+        below += if holds { 0.0 } else { *n as f64 };
+        holds
+    })?;
+    let mean = means.get(cell).copied()?;
+    let low = cell.checked_sub(1).and_then(|at| numbers.edges.get(at));
+    let (Some(low), Some(high)) = (low, numbers.edges.get(cell)) else {
+        return Some(mean);
+    };
+    let span = numbers.edges.last()? - numbers.edges.first()?;
+    let is_single = high - low <= 4.0 * tolerance(*high, span);
+    if is_single || !numbers.codes.is_empty() {
+        return Some(mean);
+    }
+    let share = (half - below) / counts[cell].max(1) as f64;
+    Some(low + (high - low) * share)
+}
+
+/// Change of a share from which on it is told whatever it was before.
+const SHARE_MIN: f64 = 0.03;
+
+/// Returns the category whose share changed most; of small changes the one that adds most to the
+/// population stability index.
 pub(super) fn changed(
     values: &ValueDistribution,
     counts: &[u64],
@@ -171,25 +183,49 @@ pub(super) fn changed(
     let ValueDistribution::Words(listed) = values else {
         return None;
     };
-    let (before, now) = (counts.iter().sum::<u64>(), newest.present());
-    if before == 0 || now == 0 {
+    let (before, now_rows) = (counts.iter().sum::<u64>(), newest.present());
+    if before == 0 || now_rows == 0 {
         return None;
     }
     let shares = |cell: usize| {
         let then = counts[cell] as f64 / before as f64;
-        (then, f64::from(newest.counts[cell]) / now as f64)
+        (then, f64::from(newest.counts[cell]) / now_rows as f64)
     };
     let apart = |cell: &usize| {
         let (then, now) = shares(*cell);
         (now - then).abs()
     };
-    let cell = (0..counts.len()).max_by(|a, b| apart(a).total_cmp(&apart(b)))?;
+    // A rare category may be many times as frequent as before, and be the reason of an alarm, though
+    // the share of another moves more by chance.
+    let weight = |cell: &usize| {
+        let (then, now) = shares(*cell);
+        let half = 0.5 / (before.min(now_rows) as f64);
+        (now - then) * ((now + half) / (then + half)).ln()
+    };
+    let cells = || 0..counts.len();
+    let most = cells().max_by(|a, b| apart(a).total_cmp(&apart(b)))?;
+    let cell = if apart(&most) >= SHARE_MIN {
+        most
+    } else {
+        cells().max_by(|a, b| weight(a).total_cmp(&weight(b)))?
+    };
     let (then, now) = shares(cell);
-    let value = listed.words.get(cell).map(|(word, _)| word.clone());
-    let is_other = cell == listed.words.len();
     Some(ShareChange {
-        value: value.unwrap_or_else(|| if is_other { "(other)" } else { "(new)" }.to_owned()),
+        value: cell_name(listed, cell),
         then,
         now,
     })
+}
+
+/// Names a cell of categories.
+fn cell_name(listed: &WordBaseline, cell: usize) -> String {
+    let unlisted = || {
+        if cell == listed.words.len() {
+            "(other)"
+        } else {
+            "(new)"
+        }
+    };
+    let listed = listed.words.get(cell).map(|(word, _)| word.as_str());
+    listed.unwrap_or_else(unlisted).to_owned()
 }

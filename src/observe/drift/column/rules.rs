@@ -82,5 +82,8 @@ pub(crate) fn smallest(
         }
         .ks()
     };
-    Some((threshold + by_chance(LIKELY)).max(threshold * CERTAIN_PART + by_chance(alpha)))
+    let likely = threshold + by_chance(LIKELY);
+    let certain = threshold * CERTAIN_PART + by_chance(alpha);
+    // No distance is greater than 1.
+    Some(likely.max(certain).min(1.0))
 }

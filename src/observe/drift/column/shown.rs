@@ -4,8 +4,11 @@
 use super::{WatchedColumn, alarm, measure};
 use crate::observe::drift::alarm::{Against, Metric};
 use crate::observe::drift::baseline::ValueDistribution;
-use crate::observe::report::column::{ColumnSummary, ShareChange};
+use crate::observe::report::column::{ColumnSummary, DriftTest, ShareChange};
 use crate::observe::report::drift::ColumnHistogram;
+
+/// Rows of which what is now is told, where there are as many: older ones may be of before a change.
+const NOW_ROWS: u64 = 200;
 
 impl WatchedColumn {
     /// Returns the distribution in the baseline and in the last windows.
@@ -47,14 +50,30 @@ impl WatchedColumn {
         Some((first, of(Metric::Psi).unwrap_or(0.0)))
     }
 
-    /// Describes the values of the baseline and of the last windows.
+    /// Returns the rows of the last windows.
+    pub(crate) fn recent_rows(&self) -> u64 {
+        self.spans.newest().map_or(0, |newest| newest.rows())
+    }
+
+    /// Returns how near to an alarm its tests are: the lower bound of a distance in thresholds.
+    pub(crate) fn nearest(&self) -> f64 {
+        let one = |test: &DriftTest| test.lower / test.threshold.max(f64::MIN_POSITIVE);
+        self.test_results().map(one).fold(0.0, f64::max)
+    }
+
+    /// Describes the values of the baseline and of the last rows.
     pub(crate) fn summaries(&self) -> (ColumnSummary, Option<ColumnSummary>) {
-        let then = measure::summary(
+        let mut then = measure::summary(
             &self.baseline.values,
             (&self.counts, &self.means),
             self.baseline.missing,
         );
-        let now = self.spans.newest().filter(|newest| newest.rows() > 0);
+        if let ValueDistribution::Numbers(numbers) = &self.baseline.values
+            && then.median.is_some()
+        {
+            then.median = Some(numbers.median);
+        }
+        let now = self.spans.latest(&self.open, NOW_ROWS);
         let now = now.map(|newest| {
             let counts: Vec<u64> = newest.counts.iter().map(|n| u64::from(*n)).collect();
             measure::summary(
@@ -68,6 +87,7 @@ impl WatchedColumn {
 
     /// Returns the category whose share changed most, of a column of categories.
     pub(crate) fn changed(&self) -> Option<ShareChange> {
-        measure::changed(&self.baseline.values, &self.counts, &self.spans.newest()?)
+        let latest = self.spans.latest(&self.open, NOW_ROWS)?;
+        measure::changed(&self.baseline.values, &self.counts, &latest)
     }
 }

@@ -81,6 +81,19 @@ impl Spans {
         self.sum(0, self.tiers[0].len())
     }
 
+    /// Returns the sum of the open window and of as many of the last ones, at most eight, as have `rows_min`
+    /// rows together; none without rows.
+    pub(crate) fn latest(&self, open: &ColumnTally, rows_min: u64) -> Option<ColumnTally> {
+        let mut sum = open.clone();
+        for window in self.tiers[0].iter().rev() {
+            if sum.rows() >= rows_min {
+                break;
+            }
+            sum.add(window);
+        }
+        (sum.rows() > 0).then_some(sum)
+    }
+
     /// Returns every kept tally.
     pub(crate) fn tallies(&self) -> impl Iterator<Item = &ColumnTally> {
         self.tiers.iter().flatten()

@@ -15,7 +15,6 @@ use std::time::{Duration, Instant};
 
 /// Rows with the same value from which a column may be stuck.
 const ROWS_MIN: u64 = 100;
-const HOUR: Duration = Duration::from_secs(3600);
 
 /// The value that a column has held in every row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,16 +63,24 @@ impl WatchedColumn {
     /// Tests the open window against the ones before. Returns the alarms that start.
     pub(super) fn test_course(&mut self, round: TestRound<'_>) -> Vec<DriftTest> {
         let mut begun = Vec::new();
-        if self.open.present() == 0 {
+        // The rows of a part come and go.
+        if self.open.present() == 0 || self.is_of_part {
             return begun;
         }
         if self.kind == ColumnKind::Trending {
             begun.extend(self.test_step(round));
         }
-        if let Some(most) = self.held_at_most() {
-            begun.extend(self.test_stuck(round, most));
+        if let Some(most) = self.baseline.held_max_s.filter(|_| self.moves()) {
+            begun.extend(self.test_stuck(round, Duration::from_secs(most.max(1))));
         }
         begun
+    }
+
+    fn moves(&self) -> bool {
+        matches!(
+            self.kind,
+            ColumnKind::Cyclic | ColumnKind::Trending | ColumnKind::Unsteady
+        )
     }
 
     /// Tests how far the mean moved since the last window, in spans of the baseline.
@@ -138,27 +145,6 @@ impl WatchedColumn {
             counted,
             round.settings,
         )
-    }
-
-    /// Returns for how long the column may have one value; none where other tests tell it.
-    fn held_at_most(&self) -> Option<Duration> {
-        match self.kind {
-            ColumnKind::Cyclic => Some(match self.different_values() {
-                4..=8 => 8 * 24 * HOUR,
-                9..=16 => 32 * 24 * HOUR,
-                _ => 26 * HOUR,
-            }),
-            ColumnKind::Trending | ColumnKind::Unsteady => Some(26 * HOUR),
-            ColumnKind::Stationary | ColumnKind::Constant | ColumnKind::Identifier => None,
-        }
-    }
-
-    /// Returns how many different values the baseline has, if they are few.
-    fn different_values(&self) -> usize {
-        match &self.baseline.values {
-            ValueDistribution::Numbers(numbers) => numbers.codes.len(),
-            ValueDistribution::Words(listed) => listed.words.len(),
-        }
     }
 }
 

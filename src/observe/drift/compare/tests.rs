@@ -6,17 +6,11 @@ use crate::observe::drift::series::ColumnSeries;
 use crate::observe::drift::watch::tests::Random;
 
 fn baseline(columns: &[(&str, ColumnSeries)]) -> Baseline {
-    Baseline {
-        format: crate::observe::drift::baseline::FORMAT,
-        rows: 5_000,
-        source: String::new(),
-        unordered: false,
-        features: Vec::new(),
-        inputs: columns.iter().map(|(name, of)| profile(name, of)).collect(),
-        outputs: Vec::new(),
-        calibration: Vec::new(),
-        performance: BTreeMap::new(),
-    }
+    Baseline::of_columns(
+        5_000,
+        columns.iter().map(|(name, of)| profile(name, of)).collect(),
+        Vec::new(),
+    )
 }
 
 fn numbers(seed: u64, of: impl Fn(f64) -> f64) -> ColumnSeries {

@@ -78,17 +78,7 @@ fn contracts(series: &ColumnSeries, dtype: DType) -> Contracts {
         outputs: Vec::new(),
         ..Signature::default()
     };
-    let baseline = Baseline {
-        format: crate::observe::drift::baseline::FORMAT,
-        rows: 1_000,
-        source: String::new(),
-        unordered: false,
-        features: Vec::new(),
-        inputs: vec![profile("x", series)],
-        outputs: Vec::new(),
-        calibration: Vec::new(),
-        performance: BTreeMap::new(),
-    };
+    let baseline = Baseline::of_columns(1_000, vec![profile("x", series)], Vec::new());
     let places = crate::observe::drift::layout::column_places(&signature, &[]);
     Contracts::new(&signature, &places, Some(&baseline), 1)
 }

@@ -21,6 +21,7 @@ fn column(name: &str, side: Side, is_raised: bool) -> ColumnDrift {
     ColumnDrift {
         name: name.to_owned(),
         side,
+        part: None,
         importance: None,
         contract: Breaches::default(),
         kind: ColumnKind::Stationary,
@@ -30,6 +31,7 @@ fn column(name: &str, side: Side, is_raised: bool) -> ColumnDrift {
         then: None,
         now: None,
         changed: None,
+        pair: None,
         breaches: if is_raised { vec![breach] } else { Vec::new() },
         hints: Hints::default(),
         tests: Vec::new(),
@@ -53,36 +55,41 @@ impl Story {
     /// Lets minutes pass, and then has these columns in alarm. Returns the events.
     fn after(&mut self, minutes: i64, raised: &[&str]) -> Vec<Incident> {
         self.now += TimeDelta::minutes(minutes);
-        let one = |(name, side): (&str, Side)| column(name, side, raised.contains(&name));
-        let columns = [
-            ("age", Side::Input),
-            ("income", Side::Input),
-            ("region", Side::Input),
-            ("score", Side::Output),
-        ];
-        let report = VersionDrift {
-            model: "m".to_owned(),
-            version: 1,
-            digest: "sha256:00".to_owned(),
-            baseline: BaselineSource::Training,
-            baseline_rows: 5_000,
-            gathered_rows: None,
-            own_rows: None,
-            rows: 1_000,
-            sampled_rows: 1_000,
-            counted_share: None,
-            windows: 1,
-            alpha: 0.01,
-            alarms: raised.len(),
-            estimated: None,
-            incidents: Vec::new(),
-            differences: Vec::new(),
-            columns: columns.map(one).into(),
-            sample_share: None,
-            dropped_requests: None,
-            fleet: None,
-        };
-        self.log.step(&report, self.now)
+        self.log.step(&report(raised), self.now)
+    }
+}
+
+/// The report of a model with three inputs and one output, some of which are in alarm.
+pub(crate) fn report(raised: &[&str]) -> VersionDrift {
+    let one = |(name, side): (&str, Side)| column(name, side, raised.contains(&name));
+    let columns = [
+        ("age", Side::Input),
+        ("income", Side::Input),
+        ("region", Side::Input),
+        ("score", Side::Output),
+    ];
+    VersionDrift {
+        model: "m".to_owned(),
+        version: 1,
+        digest: "sha256:00".to_owned(),
+        baseline: BaselineSource::Training,
+        baseline_rows: 5_000,
+        gathered_rows: None,
+        own_rows: None,
+        rows: 1_000,
+        sampled_rows: 1_000,
+        counted_share: None,
+        windows: 1,
+        alpha: 0.01,
+        alarms: raised.len(),
+        estimated: None,
+        incidents: Vec::new(),
+        differences: Vec::new(),
+        columns: columns.map(one).into(),
+        parts: Vec::new(),
+        sample_share: None,
+        dropped_requests: None,
+        fleet: None,
     }
 }
 
@@ -156,11 +163,45 @@ fn answers_that_change_alone_are_said_to_be_so() {
     assert!(
         opened[0]
             .summary
-            .starts_with("The answers changed while the inputs did not: score"),
+            .starts_with("The answers changed while no input is in alarm: score"),
         "{}",
         opened[0].summary
     );
     assert!(opened[0].advice[0].contains("ortus replay"));
+}
+
+#[test]
+fn inputs_that_are_noticed_after_the_answers_are_their_cause() {
+    let mut story = Story::new();
+    story.after(0, &["score"]);
+    let told = story.after(30, &["score", "income"]);
+    assert_eq!(phases(&told), [IncidentPhase::Updated]);
+    assert!(
+        told[0].summary.starts_with("income is"),
+        "{}",
+        told[0].summary
+    );
+    assert_eq!(story.log.open(), 1);
+}
+
+#[test]
+fn where_windows_take_hours_alarms_within_eight_of_them_are_one_incident() {
+    let mut story = Story::new();
+    let mut windows = 0;
+    let mut after = |hours: i64, raised: &[&str]| {
+        story.now += TimeDelta::hours(hours);
+        windows += hours.unsigned_abs() / 2;
+        let report = VersionDrift {
+            windows,
+            ..report(raised)
+        };
+        story.log.step(&report, story.now);
+        story.log.open()
+    };
+    after(10, &[]);
+    assert_eq!(after(4, &["income"]), 1);
+    assert_eq!(after(16, &["income", "region"]), 1);
+    assert_eq!(after(18, &["income", "region", "age"]), 2);
 }
 
 #[test]
@@ -171,4 +212,41 @@ fn closed_incidents_are_bounded() {
         story.after(1, &[]);
     }
     assert_eq!(story.log.listed().len(), CLOSED_MAX);
+}
+
+#[test]
+fn importance_is_told_as_a_share_of_the_models() {
+    let mut report = report(&["income", "score"]);
+    for (column, importance) in report.columns.iter_mut().zip([0.5, 1.0, 0.5]) {
+        column.importance = Some(importance);
+    }
+    let opened = IncidentLog::default().step(&report, DateTime::UNIX_EPOCH);
+    let effect = &opened[0].effect;
+    let share = "The columns in alarm have 50 % of the model's feature importance.";
+    assert!(effect.ends_with(share), "{effect}");
+}
+
+#[test]
+fn a_clock_that_jumps_neither_hides_an_incident_nor_repeats_it() {
+    let day = 24 * 60;
+    for jump in [-day, -365 * day, day, 365 * day] {
+        let mut story = Story::new();
+        story.after(0, &["age"]);
+        // The same alarm after the jump is the same incident, and nothing is sent.
+        assert!(story.after(jump, &["age"]).is_empty(), "{jump}");
+        // What starts after the jump is another one.
+        let opened = story.after(1, &["age", "region"]);
+        assert_eq!(phases(&opened), [IncidentPhase::Opened], "{jump}");
+        let closed = story.after(1, &[]);
+        assert_eq!(phases(&closed), [IncidentPhase::Closed; 2], "{jump}");
+    }
+}
+
+#[test]
+fn an_update_is_not_held_back_until_a_clock_that_was_set_back_is_there_again() {
+    let mut story = Story::new();
+    story.after(0, &["age"]);
+    story.after(1, &["age", "income"]);
+    let updated = story.after(-24 * 60, &["age", "income"]);
+    assert_eq!(phases(&updated), [IncidentPhase::Updated]);
 }

@@ -48,9 +48,9 @@ impl Groups {
     /// statistics of the counts of a group.
     pub(crate) fn span(
         &self,
-        cells: &[u16],
+        cells: &[usize],
         count: usize,
-        statistics: fn(&[u64]) -> Vec<f64>,
+        statistics: impl Fn(&[u64]) -> Vec<f64>,
     ) -> Vec<(f64, f64)> {
         let mut band: Vec<(f64, f64)> = Vec::new();
         for group in &self.0 {
@@ -58,7 +58,7 @@ impl Groups {
             for range in group {
                 cells[range.clone()]
                     .iter()
-                    .for_each(|cell| counts[usize::from(*cell)] += 1);
+                    .for_each(|cell| counts[*cell] += 1);
             }
             let found = statistics(&counts);
             band.resize(found.len(), (f64::INFINITY, f64::NEG_INFINITY));
@@ -81,10 +81,4 @@ pub(crate) fn shares_up_to(counts: &[u64]) -> Vec<f64> {
             sum as f64 / whole
         })
         .collect()
-}
-
-/// Returns the share of rows of each cell.
-pub(crate) fn shares_of(counts: &[u64]) -> Vec<f64> {
-    let whole = counts.iter().sum::<u64>().max(1) as f64;
-    counts.iter().map(|n| *n as f64 / whole).collect()
 }

@@ -107,8 +107,8 @@ const MONTHS: &[&str] = &[
     "dec",
 ];
 
-/// Tells whether a column is a unit of the calendar, and why.
-pub(super) fn calendar_of(name: &str, series: &ColumnSeries) -> Option<String> {
+/// Tells whether a column is a unit of the calendar: why, and how many values the unit has.
+pub(super) fn calendar_of(name: &str, series: &ColumnSeries) -> Option<(String, f64)> {
     match series {
         ColumnSeries::Words(words) => named_days(words),
         ColumnSeries::Whole(values) => {
@@ -122,7 +122,7 @@ pub(super) fn calendar_of(name: &str, series: &ColumnSeries) -> Option<String> {
     }
 }
 
-fn named_days(words: &[String]) -> Option<String> {
+fn named_days(words: &[String]) -> Option<(String, f64)> {
     let found: BTreeSet<String> = words
         .iter()
         .filter(|word| !word.is_empty())
@@ -134,13 +134,13 @@ fn named_days(words: &[String]) -> Option<String> {
     };
 
     if all_in(WEEKDAYS) {
-        return Some("its words are days of the week".to_owned());
+        return Some(("its words are days of the week".to_owned(), 7.0));
     }
-    all_in(MONTHS).then(|| "its words are months".to_owned())
+    all_in(MONTHS).then(|| ("its words are months".to_owned(), 12.0))
 }
 
 /// Finds a unit by the name and the range of whole values, or by values that step around its circle.
-fn unit_of(name: &str, values: &[f64]) -> Option<String> {
+fn unit_of(name: &str, values: &[f64]) -> Option<(String, f64)> {
     if !values.iter().all(|v| v.fract() == 0.0) {
         return None;
     }
@@ -156,7 +156,8 @@ fn unit_of(name: &str, values: &[f64]) -> Option<String> {
     let is_named =
         |unit: &&CalendarUnit| has_many && words.iter().any(|w| unit.names.contains(&w.as_str()));
     if let Some(unit) = UNITS.iter().filter(is_named).find(|unit| is_within(unit)) {
-        return Some(format!("its name and range are those of {}", unit.title));
+        let reason = format!("its name and range are those of {}", unit.title);
+        return Some((reason, unit.length));
     }
 
     // Without a telling name: the whole circle, walked step by step.
@@ -170,10 +171,11 @@ fn unit_of(name: &str, values: &[f64]) -> Option<String> {
         .filter(|unit| matches!(unit.length as u32, 7 | 12 | 24))
         .filter(is_whole)
         .find(|unit| steps_around(values, unit.length))?;
-    Some(format!(
+    let reason = format!(
         "its values are those of {}, and go round in the order of rows",
         unit.title
-    ))
+    );
+    Some((reason, unit.length))
 }
 
 /// Ranges of times since 1970, from 2001 to 2065: in seconds, milliseconds, microseconds and

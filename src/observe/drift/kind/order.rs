@@ -10,6 +10,9 @@ pub(super) const TREND_MIN: f64 = 0.9;
 const POINTS_MAX: usize = 4_096;
 /// The fewest repetitions of a period.
 const CYCLES_MIN: usize = 3;
+/// Longest period of rows that alternate, such as those of three machines in turn: windows hold whole
+/// periods. Shorter than a week of days.
+const ALTERNATING_MAX: usize = 6;
 /// Autocorrelation from which a period counts.
 const PERIOD_MIN: f64 = 0.3;
 /// Most and fewest blocks by which the design effect is found, and the fewest rows of a block.
@@ -251,7 +254,9 @@ fn period_of(values: &[f64]) -> Option<usize> {
             && after.is_none_or(|after| found[*lag] >= after)
     })?;
     let lowest = found[..first].iter().copied().fold(f64::INFINITY, f64::min);
-    (first > 1 && found[first] > PERIOD_MIN.max(chance) && found[first] - lowest > PERIOD_MIN)
+    (first > ALTERNATING_MAX
+        && found[first] > PERIOD_MIN.max(chance)
+        && found[first] - lowest > PERIOD_MIN)
         .then_some(first)
 }
 

@@ -4,13 +4,11 @@
 #[cfg(test)]
 mod tests;
 
-use crate::observe::drift::baseline::{BaselineColumn, Cells};
-use crate::observe::drift::kind::band::{shares_of, shares_up_to};
+use super::cells_of;
+use crate::observe::drift::baseline::BaselineColumn;
 use crate::observe::drift::kind::order::chance_of_variance;
-use crate::observe::drift::kind::{ColumnKind, VALUES_MIN};
-use crate::observe::drift::layout::ColumnValue;
+use crate::observe::drift::kind::{ColumnKind, VALUES_MIN, held_max_s};
 use crate::observe::drift::series::ColumnSeries;
-use crate::observe::drift::window::find;
 
 /// Most values of a calendar column by which rows are grouped.
 const VALUES_MAX: usize = 64;
@@ -18,7 +16,7 @@ const VALUES_MAX: usize = 64;
 const GROUP_ROWS_MIN: u64 = 30;
 
 /// Finds the columns that vary with a calendar column of the same rows, and gives them a band.
-pub(crate) fn find_dependent(columns: &mut [BaselineColumn], series: &[ColumnSeries]) {
+pub(crate) fn find_dependent(columns: &mut [BaselineColumn], series: &[&ColumnSeries]) {
     let is_calendar = |column: &&(usize, &BaselineColumn)| {
         let cells = column.1.counts().iter().filter(|n| **n > 0).count();
         column.1.kind == ColumnKind::Cyclic && column.1.band.is_empty() && cells <= VALUES_MAX
@@ -29,7 +27,7 @@ pub(crate) fn find_dependent(columns: &mut [BaselineColumn], series: &[ColumnSer
         .collect::<Vec<_>>()
         .iter()
         .filter(is_calendar)
-        .map(|(at, column)| (column.name.clone(), cells_of(column, &series[*at])))
+        .map(|(at, column)| (column.name.clone(), cells_of(&column.cells(), series[*at])))
         .collect();
     if calendar.is_empty() {
         return;
@@ -39,7 +37,7 @@ pub(crate) fn find_dependent(columns: &mut [BaselineColumn], series: &[ColumnSer
         if column.kind != ColumnKind::Stationary || series.rows() < VALUES_MIN {
             continue;
         }
-        let rows = cells_of(column, series);
+        let rows = cells_of(&column.cells(), series);
         let (mut band, mut names) = (Vec::new(), Vec::new());
         for (name, groups) in &calendar {
             let counts = by_group(&rows, groups, column.counts().len());
@@ -52,20 +50,8 @@ pub(crate) fn find_dependent(columns: &mut [BaselineColumn], series: &[ColumnSer
             column.kind = ColumnKind::Cyclic;
             column.reason = format!("it varies with {}", names.join(" and "));
             column.band = band;
+            column.held_max_s = held_max_s(ColumnKind::Cyclic, series);
         }
-    }
-}
-
-/// Returns the cell of each row; none where the value is missing.
-fn cells_of(column: &BaselineColumn, series: &ColumnSeries) -> Vec<Option<usize>> {
-    let cells = column.cells();
-    let of = |value: ColumnValue<'_>| find(&cells, &value);
-    match series {
-        ColumnSeries::Numbers(values) => {
-            values.iter().map(|v| of(ColumnValue::Number(*v))).collect()
-        }
-        ColumnSeries::Whole(values) => values.iter().map(|v| of(ColumnValue::Whole(*v))).collect(),
-        ColumnSeries::Words(words) => words.iter().map(|w| of(ColumnValue::Word(w))).collect(),
     }
 }
 
@@ -121,12 +107,9 @@ fn varies(groups: &[Vec<u64>], column: &BaselineColumn) -> bool {
 
 /// Widens a band by the shares of each group.
 fn widen(band: &mut Vec<(f64, f64)>, groups: &[Vec<u64>], column: &BaselineColumn) {
-    let shares = match column.cells() {
-        Cells::Numbers(_) => shares_up_to,
-        Cells::Words(_) => shares_of,
-    };
+    let cells = column.cells();
     for group in groups {
-        let found = shares(group);
+        let found = cells.shares(group);
         band.resize(found.len(), (f64::INFINITY, f64::NEG_INFINITY));
         for (ends, share) in band.iter_mut().zip(found) {
             *ends = (ends.0.min(share), ends.1.max(share));

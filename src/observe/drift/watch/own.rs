@@ -5,13 +5,14 @@ use super::VersionWatch;
 use super::start::breach_watch;
 use crate::core::error::short;
 use crate::core::tensor::Tensor;
-use crate::observe::drift::baseline::{self, Baseline};
+use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::contract::Widened;
 use crate::observe::drift::layout::{ColumnPlace, Side, each_value};
-use crate::observe::drift::profile::profile_all;
+use crate::observe::drift::reference::ReferenceRows;
 use crate::observe::drift::series::ColumnSeries;
 use crate::observe::drift::series::saved::SavedSeries;
 use crate::observe::drift::settings::MonitorSettings;
+use crate::observe::drift::slice::choice::{SLICES_MAX, SliceChoice};
 use crate::observe::report::column::BaselineSource;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -83,18 +84,15 @@ impl Gathering {
     }
 
     /// Makes the baseline.
-    pub(super) fn baseline(&self, places: &[ColumnPlace]) -> Baseline {
-        let (inputs, outputs) = profile_all(places, &self.series);
+    pub(super) fn baseline(&self, places: &[ColumnPlace], slices: &SliceChoice) -> Baseline {
+        let rows = ReferenceRows {
+            places,
+            series: &self.series,
+            importances: &BTreeMap::new(),
+        };
         Baseline {
-            format: baseline::FORMAT,
-            rows: self.rows as u64,
             source: "the first rows that the version served".to_owned(),
-            unordered: false,
-            features: Vec::new(),
-            inputs,
-            outputs,
-            calibration: Vec::new(),
-            performance: BTreeMap::new(),
+            ..rows.baseline(self.rows as u64, slices)
         }
     }
 
@@ -156,6 +154,16 @@ impl VersionWatch {
         );
         self.begin(&baseline, BaselineSource::Own);
         self.own = Some(Arc::new(baseline));
+    }
+
+    /// Returns the columns that its own baseline is sliced by: those of labelled rows, as far as a
+    /// baseline may have as many.
+    pub(super) fn slice_choice(&self) -> SliceChoice {
+        let named = &self.subject.slices;
+        if named.is_empty() {
+            return SliceChoice::Fitting;
+        }
+        SliceChoice::Named(named.iter().take(SLICES_MAX).cloned().collect())
     }
 
     /// Returns the version's own baseline, once it is made.

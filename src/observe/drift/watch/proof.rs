@@ -11,8 +11,9 @@ use super::*;
 use crate::core::hash::Digest;
 use crate::observe::drift::incident::IncidentLog;
 use crate::observe::drift::layout::each_value;
-use crate::observe::drift::profile::profile_all;
+use crate::observe::drift::reference::ReferenceRows;
 use crate::observe::drift::series::ColumnSeries;
+use crate::observe::drift::slice::choice::SliceChoice;
 use chrono::{DateTime, Utc};
 use world::{DAY, Defect, START, SimulatedWorld, WorldRow, signature, tensors};
 
@@ -25,7 +26,7 @@ fn is_long() -> bool {
 }
 
 /// How the rows of a baseline are chosen and ordered.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Order {
     /// As they came.
     Natural,
@@ -83,22 +84,16 @@ struct Told {
     seconds: u64,
 }
 
-impl Simulation {
+/// A baseline, and the world after its rows.
+#[derive(Clone)]
+struct Prepared {
+    baseline: Baseline,
+    world: SimulatedWorld,
+}
+
+impl Prepared {
     fn new(seed: u64, rows: usize, order: Order) -> Self {
         let mut world = SimulatedWorld::new(seed);
-        let signature = signature();
-        let subject = |baseline| WatchSubject {
-            model: ModelName::parse("m").expect("legal"),
-            version: Version::new(1).expect("legal"),
-            digest: Digest([0; 32]),
-            signature: signature.clone(),
-            features: Vec::new(),
-            baseline,
-            task: None,
-            slices: Vec::new(),
-            rules: ColumnRules::default(),
-        };
-
         let mut past = draw_past(&mut world, rows, order);
         if order == Order::Shuffled {
             for at in (1..past.len()).rev() {
@@ -113,19 +108,45 @@ impl Simulation {
                 each_value(place, &tensors[place.tensor], |value| series.push(&value));
             }
         }
-        let (inputs, outputs) = profile_all(&places, &series);
-        let baseline = Baseline {
-            format: super::super::baseline::FORMAT,
-            rows: rows as u64,
-            source: String::new(),
-            unordered: false,
-            features: Vec::new(),
-            inputs,
-            outputs,
-            calibration: Vec::new(),
-            performance: BTreeMap::new(),
+        let reference = ReferenceRows {
+            places: &places,
+            series: &series,
+            importances: &BTreeMap::new(),
         };
+        let baseline = reference.baseline(rows as u64, &SliceChoice::Fitting);
+        Self { baseline, world }
+    }
+}
 
+/// Baselines that several simulations begin with.
+#[derive(Default)]
+struct PreparedOnce(BTreeMap<(u64, usize, Order), Prepared>);
+
+impl PreparedOnce {
+    fn simulation(&mut self, seed: u64, (rows, order): (usize, Order)) -> Simulation {
+        let prepared = self.0.entry((seed, rows, order));
+        let prepared = prepared.or_insert_with(|| Prepared::new(seed, rows, order));
+        Simulation::new(prepared.clone())
+    }
+}
+
+fn subject(baseline: Option<Baseline>) -> WatchSubject {
+    WatchSubject {
+        model: ModelName::parse("m").expect("legal"),
+        version: Version::new(1).expect("legal"),
+        digest: Digest([0; 32]),
+        signature: signature(),
+        features: Vec::new(),
+        baseline,
+        task: None,
+        slices: Vec::new(),
+        rules: ColumnRules::default(),
+    }
+}
+
+impl Simulation {
+    fn new(prepared: Prepared) -> Self {
+        let Prepared { baseline, world } = prepared;
         let start = Instant::now();
         Self {
             watch: VersionWatch::new(subject(Some(baseline)), 1, start).expect("its own baseline"),
@@ -207,10 +228,14 @@ fn draw_past(world: &mut SimulatedWorld, rows: usize, order: Order) -> Vec<World
 }
 
 /// Runs healthy months. Returns the incidents of all seeds.
-fn healthy(traffic: Traffic, baseline: (usize, Order), seeds: u64, days: f64) -> Vec<String> {
+fn healthy(
+    past: &mut PreparedOnce,
+    (traffic, baseline): (Traffic, (usize, Order)),
+    (seeds, days): (u64, f64),
+) -> Vec<String> {
     let mut all = Vec::new();
     for seed in 0..seeds {
-        let mut simulation = Simulation::new(1_000 + seed, baseline.0, baseline.1);
+        let mut simulation = past.simulation(1_000 + seed, baseline);
         let told = simulation.run(traffic, days, Defect::Nothing, false);
         all.extend(told.incidents);
     }
@@ -251,12 +276,12 @@ fn healthy_months_open_no_more_incidents_than_promised() {
     let (seeds, days, cases) = if is_long() {
         (50, 30.0, HEALTHY.len())
     } else {
-        (1, 0.3, 4)
+        (1, 0.15, 4)
     };
-    let mut failed = Vec::new();
+    let (mut failed, mut past) = (Vec::new(), PreparedOnce::default());
     for (traffic, baseline, unknown) in &HEALTHY[..cases] {
         let started = Instant::now();
-        let incidents = healthy(*traffic, *baseline, seeds, days);
+        let incidents = healthy(&mut past, (*traffic, *baseline), (seeds, days));
         let is_known = |text: &&String| !unknown.iter().any(|name| text.starts_with(name));
         let wrong: Vec<&String> = incidents.iter().filter(is_known).collect();
         let months = seeds as f64 * days / 30.0;
@@ -277,6 +302,9 @@ fn healthy_months_open_no_more_incidents_than_promised() {
     }
     assert!(failed.is_empty(), "{failed:?}");
 }
+
+/// How an incident about the inputs together begins.
+const TOGETHER: &str = "the numeric inputs fit together otherwise";
 
 /// The defects, and within how many rows half of the seeds must tell each.
 const DEFECTS: &[(Defect, usize)] = &[
@@ -303,13 +331,16 @@ const DEFECTS: &[(Defect, usize)] = &[
     (Defect::Missing("holes", 0.5), 2_000),
     (Defect::Code(99.0, 0.05), 2_000),
     (Defect::OtherMix(0.5), 2_000),
+    // A fifth of the rows: the whole moves by a tenth of a deviation, which does not matter.
+    (Defect::MovedIn("east", "normal", 0.5), 12_000),
+    (Defect::Parted, 6_000),
 ];
 
 #[test]
 fn each_defect_opens_an_incident_about_its_column() {
     let seeds: u64 = if is_long() { 50 } else { 1 };
     let cases = if is_long() { DEFECTS } else { &DEFECTS[..6] };
-    let mut failed = Vec::new();
+    let (mut failed, mut past) = (Vec::new(), PreparedOnce::default());
     for (defect, within) in cases.iter().copied() {
         let (mut rows, mut elsewhere) = (Vec::new(), 0);
         let name = match defect {
@@ -319,18 +350,23 @@ fn each_defect_opens_an_incident_about_its_column() {
             | Defect::Missing(name, _) => name,
             Defect::Code(..) => "code",
             Defect::NewRegion(_) | Defect::OtherMix(_) => "region",
+            Defect::MovedIn(..) => "normal where region is ",
+            Defect::Parted => TOGETHER,
             Defect::Nothing => unreachable!("no defect"),
         };
         for seed in 0..seeds {
-            let mut simulation = Simulation::new(2_000 + seed, 24_000, Order::Natural);
+            let mut simulation = past.simulation(2_000 + seed, (24_000, Order::Natural));
             let traffic = Traffic::Steady(1_200);
             simulation.run(traffic, 0.02, Defect::Nothing, true);
             let told = simulation.run(traffic, 3.0, defect, true);
-            let is_right = told
-                .incidents
-                .first()
-                .is_some_and(|text| text.starts_with(name));
-            elsewhere += usize::from(!is_right && told.rows.is_some());
+            let first = told.incidents.first().map_or("", String::as_str);
+            // `normal` and `paired` go together: a change of one is seen in both together first.
+            let is_pair = name == "normal" && first.starts_with(TOGETHER);
+            let is_right = first.starts_with(name) || is_pair;
+            if !is_right && told.rows.is_some() {
+                elsewhere += 1;
+                println!("    seed {seed}: {first}");
+            }
             rows.extend(told.rows.filter(|_| is_right));
         }
         rows.sort_unstable();

@@ -2,6 +2,8 @@
 //! performance.
 
 use super::VersionWatch;
+use super::parts::{PartColumn, WatchedPart};
+use crate::core::count::counted;
 use crate::observe::drift::alarm::significance;
 use crate::observe::drift::column::WatchedColumn;
 use crate::observe::drift::contract::Breaches;
@@ -11,7 +13,7 @@ use crate::observe::drift::settings::MonitorSettings;
 use crate::observe::quality::companion;
 use crate::observe::quality::estimate::{self, Estimate};
 use crate::observe::report::column::BreachTest;
-use crate::observe::report::drift::{ColumnDrift, Hints, VersionDrift};
+use crate::observe::report::drift::{ColumnDrift, Hints, PartDrift, VersionDrift};
 use crate::observe::report::performance::{EstimatedPerformance, named};
 
 impl VersionWatch {
@@ -39,6 +41,7 @@ impl VersionWatch {
             self.untested((side, name), breaches, alarms)
         }));
 
+        let parts = self.part_reports(settings);
         VersionDrift {
             model: self.subject.model.to_string(),
             version: self.subject.version.number(),
@@ -50,20 +53,59 @@ impl VersionWatch {
             rows,
             sampled_rows: self.sampled_rows,
             windows: self.closed,
-            alpha: significance(settings, self.columns.len(), settings.window_min),
+            alpha: significance(settings, self.tested(), settings.window_min),
             estimated: self
                 .estimated
                 .as_ref()
                 .map(|estimate| estimated(estimate, doubt(&columns))),
-            alarms: columns.iter().map(ColumnDrift::alarms).sum(),
+            alarms: columns.iter().map(ColumnDrift::alarms).sum::<usize>()
+                + parts.iter().map(|part| part.alarms).sum::<usize>(),
             incidents: Vec::new(),
             differences: self.differences.clone(),
             columns,
+            parts,
             sample_share: None,
             counted_share: None,
             dropped_requests: None,
             fleet: None,
         }
+    }
+
+    /// Reports the parts of slices.
+    fn part_reports(&self, settings: &MonitorSettings) -> Vec<PartDrift> {
+        let mut columns: Vec<Vec<&PartColumn>> = vec![Vec::new(); self.parts.parts.len()];
+        for column in &self.parts.columns {
+            columns[column.part].push(column);
+        }
+        let one = |(part, columns): (&WatchedPart, Vec<&PartColumn>)| {
+            let alarms_of = |c: &&PartColumn| c.watched.test_results().filter(|t| t.alarm).count();
+            let rows = columns.iter().map(|c| c.watched.recent_rows()).max();
+            let mut shown: Vec<&PartColumn> = columns
+                .iter()
+                .copied()
+                .filter(|column| alarms_of(column) > 0)
+                .collect();
+            if shown.is_empty() {
+                let near = |c: &&&PartColumn| c.watched.nearest();
+                shown.extend(columns.iter().max_by(|a, b| near(a).total_cmp(&near(b))));
+            }
+            PartDrift {
+                of: part.of.clone(),
+                baseline_rows: part.baseline_rows,
+                rows: rows.unwrap_or(0),
+                columns_total: columns.len(),
+                alarms: columns.iter().map(alarms_of).sum(),
+                columns: shown
+                    .into_iter()
+                    .map(|column| ColumnDrift {
+                        name: column.name.clone(),
+                        part: Some(part.of.clone()),
+                        ..self.column_report(&column.watched, settings)
+                    })
+                    .collect(),
+            }
+        };
+        self.parts.parts.iter().zip(columns).map(one).collect()
     }
 
     /// Reports a column that has no tests.
@@ -74,6 +116,7 @@ impl VersionWatch {
         breaches: Vec<BreachTest>,
     ) -> ColumnDrift {
         ColumnDrift {
+            part: None,
             importance: None,
             contract,
             kind: ColumnKind::default(),
@@ -83,6 +126,7 @@ impl VersionWatch {
             then: None,
             now: None,
             changed: None,
+            pair: None,
             breaches,
             hints: Hints::default(),
             tests: Vec::new(),
@@ -97,15 +141,17 @@ impl VersionWatch {
         let (then, now) = column.summaries();
         let (side, name) = column.key();
         ColumnDrift {
+            part: None,
             importance: column.importance(),
             contract: Breaches::default(),
             kind,
             reason: reason.to_owned(),
             ignored: false,
-            smallest: column.smallest(settings, self.columns.len()),
+            smallest: column.smallest(settings, self.tested()),
             then: Some(then),
             now,
             changed: column.changed(),
+            pair: self.changed_pair(column),
             breaches: Vec::new(),
             hints: column.hints,
             tests: column.test_results().cloned().collect(),
@@ -124,7 +170,7 @@ fn doubt(columns: &[ColumnDrift]) -> Option<String> {
         .collect();
     let (first, more) = (in_alarm.first()?, in_alarm.len() - 1);
     let others = if more > 0 {
-        format!(" and {more} more inputs are")
+        format!(" and {} are", counted(more, "more input"))
     } else {
         " is".to_owned()
     };

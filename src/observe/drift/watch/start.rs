@@ -11,6 +11,7 @@ use crate::observe::drift::breach::allowed::Allowance;
 use crate::observe::drift::column::rules::ColumnRule;
 use crate::observe::drift::contract::{Breaches, Contracts};
 use crate::observe::drift::layout::{ColumnPlace, RowPart, Side};
+use crate::observe::drift::projection::MULTIVARIATE;
 use crate::observe::drift::slice::Slicer;
 use crate::observe::quality::calibrate::Curve;
 use crate::observe::quality::estimate::Estimator;
@@ -29,7 +30,9 @@ pub struct ColumnRules {
 impl ColumnRules {
     /// Refuses a column that the model does not have.
     pub(super) fn check(&self, places: &[ColumnPlace]) -> Result<()> {
-        let is_known = |name: &&String| places.iter().any(|place| place.name == **name);
+        let is_known = |name: &&String| {
+            *name == MULTIVARIATE || places.iter().any(|place| place.name == **name)
+        };
         let Some(unknown) = self
             .ignore
             .iter()
@@ -106,6 +109,19 @@ pub(super) fn estimator(subject: &WatchSubject) -> Option<Estimator> {
     });
 
     Some(Estimator::new(task, &curves.collect()))
+}
+
+impl WatchSubject {
+    /// Groups labelled rows by the slices of the baseline, if no other columns were set.
+    pub(super) fn slice_as_the_baseline(&mut self) {
+        let parts = self.baseline.iter().flat_map(|baseline| &baseline.parts);
+        if !self.slices.is_empty() {
+            return;
+        }
+        let mut slices: Vec<String> = parts.map(|part| part.slice.clone()).collect();
+        slices.dedup();
+        self.slices = slices;
+    }
 }
 
 /// Finds the columns by which labelled rows are grouped. Refuses one that the model does not have.

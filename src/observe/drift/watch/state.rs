@@ -47,6 +47,9 @@ pub(crate) struct SavedWatch {
     differences: Vec<String>,
     history: DriftHistory,
     columns: Vec<SavedColumn>,
+    /// The columns of the parts of slices; none where they would be too large.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<SavedColumn>,
     /// The columns of the contract, whose alarms name them by their number.
     contract: Vec<(Side, String)>,
     breaches: SavedBreaches,
@@ -105,12 +108,17 @@ pub(crate) struct SavingTime {
 pub(crate) struct TooLarge;
 
 impl SavedWatch {
-    /// Writes the object. Drops the hours of the week where it is too large, then older windows.
+    /// Writes the object. Drops the hours of the week where it is too large, then the parts of slices,
+    /// then older windows.
     pub(crate) fn write(mut self, bytes_max: usize) -> Result<Vec<u8>, TooLarge> {
-        let smaller: [fn(&mut SavedColumn); 3] =
-            [|_| {}, SavedColumn::drop_week, SavedColumn::drop_old_spans];
+        let smaller: [fn(&mut Self); 4] = [
+            |_| {},
+            |all| all.columns.iter_mut().for_each(SavedColumn::drop_week),
+            |all| all.parts.clear(),
+            |all| all.columns.iter_mut().for_each(SavedColumn::drop_old_spans),
+        ];
         for make_smaller in smaller {
-            self.columns.iter_mut().for_each(make_smaller);
+            make_smaller(&mut self);
             let bytes = serde_json::to_vec(&self).expect("plain data is JSON");
             if bytes.len() <= bytes_max {
                 return Ok(bytes);
@@ -172,6 +180,7 @@ impl VersionWatch {
             differences: self.differences.clone(),
             history: self.history.clone(),
             columns: self.columns.iter().map(|c| c.save(time.now)).collect(),
+            parts: self.parts.save(time.now),
             contract: self.contracts.columns(),
             breaches: self.breaches.save(time.now),
             incidents: incidents.clone(),
@@ -201,6 +210,7 @@ impl VersionWatch {
         for (column, earlier) in self.columns.iter_mut().zip(saved.columns) {
             column.restore(earlier, time.now)?;
         }
+        self.parts.restore(saved.parts, time.now)?;
 
         // A clock that jumped back says nothing about the time between.
         let away_ms = time.wall_ms.saturating_sub(saved.saved_ms).min(AWAY_MAX_MS);

@@ -28,7 +28,7 @@ impl Random {
     }
 }
 
-pub(super) fn settings() -> MonitorSettings {
+pub(crate) fn settings() -> MonitorSettings {
     MonitorSettings::default()
 }
 
@@ -115,7 +115,7 @@ impl Stream {
     }
 }
 
-pub(super) fn usual(random: &mut Random) -> ([f32; 2], &'static str) {
+pub(crate) fn usual(random: &mut Random) -> ([f32; 2], &'static str) {
     let word = ["red", "green", "blue"][(random.next() * 3.0) as usize];
     ([random.normal() as f32, random.next() as f32], word)
 }
@@ -128,21 +128,15 @@ pub(crate) fn baseline() -> Baseline {
         |i: usize| ColumnSeries::Numbers(rows.iter().map(|(x, _)| f64::from(x[i])).collect());
     let sums = rows.iter().map(|(x, _)| f64::from(x[0] + x[1])).collect();
     let words = rows.iter().map(|(_, w)| (*w).to_owned()).collect();
-    Baseline {
-        format: crate::observe::drift::baseline::FORMAT,
-        rows: 20_000,
-        source: String::new(),
-        unordered: false,
-        features: Vec::new(),
-        inputs: vec![
+    Baseline::of_columns(
+        20_000,
+        vec![
             profile("x[0]", &numbers(0)),
             profile("x[1]", &numbers(1)),
             profile("word", &ColumnSeries::Words(words)),
         ],
-        outputs: vec![profile("y", &ColumnSeries::Numbers(sums))],
-        calibration: Vec::new(),
-        performance: BTreeMap::new(),
-    }
+        vec![profile("y", &ColumnSeries::Numbers(sums))],
+    )
 }
 
 #[test]
@@ -173,6 +167,21 @@ fn a_shift_raises_alarms_for_the_shifted_columns_only() {
     stream.send(1_000, &usual);
     let raised = |stream: &Stream| stream.watch.report(&settings()).alarms;
     assert_eq!(raised(&stream), 0);
+}
+
+#[test]
+fn a_factor_beside_a_power_of_ten_is_not_said_to_be_one() {
+    let check = |factor: f32, expected: Option<f64>| {
+        let mut stream = Stream::new(Some(baseline()));
+        stream.send(300, &|random| {
+            let (x, word) = usual(random);
+            ([x[0], x[1] * factor], word)
+        });
+        let report = stream.watch.report(&settings());
+        assert_eq!(report.columns[1].hints.scale, expected, "{factor}");
+    };
+    check(0.1, Some(0.1));
+    check(1.0 / 11.5, None);
 }
 
 #[test]

@@ -35,7 +35,7 @@ struct HourRows {
     versions: Vec<PredictedRows>,
 }
 
-/// Predicted rows of a version.
+/// FreshPrediction rows of a version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct PredictedRows {
     model: String,

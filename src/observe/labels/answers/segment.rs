@@ -14,6 +14,7 @@ use crate::core::model::task::Task;
 use crate::observe::capture::file::TaskNote;
 use crate::observe::capture::find::FoundPrediction;
 use crate::observe::drift::watch::WatchSubject;
+use crate::observe::labels::prediction::RecentPrediction;
 use crate::observe::quality::answer::RowAnswer;
 use body::{Words, read_prediction, write_prediction};
 use bytes::Bytes;
@@ -56,7 +57,7 @@ struct SubjectNote {
 
 /// A segment that is being filled.
 #[derive(Default)]
-pub(super) struct SegmentBuilder {
+pub(in crate::observe::labels) struct SegmentBuilder {
     subjects: Vec<(Arc<WatchSubject>, TaskNote)>,
     words: Words,
     index: Vec<(Uuid, usize)>,
@@ -66,7 +67,7 @@ pub(super) struct SegmentBuilder {
 impl SegmentBuilder {
     /// Adds the answers of a prediction, with the part of each row in each slice. Returns false if the
     /// task of the model is unknown or the segment is full.
-    pub(super) fn add(
+    pub(in crate::observe::labels) fn add(
         &mut self,
         subject: &Arc<WatchSubject>,
         id: Uuid,
@@ -93,13 +94,43 @@ impl SegmentBuilder {
     }
 
     /// Returns about how many bytes the segment has.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::observe::labels) fn bytes(&self) -> usize {
         self.body.len() + self.index.len() * INDEX_BYTES
     }
 
     /// Returns how many predictions the segment has.
-    pub(super) fn predictions(&self) -> usize {
+    pub(in crate::observe::labels) fn predictions(&self) -> usize {
         self.index.len()
+    }
+
+    /// Returns about how many bytes of memory it takes.
+    pub(in crate::observe::labels) fn memory_bytes(&self) -> usize {
+        self.body.len() + self.index.len() * size_of::<(Uuid, usize)>()
+    }
+
+    /// Returns the id of a prediction, by its number.
+    pub(in crate::observe::labels) fn id(&self, at: usize) -> Uuid {
+        self.index[at].0
+    }
+
+    /// Returns a prediction, by its number.
+    pub(in crate::observe::labels) fn read(&self, at: usize) -> Option<RecentPrediction> {
+        let start = self.index.get(at)?.1;
+        let end = self
+            .index
+            .get(at + 1)
+            .map_or(self.body.len(), |next| next.1);
+        let of = |(subject, _): &(Arc<WatchSubject>, TaskNote)| {
+            let classes = subject.task.as_ref().map_or(0, classes);
+            (classes, subject.slices.len())
+        };
+        let widths: Vec<(usize, usize)> = self.subjects.iter().map(of).collect();
+        let read = read_prediction(&self.body[start..end], &self.words.list, &widths).ok()?;
+        Some(RecentPrediction {
+            subject: Arc::clone(&self.subjects[read.subject].0),
+            answers: read.answers,
+            parts: read.parts,
+        })
     }
 
     /// Writes the segment.
@@ -235,11 +266,15 @@ impl AnswerSegment {
 
 /// Returns how many classes and slices a version has.
 fn widths((note, task): &(SubjectNote, Task)) -> (usize, usize) {
-    let classes = match task {
+    (classes(task), note.slices.len())
+}
+
+/// Returns how many scores a row has.
+fn classes(task: &Task) -> usize {
+    match task {
         Task::Classification(task) => task.classes.len(),
         Task::Regression(_) => 0,
-    };
-    (classes, note.slices.len())
+    }
 }
 
 fn number(bytes: &[u8], at: usize) -> Result<u32> {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// The middle of an hour.
 const NOON: u64 = 490_053 * HOUR_MS + 1_000_000;
 
-fn subject() -> Arc<WatchSubject> {
+pub(super) fn subject() -> Arc<WatchSubject> {
     Arc::new(WatchSubject {
         model: ModelName::parse("m").expect("legal"),
         version: Version::new(1).expect("legal"),

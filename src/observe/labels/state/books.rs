@@ -11,8 +11,9 @@ use crate::observe::labels::LabelOptions;
 use crate::observe::labels::line::{Joined, LabelLine, VersionKey};
 use crate::observe::quality::answer::Truth;
 use crate::observe::quality::book::{Book, Row};
-use crate::observe::quality::sequential::SequentialTest;
+use crate::observe::quality::sequential::{SequentialTest, Won};
 use crate::observe::report::alarm::PerformanceAlarm;
+use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -79,7 +80,7 @@ impl Books {
             answered: 0,
         });
 
-        // Predicted rows may be known before the slices are.
+        // FreshPrediction rows may be known before the slices are.
         if open.book.rows() == 0 && open.book.slices.is_empty() {
             open.book.slices = slices.to_vec();
         }
@@ -151,17 +152,27 @@ impl Open {
             options.settings.loss_margin,
         )?;
 
-        Some(PerformanceAlarm {
-            model: joined.model.clone(),
-            version: joined.version,
-            digest: joined.digest.clone(),
-            time: line.time,
-            span_hours: won.span_hours,
-            rows: won.rows,
-            lost: won.lost,
-            allowed: won.allowed,
-            evidence: won.evidence,
-            alpha: won.alpha,
-        })
+        let version = (joined.model.clone(), joined.version, joined.digest.clone());
+        Some(alarm(won, version, line.time))
+    }
+}
+
+/// Returns the alarm about a version, by the names of its model and digest.
+fn alarm(
+    won: Won,
+    (model, version, digest): (String, u64, String),
+    time: DateTime<Utc>,
+) -> PerformanceAlarm {
+    PerformanceAlarm {
+        model,
+        version,
+        digest,
+        time,
+        span_hours: won.span_hours,
+        rows: won.rows,
+        lost: won.lost,
+        allowed: won.allowed,
+        evidence: won.evidence,
+        alpha: won.alpha,
     }
 }

@@ -1,11 +1,12 @@
 //! Decides whether a label is accepted, and joins it with its prediction if that is in memory.
 
 use super::{LabelState, hour_of};
+use crate::core::count::counted;
 use crate::core::error::{Error, Result};
 use crate::core::request::id::{Mint, minted_at};
 use crate::observe::labels::given::Given;
 use crate::observe::labels::line::{FORMAT, Joined, LabelLine};
-use crate::observe::labels::recent::RecentPrediction;
+use crate::observe::labels::prediction::RecentPrediction;
 use crate::observe::labels::{LabelOptions, UNDER_WAY};
 use crate::observe::quality::answer::Label;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -30,7 +31,7 @@ impl LabelState {
     pub(in crate::observe::labels) fn is_under_way(&self, given: &[Result<Given>]) -> bool {
         given.iter().flatten().any(|given| {
             let age = minted_at(given.id).and_then(|time| time.elapsed().ok());
-            age.is_some_and(|age| age < UNDER_WAY) && self.recent.get(given.id).is_none()
+            age.is_some_and(|age| age < UNDER_WAY) && !self.recent.has(given.id)
         })
     }
 
@@ -116,7 +117,8 @@ impl LabelState {
         let rows = kept.answers.len();
         let answer = kept.answers.get(row as usize).ok_or_else(|| {
             Error::invalid(format!(
-                "row {row} is out of range; the prediction has {rows} rows, counted from 0"
+                "row {row} is out of range; the prediction has {}, counted from 0",
+                counted(rows, "row")
             ))
         })?;
         let answer = answer.clone().ok_or_else(|| {
@@ -136,7 +138,7 @@ impl LabelState {
             digest: subject.digest.to_string(),
             answer,
             truth: label.truth(task)?.into(),
-            slices: slices_of(kept, row),
+            slices: slices_of(&kept, row),
         }))
     }
 }
@@ -193,7 +195,8 @@ impl RequestRows {
 /// Refuses a correction too many.
 fn corrected(most: u32) -> Error {
     Error::precondition(format!(
-        "the label was corrected {most} times, which is the limit (feedback.corrections_max)"
+        "the label was corrected {}, which is the limit (feedback.corrections_max)",
+        counted(most, "time")
     ))
 }
 
@@ -207,9 +210,9 @@ fn check_time(given: &Given, now: DateTime<Utc>, options: &LabelOptions) -> Resu
     let age_max = TimeDelta::from_std(options.settings.age_max).unwrap_or(TimeDelta::MAX);
     if now - made > age_max || given.time.is_some_and(|time| time < made - SKEW) {
         return Err(Error::precondition(format!(
-            "the prediction of {} is older than {} days (feedback.age_max), or newer than the label's time",
+            "the prediction of {} is older than {} (feedback.age_max), or newer than the label's time",
             made.format("%Y-%m-%d"),
-            age_max.num_days()
+            counted(age_max.num_days(), "day")
         )));
     }
 

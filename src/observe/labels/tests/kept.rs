@@ -79,8 +79,8 @@ fn labels_of_predictions_made_before_a_restart_join() {
 fn labels_of_predictions_that_left_memory_join() {
     run(async |folder| {
         let desk = desk(folder, quick());
-        // About a quarter of a KiB each, of a MiB.
-        let ids: Vec<Uuid> = (0..6_000).map(|_| desk.predict()).collect();
+        // About forty bytes each, of a MiB.
+        let ids: Vec<Uuid> = (0..40_000).map(|_| desk.predict()).collect();
         let (accepted, joined, pending) = desk.give_all(&ids[..500], "no").await;
         assert_eq!((accepted, joined + pending), (500, 500));
         assert!(pending > 0, "the oldest left memory");
@@ -206,7 +206,7 @@ fn labels_of_a_request_are_counted_once_and_the_last_of_a_row_counts() {
         assert_eq!((receipt.accepted, receipt.refused.len()), (2, 1));
         assert_eq!(receipt.duplicates, 1, "the last is the last accepted one");
         let said = &receipt.refused[0].error.message;
-        assert!(said.contains("corrected 1 times"), "{said}");
+        assert!(said.contains("corrected 1 time"), "{said}");
     });
 }
 
@@ -222,6 +222,30 @@ fn a_label_that_comes_after_the_label_horizon_is_refused() {
         tokio::time::sleep(Duration::from_millis(5)).await;
         desk.check((id, 0, "no"), (0, 0, 0), "feedback.age_max")
             .await;
+    });
+}
+
+#[test]
+fn a_label_that_comes_a_year_late_is_refused_with_the_limit_and_one_in_time_is_not() {
+    run(async |folder| {
+        let desk = desk(folder, settings());
+        let id = desk.predict();
+        let judge = |days: i64| {
+            let given = given(id, 0, "no").expect("a label");
+            let mut rows = RequestRows::new(Utc::now() + TimeDelta::days(days));
+            let mut state = desk.feedback.lock();
+            state.judge(&desk.mint, &given, &mut rows, &desk.feedback.options)
+        };
+        let limit = desk.feedback.options.settings.age_max.as_secs() / 86_400;
+        let limit = i64::try_from(limit).expect("days");
+        assert!(limit < 365 && judge(limit - 1).is_ok());
+        for days in [limit + 1, 365] {
+            let Err(refused) = judge(days) else {
+                panic!("{days} days are too many");
+            };
+            let said = format!("older than {limit} days (feedback.age_max)");
+            assert!(refused.message.contains(&said), "{refused}");
+        }
     });
 }
 

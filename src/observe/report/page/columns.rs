@@ -2,6 +2,7 @@
 //! outside the contract.
 
 use super::{Ends, baseline_name, side_name};
+use crate::core::count::counted;
 use crate::observe::drift::alarm::Metric;
 use crate::observe::report::chart::{ChartSeries, bars, lines, number};
 use crate::observe::report::drift::{
@@ -41,7 +42,7 @@ pub(super) fn section(version: &VersionReport) -> Markup {
             @for at in order.iter().take(HISTOGRAMS_MAX) { (histogram(&pictures[*at])) }
         }
         @if pictures.len() > HISTOGRAMS_MAX {
-            p class="quiet" { (pictures.len() - HISTOGRAMS_MAX) " further columns are not drawn." }
+            p class="quiet" { "Not drawn: " (counted(pictures.len() - HISTOGRAMS_MAX, "further column")) "." }
         }
         h3 { "Drift over time" }
         p class="quiet" {

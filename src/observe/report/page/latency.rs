@@ -1,5 +1,6 @@
 //! The latency of a version's predictions.
 
+use crate::core::count::counted;
 use crate::observe::report::chart::{bars, number};
 use maud::{Markup, html};
 
@@ -13,7 +14,7 @@ pub(super) fn section(times: &[(f64, u64)]) -> Markup {
     html! {
         h3 { "Latency" }
         p {
-            "Of " (all) " predictions since the server started, 50 % took at most "
+            "Of " (counted(all, "prediction")) " since the server started, 50 % took at most "
             (quantile(times, all, 0.5)) ", 90 % at most " (quantile(times, all, 0.9))
             ", and 99 % at most " (quantile(times, all, 0.99)) "."
         }

@@ -1,6 +1,7 @@
 //! The table of columns: what each was, what it is now, and what its tests say.
 
 use super::side_name;
+use crate::core::count::counted;
 use crate::observe::report::chart::number;
 use crate::observe::report::column::ColumnSummary;
 use crate::observe::report::drift::{ColumnDrift, VersionDrift};
@@ -29,7 +30,7 @@ pub(super) fn section(drift: &VersionDrift) -> Markup {
     html! {
         h3 { "Columns" }
         div class="wide" {
-            table {
+            table class="columns" {
                 tr {
                     th { "Column" } th { "Importance" } th { "Baseline" } th { "Now" }
                     th { "Distance" } th { "Status" }
@@ -38,11 +39,11 @@ pub(super) fn section(drift: &VersionDrift) -> Markup {
             }
         }
         @if order.len() > LISTED_MAX {
-            p class="quiet" { (order.len() - LISTED_MAX) " further columns are not listed." }
+            p class="quiet" { "Not listed: " (counted(order.len() - LISTED_MAX, "further column")) "." }
         }
         p class="quiet" {
-            "Distance: the Kolmogorov-Smirnov statistic of numbers, the largest change of a share of categories; "
-            "in brackets what it is at least with 99 % confidence, and from where on it matters."
+            "Distance: the clearest of the tests; in brackets what it is at least with 99 % confidence, and from "
+            "where on it matters."
         }
     }
 }
@@ -58,7 +59,7 @@ fn row(column: &ColumnDrift, drift: &VersionDrift) -> Markup {
             td { (values(column.now.as_ref())) }
             td class="n" {
                 @if let Some(test) = test {
-                    (number(test.value)) " (" (number(test.lower)) ", " (number(test.threshold)) ")"
+                    (test.metric.name()) " " (number(test.value)) " (" (number(test.lower)) ", " (number(test.threshold)) ")"
                 }
             }
             td class=[is_alarm.then_some("alarm")] {

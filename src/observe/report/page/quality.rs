@@ -2,6 +2,7 @@
 //! estimated without.
 
 use super::Ends;
+use crate::core::count::counted;
 use crate::observe::report::chart::{ChartSeries, lines, number};
 use crate::observe::report::model::VersionReport;
 use crate::observe::report::performance::{
@@ -88,8 +89,8 @@ fn measured_note(measured: &MeasuredPerformance) -> Markup {
     let window = &measured.window;
     html! {
         p class="quiet" {
-            "Measured on " (window.labelled_rows) " labelled rows, predicted in the last "
-            (measured.window_days) " days"
+            "Measured on " (counted(window.labelled_rows, "labelled row")) ", predicted in the last "
+            (counted(measured.window_days, "day"))
             @if let Some(share) = window.maturity {
                 " (" (number(share * 100.0)) " % of the rows predicted here have a label)"
             }
@@ -117,7 +118,7 @@ fn estimated_note(estimated: &EstimatedPerformance) -> Markup {
 
     html! {
         p class="quiet" {
-            "Estimated on " (estimated.rows) " rows from " (source)
+            "Estimated on " (counted(estimated.rows, "row")) " from " (source)
             @if let Some(margin) = estimated.margin { "; " (measure) " ± " (number(margin)) }
             ". The estimate " (estimated.assumption) "."
             @if let Some(doubt) = &estimated.doubt { " " b { "It cannot be relied on now: " (doubt) "." } }

@@ -1,5 +1,6 @@
 //! The first thing a person reads: is the model all right, and if not, what to do.
 
+use crate::core::count::counted;
 use crate::observe::report::chart::number;
 use crate::observe::report::column::BaselineSource;
 use crate::observe::report::drift::VersionDrift;
@@ -7,7 +8,7 @@ use crate::observe::report::incident::Incident;
 use crate::observe::report::model::VersionReport;
 use crate::observe::report::performance::MeasuredPerformance;
 use crate::observe::report::status;
-use crate::observe::report::story::percent;
+use crate::observe::report::story::{named, percent};
 use maud::{Markup, html};
 
 /// Columns whose limits are named.
@@ -16,11 +17,7 @@ const NAMED_MAX: usize = 8;
 /// Writes the verdict.
 pub(super) fn section(version: &VersionReport, measured: Option<&MeasuredPerformance>) -> Markup {
     let drift = &version.drift;
-    let open: Vec<&Incident> = drift
-        .incidents
-        .iter()
-        .filter(|i| i.closed.is_none())
-        .collect();
+    let open: Vec<&Incident> = drift.open_incidents().collect();
     let loses = measured.filter(|m| m.alarm);
     let doubts = status::doubts(drift);
 
@@ -28,7 +25,7 @@ pub(super) fn section(version: &VersionReport, measured: Option<&MeasuredPerform
         @if let Some(measured) = loses { (performance(measured)) }
         @for incident in &open { (told(incident)) }
         @if open.is_empty() && drift.alarms > 0 {
-            p class="verdict bad" { (drift.alarms) " tests are in alarm." }
+            p class="verdict bad" { (counted(drift.alarms, "test")) " in alarm." }
         }
         @if !doubts.is_empty() { (doubtful(&doubts)) }
         @if open.is_empty() && loses.is_none() && doubts.is_empty() && drift.alarms == 0 {
@@ -60,8 +57,7 @@ fn told(incident: &Incident) -> Markup {
             @for advice in &incident.advice { p class="do" { (advice) } }
             p class="quiet" {
                 "Since " (incident.opened.format("%Y-%m-%d %H:%M UTC")) ". "
-                @if incident.columns_total == 1 { "1 column." }
-                @else { (incident.columns_total) " columns." }
+                (counted(incident.columns_total, "column")) "."
             }
         }
     }
@@ -83,7 +79,7 @@ fn calm(drift: &VersionDrift) -> Markup {
     if drift.windows == 0 {
         return html! {
             p class="verdict unknown" {
-                "Not enough rows for a verdict: " (drift.sampled_rows) " rows counted"
+                "Not enough rows for a verdict: " (counted(drift.sampled_rows, "row")) " counted"
                 @if drift.baseline == BaselineSource::Gathering {
                     " of the first rows, of which the version makes its own baseline"
                     @if let Some(rows) = status::gathering(drift) { " (" (rows) ")" }
@@ -100,7 +96,7 @@ fn calm(drift: &VersionDrift) -> Markup {
                 }
                 BaselineSource::Own | BaselineSource::Gathering => {
                     "No alarm. Inputs and outputs are distributed as in the first "
-                    (drift.baseline_rows) " rows that this version served, which nobody checked."
+                    (counted(drift.baseline_rows, "row")) " that this version served, which nobody checked."
                 }
             }
         }
@@ -113,16 +109,12 @@ fn limits(drift: &VersionDrift) -> Markup {
     let Some((_, most)) = coarse.first() else {
         return html! {};
     };
-    let names: Vec<&str> = coarse
-        .iter()
-        .take(NAMED_MAX)
-        .map(|(name, _)| *name)
-        .collect();
+    let names: Vec<&str> = coarse.iter().map(|(name, _)| *name).collect();
     html! {
         p class="quiet" {
             "The baseline has too few independent rows to show differences under " (number(*most))
-            " in " (names.join(", "))
-            @if coarse.len() > NAMED_MAX { " and " (coarse.len() - NAMED_MAX) " more columns" }
+            " in " (named(&names, NAMED_MAX))
+            @if names.len() > NAMED_MAX { " columns" }
             "."
         }
     }
@@ -139,7 +131,7 @@ fn closed(drift: &VersionDrift) -> Markup {
     }
     html! {
         details {
-            summary { (ended.len()) " closed incidents" }
+            summary { (counted(ended.len(), "closed incident")) }
             ul {
                 @for incident in ended {
                     li {

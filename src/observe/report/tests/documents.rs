@@ -1,17 +1,12 @@
 //! The JSON of reports and alarms: golden files that earlier versions wrote, and
 //! the published schemas. Golden files are never edited.
 
+use super::columns::{breach, column, part, summary, test};
 use crate::observe::alarms::LoggedAlarm;
-use crate::observe::drift::alarm::{Against, Metric};
-use crate::observe::drift::contract::BreachKind;
-use crate::observe::drift::contract::Breaches;
-use crate::observe::drift::kind::ColumnKind;
 use crate::observe::drift::layout::Side;
 use crate::observe::report::alarm::{AlarmEvent, DriftAlarm, PerformanceAlarm};
-use crate::observe::report::column::{
-    BaselineSource, BreachTest, CategoryShare, ColumnSummary, DriftTest, ShareChange,
-};
-use crate::observe::report::drift::{ColumnDrift, DriftReport, FleetDrift, Hints, VersionDrift};
+use crate::observe::report::column::BaselineSource;
+use crate::observe::report::drift::{DriftReport, FleetDrift, PartDrift, VersionDrift};
 use crate::observe::report::incident::{Incident, IncidentColumn, IncidentPhase};
 use crate::observe::report::model::ModelReport;
 use crate::observe::report::performance::{
@@ -113,53 +108,12 @@ fn measures() -> BTreeMap<String, f64> {
     BTreeMap::from([("accuracy".to_owned(), 0.5)])
 }
 
-fn test() -> DriftTest {
-    DriftTest {
-        metric: Metric::Ks,
-        against: Against::LastWeek,
-        span: 0,
-        value: 0.5,
-        lower: 0.25,
-        certain: 0.2,
-        threshold: 0.125,
-        rows: 10,
-        effective_rows: 8.0,
-        baseline_rows: 20,
-        alarm: true,
-    }
-}
-
-fn summary() -> ColumnSummary {
-    ColumnSummary {
-        rows: 10,
-        missing: 0.5,
-        mean: Some(1.0),
-        median: Some(2.0),
-        largest: Some(CategoryShare {
-            value: "red".to_owned(),
-            share: 0.5,
-        }),
-    }
-}
-
-fn breach() -> BreachTest {
-    BreachTest {
-        kind: BreachKind::Above,
-        share: 0.5,
-        lower: 0.4,
-        allowed: 0.01,
-        breaches: 500,
-        rows: 1_000,
-        seconds: 60,
-        alarm: true,
-    }
-}
-
 /// An incident with every optional member, or with none.
 fn incident(is_full: bool) -> Incident {
     let column = IncidentColumn {
         name: "age".to_owned(),
         side: Side::Input,
+        part: is_full.then(part),
         importance: is_full.then_some(0.5),
         summary: "age is above the range of the baseline in 50 % of rows".to_owned(),
         then: is_full.then(summary),
@@ -197,29 +151,7 @@ fn drift(is_full: bool) -> VersionDrift {
         doubt: is_full.then(|| "age is in alarm".to_owned()),
     };
 
-    let column = ColumnDrift {
-        name: "age".to_owned(),
-        side: Side::Input,
-        importance: is_full.then_some(0.5),
-        contract: Breaches::default(),
-        kind: ColumnKind::Stationary,
-        reason: "its distribution is the same throughout the baseline".to_owned(),
-        ignored: false,
-        smallest: is_full.then_some(0.1),
-        then: is_full.then(summary),
-        now: is_full.then(summary),
-        changed: is_full.then(|| ShareChange {
-            value: "red".to_owned(),
-            then: 0.1,
-            now: 0.5,
-        }),
-        breaches: vec![breach()],
-        hints: Hints {
-            constant: false,
-            scale: is_full.then_some(10.0),
-        },
-        tests: vec![test()],
-    };
+    let column = column(is_full);
 
     VersionDrift {
         model: "m".to_owned(),
@@ -242,6 +174,18 @@ fn drift(is_full: bool) -> VersionDrift {
         },
         differences: if is_full {
             vec!["age differs".to_owned()]
+        } else {
+            Vec::new()
+        },
+        parts: if is_full {
+            vec![PartDrift {
+                of: part(),
+                baseline_rows: 500,
+                rows: 50,
+                columns_total: 3,
+                alarms: 1,
+                columns: vec![column.clone()],
+            }]
         } else {
             Vec::new()
         },

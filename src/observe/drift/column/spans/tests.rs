@@ -56,3 +56,17 @@ fn blocks_of_eight_and_of_sixty_four_are_added_up() {
     let known = crate::observe::drift::alarm::SPANS;
     assert!(at_1024.keys().eq(known.iter()), "{at_1024:?}");
 }
+
+#[test]
+fn the_latest_rows_are_those_of_as_few_windows_as_needed() {
+    let mut spans = Spans::default();
+    assert_eq!(spans.latest(&window(0), 10), None);
+    assert_eq!(spans.latest(&window(3), 10), Some(window(3)));
+    for rows in [100, 5, 6, 7] {
+        spans.add(window(rows), [true, false, false]);
+    }
+    assert_eq!(spans.latest(&window(3), 3), Some(window(3)));
+    assert_eq!(spans.latest(&window(3), 4), Some(window(10)));
+    assert_eq!(spans.latest(&window(3), 17), Some(window(21)));
+    assert_eq!(spans.latest(&window(3), 10_000), Some(window(121)));
+}

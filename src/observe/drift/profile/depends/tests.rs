@@ -30,7 +30,7 @@ fn a_score_that_depends_on_the_hour_is_cyclic_and_others_are_not() {
     columns[1].kind = ColumnKind::Stationary;
     columns[1].band.clear();
 
-    find_dependent(&mut columns, &series);
+    find_dependent(&mut columns, &series.each_ref());
     assert_eq!(
         (columns[1].kind, columns[2].kind),
         (ColumnKind::Cyclic, ColumnKind::Stationary)
@@ -59,6 +59,6 @@ fn missing_values_keep_rows_together() {
     let series = [hours, holes].map(ColumnSeries::Numbers);
     let mut columns = vec![profile("hour", &series[0]), profile("same", &series[1])];
     columns[1].kind = ColumnKind::Stationary;
-    find_dependent(&mut columns, &series);
+    find_dependent(&mut columns, &series.each_ref());
     assert_eq!(columns[1].kind, ColumnKind::Cyclic, "{}", columns[1].reason);
 }

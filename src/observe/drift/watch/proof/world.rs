@@ -11,14 +11,15 @@ pub(super) const DAY: f64 = 86_400.0;
 pub(super) const START: f64 = 1_735_516_800.0;
 
 /// The columns of numbers.
-pub(super) const NUMBERS: [&str; 15] = [
+pub(super) const NUMBERS: [&str; 16] = [
     "normal", "sticky", "slow", "steps", "daily", "trend", "tail", "zeros", "code", "same",
-    "holes", "hour", "ts", "cauchy", "rounded",
+    "holes", "hour", "ts", "cauchy", "rounded", "paired",
 ];
 /// The columns of words.
 pub(super) const WORDS: [&str; 3] = ["region", "weekday", "merchant"];
 
 /// Random numbers that are always the same.
+#[derive(Clone)]
 pub(super) struct Random(SplitMix);
 
 impl Random {
@@ -54,6 +55,10 @@ pub(super) enum Defect {
     NewRegion(f64),
     /// A share of the rows of the first region comes from the second.
     OtherMix(f64),
+    /// The column is moved by so many of its standard deviations in the rows of a region.
+    MovedIn(&'static str, &'static str, f64),
+    /// The paired column no longer goes with the normal one; each alone is as before.
+    Parted,
 }
 
 /// One row.
@@ -63,6 +68,7 @@ pub(super) struct WorldRow {
 }
 
 /// The state from which the next row follows.
+#[derive(Clone)]
 pub(super) struct SimulatedWorld {
     pub random: Random,
     sticky: f64,
@@ -106,8 +112,9 @@ impl SimulatedWorld {
         };
 
         let hour = day.fract() * 24.0;
+        let (normal, noise) = (r.normal(), r.normal());
         let numbers = [
-            r.normal(),
+            normal,
             self.sticky,
             self.slow,
             self.levels[month.min(self.levels.len() - 1)] + r.normal(),
@@ -126,6 +133,7 @@ impl SimulatedWorld {
             time.floor(),
             r.normal() / r.normal(),
             (r.normal() * 10.0).round() / 10.0,
+            0.9 * normal + 0.19_f64.sqrt() * noise,
         ];
 
         let region = ["north", "south", "east", "west"][(r.next().powf(1.5) * 4.0) as usize];
@@ -164,6 +172,12 @@ impl SimulatedWorld {
                     row.numbers[at(name)] = f64::NAN;
                 }
             }
+            Defect::MovedIn(region, name, by) => {
+                if row.words[0] == region {
+                    row.numbers[at(name)] += by;
+                }
+            }
+            Defect::Parted => row.numbers[at("paired")] = self.random.normal(),
             Defect::Code(code, share) => {
                 if chance < share {
                     row.numbers[at("code")] = code;

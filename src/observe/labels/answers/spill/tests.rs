@@ -1,11 +1,8 @@
 //! Tests of `spill`.
 
 use super::*;
-use crate::core::hash::Digest;
-use crate::core::model::task::Task;
-use crate::core::model::{ModelName, Signature, Version};
-use crate::observe::drift::watch::WatchSubject;
 use crate::observe::labels::answers::name::AnswerObject;
+use crate::observe::labels::answers::tests::subject;
 use crate::observe::quality::answer::RowAnswer;
 use uuid::Uuid;
 
@@ -13,17 +10,7 @@ use uuid::Uuid;
 const NOON: u64 = 490_053 * HOUR_MS + 1_000_000;
 
 fn add(spill: &mut Spill, ms: u64, now: Instant) -> bool {
-    let subject = Arc::new(WatchSubject {
-        model: ModelName::parse("m").expect("legal"),
-        version: Version::new(1).expect("legal"),
-        digest: Digest([1; 32]),
-        signature: Signature::default(),
-        features: Vec::new(),
-        baseline: None,
-        task: Some(Task::Regression(0)),
-        slices: Vec::new(),
-        rules: Default::default(),
-    });
+    let subject = subject();
     let answered = Answered {
         subject: &subject,
         prediction: Uuid::from_u64_pair(ms << 16 | 7 << 12, 2 << 62),

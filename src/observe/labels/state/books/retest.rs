@@ -2,7 +2,7 @@
 //! labels were accepted. Alarms of labels from before the start were raised then; they stand as long
 //! as they would have, and are not raised again.
 
-use super::Open;
+use super::{Open, alarm};
 use crate::observe::drift::watch::WatchSubject;
 use crate::observe::labels::LabelOptions;
 use crate::observe::labels::line::VersionKey;
@@ -49,18 +49,8 @@ impl Open {
             );
             let time = DateTime::from_timestamp_micros(row.time_us).unwrap_or_default();
             if let Some(won) = won.filter(|_| time >= start) {
-                begun = Some(PerformanceAlarm {
-                    model: key.0.to_string(),
-                    version: key.1,
-                    digest: key.2.to_string(),
-                    time,
-                    span_hours: won.span_hours,
-                    rows: won.rows,
-                    lost: won.lost,
-                    allowed: won.allowed,
-                    evidence: won.evidence,
-                    alpha: won.alpha,
-                });
+                let version = (key.0.to_string(), key.1, key.2.to_string());
+                begun = Some(alarm(won, version, time));
             }
         }
 

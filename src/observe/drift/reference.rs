@@ -1,0 +1,222 @@
+//! Makes the distributions of a baseline from rows in their natural order: of every column, of the parts
+//! of slices, and of the numeric inputs together. Needs all values at once; the caller bounds them.
+
+#[cfg(test)]
+mod tests;
+
+use super::baseline::part::{BaselinePart, MultivariateBaseline, PART_COLUMNS_MAX};
+use super::baseline::{Baseline, BaselineColumn};
+use super::kind::ColumnKind;
+use super::layout::{ColumnPlace, Side};
+use super::profile::depends::find_dependent;
+use super::profile::{profile, profile_all};
+use super::projection::{MULTIVARIATE, Projection};
+use super::series::ColumnSeries;
+use super::slice::Slicer;
+use super::slice::choice::{PART_ROWS_MIN, SliceChoice};
+use std::collections::BTreeMap;
+
+/// The values of rows, by column.
+pub(crate) struct ReferenceRows<'r> {
+    pub places: &'r [ColumnPlace],
+    pub series: &'r [ColumnSeries],
+    /// Importance of inputs, as far as it is known.
+    pub importances: &'r BTreeMap<String, f64>,
+}
+
+impl ReferenceRows<'_> {
+    /// Makes a baseline of `rows` rows.
+    pub(crate) fn baseline(&self, rows: u64, slices: &SliceChoice) -> Baseline {
+        let mut columns: Vec<BaselineColumn> = self
+            .places
+            .iter()
+            .zip(self.series)
+            .map(|(place, series)| self.weighted(place, profile(&place.name, series)))
+            .collect();
+        let together = self.together(&columns);
+        let mut all: Vec<&ColumnSeries> = self.series.iter().collect();
+        let mut projection = None;
+        let distances;
+        if let Some((found, series)) = together {
+            distances = series;
+            columns.push(profile(MULTIVARIATE, &distances));
+            all.push(&distances);
+            projection = Some(found);
+        }
+
+        find_dependent(&mut columns, &all);
+        let multivariate = projection.and_then(|projection| {
+            let distances = columns.pop()?;
+            Some(MultivariateBaseline {
+                projection,
+                distances,
+            })
+        });
+        let (inputs, outputs) = self.by_side(columns);
+        let parts = self.parts(slices, &inputs, &outputs);
+        Baseline {
+            parts,
+            multivariate,
+            ..Baseline::of_columns(rows, inputs, outputs)
+        }
+    }
+
+    /// Sets the importance of an input.
+    fn weighted(&self, place: &ColumnPlace, mut column: BaselineColumn) -> BaselineColumn {
+        if place.side == Side::Input {
+            column.importance = self.importances.get(&place.name).copied();
+        }
+        column
+    }
+
+    /// Divides columns into inputs and outputs.
+    fn by_side(&self, columns: Vec<BaselineColumn>) -> (Vec<BaselineColumn>, Vec<BaselineColumn>) {
+        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+        for (place, column) in self.places.iter().zip(columns) {
+            match place.side {
+                Side::Input => inputs.push(column),
+                Side::Output => outputs.push(column),
+            }
+        }
+        (inputs, outputs)
+    }
+
+    /// Finds how the numeric inputs fit together, and how far each row is from that. Columns whose level
+    /// moves are left out: it is no property of a row. So are weekdays, months and the like, which a day of rows shares.
+    fn together(&self, columns: &[BaselineColumn]) -> Option<(Projection, ColumnSeries)> {
+        let is_named = |place: &ColumnPlace| place.name == MULTIVARIATE;
+        if self.places.iter().any(is_named) {
+            return None;
+        }
+        let fits = |at: &usize| {
+            let steady = match columns[*at].kind {
+                ColumnKind::Stationary => true,
+                ColumnKind::Cyclic => !is_of_days(&columns[*at]),
+                _ => false,
+            };
+            self.places[*at].side == Side::Input && steady
+        };
+        let used: Vec<(&str, &ColumnSeries)> = (0..columns.len())
+            .filter(fits)
+            .map(|at| (columns[at].name.as_str(), &self.series[at]))
+            .collect();
+        let projection = Projection::fit(&used)?;
+        let named = |name: &String| used.iter().find(|(other, _)| other == name);
+        let series: Vec<&ColumnSeries> = projection
+            .columns
+            .iter()
+            .filter_map(|column| named(&column.name).map(|(_, series)| *series))
+            .collect();
+        let distances = projection.distances(&series);
+        Some((projection, ColumnSeries::Numbers(distances)))
+    }
+
+    /// Profiles the parts of slices that have enough rows.
+    fn parts(
+        &self,
+        slices: &SliceChoice,
+        inputs: &[BaselineColumn],
+        outputs: &[BaselineColumn],
+    ) -> Vec<BaselinePart> {
+        let mut parts = Vec::new();
+        for at in slices.find(inputs) {
+            let by = &inputs[at];
+            let Some(place) = self.place(Side::Input, &by.name) else {
+                continue;
+            };
+            let mut slicer = Slicer::new(self.places[place].clone(), Some(by));
+            let mut rows_of: Vec<Vec<u32>> = Vec::new();
+            let mut row = 0;
+            self.series[place].each(|value| {
+                let part = slicer.part(&value);
+                rows_of.resize(rows_of.len().max(part + 1), Vec::new());
+                rows_of[part].push(row);
+                row += 1;
+            });
+            let chosen = self.chosen(&by.name, inputs, outputs);
+            for (part, rows) in rows_of.iter().enumerate() {
+                if rows.len() as u64 >= PART_ROWS_MIN {
+                    parts.push(self.part((&by.name, slicer.name(part)), &chosen, rows));
+                }
+            }
+        }
+        parts
+    }
+
+    /// Chooses the columns that are profiled in each part of a slice, with their kinds: outputs, then the
+    /// most important inputs.
+    fn chosen(
+        &self,
+        slice: &str,
+        inputs: &[BaselineColumn],
+        outputs: &[BaselineColumn],
+    ) -> Vec<(usize, ColumnKind)> {
+        let is_wanted = |column: &&BaselineColumn| can_drift(column.kind) && column.name != slice;
+        let mut of_inputs: Vec<&BaselineColumn> = inputs.iter().filter(is_wanted).collect();
+        let importance = |column: &BaselineColumn| column.importance.unwrap_or(0.0);
+        of_inputs.sort_by(|a, b| importance(b).total_cmp(&importance(a)));
+        let outputs = outputs
+            .iter()
+            .filter(|column| can_drift(column.kind))
+            .map(|column| (Side::Output, column));
+        let mut chosen: Vec<(usize, ColumnKind)> = outputs
+            .chain(of_inputs.into_iter().map(|c| (Side::Input, c)))
+            .filter_map(|(side, column)| Some((self.place(side, &column.name)?, column.kind)))
+            .take(PART_COLUMNS_MAX)
+            .collect();
+        chosen.sort_unstable();
+        chosen
+    }
+
+    fn part(
+        &self,
+        (slice, part): (&str, &str),
+        chosen: &[(usize, ColumnKind)],
+        rows: &[u32],
+    ) -> BaselinePart {
+        let names: Vec<&str> = chosen
+            .iter()
+            .map(|(at, _)| self.places[*at].name.as_str())
+            .collect();
+        let series: Vec<ColumnSeries> = chosen
+            .iter()
+            .map(|(at, _)| self.series[*at].chosen(rows))
+            .collect();
+        let columns = profile_all(&names, &series.iter().collect::<Vec<_>>());
+        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
+        for ((at, whole), column) in chosen.iter().zip(columns) {
+            let column = self.weighted(&self.places[*at], column);
+            // Few rows hide how a column moves: as a stationary one it would alarm for ever.
+            let is_known = *whole == ColumnKind::Stationary || *whole == column.kind;
+            if !is_known || !can_drift(column.kind) {
+                continue;
+            }
+            match self.places[*at].side {
+                Side::Input => inputs.push(column),
+                Side::Output => outputs.push(column),
+            }
+        }
+        BaselinePart {
+            slice: slice.to_owned(),
+            part: part.to_owned(),
+            rows: rows.len() as u64,
+            inputs,
+            outputs,
+        }
+    }
+
+    fn place(&self, side: Side, name: &str) -> Option<usize> {
+        self.places
+            .iter()
+            .position(|place| place.side == side && place.name == name)
+    }
+}
+
+/// Tells whether it is a column of the calendar, which has no band, that keeps its value for a day or longer.
+fn is_of_days(column: &BaselineColumn) -> bool {
+    column.band.is_empty() && column.held_max_s.is_some_and(|held| held > 2 * 86_400)
+}
+
+fn can_drift(kind: ColumnKind) -> bool {
+    !matches!(kind, ColumnKind::Constant | ColumnKind::Identifier)
+}

@@ -1,0 +1,145 @@
+//! The numeric inputs of live rows together: how far each row is from what the baseline's rows have in
+//! common.
+
+#[cfg(test)]
+mod tests;
+
+use super::VersionWatch;
+use crate::core::tensor::{DType, Tensor};
+use crate::observe::drift::baseline::Baseline;
+use crate::observe::drift::column::WatchedColumn;
+use crate::observe::drift::layout::{ColumnPlace, ColumnValue, RowPart, Side, each_value};
+use crate::observe::drift::projection::{MULTIVARIATE, Projection};
+use crate::observe::report::drift::ColumnPair;
+use std::collections::VecDeque;
+
+/// The inputs that are looked at together.
+pub(super) struct Together {
+    projection: Projection,
+    places: Vec<ColumnPlace>,
+    /// The place of the distances among the watched columns.
+    column: usize,
+    /// The scaled values of a request's rows, row by row.
+    scaled: Vec<f64>,
+    /// The last rows, from which correlations are found.
+    last: VecDeque<Vec<f64>>,
+}
+
+/// Rows from which correlations are found.
+const LAST_ROWS: usize = 512;
+/// The smallest change of a correlation that is told: over three times what so many rows make likely.
+const CHANGE_MIN: f64 = 0.15;
+
+impl VersionWatch {
+    /// Starts to watch the inputs together, if the baseline knows how they fit and none of them is left
+    /// out.
+    pub(super) fn begin_together(&mut self, baseline: &Baseline) {
+        let rules = &self.subject.rules;
+        let Some(known) = baseline.multivariate.as_ref() else {
+            return;
+        };
+        if rules.ignores(MULTIVARIATE) {
+            return;
+        }
+        let place = |name: &String| {
+            let is_input = |p: &&ColumnPlace| p.side == Side::Input && p.name == *name;
+            self.places.iter().find(is_input).cloned()
+        };
+        let columns = known.projection.columns.iter();
+        let is_watched = |name: &&String| !rules.ignores(name);
+        let places: Option<Vec<ColumnPlace>> = columns
+            .map(|column| Some(&column.name).filter(is_watched).and_then(place))
+            .collect();
+        let Some(places) = places else { return };
+
+        let distances = ColumnPlace {
+            name: MULTIVARIATE.to_owned(),
+            side: Side::Input,
+            tensor: 0,
+            part: RowPart::Together,
+            dtype: DType::F64,
+        };
+        let rule = rules.of(MULTIVARIATE);
+        self.together = Some(Together {
+            projection: known.projection.clone(),
+            places,
+            column: self.columns.len(),
+            scaled: Vec::new(),
+            last: VecDeque::new(),
+        });
+        self.columns.push(WatchedColumn::new(
+            distances,
+            known.distances.clone(),
+            true,
+            rule,
+        ));
+    }
+
+    /// Counts the distances of a request's rows.
+    pub(super) fn observe_together(&mut self, inputs: &[Tensor], rows: usize) {
+        let Some(together) = &mut self.together else {
+            return;
+        };
+        let Together {
+            projection,
+            places,
+            column,
+            scaled,
+            last,
+        } = together;
+        let width = places.len();
+        scaled.clear();
+        scaled.resize(rows * width, 0.0);
+        for (at, (place, by)) in places.iter().zip(&projection.columns).enumerate() {
+            let Some(tensor) = inputs.get(place.tensor) else {
+                continue;
+            };
+            let mut slots = scaled[at..].iter_mut().step_by(width);
+            each_value(place, tensor, |value| {
+                let number = match value {
+                    ColumnValue::Number(v) => v,
+                    ColumnValue::Whole(v) => v as f64,
+                    ColumnValue::Word(_) => f64::NAN,
+                };
+                if let Some(slot) = slots.next() {
+                    *slot = by.scaled(number);
+                }
+            });
+        }
+        let Some(watched) = self.columns.get_mut(*column) else {
+            return;
+        };
+        for row in scaled.chunks_exact(width) {
+            watched.take_value(&ColumnValue::Number(projection.distance(row)));
+            let mut kept = if last.len() < LAST_ROWS {
+                Vec::new()
+            } else {
+                last.pop_front().unwrap_or_default()
+            };
+            kept.clear();
+            kept.extend_from_slice(row);
+            last.push_back(kept);
+        }
+    }
+
+    /// Returns the two inputs whose correlation changed most, while the distances are in alarm.
+    pub(super) fn changed_pair(&self, column: &WatchedColumn) -> Option<ColumnPair> {
+        let together = self.together.as_ref()?;
+        let is_alarm = || column.test_results().any(|test| test.alarm);
+        if column.place.part != RowPart::Together || !is_alarm() {
+            return None;
+        }
+        let rows = together.last.iter().map(Vec::as_slice);
+        let (a, b, then, now) = together.projection.changed_pair(rows)?;
+        if (now - then).abs() < CHANGE_MIN {
+            // They lie elsewhere, and vary together as before.
+            return None;
+        }
+        let name = |at: usize| together.projection.columns[at].name.clone();
+        Some(ColumnPair {
+            columns: (name(a), name(b)),
+            then,
+            now,
+        })
+    }
+}
