@@ -16,6 +16,17 @@ use super::slice::Slicer;
 use super::slice::choice::{PART_ROWS_MIN, SliceChoice};
 use std::collections::BTreeMap;
 
+/// A column that is profiled in parts.
+#[derive(Clone, Copy)]
+struct WantedColumn {
+    /// Its place.
+    at: usize,
+    /// Its kind in all rows.
+    kind: ColumnKind,
+    /// Whether it moves by itself, not only with a column of the calendar.
+    moves: bool,
+}
+
 /// The values of rows, by column.
 pub(crate) struct ReferenceRows<'r> {
     pub places: &'r [ColumnPlace],
@@ -44,6 +55,7 @@ impl ReferenceRows<'_> {
             projection = Some(found);
         }
 
+        let before: Vec<ColumnKind> = columns.iter().map(|column| column.kind).collect();
         find_dependent(&mut columns, &all);
         let multivariate = projection.and_then(|projection| {
             let distances = columns.pop()?;
@@ -52,8 +64,9 @@ impl ReferenceRows<'_> {
                 distances,
             })
         });
+        let wanted = self.wanted(&before, &columns);
         let (inputs, outputs) = self.by_side(columns);
-        let parts = self.parts(slices, &inputs, &outputs);
+        let parts = self.parts(slices, &inputs, &wanted);
         Baseline {
             parts,
             multivariate,
@@ -116,7 +129,7 @@ impl ReferenceRows<'_> {
         &self,
         slices: &SliceChoice,
         inputs: &[BaselineColumn],
-        outputs: &[BaselineColumn],
+        wanted: &[WantedColumn],
     ) -> Vec<BaselinePart> {
         let mut parts = Vec::new();
         for at in slices.find(inputs) {
@@ -133,7 +146,10 @@ impl ReferenceRows<'_> {
                 rows_of[part].push(row);
                 row += 1;
             });
-            let chosen = self.chosen(&by.name, inputs, outputs);
+            let is_other = |wanted: &&WantedColumn| wanted.at != place;
+            let mut chosen: Vec<WantedColumn> = wanted.iter().filter(is_other).copied().collect();
+            chosen.truncate(PART_COLUMNS_MAX);
+            chosen.sort_unstable_by_key(|wanted| wanted.at);
             for (part, rows) in rows_of.iter().enumerate() {
                 if rows.len() as u64 >= PART_ROWS_MIN {
                     parts.push(self.part((&by.name, slicer.name(part)), &chosen, rows));
@@ -143,55 +159,62 @@ impl ReferenceRows<'_> {
         parts
     }
 
-    /// Chooses the columns that are profiled in each part of a slice, with their kinds: outputs, then the
-    /// most important inputs.
-    fn chosen(
-        &self,
-        slice: &str,
-        inputs: &[BaselineColumn],
-        outputs: &[BaselineColumn],
-    ) -> Vec<(usize, ColumnKind)> {
-        let is_wanted = |column: &&BaselineColumn| can_drift(column.kind) && column.name != slice;
-        let mut of_inputs: Vec<&BaselineColumn> = inputs.iter().filter(is_wanted).collect();
-        let importance = |column: &BaselineColumn| column.importance.unwrap_or(0.0);
-        of_inputs.sort_by(|a, b| importance(b).total_cmp(&importance(a)));
-        let outputs = outputs
-            .iter()
-            .filter(|column| can_drift(column.kind))
-            .map(|column| (Side::Output, column));
-        let mut chosen: Vec<(usize, ColumnKind)> = outputs
-            .chain(of_inputs.into_iter().map(|c| (Side::Input, c)))
-            .filter_map(|(side, column)| Some((self.place(side, &column.name)?, column.kind)))
-            .take(PART_COLUMNS_MAX)
-            .collect();
-        chosen.sort_unstable();
-        chosen
+    /// Chooses the columns that are profiled in parts, with their kinds: outputs, then the most important
+    /// inputs. Only those that are stationary but for the calendar: the few rows of a part do not show how
+    /// another column moves, and it would alarm for ever. `before` are the kinds without the calendar.
+    fn wanted(&self, before: &[ColumnKind], columns: &[BaselineColumn]) -> Vec<WantedColumn> {
+        let can_drift = |at: &usize| {
+            !matches!(
+                columns[*at].kind,
+                ColumnKind::Constant | ColumnKind::Identifier
+            )
+        };
+        let mut wanted: Vec<usize> = (0..self.places.len()).filter(can_drift).collect();
+        let rank = |at: usize| {
+            let importance = columns[at].importance.unwrap_or(0.0);
+            (self.places[at].side == Side::Input, -importance)
+        };
+        wanted.sort_by(|a, b| {
+            let (a, b) = (rank(*a), rank(*b));
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+        });
+        let of = |at: usize| WantedColumn {
+            at,
+            kind: columns[at].kind,
+            moves: before[at] != ColumnKind::Stationary,
+        };
+        wanted.into_iter().map(of).collect()
     }
 
     fn part(
         &self,
         (slice, part): (&str, &str),
-        chosen: &[(usize, ColumnKind)],
+        chosen: &[WantedColumn],
         rows: &[u32],
     ) -> BaselinePart {
         let names: Vec<&str> = chosen
             .iter()
-            .map(|(at, _)| self.places[*at].name.as_str())
+            .map(|wanted| self.places[wanted.at].name.as_str())
             .collect();
         let series: Vec<ColumnSeries> = chosen
             .iter()
-            .map(|(at, _)| self.series[*at].chosen(rows))
+            .map(|wanted| self.series[wanted.at].chosen(rows))
             .collect();
         let columns = profile_all(&names, &series.iter().collect::<Vec<_>>());
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-        for ((at, whole), column) in chosen.iter().zip(columns) {
-            let column = self.weighted(&self.places[*at], column);
-            // Few rows hide how a column moves: as a stationary one it would alarm for ever.
-            let is_known = *whole == ColumnKind::Stationary || *whole == column.kind;
-            if !is_known || !can_drift(column.kind) {
-                continue;
+        for (wanted, column) in chosen.iter().zip(columns) {
+            let mut column = self.weighted(&self.places[wanted.at], column);
+            if wanted.moves || column.kind != wanted.kind {
+                // The few rows of a part do not show how the column moves: it would alarm for ever. Without
+                // a band only missing values are tested.
+                column.band.clear();
+                column.kind = match wanted.kind {
+                    ColumnKind::Stationary => ColumnKind::Unsteady,
+                    kind => kind,
+                };
+                column.reason = "the rows of the part do not show how it moves".to_owned();
             }
-            match self.places[*at].side {
+            match self.places[wanted.at].side {
                 Side::Input => inputs.push(column),
                 Side::Output => outputs.push(column),
             }
@@ -215,8 +238,4 @@ impl ReferenceRows<'_> {
 /// Tells whether it is a column of the calendar, which has no band, that keeps its value for a day or longer.
 fn is_of_days(column: &BaselineColumn) -> bool {
     column.band.is_empty() && column.held_max_s.is_some_and(|held| held > 2 * 86_400)
-}
-
-fn can_drift(kind: ColumnKind) -> bool {
-    !matches!(kind, ColumnKind::Constant | ColumnKind::Identifier)
 }
