@@ -19,7 +19,7 @@ use crate::observe::profile::Profile;
 use crate::observe::report::drift::{DriftReport, VersionDrift};
 use crate::storage::table::Table;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The first second since 1970 of rows without times: a Monday at midnight.
 const FROM: i64 = 1_767_571_200;
@@ -57,13 +57,7 @@ pub(super) fn run(arguments: &BacktestArguments) -> Result<()> {
     let model = arguments.model.find(&arguments.common)?;
     let name = arguments.name.clone().or(model.name.clone());
     let name = name.unwrap_or_else(|| "model".to_owned());
-    let config = load(
-        &super::CommonArguments {
-            config: arguments.common.config.clone(),
-            ..Default::default()
-        },
-        Vec::new(),
-    )?;
+    let config = load(&arguments.common.file(), Vec::new())?;
     let (graph, mut session) = crate::app::engine::open_session(&config, &model.path, &note)?;
     let own = config.model(&name);
 
@@ -84,10 +78,12 @@ pub(super) fn run(arguments: &BacktestArguments) -> Result<()> {
     let subject = WatchSubject {
         model: ModelName::parse(&name)?,
         version: Version::new(1).expect("1 is a version"),
-        digest: digest(&model.path)?,
+        digest: Digest::of(&file(&model.path)?),
         signature: graph.signature.clone(),
         features: features.clone(),
-        baseline: baseline.as_deref().map(read_baseline).transpose()?,
+        baseline: baseline
+            .map(|path| Baseline::read(&file(&path)?))
+            .transpose()?,
         task: None,
         slices: own.slices.clone(),
         rules: own.monitor.clone(),
@@ -137,16 +133,9 @@ fn in_order(table: Table, clock: &RowClock) -> Result<(Table, Vec<i64>)> {
     Ok((table.rows_at(&order), sorted))
 }
 
-fn read_baseline(path: &std::path::Path) -> Result<Baseline> {
-    let bytes = std::fs::read(path)
-        .map_err(|e| Error::precondition(format!("read {}", path.display())).with_source(e))?;
-    Baseline::read(&bytes)
-}
-
-fn digest(path: &std::path::Path) -> Result<Digest> {
-    let bytes = std::fs::read(path)
-        .map_err(|e| Error::precondition(format!("read {}", path.display())).with_source(e))?;
-    Ok(Digest::of(&bytes))
+fn file(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path)
+        .map_err(|e| Error::precondition(format!("read {}", path.display())).with_source(e))
 }
 
 /// Prints when each incident would have been open.

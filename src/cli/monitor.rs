@@ -67,13 +67,7 @@ enum TaskArgument {
 /// Builds a baseline.
 pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
     let model = arguments.model.find(&arguments.common)?;
-    let config = load(
-        &super::CommonArguments {
-            config: arguments.common.config.clone(),
-            ..Default::default()
-        },
-        Vec::new(),
-    )?;
+    let config = load(&arguments.common.file(), Vec::new())?;
 
     let (graph, mut session) = crate::app::engine::open_session(&config, &model.path, &note)?;
     let profile = Profile {

@@ -63,11 +63,7 @@ pub fn config(common: &RegistryArguments) -> Result<Config> {
         Some((key.to_owned(), value))
     });
 
-    let file = crate::cli::CommonArguments {
-        config: common.config.clone(),
-        ..crate::cli::CommonArguments::default()
-    };
-    load(&file, flags.collect())
+    load(&common.file(), flags.collect())
 }
 
 /// Prints the outcome of a command: JSON if it is asked for, otherwise the text.

@@ -4,6 +4,7 @@ pub(super) mod change;
 #[cfg(test)]
 mod tests;
 
+use crate::cli::CommonArguments;
 use crate::core::error::{Error, Result};
 use crate::core::model::ModelName;
 use change::{
@@ -29,6 +30,16 @@ pub struct RegistryArguments {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+impl RegistryArguments {
+    /// Returns the arguments of other commands, with the configuration file alone.
+    pub(in crate::cli) fn file(&self) -> CommonArguments {
+        CommonArguments {
+            config: self.config.clone(),
+            ..CommonArguments::default()
+        }
+    }
 }
 
 /// Who changes the registry, and why.

@@ -228,6 +228,13 @@ impl Baseline {
         }
     }
 
+    /// Returns the columns by which its rows are sliced.
+    pub(crate) fn slices(&self) -> Vec<&str> {
+        let mut slices: Vec<&str> = self.parts.iter().map(|p| p.slice.as_str()).collect();
+        slices.dedup();
+        slices
+    }
+
     /// Writes the file. Equal baselines are equal bytes.
     pub fn write(&self) -> Vec<u8> {
         let mut text = serde_json::to_vec(self).expect("plain data is JSON");

@@ -1,7 +1,7 @@
 //! Whether a baseline belongs to a model: its columns are those of the model, of the same kinds of values.
 
 use super::baseline::{Baseline, BaselineColumn, ValueDistribution};
-use super::layout::{ColumnPlace, Side};
+use super::layout::{ColumnPlace, Side, find_place};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::tensor::DType;
@@ -46,9 +46,9 @@ fn check_columns(columns: &[BaselineColumn], side: Side, places: &[ColumnPlace])
 
 /// Returns the place of a column of the model.
 fn find<'p>(name: &str, side: Side, places: &'p [ColumnPlace]) -> Result<&'p ColumnPlace> {
-    let of_side = || places.iter().filter(|place| place.side == side);
-    of_side().find(|place| place.name == name).ok_or_else(|| {
-        let has: Vec<&str> = of_side().map(|place| place.name.as_str()).collect();
+    find_place(places, side, name).ok_or_else(|| {
+        let of_side = places.iter().filter(|place| place.side == side);
+        let has: Vec<&str> = of_side.map(|place| place.name.as_str()).collect();
         Error::precondition(format!(
             "the baseline belongs to another model: it has the column '{}'; this model has {}",
             short(name),

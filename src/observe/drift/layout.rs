@@ -155,6 +155,28 @@ pub(crate) enum ColumnValue<'t> {
     Word(&'t str),
 }
 
+impl ColumnValue<'_> {
+    /// Returns it as a number; NaN for a word.
+    pub(crate) fn number(&self) -> f64 {
+        match self {
+            Self::Number(v) => *v,
+            Self::Whole(v) => *v as f64,
+            Self::Word(_) => f64::NAN,
+        }
+    }
+}
+
+/// Finds a column of a side by its name.
+pub(crate) fn find_place<'p>(
+    places: &'p [ColumnPlace],
+    side: Side,
+    name: &str,
+) -> Option<&'p ColumnPlace> {
+    places
+        .iter()
+        .find(|place| place.side == side && place.name == name)
+}
+
 /// Calls `each` with every row's value of a column.
 pub(crate) fn each_value<'t>(
     place: &ColumnPlace,
@@ -190,11 +212,7 @@ pub(crate) fn each_value<'t>(
 }
 
 fn number(dtype: DType, bytes: &[u8]) -> f64 {
-    match element(dtype, bytes) {
-        ColumnValue::Number(v) => v,
-        ColumnValue::Whole(v) => v as f64,
-        ColumnValue::Word(_) => f64::NAN,
-    }
+    element(dtype, bytes).number()
 }
 
 fn element<'t>(dtype: DType, bytes: &[u8]) -> ColumnValue<'t> {

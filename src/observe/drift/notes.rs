@@ -35,8 +35,7 @@ pub(crate) fn notes(baseline: &Baseline, settings: &MonitorSettings) -> Vec<Stri
 
 /// Says by which columns a baseline is sliced; none if it is not.
 fn sliced(baseline: &Baseline) -> Option<String> {
-    let mut slices: Vec<&str> = baseline.parts.iter().map(|p| p.slice.as_str()).collect();
-    slices.dedup();
+    let slices = baseline.slices();
     let parts = counted(baseline.parts.len(), "part");
     let own = agreed(baseline.parts.len(), "has", "have");
     (!slices.is_empty()).then(|| {

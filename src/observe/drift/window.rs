@@ -90,11 +90,7 @@ impl ColumnTally {
             return None;
         };
         self.counts[cell] += 1;
-        let number = match value {
-            ColumnValue::Number(v) => *v,
-            ColumnValue::Whole(v) => *v as f64,
-            ColumnValue::Word(_) => f64::NAN,
-        };
+        let number = value.number();
         if number.is_finite()
             && let Some(sum) = self.sums.get_mut(cell)
         {

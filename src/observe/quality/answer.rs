@@ -164,11 +164,7 @@ fn classes(task: &Classification, outputs: &[Tensor]) -> Vec<Option<RowAnswer>> 
 pub(super) fn column(tensor: &Tensor, at: usize, element: usize) -> Vec<f64> {
     let mut values = Vec::new();
     each_value(&place(tensor, at, element), tensor, |value| {
-        values.push(match value {
-            ColumnValue::Number(v) => v,
-            ColumnValue::Whole(v) => v as f64,
-            ColumnValue::Word(_) => f64::NAN,
-        });
+        values.push(value.number());
     });
 
     values

@@ -10,7 +10,7 @@ use crate::observe::drift::baseline::part::BaselinePart;
 use crate::observe::drift::baseline::{Baseline, BaselineColumn};
 use crate::observe::drift::column::WatchedColumn;
 use crate::observe::drift::column::state::SavedColumn;
-use crate::observe::drift::layout::{ColumnPlace, Side, each_value};
+use crate::observe::drift::layout::{ColumnPlace, Side, each_value, find_place};
 use crate::observe::drift::slice::Slicer;
 use crate::observe::report::column::SlicePart;
 use std::time::Instant;
@@ -79,7 +79,7 @@ impl WatchedParts {
         if let Some(at) = self.slices.iter().position(known) {
             return Some(at);
         }
-        let place = find(places, Side::Input, name)?;
+        let place = find_place(places, Side::Input, name)?;
         let column = baseline.inputs.iter().find(|c| c.name == name)?;
         self.slices.push(WatchedSlice {
             slicer: Slicer::new(place.clone(), Some(column)),
@@ -106,7 +106,7 @@ impl WatchedParts {
             .iter()
             .flat_map(|(s, c)| c.iter().map(move |c| (*s, c)))
         {
-            let Some(place) = find(places, side, &column.name) else {
+            let Some(place) = find_place(places, side, &column.name) else {
                 continue;
             };
             let Some(watched) = watch(place, column, &of) else {
@@ -212,10 +212,4 @@ impl VersionWatch {
             Some(WatchedColumn::new(place, column.clone(), false, rule).of_part())
         });
     }
-}
-
-fn find<'p>(places: &'p [ColumnPlace], side: Side, name: &str) -> Option<&'p ColumnPlace> {
-    places
-        .iter()
-        .find(|place| place.side == side && place.name == name)
 }

@@ -10,7 +10,7 @@ use crate::observe::drift::breach::BreachWatch;
 use crate::observe::drift::breach::allowed::Allowance;
 use crate::observe::drift::column::rules::ColumnRule;
 use crate::observe::drift::contract::{Breaches, Contracts};
-use crate::observe::drift::layout::{ColumnPlace, RowPart, Side};
+use crate::observe::drift::layout::{ColumnPlace, RowPart, Side, find_place};
 use crate::observe::drift::projection::MULTIVARIATE;
 use crate::observe::drift::slice::Slicer;
 use crate::observe::quality::calibrate::Curve;
@@ -69,10 +69,8 @@ fn allowances(
         if rules.ignores(name) {
             return Allowance::ALL;
         }
-        let place = places
-            .iter()
-            .find(|p| p.side == *side && p.name == *name)
-            .filter(|p| matches!(p.part, RowPart::Element(_)));
+        let place =
+            find_place(places, *side, name).filter(|p| matches!(p.part, RowPart::Element(_)));
         let of_baseline = baseline.zip(place).and_then(|(baseline, _)| {
             let columns = if *side == Side::Input {
                 &baseline.inputs
@@ -114,13 +112,11 @@ pub(super) fn estimator(subject: &WatchSubject) -> Option<Estimator> {
 impl WatchSubject {
     /// Groups labelled rows by the slices of the baseline, if no other columns were set.
     pub(super) fn slice_as_the_baseline(&mut self) {
-        let parts = self.baseline.iter().flat_map(|baseline| &baseline.parts);
-        if !self.slices.is_empty() {
-            return;
+        if let Some(baseline) = &self.baseline
+            && self.slices.is_empty()
+        {
+            self.slices = baseline.slices().into_iter().map(str::to_owned).collect();
         }
-        let mut slices: Vec<String> = parts.map(|part| part.slice.clone()).collect();
-        slices.dedup();
-        self.slices = slices;
     }
 }
 
@@ -128,7 +124,7 @@ impl WatchSubject {
 pub(super) fn slicers(subject: &WatchSubject, places: &[ColumnPlace]) -> Result<Vec<Slicer>> {
     let inputs = || places.iter().filter(|p| p.side == Side::Input);
     let one = |name: &String| {
-        let place = inputs().find(|p| p.name == *name).ok_or_else(|| {
+        let place = find_place(places, Side::Input, name).ok_or_else(|| {
             let has: Vec<&str> = inputs().map(|p| p.name.as_str()).collect();
             let (name, has) = (short(name), has.join(", "));
             Error::precondition(format!(

@@ -8,7 +8,9 @@ use super::VersionWatch;
 use crate::core::tensor::{DType, Tensor};
 use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::column::WatchedColumn;
-use crate::observe::drift::layout::{ColumnPlace, ColumnValue, RowPart, Side, each_value};
+use crate::observe::drift::layout::{
+    ColumnPlace, ColumnValue, RowPart, Side, each_value, find_place,
+};
 use crate::observe::drift::projection::{MULTIVARIATE, Projection};
 use crate::observe::report::drift::ColumnPair;
 use std::collections::VecDeque;
@@ -41,10 +43,7 @@ impl VersionWatch {
         if rules.ignores(MULTIVARIATE) {
             return;
         }
-        let place = |name: &String| {
-            let is_input = |p: &&ColumnPlace| p.side == Side::Input && p.name == *name;
-            self.places.iter().find(is_input).cloned()
-        };
+        let place = |name: &String| find_place(&self.places, Side::Input, name).cloned();
         let columns = known.projection.columns.iter();
         let is_watched = |name: &&String| !rules.ignores(name);
         let places: Option<Vec<ColumnPlace>> = columns
@@ -96,13 +95,8 @@ impl VersionWatch {
             };
             let mut slots = scaled[at..].iter_mut().step_by(width);
             each_value(place, tensor, |value| {
-                let number = match value {
-                    ColumnValue::Number(v) => v,
-                    ColumnValue::Whole(v) => v as f64,
-                    ColumnValue::Word(_) => f64::NAN,
-                };
                 if let Some(slot) = slots.next() {
-                    *slot = by.scaled(number);
+                    *slot = by.scaled(value.number());
                 }
             });
         }
