@@ -11,6 +11,7 @@ use crate::core::error::{Error, Result};
 use crate::observe::alarms::{self, LoggedAlarm};
 use crate::observe::report::alarm::AlarmEvent;
 use crate::observe::report::chart::number;
+use crate::observe::report::column::SlicePart;
 use crate::observe::report::incident::IncidentPhase;
 use crate::observe::report::story::percent;
 use crate::storage::layout::Records;
@@ -36,12 +37,15 @@ pub(super) struct AlarmsArguments {
 /// The store of records.
 #[derive(Args)]
 pub(super) struct RecordsPlace {
-    /// URL of the store [default: records.store of the configuration].
+    /// URL of the store of records [default: that of the configuration, else that of the registry].
     #[arg(long, value_name = "URL")]
     records: Option<String>,
-    /// Namespace in the store.
-    #[arg(long, default_value = "default")]
-    namespace: String,
+    /// URL of the registry that the servers read.
+    #[arg(long, value_name = "URL", conflicts_with = "records")]
+    registry: Option<String>,
+    /// Namespace in the store [default: that of the configuration, else default].
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
     /// Configuration file [default: ./ortus.toml if it exists].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -51,18 +55,27 @@ impl RecordsPlace {
     /// Opens the store.
     pub(super) fn open(&self) -> Result<Records> {
         if let Some(url) = &self.records {
-            return Records::open(url, &self.namespace);
+            let namespace = self.namespace.as_deref().unwrap_or("default");
+            return Records::open(url, namespace);
         }
+        let given = [
+            ("registry.url", &self.registry),
+            ("registry.namespace", &self.namespace),
+        ];
+        let flags = given.into_iter().filter_map(|(key, value)| {
+            let value = value.clone().map(toml::Value::String)?;
+            Some((key.to_owned(), value))
+        });
         let config = load(
             &super::CommonArguments {
                 config: self.config.clone(),
                 ..Default::default()
             },
-            Vec::new(),
+            flags.collect(),
         )?;
 
         crate::app::watching::records::open(&config)?.ok_or_else(|| {
-            Error::invalid("no store of records is set; give --records URL, or set records.store")
+            Error::invalid("no store of records is set; give --registry URL or --records URL, or set records.store")
         })
     }
 }
@@ -177,7 +190,8 @@ fn summary(alarm: &AlarmEvent) -> String {
             number(alarm.test.threshold)
         ),
         AlarmEvent::Performance(alarm) => format!(
-            "{} of {} of the last {} {} wrong; up to {} may be.",
+            "{}{} of {} of the last {} {} wrong; up to {} may be.",
+            part_prefix(alarm.part.as_ref()),
             alarm.lost,
             counted(alarm.rows, "labelled row"),
             span(alarm.span_hours),
@@ -186,4 +200,9 @@ fn summary(alarm: &AlarmEvent) -> String {
         ),
         AlarmEvent::Other(alarm) => alarm.column.clone().unwrap_or_else(|| "-".to_owned()),
     }
+}
+
+/// Names the part of the rows that an alarm is of, at the start of a sentence; nothing for all rows.
+fn part_prefix(part: Option<&SlicePart>) -> String {
+    part.map_or_else(String::new, |part| format!("Where {}: ", part.condition()))
 }

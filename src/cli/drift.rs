@@ -94,7 +94,8 @@ fn verdict(report: &VersionDrift) -> String {
     let open = report.open_incidents().count();
     let alarms = report.alarms;
     match (open, alarms, report.windows) {
-        (0, 0, 0) => "not enough rows for a verdict".to_owned(),
+        (0, 0, 0) if report.rows > 0 => "no verdict yet: no window has closed".to_owned(),
+        (0, 0, 0) => "no verdict: no rows yet".to_owned(),
         (0, 0, _) => "no alarm".to_owned(),
         (0, n, _) => format!("ALARM: {}", count::counted(n, "test")),
         (n, ..) => format!("ALARM: {}", count::counted(n, "incident")),

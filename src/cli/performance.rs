@@ -148,6 +148,12 @@ fn show(measured: &MeasuredPerformance) {
     ));
 
     line(&format!("  {}", measures_text(&window.measures)));
+    for part in measured.slices.iter().filter(|part| part.alarm) {
+        line(&format!(
+            "  ALARM where {}: more errors than the baseline allows",
+            part.condition()
+        ));
+    }
     if measured.unfit_labels > 0 {
         line(&format!(
             "  {} {} not fit: the prediction has no such row, or the label is no class",

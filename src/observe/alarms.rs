@@ -208,7 +208,10 @@ fn subject(alarm: &AlarmEvent) -> String {
             alarm.test.metric.name(),
             alarm.test.against.name()
         ),
-        AlarmEvent::Performance(alarm) => alarm.digest.clone(),
+        AlarmEvent::Performance(alarm) => match &alarm.part {
+            Some(part) => format!("{} {} {}", alarm.digest, part.slice, part.part),
+            None => alarm.digest.clone(),
+        },
         AlarmEvent::Other(alarm) => alarm.column.clone().unwrap_or_default(),
     }
 }

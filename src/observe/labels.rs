@@ -23,6 +23,7 @@ use crate::observe::drift::observer::keeper::AnswerKeeper;
 use crate::observe::drift::watch::WatchSubject;
 use crate::observe::metrics::Metrics;
 use crate::observe::report::alarm::PerformanceAlarm;
+use crate::observe::report::column::SlicePart;
 use crate::observe::report::performance::{MeasuredPerformance, WaitingLabels};
 use crate::storage::layout::Records;
 use answers::name::{LossReason, TimeSpan};
@@ -296,6 +297,7 @@ impl Feedback {
         let PerformanceAlarm {
             model,
             version,
+            part,
             rows,
             lost,
             allowed,
@@ -304,6 +306,7 @@ impl Feedback {
         tracing::warn!(
             model,
             version,
+            part = part.as_ref().map(SlicePart::condition),
             rows,
             lost,
             allowed,
@@ -404,8 +407,8 @@ impl AnswerKeeper for FeedbackKeeper {
 
     fn watched(&self, subject: &Arc<WatchSubject>) {
         if let Some(feedback) = self.0.upgrade() {
-            let alarm = feedback.lock().loaded(subject, &feedback.options);
-            alarm.into_iter().for_each(|alarm| feedback.send(alarm));
+            let alarms = feedback.lock().loaded(subject, &feedback.options);
+            alarms.into_iter().for_each(|alarm| feedback.send(alarm));
         }
     }
 }

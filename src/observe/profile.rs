@@ -21,9 +21,10 @@ use crate::observe::drift::slice::choice::SliceChoice;
 use crate::observe::quality::answer::{Label, RowAnswer, Truth, answers};
 use crate::observe::quality::calibrate::Curve;
 use crate::observe::quality::measure::measure;
+use crate::observe::quality::sequential::is_lost;
 use crate::onnx::graph::Graph;
 use crate::onnx::runtime::Session;
-use crate::storage::table::{Cell, Table};
+use crate::storage::table::{Cell, Column, Table};
 use rows::{ModelRows, width};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -101,16 +102,26 @@ impl Making {
         self.slices.check(&self.input_names())?;
         // Rows that are sorted by their labels are in no order of time.
         let unordered = order::is_sorted(self.judged.iter().map(|(_, truth)| *truth));
+        let performance = performance(&self.judged);
+        let mut lost = Vec::new();
+        // Otherwise it is not known which rows have a label.
+        if self.judged.len() == rows {
+            let error_max = performance.get("abs_error_q90").copied();
+            lost = lost_rows(&self.judged, error_max);
+        }
         if unordered {
             let shuffled = order::shuffled(rows);
             self.series
                 .iter_mut()
                 .for_each(|series| *series = series.chosen(&shuffled));
+            let of = |row: &u32| lost.get(*row as usize).copied().flatten();
+            lost = shuffled.iter().map(of).collect();
         }
         let reference = ReferenceRows {
             places: &self.places,
             series: &self.series,
             importances: &self.importances,
+            lost: &lost,
         };
         let baseline = reference.baseline(rows as u64, &self.slices);
 
@@ -124,7 +135,7 @@ impl Making {
                 .as_ref()
                 .map(|t| curves(t, &self.signature, &self.judged))
                 .unwrap_or_default(),
-            performance: performance(&self.judged),
+            performance,
             ..baseline
         })
     }
@@ -181,8 +192,10 @@ impl Profile<'_> {
             )
         })?;
 
+        let is_named = matches!(column, Column::Bool(_)) && matches!(task, Task::Classification(_));
         let one = |row: usize| {
             let label = match column.cell(row) {
+                Some(Cell::Whole(v)) if is_named => Label::Word((v != 0).to_string()),
                 Some(Cell::Whole(v)) => Label::Number(v as f64),
                 Some(Cell::Unsigned(v)) => Label::Number(v as f64),
                 Some(Cell::Number(v)) if v.is_finite() => Label::Number(v),
@@ -281,6 +294,12 @@ fn performance(judged: &[JudgedRow]) -> BTreeMap<String, f64> {
         named.insert("abs_error_q90".to_owned(), quantile(&errors, 0.9));
     }
     named
+}
+
+/// Returns whether the model was wrong in each row, where that is known, as the performance test counts.
+fn lost_rows(judged: &[JudgedRow], error_max: Option<f64>) -> Vec<Option<bool>> {
+    let one = |(answer, truth): &JudgedRow| is_lost(answer.as_ref()?, *truth, error_max);
+    judged.iter().map(one).collect()
 }
 
 /// Returns the calibration curves of the scores: of the positive class of two, or of each class.

@@ -8,3 +8,4 @@ pub(crate) mod companion;
 pub(crate) mod estimate;
 pub mod measure;
 pub(crate) mod sequential;
+pub(crate) mod sliced;

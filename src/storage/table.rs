@@ -1,8 +1,9 @@
-//! Tables of typed columns, from CSV and Parquet files: whole in memory, up to a
+//! Tables of typed columns, from text (CSV and its kin) and Parquet files: whole in memory, up to a
 //! limit of rows and cells. Knows no model.
 
 pub mod columnar;
-mod csv;
+pub mod text;
+mod whole;
 
 use crate::core::error::{Error, Result};
 use bytes::Bytes;
@@ -74,6 +75,7 @@ impl Column {
     /// Returns a value as text; a missing one is empty.
     pub fn word(&self, row: usize) -> String {
         match self.cell(row) {
+            Some(Cell::Whole(v)) if matches!(self, Self::Bool(_)) => (v != 0).to_string(),
             Some(Cell::Number(v)) => v.to_string(),
             Some(Cell::Whole(v)) => v.to_string(),
             Some(Cell::Unsigned(v)) => v.to_string(),
@@ -162,7 +164,8 @@ impl Table {
         }
     }
 
-    /// Reads a file: Parquet if it begins with its magic bytes, else CSV with a header.
+    /// Reads a file: Parquet if it begins with its magic bytes, else text with a header, as
+    /// [`text`] reads it.
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let unreadable = |e: std::io::Error| {
             Error::invalid(format!("{} cannot be read", path.display())).with_source(e)
@@ -171,13 +174,13 @@ impl Table {
         let mut magic = [0; 4];
         let begins = std::io::Read::read(&mut file, &mut magic).map_err(unreadable)?;
         let table = if begins == magic.len() && magic == *columnar::MAGIC {
-            columnar::read_file(file).map(|(table, _)| table)
+            let read = columnar::read_file(file).map(|(table, _)| table);
+            read.map_err(|e| e.context(path.display()))
         } else {
-            std::io::Seek::rewind(&mut file).map_err(unreadable)?;
-            csv::read(file)
+            whole::read(text::TextSource::file(path))
         };
 
-        let table = table.map_err(|e| e.context(path.display()))?;
+        let table = table?;
         let mut names: Vec<&str> = table
             .columns
             .iter()

@@ -1,8 +1,9 @@
 //! Ground-truth labels over HTTP and gRPC: performance measures that agree with
 //! scikit-learn and outlive a restart, and labels that are refused.
 
+use crate::support::baseline::profile;
 use crate::support::optional::{or_not_run, python, run};
-use crate::support::{Answer, Directory, Server, eventually, http, ortus, with_input};
+use crate::support::{Answer, Directory, Server, eventually, http, ortus, settings, with_input};
 use ortus::{proto::feedback as p, testing::graphs};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -318,5 +319,84 @@ fn labels_are_accepted_over_grpc() {
             b"",
         );
         asked.status == 200 && asked.json()["measured"][0]["window"]["measures"]["mae"] == 0.5
+    });
+}
+
+/// Row `at` of a table of numbers with a colour, and its label: the number, off by up to 0.9.
+fn coloured(at: usize) -> (f32, &'static str, f64) {
+    let colour = ["red", "blue", "green", "grey", "white"][at % 5];
+    let number = (at % 97) as f32;
+    (
+        number,
+        colour,
+        f64::from(number) + (at / 5 % 10) as f64 / 10.0,
+    )
+}
+
+/// Predicts rows, and sends labels that are off by `more` than those of the table.
+fn label_coloured(server: &Server, rows: &[usize], more: f64) {
+    let table: Vec<(f32, &str, f64)> = rows.iter().map(|at| coloured(*at)).collect();
+    let numbers: Vec<f32> = table.iter().map(|row| row.0).collect();
+    let colours: Vec<&str> = table.iter().map(|row| row.1).collect();
+    let body = json!({"inputs": [
+        {"name": "x", "datatype": "FP32", "shape": [rows.len(), 1], "data": numbers},
+        {"name": "colour", "datatype": "BYTES", "shape": [rows.len()], "data": colours},
+    ]});
+    let answer = server.post("/v2/models/m/infer", body.to_string().as_bytes());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let id = answer
+        .header("ortus-prediction-id")
+        .expect("an id")
+        .to_owned();
+    let labels: Vec<Value> = (0..rows.len())
+        .map(|row| label(&id, row, table[row].2 + more))
+        .collect();
+    let taken = give(server, &labels.into()).json();
+    assert_eq!(taken["accepted"], rows.len(), "{taken}");
+}
+
+#[test]
+fn a_model_that_is_wrong_in_one_part_of_the_rows_is_an_alarm_of_that_part() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = graphs::mixed(1);
+    std::fs::write(folder.path().join("model.onnx"), &model).expect("written");
+    let rows: String = (0..3_000)
+        .map(coloured)
+        .map(|(number, colour, label)| format!("{number},{colour},{label}\n"))
+        .collect();
+    let table = format!("x,colour,label\n{rows}");
+    std::fs::write(folder.path().join("rows.csv"), table).expect("written");
+    let baseline = profile(folder.path(), "rows.csv", "label");
+
+    let directory = Directory::empty();
+    directory.put_with("m", 1, &model, &[("baseline.json", &baseline)]);
+    let records = folder.path().join("records").display().to_string();
+    let store = format!("records.store={records:?}");
+    let set = settings(&[store.as_str(), "feedback.poll=200ms"]);
+    let server = Server::start_with(directory.path(), &set);
+    label_coloured(&server, &(0..200).collect::<Vec<_>>(), 0.0);
+    let red: Vec<usize> = (200..340).filter(|at| at % 5 == 0).collect();
+    label_coloured(&server, &red, 50.0);
+
+    eventually("the part is in alarm", || {
+        let measured = &performance(&server, "m")["measured"][0];
+        let slices = measured["slices"].as_array().expect("slices");
+        let raised: Vec<&Value> = slices.iter().filter(|part| part["alarm"] == true).collect();
+        assert_eq!(measured["alarm"], false, "the whole is within its limit");
+        matches!(&raised[..], [part] if part["part"] == "red")
+    });
+    let shown = run(ortus().args(["performance", "m", "--server", &server.operator]));
+    let shown = shown.expect("answers");
+    assert!(
+        shown.contains("ALARM where colour is red: more errors than the baseline allows"),
+        "{shown}"
+    );
+    eventually("the alarm is stored", || {
+        let listed = run(ortus().args(["alarms", "m", "--records", &records])).expect("lists");
+        listed.contains("Where colour is red: ") && listed.matches("performance alarm").count() == 1
+    });
+    eventually("the series", || {
+        server.metric("ortus_performance_part_alarms{model=\"m\"") == Some(1.0)
+            && server.metric("ortus_performance_alarm{model=\"m\"") == Some(0.0)
     });
 }

@@ -105,7 +105,7 @@ const FENCES: &[Fence] = &[
         allowed: &[
             "trainer/src/data/source.rs",
             "trainer/src/data/columns.rs",
-            "trainer/src/data/tables.rs",
+            "trainer/src/data/tables",
             "trainer/src/data/joins.rs",
             "trainer/src/data/query_error.rs",
         ],

@@ -21,6 +21,7 @@ def classes(scores, labels):
     average = "binary" if two else "macro"
     onehot = np.eye(scores.shape[1])[labels]
     area = [m.roc_auc_score(onehot[:, c], scores[:, c]) for c in ([1] if two else range(scores.shape[1]))]
+    precision = [m.average_precision_score(onehot[:, c], scores[:, c]) for c in ([1] if two else range(scores.shape[1]))]
     squares = (scores - onehot) ** 2
     return {
         "accuracy": m.accuracy_score(labels, decided),
@@ -28,6 +29,7 @@ def classes(scores, labels):
         "recall": m.recall_score(labels, decided, average=average, zero_division=0),
         "f1": m.f1_score(labels, decided, average=average, zero_division=0),
         "auc": float(np.mean(area)),
+        "average_precision": float(np.mean(precision)),
         "log_loss": float(-np.log(np.clip(scores[np.arange(len(labels)), labels], 1e-15, 1 - 1e-15)).mean()),
         "brier": float((squares[:, 1] if two else squares.sum(axis=1)).mean()),
         "ece": ece(scores, labels),

@@ -3,7 +3,7 @@
 
 use crate::data::Reach;
 use crate::fit::trees::Round;
-use crate::gate::Verdict;
+use crate::history::RunStatus;
 use crate::lease::Lease;
 use crate::pins::Pinned;
 use crate::record::RunRecord;
@@ -35,10 +35,22 @@ pub(crate) struct Trainer<'t> {
 pub(crate) struct RunOutcome {
     /// The version, if one was published by this run or an earlier one.
     pub version: Option<u64>,
-    /// Whether this run published it.
-    pub new: bool,
-    pub verdict: Verdict,
+    pub status: RunStatus,
     pub record: RunRecord,
+    /// A row as arguments of `ortus predict`, of a version that this run published.
+    pub example: Option<String>,
+}
+
+impl RunOutcome {
+    /// Returns whether this run published a version.
+    pub(crate) fn is_new(&self) -> bool {
+        self.status == RunStatus::Published
+    }
+
+    /// Returns whether nothing is wrong with the model.
+    pub(crate) fn has_passed(&self) -> bool {
+        self.version.is_some() || self.status == RunStatus::Unchanged
+    }
 }
 
 /// Receives the progress of a run, to show it to a person.

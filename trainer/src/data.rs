@@ -116,6 +116,23 @@ pub(crate) async fn count(
     source::count(spec, reach, after).await
 }
 
+/// Labelled rows of after a time.
+pub(crate) enum LabelledTimes {
+    /// Their times in order, in microseconds since 1970.
+    Times(Vec<i64>),
+    /// Rows have no time; all that there are.
+    Rows(usize),
+}
+
+/// Returns the labelled rows of after a time.
+pub(crate) async fn labelled_after(
+    spec: &Spec,
+    reach: &Reach,
+    after: DateTime<Utc>,
+) -> Result<LabelledTimes> {
+    source::times(spec, reach, after).await
+}
+
 /// The columns of a file, for a first specification.
 pub(crate) struct Looked {
     /// The column that is probably the time of a row.

@@ -5,6 +5,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::guess::{Guess, RARE};
 use crate::interval::{Interval, mean};
 use crate::judge::{Evaluation, LossMeasure};
 use crate::spec::{First, Gates};
@@ -100,6 +101,8 @@ pub(crate) struct TestRows<'r> {
     /// The cluster of each row.
     pub cluster: &'r [u32],
     pub slices: Vec<Slice>,
+    /// The model beside guessing.
+    pub guess: &'r Guess,
 }
 
 /// A part of the test rows in which the model must not be worse either.
@@ -121,7 +124,11 @@ pub(crate) fn judge(
     model: &Evaluation,
     champion: Option<Result<&Evaluation, &str>>,
 ) -> Vec<Gate> {
-    let mut found = vec![bound(gates, rows, model), calibration(gates, model)];
+    let mut found = vec![
+        baseline(gates, rows),
+        bound(gates, rows, model),
+        calibration(gates, model),
+    ];
 
     match champion {
         None => found.push(first_champion(gates)),
@@ -146,7 +153,7 @@ pub(crate) fn judge(
         }
     }
 
-    if found.iter().all(|g| g.verdict == Verdict::NotGated) && gates.first == First::Pass {
+    if found.iter().all(|g| g.verdict == Verdict::NotGated) && gates.first != First::Refused {
         found.push(Gate::plain(
             "first",
             Verdict::Pass,
@@ -160,12 +167,60 @@ pub(crate) fn judge(
 /// Returns the gate of a model that has no champion to be compared with.
 fn first_champion(gates: &Gates) -> Gate {
     match gates.first {
-        First::Pass => Gate::plain("champion", Verdict::NotGated, "there is no champion yet"),
+        First::Pass | First::Champion => {
+            Gate::plain("champion", Verdict::NotGated, "there is no champion yet")
+        }
         First::Refused => Gate::plain(
             "champion",
             Verdict::Fail,
             "there is no champion, and 'first' in [gates] is \"refused\"",
         ),
+    }
+}
+
+/// How sure the gate `baseline` is at least: at 0.95, one in twenty models that know nothing would pass.
+const BASELINE_CERTAINTY: f64 = 0.99;
+
+/// Compares the model with guessing. It passes only if it is certainly better.
+fn baseline(gates: &Gates, rows: &TestRows<'_>) -> Gate {
+    let Guess {
+        what,
+        measure,
+        loss,
+        worse,
+        rarest,
+    } = rows.guess;
+    let certainty = gates.confidence.max(BASELINE_CERTAINTY);
+    let found = mean(worse, rows.cluster, certainty);
+    let difference = format!(
+        "{} minus that of {what} ({loss:.6}) is {:.6}, interval {:.6} to {:.6}",
+        measure.name(),
+        found.mean,
+        found.low,
+        found.high
+    );
+    let (verdict, said) = match (gates.baseline, found.high < 0.0, found.mean >= 0.0) {
+        (false, ..) => (Verdict::NotGated, "; 'baseline' is false"),
+        (true, true, _) => (Verdict::Pass, ""),
+        (true, _, true) => (Verdict::Fail, ": the model knows no more than that"),
+        (true, ..) => (
+            Verdict::Inconclusive,
+            ": not certain that the model knows more than that",
+        ),
+    };
+    let rare = rarest.filter(|share| *share < RARE && verdict > Verdict::NotGated);
+    let rare = rare.map_or_else(String::new, |share| {
+        format!(
+            "; the rarest class has {:.1} % of the rows: more rows of it may help, or 'balanced = true' in [fit]",
+            100.0 * share
+        )
+    });
+    Gate {
+        interval: Some(found),
+        name: "baseline".to_owned(),
+        reason: format!("{difference}{said}{rare}"),
+        threshold: gates.baseline.then_some(0.0),
+        verdict,
     }
 }
 

@@ -31,6 +31,8 @@ pub(crate) enum RunStatus {
     Failed,
     /// A gate was inconclusive.
     Inconclusive,
+    /// There is nothing new: the rows of an earlier run, or the answers of the champion.
+    Unchanged,
     /// The run ended with an error.
     Broken,
     /// A due run was skipped.
@@ -47,6 +49,7 @@ impl RunStatus {
             Self::Equal => "equal",
             Self::Failed => "failed",
             Self::Inconclusive => "inconclusive",
+            Self::Unchanged => "unchanged",
             Self::Broken => "broken",
             Self::Skipped => "skipped",
             Self::Tried => "tried",
@@ -82,6 +85,12 @@ impl RecordedRun {
     /// Returns whether its events stay due, because the registry or a source was unavailable.
     pub(crate) fn is_tried_again(&self) -> bool {
         self.status == RunStatus::Broken && self.events.is_empty() && self.trigger != MANUAL
+    }
+
+    /// Returns whether it is the note that due events are delayed.
+    pub(crate) fn is_delay(&self) -> bool {
+        let is_note = |event: &EventKey| matches!(event, EventKey::Waits(_));
+        self.status == RunStatus::Skipped && self.events.iter().any(is_note)
     }
 
     /// Returns the key of the run; empty if it got none.

@@ -22,10 +22,18 @@ algorithm = \"trees\"
 seed = 7
 
 [gates]
+first = \"champion\" # the first version serves if its gates pass
 regression_max = 0.02 # of the champion's loss
 
 [publish]
-policy = \"challenger\"
+policy = \"challenger\" # a later version waits for `ortus promote`
+
+[triggers] # what starts a run under `ortus-trainer watch`; remove a # to switch it on
+# cron = \"0 3 * * *\" # every night at 3:00 UTC
+# new_rows = 10000 # so many rows since the last run
+# drift = true # an alarm that inputs or answers changed, once 500 labelled rows of after it are there
+# loss = true # an alarm that answers are wrong more often, once 500 labelled rows of after it are there
+# spec = true # a change of this file
 ";
 
 /// Inspects a file or folder, and returns a specification for it.

@@ -255,7 +255,7 @@ impl LossMeasure {
     }
 
     /// Returns the loss of a prediction; a missing one has the largest loss.
-    fn loss(self, answer: Option<&RowAnswer>, truth: Truth) -> f64 {
+    pub(crate) fn loss(self, answer: Option<&RowAnswer>, truth: Truth) -> f64 {
         match (answer, truth) {
             (Some(RowAnswer::Class(class, scores)), Truth::Class(truth)) => {
                 let score = |class: usize| scores.get(class).map_or(0.0, |s| f64::from(*s));
@@ -304,6 +304,27 @@ pub(crate) struct Evaluation {
     /// Predictions and labels, with the class indices of the model.
     pub answers: Vec<Option<RowAnswer>>,
     pub truths: Vec<Truth>,
+}
+
+/// Largest difference of two scores or values, as a share of the larger, that are the same.
+const SAME: f64 = 1e-6;
+
+impl Evaluation {
+    /// Returns whether the predictions of all rows are those of another model.
+    pub(crate) fn answers_as(&self, other: &Self) -> bool {
+        let alike = |(a, b): (f64, f64)| (a - b).abs() <= SAME * a.abs().max(b.abs());
+        let score = |(a, b): (&f32, &f32)| alike((f64::from(*a), f64::from(*b)));
+        let same = |(one, other): (&Option<RowAnswer>, &Option<RowAnswer>)| match (one, other) {
+            (Some(RowAnswer::Value(a)), Some(RowAnswer::Value(b))) => alike((*a, *b)),
+            (Some(RowAnswer::Class(a, scores)), Some(RowAnswer::Class(b, others))) => {
+                a == b && scores.len() == others.len() && scores.iter().zip(others).all(score)
+            }
+            (one, other) => one == other,
+        };
+        !self.answers.is_empty()
+            && self.answers.len() == other.answers.len()
+            && self.answers.iter().zip(&other.answers).all(same)
+    }
 }
 
 /// Predicts rows and compares the predictions with the labels.

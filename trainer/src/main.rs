@@ -29,8 +29,10 @@ mod model;
 // Evaluation: predictions of a graph, parity, gates, the evidence page.
 mod command;
 mod evidence;
+mod example;
 mod fitted_model;
 mod gate;
+mod guess;
 mod judge;
 mod package;
 mod page;

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 /// The largest pin.
 const BYTES_MAX: u64 = 64 << 10;
 /// How long a file may take to appear after the time in its name.
-const ARRIVING: TimeDelta = TimeDelta::seconds(2);
+pub(crate) const ARRIVING: TimeDelta = TimeDelta::seconds(2);
 
 /// The pins of the events of a run, written before it begins, so that a trainer
 /// that takes over makes the same run.

@@ -1,6 +1,8 @@
 //! Turns data into a version that servers follow. Each phase is a type that the
 //! next one takes: `Dataset → Split → Fitted → Proven → Judged → Published`. The
-//! same data and specification are one run, and a run has at most one version.
+//! same data and specification are one run, and a run has at most one version. What triggers start
+//! is not published if the rows are those of an earlier run; and nothing that answers as the champion
+//! does.
 
 mod dataset;
 mod earlier;
@@ -56,6 +58,10 @@ pub(crate) async fn run(
     if let Some(outcome) = dataset.pin(&job).await? {
         return Ok(outcome);
     }
+    let rows = dataset.rows.manifest.rows_digest();
+    if let Some(outcome) = earlier::same_rows(&job, &rows).await? {
+        return Ok(outcome);
+    }
     dataset.check(&job)?;
 
     let split = Split::of(&job, dataset)?;
@@ -70,8 +76,11 @@ pub(crate) async fn run(
         if !judged.has_passed() {
             return Ok(judged.rejected(&proven).await);
         }
+        if let Some(champion) = judged.twin() {
+            return Ok(judged.unchanged(&proven, champion).await);
+        }
         if let Some(published) = Published::publish(&job, &mut proven, &judged, watcher).await? {
-            return Ok(published.outcome(judged));
+            return Ok(published.outcome(&mut proven, judged));
         }
     }
 

@@ -120,9 +120,12 @@ pub(crate) struct RunRecord {
     pub parent: RecordField<u64>,
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub parity: RecordField<Parity>,
-    /// Why a due run was skipped, or why the record is short.
+    /// Why a due run was skipped, why nothing was published, or why the record is short.
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub reason: RecordField<String>,
+    /// The digest of the rows, whenever they were read.
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub rows_digest: RecordField<String>,
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub run: RecordField<String>,
     /// The last output of the training program.
@@ -151,6 +154,9 @@ pub(crate) struct RunRecord {
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub waiting: RecordField<bool>,
 }
+
+/// Metrics that are shown before the others, which follow by name.
+const FIRST_METRICS: [&str; 3] = ["log_loss", "average_precision", "auc"];
 
 impl RunRecord {
     /// Returns the key of the run; empty if the run did not get one.
@@ -190,12 +196,13 @@ impl RunRecord {
         self.notes.value().map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the metrics of the test rows, by name.
+    /// Returns the metrics of the test rows, by name: first those that see a rare class.
     pub(crate) fn metrics(&self) -> impl Iterator<Item = (&str, f64)> {
-        self.metrics
-            .value()
-            .into_iter()
-            .flat_map(MetricValues::iter)
+        let all = self.metrics.value().into_iter();
+        let mut all: Vec<(&str, f64)> = all.flat_map(MetricValues::iter).collect();
+        let place = |name: &str| FIRST_METRICS.iter().position(|first| *first == name);
+        all.sort_by_key(|(name, _)| place(name).unwrap_or(FIRST_METRICS.len()));
+        all.into_iter()
     }
 
     /// Returns the rows of the parts of the split: train, stop, test.

@@ -3,7 +3,6 @@
 use crate::command::LastOutput;
 use crate::context::{RunOutcome, Trainer, Watcher};
 use crate::event_key::EventKey;
-use crate::gate::Verdict;
 use crate::history::{MANUAL, RecordedRun, RunHistory, RunStatus};
 use crate::pipeline::run;
 use crate::record::RunRecord;
@@ -50,19 +49,7 @@ pub(crate) async fn attempt(
     };
     let ended = run(&trainer, spec, watcher).await;
     let status = match &ended {
-        Ok(RunOutcome {
-            version: Some(_),
-            new: true,
-            ..
-        }) => RunStatus::Published,
-        Ok(RunOutcome {
-            version: Some(_), ..
-        }) => RunStatus::Equal,
-        Ok(RunOutcome {
-            verdict: Verdict::Fail,
-            ..
-        }) => RunStatus::Failed,
-        Ok(_) => RunStatus::Inconclusive,
+        Ok(outcome) => outcome.status,
         Err(_) => RunStatus::Broken,
     };
 

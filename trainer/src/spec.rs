@@ -12,6 +12,7 @@ use capture_source::CaptureSource;
 use ortus::core::error::{Error, Result};
 use ortus::core::settings::form::Form;
 use ortus::core::settings::section::SettingSection;
+use ortus::storage::table::text::format::TextFormat;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::Value;
@@ -25,6 +26,8 @@ pub(crate) struct Spec {
     pub data: Data,
     /// `[data.sources]`: tables by name, with their locations.
     pub sources: Sources,
+    /// `format` in `[data.sources.NAME]`, by the name of the source.
+    pub formats: SourceFormats,
     /// `[data.joins.NAME]`.
     pub joins: Joins,
     pub schema: Schema,
@@ -74,6 +77,10 @@ impl Form<Option<String>> for MultilineText {
 /// Tables by name, with their locations.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sources(pub BTreeMap<String, String>);
+
+/// How the text files of sources are written, by the name of the source, as far as it is set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SourceFormats(pub BTreeMap<String, TextFormat>);
 
 /// Settings by name, with the values to try.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -224,6 +231,10 @@ impl Spec {
             .for_each(|key| drop(data.remove(key)));
         for (name, join) in &self.joins.0 {
             data.insert(format!("joins.{name}"), Value::Table(join.to_table()));
+        }
+        for (name, format) in &self.formats.0 {
+            let format = Value::try_from(format).expect("settings are text and lists of text");
+            data.insert(format!("sources.{name}.format"), format);
         }
 
         let mut fit = self.fit.to_table();

@@ -1,15 +1,16 @@
 //! Decides when a run of a model is due, and when a due run is skipped or delayed.
 //! Pure: reads and writes nothing.
 
+mod alarms;
+
 use crate::event_key::EventKey;
 use crate::history::{RecordedRun, RunStatus};
 use crate::spec::{Missed, Triggers, cron};
 use chrono::{DateTime, TimeDelta, Utc};
 use ortus::core::count::counted;
-use ortus::core::error::{Error, Result, short};
+use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::observe::alarms::LoggedAlarm;
-use ortus::observe::report::alarm::AlarmEvent;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -43,13 +44,31 @@ pub(crate) struct TriggerEvent {
     pub why: String,
     /// Why the event is skipped.
     pub moot: Option<String>,
+    /// What the event waits for before it starts a run.
+    pub waits: Option<String>,
 }
 
 impl TriggerEvent {
+    fn new(kind: TriggerKind, key: EventKey, time: DateTime<Utc>, why: String) -> Self {
+        Self {
+            kind,
+            key,
+            time,
+            why,
+            moot: None,
+            waits: None,
+        }
+    }
+
     /// Returns whether it stays due until a run passes, as an alarm does and a cron time
     /// does not.
     fn stays(&self) -> bool {
         !matches!(self.kind, TriggerKind::Request | TriggerKind::Cron)
+    }
+
+    /// Returns whether it is an alarm.
+    pub(crate) fn is_alarm(&self) -> bool {
+        matches!(self.kind, TriggerKind::Drift | TriggerKind::Loss)
     }
 
     /// Returns whether it may occur again with the same key.
@@ -74,9 +93,11 @@ pub(crate) struct Past {
     handled: BTreeSet<EventKey>,
     /// The number of runs for an event that did not pass.
     tried: BTreeMap<EventKey, u32>,
-    /// When the last run that passed began.
-    passed: Option<DateTime<Utc>>,
+    /// The last run that published a version.
+    pub passed: Option<Last>,
     pub last: Option<Last>,
+    /// When runs began, and how many rows they had, where that is known.
+    pub rows: Vec<(DateTime<Utc>, usize)>,
     /// Runs within a day that triggers started.
     pub runs: usize,
     /// The time of runs within a day.
@@ -112,15 +133,15 @@ impl Past {
                 continue;
             }
             match ran.status {
-                RunStatus::Failed | RunStatus::Inconclusive | RunStatus::Broken => {
+                RunStatus::Failed
+                | RunStatus::Inconclusive
+                | RunStatus::Broken
+                | RunStatus::Unchanged => {
                     ran.events
                         .iter()
                         .for_each(|event| *past.tried.entry(event.clone()).or_default() += 1);
                 }
                 _ => past.handled.extend(ran.events.iter().cloned()),
-            }
-            if ran.status == RunStatus::Published {
-                past.passed = Some(ran.began);
             }
             if !ran.status.is_run() {
                 continue;
@@ -136,7 +157,8 @@ impl Past {
                 .split
                 .value()
                 .map(|split| split.train + split.stop + split.test + split.left_out);
-            past.last = Some(Last {
+            past.rows.extend(rows.map(|rows| (ran.began, rows)));
+            let last = Last {
                 began: ran.began,
                 ended,
                 status: ran.status,
@@ -147,7 +169,11 @@ impl Past {
                     .or(before.as_ref().and_then(|b| b.spec)),
                 rows: rows.map_or(before.as_ref().map_or(0, |b| b.rows), |rows| rows),
                 newest: newest.or(before.and_then(|b| b.newest)),
-            });
+            };
+            if ran.status == RunStatus::Published {
+                past.passed = Some(last.clone());
+            }
+            past.last = Some(last);
         }
 
         past
@@ -174,6 +200,17 @@ pub(crate) fn spec(canonical: &str) -> Digest {
     Digest::of(canonical.as_bytes())
 }
 
+/// Labelled rows after an alarm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RowsAfter {
+    /// All that there are now.
+    pub now: usize,
+    /// Those that the last run that published a version learned from, if it began after the alarm.
+    pub learned: usize,
+    /// Those that no run had.
+    pub fresh: usize,
+}
+
 /// The state of the registry at a check.
 #[derive(Clone, Debug)]
 pub(crate) struct RegistryState {
@@ -186,6 +223,8 @@ pub(crate) struct RegistryState {
     pub champion: Option<u64>,
     /// Rows since the last run, if they were counted.
     pub new_rows: Option<usize>,
+    /// Labelled rows after alarms, by the time of the alarm, where they were counted.
+    pub rows_after: BTreeMap<DateTime<Utc>, RowsAfter>,
 }
 
 /// Returns the next time of a cron pattern.
@@ -193,6 +232,31 @@ pub(crate) fn next(pattern: &str, after: DateTime<Utc>) -> Result<DateTime<Utc>>
     cron(pattern)?
         .find_next_occurrence(&after, false)
         .map_err(|e| Error::invalid(format!("the cron pattern has no next time: {e}")))
+}
+
+/// Says what starts a run, in words; nothing if no trigger is set.
+pub(crate) fn starters(triggers: &Triggers) -> Vec<String> {
+    let rows = match triggers.alarm_rows {
+        0 => String::new(),
+        rows => format!(
+            ", once {} of after it are there",
+            counted(rows, "labelled row")
+        ),
+    };
+    let alarm = |what: &str| format!("an alarm about {what}{rows}");
+    let all = [
+        triggers
+            .cron
+            .as_ref()
+            .map(|cron| format!("the clock ({cron}, UTC)")),
+        triggers.new_rows.map(|rows| counted(rows, "new row")),
+        triggers.drift.then(|| alarm("drift")),
+        triggers.loss.then(|| alarm("losses")),
+        triggers
+            .spec
+            .then(|| "a change of the specification".to_owned()),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// Returns all events that are due.
@@ -204,29 +268,22 @@ pub(crate) fn due(
     let mut all: Vec<TriggerEvent> = Vec::new();
     for ask in &found.asks {
         let why = format!("requested by {}: {}", ask.actor, ask.reason);
-        all.push(TriggerEvent {
-            kind: TriggerKind::Request,
-            key: EventKey::Request(ask.id.clone()),
-            time: ask.time,
-            why,
-            moot: None,
-        });
+        let key = EventKey::Request(ask.id.clone());
+        all.push(TriggerEvent::new(TriggerKind::Request, key, ask.time, why));
     }
 
     all.extend(times(triggers, past, found)?);
-    for kept in &found.alarms {
-        all.extend(alarm(triggers, past, found, kept));
-    }
+    all.extend(alarms::due(triggers, past, found));
     // Without an earlier run there is no specification to compare with.
     let is_other = |last: &Last| last.spec.is_some_and(|spec| spec != found.spec);
     if triggers.spec && past.last.as_ref().is_some_and(is_other) {
-        all.push(TriggerEvent {
-            kind: TriggerKind::Spec,
-            key: EventKey::spec(&found.spec),
-            time: found.now,
-            why: "the specification changed".into(),
-            moot: None,
-        });
+        let (key, why) = (EventKey::spec(&found.spec), "the specification changed");
+        all.push(TriggerEvent::new(
+            TriggerKind::Spec,
+            key,
+            found.now,
+            why.into(),
+        ));
     }
 
     if let (Some(least), Some(rows)) = (triggers.new_rows, found.new_rows)
@@ -240,13 +297,7 @@ pub(crate) fn due(
             last => EventKey::RowsOver(last.as_ref().map_or(0, |last| last.rows)),
         };
         let why = counted(rows, "new row");
-        all.push(TriggerEvent {
-            kind: TriggerKind::Rows,
-            key,
-            time: found.now,
-            why,
-            moot: None,
-        });
+        all.push(TriggerEvent::new(TriggerKind::Rows, key, found.now, why));
     }
 
     all.retain(|event| !past.is_done(event));
@@ -293,66 +344,12 @@ fn times(triggers: &Triggers, past: &Past, found: &RegistryState) -> Result<Vec<
         };
         let why = format!("cron time {}", time.format("%Y-%m-%d %H:%M UTC"));
         TriggerEvent {
-            kind: TriggerKind::Cron,
-            key: EventKey::cron(time),
-            time,
-            why,
             moot: moot.map(str::to_owned),
+            ..TriggerEvent::new(TriggerKind::Cron, EventKey::cron(time), time, why)
         }
     };
 
     Ok(times.into_iter().map(event).collect())
-}
-
-fn alarm(
-    triggers: &Triggers,
-    past: &Past,
-    found: &RegistryState,
-    kept: &LoggedAlarm,
-) -> Option<TriggerEvent> {
-    let kind = match kept.kind.as_str() {
-        // Servers up to version 0.1 sent an event for each test.
-        "ortus.incident.opened" | "ortus.drift.alarm" if triggers.drift => TriggerKind::Drift,
-        "ortus.performance.alarm" if triggers.loss => TriggerKind::Loss,
-        _ => return None,
-    };
-
-    let version = kept.alarm.version();
-    let column = match &kept.alarm {
-        AlarmEvent::Incident(incident) => format!(": {}", short(&incident.summary)),
-        other => other
-            .column()
-            .map_or_else(String::new, |c| format!(" of '{}'", short(c))),
-    };
-    let what = if kind == TriggerKind::Drift {
-        "drift"
-    } else {
-        "losses"
-    };
-
-    let of = version.map_or_else(String::new, |v| format!(", version {v}"));
-    let mut moot = None;
-    if let Some(passed) = past.passed.filter(|passed| *passed >= kept.time) {
-        moot = Some(format!(
-            "a run that began after the alarm, at {}, passed",
-            passed.format("%Y-%m-%d %H:%M:%S UTC")
-        ));
-    } else if let (Some(version), Some(champion)) = (version, found.champion)
-        && version != champion
-    {
-        moot = Some(format!(
-            "the alarm is about version {version}, and version {champion} is champion"
-        ));
-    }
-
-    let text = serde_json::to_vec(kept).unwrap_or_default();
-    Some(TriggerEvent {
-        kind,
-        key: EventKey::alarm(kept.time, &Digest::of(&text)),
-        time: kept.time,
-        why: format!("alarm: {what}{column}{of}"),
-        moot,
-    })
 }
 
 /// What to do about due events.
@@ -382,8 +379,14 @@ pub(crate) fn decide(
         return TriggerDecision::Skip(moot, why);
     }
 
+    // A run for another event has not the rows that a waiting one needs.
+    let (waiting, events): (Vec<TriggerEvent>, Vec<TriggerEvent>) =
+        events.into_iter().partition(|event| event.waits.is_some());
     if events.is_empty() {
-        return TriggerDecision::Nothing;
+        return match waiting.first().and_then(|event| event.waits.clone()) {
+            Some(why) => TriggerDecision::Wait(waiting, why),
+            None => TriggerDecision::Nothing,
+        };
     }
     if events
         .iter()

@@ -1,8 +1,9 @@
 //! Checks repeatedly whether a run of a model is due, and runs it: one trainer at
 //! a time, each trigger once, even if a trainer is killed.
 
+mod rows;
+
 use crate::context::{RunOutcome, Trainer, Watcher};
-use crate::data::{self, Reach};
 use crate::event_key::EventKey;
 use crate::history::{RecordedRun, RunHistory, RunStatus};
 use crate::lease::{self, LeaseOutcome};
@@ -18,18 +19,17 @@ use ortus::core::model::ModelName;
 use ortus::observe::alarms;
 use ortus::registry::commands::Operator;
 use ortus::storage::layout::Records;
+use rows::{CountAt, RowCounts};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The largest request or time in the store.
 const BYTES_MAX: u64 = 64 << 10;
 /// The most bytes of the actor and the reason of a request.
 const WORDS_MAX: usize = 4 << 10;
 /// The age of alarms that are read.
-const ALARM_DAYS: i64 = 14;
-/// Counting rows may take one part in this many of the time.
-const COUNT_SHARE: u32 = 10;
+const ALARM_DAYS: i64 = 40;
 /// The most decisions of a check.
 const DECISIONS_MAX: usize = 100;
 
@@ -42,16 +42,7 @@ pub(crate) struct Watch {
     /// Whether this process has removed the pins that a killed trainer left.
     has_cleared_pins: bool,
     alarms: alarms::AlarmsByKey,
-    counted: Option<LastCount>,
-}
-
-/// The last count of new rows.
-struct LastCount {
-    at: Instant,
-    took: Duration,
-    /// The run after which rows were counted.
-    after: Option<DateTime<Utc>>,
-    rows: Option<usize>,
+    counts: RowCounts,
 }
 
 /// The result of a check.
@@ -129,7 +120,7 @@ impl Watch {
             known: BTreeMap::new(),
             has_cleared_pins: false,
             alarms: BTreeMap::new(),
-            counted: None,
+            counts: RowCounts::default(),
         }
     }
 
@@ -159,7 +150,7 @@ impl Watch {
             since(&records, &model, now).await?
         };
 
-        let from = since.max(now - TimeDelta::days(ALARM_DAYS));
+        let from = now - TimeDelta::days(ALARM_DAYS);
         if spec.triggers.drift || spec.triggers.loss {
             alarms::refresh(seen, Some(model.as_str()), from, &mut self.alarms).await?;
         }
@@ -170,57 +161,26 @@ impl Watch {
             .models
             .get(&model)
             .and_then(|m| m.champion());
-        let found = RegistryState {
+        let count = CountAt { spec, seen, now };
+        let mut found = RegistryState {
             now,
             since,
             spec: trigger::spec(&spec.canonical()),
             asks: asks(&records, &model, &past).await?,
             alarms,
             champion: champion.map(|version| version.number()),
-            new_rows: self.count(spec, seen, &past).await,
+            new_rows: self.counts.since_last_run(count, &past).await,
+            rows_after: BTreeMap::new(),
         };
 
         let due = trigger::due(&spec.triggers, &past, &found)?;
+        let alarms = due
+            .iter()
+            .filter(|event| event.is_alarm() && event.moot.is_none());
+        let alarms: Vec<DateTime<Utc>> = alarms.map(|event| event.time).collect();
+        found.rows_after = self.counts.after(count, &past, &alarms).await;
+        let due = trigger::due(&spec.triggers, &past, &found)?;
         Ok(WatchState { past, found, due })
-    }
-
-    /// Counts rows since the last run, if new rows are a trigger and the last count is
-    /// not too recent.
-    async fn count(&mut self, spec: &Spec, seen: &Records, past: &Past) -> Option<usize> {
-        spec.triggers.new_rows?;
-        let after = past.last.as_ref().map(|last| last.began);
-        if let Some(counted) = &self.counted
-            && counted.after == after
-            && counted.at.elapsed() < counted.took * COUNT_SHARE
-        {
-            return counted.rows;
-        }
-
-        let at = Instant::now();
-        let reach = Reach {
-            records: Some(seen.clone()),
-            as_of: None,
-            now: Utc::now(),
-        };
-
-        let newest = past.last.as_ref().and_then(|last| last.newest);
-        // An error of counting starts nothing; the next run reports it.
-        let all = data::count(spec, &reach, newest).await.ok();
-        let known = past
-            .last
-            .as_ref()
-            .filter(|_| newest.is_none())
-            .map_or(0, |last| last.rows);
-        let rows = all.map(|all| all.saturating_sub(known));
-
-        self.counted = Some(LastCount {
-            at: Instant::now(),
-            took: at.elapsed(),
-            after,
-            rows,
-        });
-
-        rows
     }
 
     /// Checks once, and runs what is due.

@@ -51,11 +51,14 @@ fn lines(alarms: &[(&str, Value)]) -> Vec<String> {
 
 #[test]
 fn incidents_and_label_alarms_say_what_happened_in_a_sentence() {
+    let mut of_part = performance(52, 720);
+    of_part["part"] = json!({"slice": "region", "part": "north"});
     let shown = lines(&[
         ("ortus.incident.opened", incident("opened", 3, None)),
         ("ortus.incident.closed", incident("closed", 1, Some(10))),
         ("ortus.performance.alarm", performance(1, 24)),
         ("ortus.performance.alarm", performance(52, 720)),
+        ("ortus.performance.alarm", of_part),
         ("ortus.drift.alarm", drift()),
     ]);
     let story = "income is 1,000 times what it was; 2 more columns changed too.";
@@ -69,6 +72,9 @@ fn incidents_and_label_alarms_say_what_happened_in_a_sentence() {
         ),
         format!(
             "{at} performance alarm - a 52 of 400 labelled rows of the last 30 days were wrong; up to 5 % may be."
+        ),
+        format!(
+            "{at} performance alarm - a Where region is north: 52 of 400 labelled rows of the last 30 days were wrong; up to 5 % may be."
         ),
         format!("{at} drift alarm 1 a age: ks is 0.4, at least 0.3, and matters from 0.05."),
     ];

@@ -219,7 +219,19 @@ impl Classification {
             _ => None,
         };
 
-        is(label).or_else(|| is(&whole()?)).or_else(|| is(truth()?))
+        // A boolean of a table has lost its spelling.
+        let spelled = || {
+            let is_same = |class: &String| class.eq_ignore_ascii_case(label);
+            self.classes
+                .iter()
+                .position(is_same)
+                .filter(|_| truth().is_some())
+        };
+
+        is(label)
+            .or_else(|| is(&whole()?))
+            .or_else(spelled)
+            .or_else(|| is(truth()?))
     }
 }
 

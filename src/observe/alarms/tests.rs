@@ -67,6 +67,30 @@ fn a_repeated_alarm_is_stored_once_an_hour_and_all_alarms_have_a_limit() {
 }
 
 #[test]
+fn performance_alarms_of_two_parts_are_not_repetitions_of_each_other() {
+    let of = |part: Option<&str>| {
+        let mut alarm = serde_json::json!({
+            "model": "m", "version": 1, "digest": "d", "time": Utc::now(), "span_hours": 24, "rows": 9,
+            "lost": 9, "allowed": 0.1, "evidence": 1e6, "alpha": 0.001,
+        });
+        if let Some(part) = part {
+            alarm["part"] = serde_json::json!({"slice": "region", "part": part});
+        }
+        LoggedAlarm {
+            kind: "ortus.performance.alarm".to_owned(),
+            alarm: serde_json::from_value(alarm).expect("an alarm"),
+            ..kept("a")
+        }
+    };
+    let (mut limit, now) = (Limit::default(), Instant::now());
+    for part in [None, Some("north"), Some("south")] {
+        assert!(matches!(of(part).alarm, AlarmEvent::Performance(_)));
+        assert!(limit.admits(&of(part), now), "{part:?}");
+        assert!(!limit.admits(&of(part), now), "{part:?} again");
+    }
+}
+
+#[test]
 fn alarms_are_stored_and_read_by_model_and_time() {
     with_records(async |records| {
         write(&records, &kept("a")).await.expect("written");

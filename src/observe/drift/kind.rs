@@ -22,6 +22,10 @@ pub(crate) const VALUES_MIN: usize = 100;
 pub(crate) const EFFECTIVE_MIN: f64 = 250.0;
 /// Design effect from which a column may be unsteady.
 pub(crate) const SLOW: f64 = 8.0;
+/// Spread of the level of large blocks, in standard deviations, from which a column is unsteady. Live rows
+/// may come many times faster than those of the baseline: then thousands of them show one level, and a
+/// test against the whole would take that for a change, however many rows it counts as one.
+const LEVEL_SPREAD_MAX: f64 = 0.1;
 /// Share of different values from which words are identifiers.
 const IDENTIFIER_SHARE: f64 = 0.5;
 
@@ -207,7 +211,7 @@ fn by_order(scores: &[f32]) -> FoundKind {
     let effective = rows as f64 / order.design_effect;
     let worth = counted(effective.round() as u64, "independent row");
     let is_slow = order.grows && order.design_effect >= SLOW;
-    if is_slow && effective < EFFECTIVE_MIN {
+    if is_slow && (effective < EFFECTIVE_MIN || order.level_spread > LEVEL_SPREAD_MAX) {
         return FoundKind {
             design_effect: order.design_effect,
             groups: Groups::by_level(scores, order.smallest_block()),

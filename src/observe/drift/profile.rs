@@ -28,13 +28,17 @@ pub(crate) const NAMES_MAX: usize = WORDS_MAX;
 const CODE_MAX: f64 = (1 << 24) as f64;
 
 /// Profiles the columns of the same rows, which are in their natural order.
-pub(crate) fn profile_all(names: &[&str], series: &[&ColumnSeries]) -> Vec<BaselineColumn> {
+pub(crate) fn profile_all(
+    names: &[&str],
+    series: &[&ColumnSeries],
+    is_output: impl Fn(usize) -> bool,
+) -> Vec<BaselineColumn> {
     let mut columns: Vec<BaselineColumn> = names
         .iter()
         .zip(series)
         .map(|(name, series)| profile(name, series))
         .collect();
-    find_dependent(&mut columns, series);
+    find_dependent(&mut columns, series, is_output);
     columns
 }
 

@@ -4,7 +4,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::baseline::part::{BaselinePart, MultivariateBaseline, PART_COLUMNS_MAX};
+use super::baseline::part::{BaselinePart, MultivariateBaseline, PART_COLUMNS_MAX, PartLoss};
 use super::baseline::{Baseline, BaselineColumn};
 use super::kind::ColumnKind;
 use super::layout::{ColumnPlace, Side};
@@ -33,6 +33,8 @@ pub(crate) struct ReferenceRows<'r> {
     pub series: &'r [ColumnSeries],
     /// Importance of inputs, as far as it is known.
     pub importances: &'r BTreeMap<String, f64>,
+    /// Whether the model was wrong in each row, where that is known; empty without labels.
+    pub lost: &'r [Option<bool>],
 }
 
 impl ReferenceRows<'_> {
@@ -56,7 +58,7 @@ impl ReferenceRows<'_> {
         }
 
         let before: Vec<ColumnKind> = columns.iter().map(|column| column.kind).collect();
-        find_dependent(&mut columns, &all);
+        find_dependent(&mut columns, &all, |at| self.is_output(at));
         let multivariate = projection.and_then(|projection| {
             let distances = columns.pop()?;
             Some(MultivariateBaseline {
@@ -72,6 +74,13 @@ impl ReferenceRows<'_> {
             multivariate,
             ..Baseline::of_columns(rows, inputs, outputs)
         }
+    }
+
+    /// Tells whether a column is an output; the inputs together are none.
+    fn is_output(&self, at: usize) -> bool {
+        self.places
+            .get(at)
+            .is_some_and(|place| place.side == Side::Output)
     }
 
     /// Sets the importance of an input.
@@ -200,7 +209,8 @@ impl ReferenceRows<'_> {
             .iter()
             .map(|wanted| self.series[wanted.at].chosen(rows))
             .collect();
-        let columns = profile_all(&names, &series.iter().collect::<Vec<_>>());
+        let all: Vec<&ColumnSeries> = series.iter().collect();
+        let columns = profile_all(&names, &all, |at| self.is_output(chosen[at].at));
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         for (wanted, column) in chosen.iter().zip(columns) {
             let mut column = self.weighted(&self.places[wanted.at], column);
@@ -225,7 +235,19 @@ impl ReferenceRows<'_> {
             rows: rows.len() as u64,
             inputs,
             outputs,
+            loss: self.loss(rows),
         }
+    }
+
+    /// Counts in how many of some rows the model was wrong; none if no row has a label.
+    fn loss(&self, rows: &[u32]) -> Option<PartLoss> {
+        let known = rows.iter().filter_map(|row| *self.lost.get(*row as usize)?);
+        let mut loss = PartLoss { rows: 0, lost: 0 };
+        for lost in known {
+            loss.rows += 1;
+            loss.lost += u64::from(lost);
+        }
+        (loss.rows > 0).then_some(loss)
     }
 
     fn place(&self, side: Side, name: &str) -> Option<usize> {

@@ -79,21 +79,23 @@ impl LabelState {
         }
     }
 
-    /// Starts the performance test of a version that was loaded. Returns an alarm of labels that
+    /// Starts the performance tests of a version that was loaded. Returns the alarms of labels that
     /// came since the start of the server.
     pub(super) fn loaded(
         &mut self,
         subject: &WatchSubject,
         options: &LabelOptions,
-    ) -> Option<PerformanceAlarm> {
-        subject.task.as_ref()?;
+    ) -> Vec<PerformanceAlarm> {
+        if subject.task.is_none() {
+            return Vec::new();
+        }
         let key = key_of(subject);
         let (start, is_testing) = (self.start, self.is_testing);
         let rows_max = options.settings.rows_max;
         let open = self.books.open(key.clone(), &subject.slices, rows_max);
         let is_new = open.start_test(subject, options);
         if !is_new || !is_testing {
-            return None;
+            return Vec::new();
         }
         open.retest(&key, start, options)
     }
@@ -106,7 +108,7 @@ impl LabelState {
         let start = self.start;
         let books = self.books.iter_mut();
         books
-            .filter_map(|(key, open)| open.retest(&key.clone(), start, options))
+            .flat_map(|(key, open)| open.retest(&key.clone(), start, options))
             .collect()
     }
 
@@ -260,7 +262,9 @@ impl LabelState {
         match taken {
             RowOutcome::Same | RowOutcome::Dropped => return taken,
             RowOutcome::Corrected => *open.corrections.entry((id, line.row)).or_default() += 1,
-            RowOutcome::New if self.is_testing => alarms.extend(open.test(line, joined, options)),
+            RowOutcome::New if self.is_testing => {
+                alarms.extend(open.test((hour, (id, line.row)), joined, options));
+            }
             RowOutcome::New => {}
         }
 

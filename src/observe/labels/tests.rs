@@ -1,6 +1,7 @@
 //! Tests of `labels` from their arrival to measured performance, on a store in a folder.
 
 mod kept;
+mod sliced;
 
 use super::*;
 use crate::core::hash::Digest;

@@ -31,11 +31,11 @@ const ALERTS: &[Alert] = &[
     },
     Alert {
         name: "OrtusModelLosesMore",
-        expr: "max by (model, version) (ortus_performance_alarm) > 0",
+        expr: "max by (model, version) (ortus_performance_alarm) > 0 or max by (model, version) (ortus_performance_part_alarms) > 0",
         hold: "0m",
         severity: "critical",
         summary: "{{ $labels.model }}:{{ $labels.version }} makes more wrong predictions than in its baseline",
-        what: "The error share on labelled rows is higher than accepted. See `ortus performance {{ $labels.model }}`.",
+        what: "The error share on labelled rows is higher than accepted, in all rows or in a part of them. See `ortus performance {{ $labels.model }}`.",
     },
     Alert {
         name: "OrtusErrors",

@@ -15,6 +15,7 @@ pub(crate) struct LabelFamilies {
     rows: IntGaugeVec,
     maturity: GaugeVec,
     alarm: IntGaugeVec,
+    part_alarms: IntGaugeVec,
 }
 
 /// The measured performance of a version.
@@ -25,6 +26,8 @@ pub(crate) struct VersionFigures {
     pub maturity: Option<f64>,
     pub measures: BTreeMap<&'static str, f64>,
     pub alarm: bool,
+    /// Parts of slices in alarm.
+    pub part_alarms: usize,
 }
 
 const SERVED: &[&str] = &["model", "version"];
@@ -48,6 +51,7 @@ impl LabelFamilies {
                 SERVED,
             )?,
             alarm: r.gauges("ortus_performance_alarm", "1 while the error share is higher than in the baseline by more than the allowed margin.", SERVED)?,
+            part_alarms: r.gauges("ortus_performance_part_alarms", "Parts of slices whose error share is higher than in the baseline by more than the allowed margin.", SERVED)?,
         })
     }
 
@@ -90,6 +94,9 @@ impl LabelFamilies {
         self.alarm
             .with_label_values(&served)
             .set(shown.alarm.into());
+        self.part_alarms
+            .with_label_values(&served)
+            .set(i64::try_from(shown.part_alarms).unwrap_or(i64::MAX));
         if let Some(maturity) = shown.maturity {
             self.maturity.with_label_values(&served).set(maturity);
         }

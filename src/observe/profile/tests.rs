@@ -154,3 +154,60 @@ fn the_task_can_be_given() {
     };
     assert!(measured(wrong).is_err_and(|e| e.contains("'z' is not an output of the model")));
 }
+
+/// Makes a baseline of two columns and labels, sliced by the first column.
+fn sliced(rows: &[(usize, usize, f64)]) -> Baseline {
+    let lines: String = rows
+        .iter()
+        .map(|(a, b, y)| format!("{a},{b},{y}\n"))
+        .collect();
+    let mut file = tempfile::NamedTempFile::with_suffix(".csv").expect("a file");
+    file.write_all(format!("a,b,y\n{lines}").as_bytes())
+        .expect("written");
+    let profile = Profile {
+        data: file.path(),
+        features: vec!["a".to_owned(), "b".to_owned()],
+        ignore: Vec::new(),
+        label: Some("y".to_owned()),
+        task: Wish::default(),
+        slices: SliceChoice::Named(vec!["a".to_owned()]),
+    };
+    profile.make(&graph(), &mut Sum).expect("a baseline")
+}
+
+#[test]
+fn each_part_has_the_share_of_its_labelled_rows_that_are_wrong() {
+    // A fifth of the rows of the part `1` is off by 100: over the 90th percentile of all errors.
+    let row = |i: usize| {
+        let (a, b) = (i % 2, i / 2 % 7);
+        (a, b, (a + b) as f64 + if i % 10 == 1 { 100.0 } else { 0.0 })
+    };
+    let mut rows: Vec<(usize, usize, f64)> = (0..2_000).map(row).collect();
+    let losses = |made: &Baseline| -> Vec<(String, Option<(u64, u64)>)> {
+        let parts = made.parts.iter();
+        let one = parts.map(|p| (p.part.clone(), p.loss.map(|loss| (loss.rows, loss.lost))));
+        one.collect()
+    };
+    let expected = [
+        ("0".to_owned(), Some((1_000, 0))),
+        ("1".to_owned(), Some((1_000, 200))),
+    ];
+    let made = sliced(&rows);
+    assert_eq!(losses(&made), expected);
+    assert_eq!(Baseline::read(&made.write()).expect("read back"), made);
+
+    // Rows that are sorted by their labels are put into another order.
+    rows.sort_by(|one, other| one.2.total_cmp(&other.2));
+    let sorted = sliced(&rows);
+    assert!(sorted.unordered);
+    assert_eq!(losses(&sorted), expected);
+}
+
+#[test]
+fn parts_without_labels_have_no_share_of_wrong_rows() {
+    let rows: String = (0..1_000)
+        .map(|i| format!("{},{}\n", i % 2, i % 7))
+        .collect();
+    let baseline = make(&format!("a,b\n{rows}"), &[], &[]).expect("a baseline");
+    assert!(!baseline.parts.is_empty() && baseline.parts.iter().all(|p| p.loss.is_none()));
+}

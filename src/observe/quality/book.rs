@@ -7,6 +7,7 @@ mod tests;
 use super::answer::{RowAnswer, Truth};
 use super::measure::{Measures, measure};
 use crate::observe::report::performance::{CohortPerformance, SlicePerformance, named};
+use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -22,6 +23,13 @@ pub(crate) struct Row {
     pub parts: Vec<String>,
     /// When the label was accepted. The latest label counts, in whatever order they are read.
     pub time_us: i64,
+}
+
+impl Row {
+    /// Returns when the label was accepted.
+    pub(crate) fn time(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_micros(self.time_us).unwrap_or_default()
+    }
 }
 
 /// The labelled rows of one version.
@@ -262,6 +270,8 @@ impl Book {
             slice: self.slices[slice].clone(),
             part: part.to_owned(),
             rows: rows.len(),
+            loss_allowed: None,
+            alarm: false,
             measures: named(&measure(rows.iter().map(|row| (&row.answer, row.truth)))),
         };
 
@@ -272,6 +282,6 @@ impl Book {
 /// Writes the start of an hour, for people.
 pub(crate) fn time(hour: u64) -> String {
     let seconds = i64::try_from(hour.saturating_mul(3600)).unwrap_or(i64::MAX);
-    chrono::DateTime::from_timestamp(seconds, 0)
+    DateTime::from_timestamp(seconds, 0)
         .map_or_else(String::new, |t| t.format("%Y-%m-%dT%H:00Z").to_string())
 }

@@ -98,6 +98,16 @@ fn classification(rows: &[ClassifiedRow<'_>]) -> Measures {
     if let Some(areas) = areas {
         measures.insert("auc", areas.iter().sum::<f64>() / areas.len() as f64);
     }
+    let precisions: Option<Vec<f64>> = looked_at
+        .iter()
+        .map(|class| average_precision_of(scored(rows, *class)))
+        .collect();
+    if let Some(of) = precisions {
+        measures.insert(
+            "average_precision",
+            of.iter().sum::<f64>() / of.len() as f64,
+        );
+    }
     measures
 }
 
@@ -144,11 +154,28 @@ fn share(part: f64, whole: f64) -> f64 {
 /// Returns the probability that a row of the class scores higher than another; ties count half.
 /// None if all rows are of one kind.
 fn area(rows: &[ClassifiedRow<'_>], class: usize) -> Option<f64> {
-    area_of(
-        rows.iter()
-            .map(|r| (r.score(class), r.truth == class))
-            .collect(),
-    )
+    area_of(scored(rows, class))
+}
+
+/// Returns the score of a class in each row, and whether the row is of the class.
+fn scored(rows: &[ClassifiedRow<'_>], class: usize) -> Vec<(f64, bool)> {
+    let one = |r: &ClassifiedRow<'_>| (r.score(class), r.truth == class);
+    rows.iter().map(one).collect()
+}
+
+/// Returns the average precision of pairs of a score and whether the row is of the class: the sum over
+/// all scores, from the highest on, of the precision times the gain of recall. Rows of equal score
+/// count together. None if all rows are of one kind.
+fn average_precision_of(mut sorted: Vec<(f64, bool)>) -> Option<f64> {
+    sorted.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
+    let (mut rows, mut right, mut sum) = (0.0, 0.0, 0.0);
+    for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
+        let hits = tied.iter().filter(|(_, is)| *is).count() as f64;
+        rows += tied.len() as f64;
+        right += hits;
+        sum += hits * right / rows;
+    }
+    (right > 0.0 && right < rows).then(|| sum / right)
 }
 
 /// Returns the same for pairs of a score and whether the row is of the class.

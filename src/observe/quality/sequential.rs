@@ -10,6 +10,7 @@ mod proof;
 mod tests;
 
 use super::answer::{RowAnswer, Truth};
+use crate::observe::drift::baseline::part::PartLoss;
 use crate::observe::drift::quantile::quantile;
 use std::collections::BTreeMap;
 
@@ -56,7 +57,17 @@ impl Bet {
 /// Returns the accepted error share: the upper confidence bound of the error share on the
 /// baseline's rows (Wilson, 99.5 %), plus a margin.
 pub(crate) fn allowed(share: f64, rows: u64, margin: f64) -> f64 {
-    let (n, z) = (rows.max(1) as f64, 2.576_f64);
+    allowed_at(WHOLE_Z, share, rows, margin)
+}
+
+/// The quantile of the normal distribution for the bound of all rows: 99.5 %.
+const WHOLE_Z: f64 = 2.576;
+/// The same for the bound of a part: of as many parts as a baseline may have, all are within theirs
+/// as surely as all rows are.
+const PART_Z: f64 = 3.79;
+
+fn allowed_at(z: f64, share: f64, rows: u64, margin: f64) -> f64 {
+    let n = rows.max(1) as f64;
     let centre = share + z * z / (2.0 * n);
     let spread = z * (share * (1.0 - share) / n + z * z / (4.0 * n * n)).sqrt();
     ((centre + spread) / (1.0 + z * z / n) + margin).clamp(1e-6, 1.0 - 1e-6)
@@ -80,6 +91,27 @@ pub(crate) struct SequentialTest {
     bets: [(u64, Bet); SPANS.len()],
     /// The span in which the last alarm started, and the hour when it ends.
     pub alarm: Option<(u64, u64)>,
+}
+
+/// Tells whether a row is lost: its class is wrong, or its absolute error is over `error_max`. None
+/// if the answer and the truth are of different kinds.
+pub(crate) fn is_lost(answer: &RowAnswer, truth: Truth, error_max: Option<f64>) -> Option<bool> {
+    Some(is_over(loss(answer, truth)?, error_max))
+}
+
+/// Returns the absolute error, or 1 for a wrong class.
+fn loss(answer: &RowAnswer, truth: Truth) -> Option<f64> {
+    match (answer, truth) {
+        (RowAnswer::Class(class, _), Truth::Class(truth)) => {
+            Some(f64::from(u8::from(*class as usize != truth)))
+        }
+        (RowAnswer::Value(value), Truth::Value(truth)) => Some((value - truth).abs()),
+        _ => None,
+    }
+}
+
+fn is_over(loss: f64, error_max: Option<f64>) -> bool {
+    error_max.map_or(loss > 0.5, |most| loss > most)
 }
 
 /// An alarm that started.
@@ -112,8 +144,20 @@ impl SequentialTest {
         }
     }
 
+    /// Starts the test of a part of the rows, of which this is the test of the whole. None if the
+    /// whole has no error share of the baseline.
+    pub(crate) fn of_part(&self, loss: PartLoss, margin: f64) -> Option<Self> {
+        self.allowed?;
+        let share = loss.lost as f64 / loss.rows.max(1) as f64;
+        Some(Self {
+            allowed: Some(allowed_at(PART_Z, share, loss.rows, margin)),
+            error_max: self.error_max,
+            ..Self::default()
+        })
+    }
+
     /// Adds a labelled row at an hour. Returns an alarm if one starts. `alarms` is the accepted
-    /// number of false alarms in a month.
+    /// number of false alarms in a month; with 0, no alarm starts.
     pub(crate) fn take(
         &mut self,
         (answer, truth): (&RowAnswer, Truth),
@@ -121,22 +165,13 @@ impl SequentialTest {
         alarms: f64,
         margin: f64,
     ) -> Option<Won> {
-        let loss = match (answer, truth) {
-            (RowAnswer::Class(class, _), Truth::Class(truth)) => {
-                f64::from(u8::from(*class as usize != truth))
-            }
-            (RowAnswer::Value(value), Truth::Value(truth)) => (value - truth).abs(),
-            _ => return None,
-        };
-
+        let loss = loss(answer, truth)?;
         let Some(allowed) = self.allowed else {
             self.learn_reference(loss, matches!(answer, RowAnswer::Value(_)), margin);
             return None;
         };
-        let lost = self.error_max.map_or(loss > 0.5, |most| loss > most);
-        if self.alarm.is_some_and(|(_, until)| hour >= until) {
-            self.alarm = None;
-        }
+        let lost = is_over(loss, self.error_max);
+        self.end_alarm(hour);
         let mut won = None;
         for (span, (of, bet)) in SPANS.into_iter().zip(&mut self.bets) {
             if hour / span > *of {
@@ -165,6 +200,15 @@ impl SequentialTest {
         }
 
         won
+    }
+
+    /// Ends an alarm whose time is over. Returns whether it did.
+    pub(crate) fn end_alarm(&mut self, hour: u64) -> bool {
+        let is_over = self.alarm.is_some_and(|(_, until)| hour >= until);
+        if is_over {
+            self.alarm = None;
+        }
+        is_over
     }
 
     fn learn_reference(&mut self, loss: f64, is_value: bool, margin: f64) {

@@ -1,7 +1,7 @@
 //! Alarm events: the data of the CloudEvent that a webhook receives, and the
 //! body of an alarm in the store. Owns their JSON form; raises no alarm.
 
-use super::column::{BaselineSource, DriftTest, number_or_null};
+use super::column::{BaselineSource, DriftTest, SlicePart, number_or_null};
 use super::incident::Incident;
 use crate::observe::drift::layout::Side;
 use chrono::{DateTime, Utc};
@@ -66,6 +66,9 @@ pub struct PerformanceAlarm {
     pub version: u64,
     /// Digest of the model file.
     pub digest: String,
+    /// The part of the rows that it is of. Absent where it is of all rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<SlicePart>,
     /// When the alarm was raised.
     pub time: DateTime<Utc>,
     /// Hours over which rows were counted.

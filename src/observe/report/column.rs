@@ -56,9 +56,14 @@ pub struct SlicePart {
 }
 
 impl SlicePart {
+    /// Says which rows are of the part, as in "region is north".
+    pub fn condition(&self) -> String {
+        format!("{} is {}", self.slice, self.part)
+    }
+
     /// Names a column of the part, as in "income where region is north".
     pub(crate) fn describe(&self, column: &str) -> String {
-        format!("{column} where {} is {}", self.slice, self.part)
+        format!("{column} where {}", self.condition())
     }
 }
 

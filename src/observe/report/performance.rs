@@ -146,8 +146,22 @@ pub struct SlicePerformance {
     pub part: String,
     /// Rows with a label.
     pub rows: usize,
+    /// Share of its rows that may be wrong without an alarm. Absent where the baseline has no labelled
+    /// rows of the part, or too few.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_allowed: Option<f64>,
+    /// Whether the model is wrong more often than that. Absent if it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alarm: bool,
     /// Measures by name.
     pub measures: BTreeMap<String, f64>,
+}
+
+impl SlicePerformance {
+    /// Says which rows are of the part, as in "region is north".
+    pub(crate) fn condition(&self) -> String {
+        format!("{} is {}", self.slice, self.part)
+    }
 }
 
 /// Tells whether a count is 0: older servers do not report it.

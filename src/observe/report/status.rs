@@ -91,10 +91,12 @@ pub(crate) fn text(column: &ColumnDrift, drift: &VersionDrift) -> String {
     }
 
     let few = column.smallest.filter(|smallest| *smallest > COARSE);
+    // A part has fewer rows than the whole.
+    let rows = column.then.as_ref().map(|then| then.rows);
     let coarse = few.map_or_else(String::new, |smallest| {
         format!(
             "; with {}, differences under {} cannot be shown",
-            counted(drift.baseline_rows, "baseline row"),
+            counted(rows.unwrap_or(drift.baseline_rows), "baseline row"),
             number(smallest)
         )
     });

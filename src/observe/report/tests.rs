@@ -100,6 +100,22 @@ fn the_page_shows_findings_first() {
 }
 
 #[test]
+fn the_page_names_the_parts_in_which_the_model_is_wrong_more_often() {
+    let mut bad = report();
+    let part = &mut bad["measured"][0]["slices"][0];
+    (part["alarm"], part["loss_allowed"]) = (true.into(), 0.12.into());
+    check(
+        &bad,
+        &[
+            "<b>The model is wrong more often in a part of the rows than it was on its baseline</b>",
+            "<li>where age is ≤ 3 (up to 12 % of its rows are allowed)</li>",
+            "<td class=\"alarm\">≤ 3 (in alarm",
+        ],
+    );
+    assert!(!page(&bad).contains("No alarm."));
+}
+
+#[test]
 fn an_empty_report_renders_a_page() {
     let mut young = report();
     young["watched"][0]["windows"] = 0.into();

@@ -55,7 +55,7 @@ pub(super) async fn backfill(arguments: &BackfillArguments) -> Result<ExitCode> 
     let (mut has_passed, mut last_error) = (true, None);
     for time in times {
         match run_as_of(time, run, &spec, &setup, &history).await {
-            Ok(outcome) => has_passed &= outcome.version.is_some(),
+            Ok(outcome) => has_passed &= outcome.has_passed(),
             Err(error) => last_error = Some(error),
         }
     }

@@ -51,10 +51,10 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
     }
 
     let outcome = ended?;
-    if outcome.new {
+    if outcome.is_new() {
         nudge(&setup.operator, &arguments.by).await;
     }
-    Ok(if outcome.version.is_some() {
+    Ok(if outcome.has_passed() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(NOT_PASSED)

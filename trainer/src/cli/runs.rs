@@ -5,6 +5,7 @@ use super::experiments::{log_to_mlflow, note_if_not_stored};
 use super::setup::{Setup, history, history_of};
 use super::show::{ProgressDisplay, show, word};
 use super::{NOT_PASSED, RunArguments};
+use crate::context::RunOutcome;
 use crate::record::text_of;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
@@ -12,6 +13,7 @@ use ortus::cli::monitor;
 use ortus::cli::print::{TextTable, line};
 use ortus::cli::registry::arguments::RegistryArguments;
 use ortus::core::error::Result;
+use ortus::core::model::ModelName;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -28,20 +30,54 @@ pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     note_if_not_stored(kept);
     log_to_mlflow(arguments.mlflow.as_deref(), &ran).await;
     let outcome = ended?;
-    if outcome.new {
+    if outcome.is_new() {
         ortus::cli::registry::nudge(&setup.operator, &arguments.by).await;
     }
     if arguments.common.json {
         line(&serde_json::json!(ran).to_string());
     } else {
         show(&ran);
+        if outcome.is_new() {
+            show_next(&setup, &spec, arguments, &outcome).await?;
+        }
     }
 
-    Ok(if outcome.version.is_some() {
+    Ok(if outcome.has_passed() {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(NOT_PASSED)
     })
+}
+
+/// Prints the commands that serve the version, ask it and keep it up to date.
+async fn show_next(
+    setup: &Setup,
+    spec: &Spec,
+    arguments: &RunArguments,
+    outcome: &RunOutcome,
+) -> Result<()> {
+    let name = &spec.model.name;
+    let champion = setup
+        .trainer(chrono::Utc::now())
+        .champion_of(&ModelName::parse(name)?)
+        .await?;
+    let registry = arguments.common.registry.as_ref();
+    let registry = registry.map_or_else(String::new, |url| format!(" --registry {url}"));
+    line("next:");
+    if let Some(version) = outcome.version
+        && champion.is_none_or(|champion| champion.number() != version)
+    {
+        line(&format!(
+            "  ortus promote {name} {version}{registry} --reason \"…\""
+        ));
+    }
+    line(&format!("  ortus serve{registry}"));
+    if let Some(example) = &outcome.example {
+        line(&format!("  ortus predict {name} {example}"));
+    }
+    let file = arguments.spec.display();
+    line(&format!("  ortus-trainer watch {file}{registry}"));
+    Ok(())
 }
 
 /// Lists the runs of a model.
@@ -60,7 +96,7 @@ pub(super) async fn runs(model: &str, common: &RegistryArguments) -> Result<()> 
         table.row(&[
             &began,
             short,
-            word(ran.status),
+            word(ran),
             &version,
             &format!("{:.1}", ran.seconds),
             &ran.trigger,

@@ -58,12 +58,12 @@ pub(super) fn show(ran: &RecordedRun) {
         .version
         .value()
         .map_or_else(String::new, |v| format!(" version {v}"));
-    line(&format!(
-        "{}: {}{version} after {:.1} s",
-        ran.model,
-        word(ran.status),
-        ran.seconds
-    ));
+    // What starts no run took no time.
+    let after = match ran.status {
+        RunStatus::Skipped => String::new(),
+        _ => format!(" after {:.1} s", ran.seconds),
+    };
+    line(&format!("{}: {}{version}{after}", ran.model, word(ran)));
 
     if !ran.key().is_empty() {
         line(&format!("run {}", ran.key()));
@@ -101,12 +101,22 @@ pub(super) fn show(ran: &RecordedRun) {
 }
 
 /// Returns the result of a run, for a person.
-pub(super) fn word(status: RunStatus) -> &'static str {
+pub(super) fn word(ran: &RecordedRun) -> &'static str {
+    if ran.is_delay() {
+        "waits, and stays due"
+    } else {
+        status_word(ran.status)
+    }
+}
+
+/// Returns a result, for a person.
+pub(super) fn status_word(status: RunStatus) -> &'static str {
     match status {
         RunStatus::Published => "published",
         RunStatus::Equal => "an earlier run published",
         RunStatus::Failed => "a gate failed",
         RunStatus::Inconclusive => "a gate was inconclusive",
+        RunStatus::Unchanged => "not published, nothing is new",
         RunStatus::Broken => "ended with an error",
         RunStatus::Skipped => "skipped",
         RunStatus::Tried => "tried",

@@ -2,7 +2,7 @@
 //! what delays them.
 
 use super::setup::{records_of, seen_by};
-use super::show::word;
+use super::show::status_word;
 use crate::trigger;
 use crate::watch::{self, Watch, WatchState};
 use chrono::{DateTime, Utc};
@@ -31,6 +31,7 @@ pub(super) async fn status(path: &Path, common: &RegistryArguments) -> Result<()
             .await?,
         refused: trigger::refused(&spec.triggers, &state.past, now),
         next: cron.map(|cron| trigger::next(cron, now)).transpose()?,
+        starters: trigger::starters(&spec.triggers),
         model: spec.model.name,
         state,
     };
@@ -50,6 +51,8 @@ struct TriggerStatus {
     training: Option<String>,
     /// Why triggers start no run now.
     refused: Option<String>,
+    /// What starts a run, in words.
+    starters: Vec<String>,
     /// The next cron time.
     next: Option<DateTime<Utc>>,
 }
@@ -68,7 +71,7 @@ impl TriggerStatus {
         });
         let due: Vec<Value> = due
             .iter()
-            .map(|event| json!({"event": event.key, "why": event.why, "moot": event.moot}))
+            .map(|event| json!({"event": event.key, "why": event.why, "moot": event.moot, "waits": event.waits}))
             .collect();
 
         json!({
@@ -79,6 +82,7 @@ impl TriggerStatus {
             "due": due,
             "new_rows": found.new_rows,
             "waits": self.refused,
+            "started_by": self.starters,
             "next": self.next,
             "runs_in_a_day": past.runs,
             "seconds_in_a_day": past.spent.as_secs_f64(),
@@ -95,7 +99,7 @@ impl TriggerStatus {
             Some(last) => line(&format!(
                 "last run {}: {}",
                 time(last.began),
-                word(last.status)
+                status_word(last.status)
             )),
             None => line("no run yet"),
         }
@@ -107,11 +111,21 @@ impl TriggerStatus {
         }
 
         for event in due {
-            let moot = event.moot.as_ref();
-            let moot = moot.map_or_else(String::new, |why| format!(" (will be skipped: {why})"));
-            line(&format!("due: {}{moot}", event.why));
+            let moot = event
+                .moot
+                .as_ref()
+                .map(|why| format!("will be skipped: {why}"));
+            let waits = event.waits.as_ref().map(|why| format!("waits: {why}"));
+            let note = moot.or(waits);
+            let note = note.map_or_else(String::new, |note| format!(" ({note})"));
+            line(&format!("due: {}{note}", event.why));
         }
-        if let Some(why) = &self.refused {
+        if self.starters.is_empty() {
+            line("nothing starts a run by itself: [triggers] in the specification sets nothing");
+        } else {
+            line(&format!("started by: {}", self.starters.join("; ")));
+        }
+        if let Some(why) = self.refused.as_ref().filter(|_| !self.starters.is_empty()) {
             line(&format!("triggers start no run now: {why}"));
         }
         if let Some(next) = self.next {

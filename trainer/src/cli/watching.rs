@@ -6,6 +6,7 @@ use super::experiments::log_to_mlflow;
 use super::setup::{Setup, records_of};
 use super::show::{ProgressDisplay, show_triggered};
 use crate::spec::Spec;
+use crate::trigger;
 use crate::watch::{self, Checked, Watch};
 use chrono::Utc;
 use clap::Args;
@@ -79,6 +80,7 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
         let bound = crate::listen::start(address, setup.seen.clone(), models, alarmed.clone())?;
         note(&format!("ortus-trainer: receives alarms at http://{bound}"));
     }
+    specs.iter().for_each(tell_triggers);
     let mut pace = Pace { alarms, failed: 0 };
     loop {
         let round = check_all(&mut watches, &setup, arguments).await;
@@ -88,6 +90,18 @@ pub(super) async fn watch(arguments: &WatchArguments) -> Result<ExitCode> {
         // A model that fails does not delay the others.
         pace.wait(round.poll, round.failed == watches.len());
     }
+}
+
+/// Says what starts a run of a model.
+fn tell_triggers(spec: &Spec) {
+    let starters = trigger::starters(&spec.triggers);
+    let said = if starters.is_empty() {
+        "only `ortus-trainer trigger` starts a run: [triggers] in the specification sets nothing"
+            .to_owned()
+    } else {
+        format!("a run is started by {}", starters.join("; "))
+    };
+    note(&format!("ortus-trainer: {}: {said}", spec.model.name));
 }
 
 /// Returns the most threads that a specification asks for; 0 means all.
@@ -197,10 +211,10 @@ async fn check_once(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments
     show_triggered(&ran, arguments.common.json);
     log_to_mlflow(arguments.mlflow.as_deref(), &ran).await;
     let outcome = ended?;
-    if outcome.new {
+    if outcome.is_new() {
         nudge(&setup.operator, &arguments.by).await;
     }
-    Ok(outcome.version.is_some())
+    Ok(outcome.has_passed())
 }
 
 /// Requests a run of a model from the trainer that watches it.

@@ -45,6 +45,11 @@ const EXACT: f64 = 9_007_199_254_740_992.0;
 /// The value of a missing time.
 pub(super) const NO_TIME: i64 = i64::MIN;
 
+/// Whether a model can take a column of a type, or a specification can name it as a time.
+pub(super) fn is_plain(kind: &DataType) -> bool {
+    Growing::new("", kind).is_ok()
+}
+
 impl Growing {
     /// Starts a column. Refuses types that a model cannot take.
     pub(super) fn new(name: &str, kind: &DataType) -> Result<Self> {

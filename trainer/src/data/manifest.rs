@@ -47,8 +47,24 @@ pub(crate) struct SourceFile {
 }
 
 impl DataManifest {
+    /// Returns the digest of the rows, which is the same whenever the same rows are read.
+    pub(crate) fn rows_digest(&self) -> Digest {
+        let text = serde_json::json!([self.files(), self.sql, self.rows]);
+        Digest::of(text.to_string().as_bytes())
+    }
+
     /// Returns the digest, which is the same for the same files and query, wherever the files are.
     pub(crate) fn digest(&self) -> Digest {
+        let files = self.files();
+        let text = match self.as_of {
+            None => serde_json::json!([files, self.sql]),
+            Some(as_of) => serde_json::json!([files, self.sql, as_of]),
+        };
+        Digest::of(text.to_string().as_bytes())
+    }
+
+    /// Returns the digests of the files, or of the rows, of each source.
+    fn files(&self) -> Vec<(&str, Vec<String>)> {
         let files = self.sources.iter().map(|s| {
             let all: Vec<String> = match s.rows_digest {
                 Some(rows) => vec![rows.to_string()],
@@ -56,13 +72,6 @@ impl DataManifest {
             };
             (s.name.as_str(), all)
         });
-
-        let files: Vec<_> = files.collect();
-        let text = match self.as_of {
-            None => serde_json::json!([files, self.sql]),
-            Some(as_of) => serde_json::json!([files, self.sql, as_of]),
-        };
-        let text = text.to_string();
-        ortus::core::hash::Digest::of(text.as_bytes())
+        files.collect()
     }
 }

@@ -1,18 +1,18 @@
 //! The sources of a dataset as tables, and the query over them. DataFusion plans and runs it within a
 //! memory limit; the result is read batch by batch within a limit of rows.
 
-use super::Reach;
 use super::captured;
-use super::columns::{Gathered, Growing};
+use super::columns::{Gathered, Growing, is_plain};
 use super::joins;
 use super::manifest::{DataManifest, SourceFiles};
 use super::query_error::message;
 use super::staged::{self, Staged, unreadable};
 use super::tables::register;
+use super::{LabelledTimes, Reach};
 use crate::spec::Spec;
 use crate::spec::capture_source::CaptureSource;
 use chrono::{DateTime, Utc};
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
@@ -33,7 +33,7 @@ pub(super) async fn read(
     let Prepared {
         context,
         mut manifest,
-        notes,
+        mut notes,
         stamps,
         staging,
     } = prepare(spec, reach).await?;
@@ -42,9 +42,36 @@ pub(super) async fn read(
     staged::unchanged(&stamps)?;
     // The copied files had to exist until now.
     drop(staging);
+    notes.extend(result.notes);
     manifest.rows = result.rows;
     manifest.columns = result.types;
     Ok((result.columns, manifest, notes))
+}
+
+/// Returns the times of the rows of the query's result that have a target and are later than `after`,
+/// in microseconds since 1970; of rows without a time column only how many there are.
+pub(super) async fn times(
+    spec: &Spec,
+    reach: &Reach,
+    after: DateTime<Utc>,
+) -> Result<LabelledTimes> {
+    let Some(name) = &spec.schema.time else {
+        return Ok(LabelledTimes::Rows(count(spec, reach, None).await?));
+    };
+    let Some(labelled) = labelled(spec, reach, Some(after)).await? else {
+        return Ok(LabelledTimes::Times(Vec::new()));
+    };
+    let frame = labelled.frame.select(vec![column(name)]).map_err(refused)?;
+    let kind = frame.schema().field(0).data_type().clone();
+    let mut times = vec![Growing::new(name, &kind)?];
+    collect(frame, &mut times, usize::MAX).await?;
+    let gathered = times.pop().map(Growing::finish);
+    let mut times = gathered
+        .map(Gathered::times)
+        .transpose()?
+        .unwrap_or_default();
+    times.sort_unstable();
+    Ok(LabelledTimes::Times(times))
 }
 
 /// Counts rows of the query's result that have a target and a later time than `after`.
@@ -53,9 +80,27 @@ pub(super) async fn count(
     reach: &Reach,
     after: Option<DateTime<Utc>>,
 ) -> Result<usize> {
-    // Captured predictions may have no labels yet; then no rows are new.
+    match labelled(spec, reach, after).await? {
+        Some(labelled) => labelled.frame.count().await.map_err(refused),
+        None => Ok(0),
+    }
+}
+
+/// Rows that have a target. The copied files must exist until they are read.
+struct LabelledRows {
+    frame: DataFrame,
+    _prepared: Prepared,
+}
+
+/// Plans to read the rows that have a target and are later than `after`; none if there are no captured
+/// predictions with labels yet.
+async fn labelled(
+    spec: &Spec,
+    reach: &Reach,
+    after: Option<DateTime<Utc>>,
+) -> Result<Option<LabelledRows>> {
     let prepared = match prepare(spec, reach).await {
-        Err(error) if error.kind == ortus::core::error::Kind::NotFound => return Ok(0),
+        Err(error) if error.kind == ortus::core::error::Kind::NotFound => return Ok(None),
         prepared => prepared?,
     };
 
@@ -81,7 +126,10 @@ pub(super) async fn count(
             .map_err(refused)?;
     }
 
-    frame.count().await.map_err(refused)
+    Ok(Some(LabelledRows {
+        frame,
+        _prepared: prepared,
+    }))
 }
 
 /// Returns a time as a literal of the column's type.
@@ -127,9 +175,9 @@ async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
         let into = staging.path().join(name);
         std::fs::create_dir_all(&into).map_err(|e| unreadable(&into, e))?;
         let staged = staged(spec, reach, at, &into).await.map_err(about)?;
-        register(&context, name, &staged.tables)
-            .await
-            .map_err(about)?;
+        let text = spec.formats.0.get(name);
+        let registered = register(&context, name, &staged.tables, text).await;
+        notes.extend(registered.map_err(about)?);
         manifest.sources.push(SourceFiles {
             name: name.clone(),
             files: staged.files,
@@ -213,6 +261,8 @@ struct QueryResult {
     /// The name and the type of each column.
     types: Vec<(String, String)>,
     rows: usize,
+    /// Notes for a person, such as columns that were left out.
+    notes: Vec<String>,
 }
 
 /// Runs the query, and reads its result.
@@ -223,6 +273,7 @@ async fn query(
     reach: &Reach,
 ) -> Result<QueryResult> {
     let frame = plan(context, sql, spec, reach).await?;
+    let (frame, notes) = fit(frame, spec)?;
     let schema = frame.schema().as_arrow().clone();
     check_names(&schema)?;
 
@@ -238,7 +289,36 @@ async fn query(
         columns: columns.into_iter().map(Growing::finish).collect(),
         types: types.collect(),
         rows,
+        notes,
     })
+}
+
+/// Leaves out columns of types that no model takes, such as lists, unless the specification names them.
+fn fit(frame: DataFrame, spec: &Spec) -> Result<(DataFrame, Vec<String>)> {
+    let schema = frame.schema().as_arrow().clone();
+    check_names(&schema)?;
+    let of = &spec.schema;
+    let roles = [of.time.as_ref(), of.group.as_ref(), of.weight.as_ref()];
+    let named = roles.into_iter().flatten().chain([&of.target]);
+    let named: Vec<&String> = named.chain(&of.features).chain(&of.categories).collect();
+    let is_kept =
+        |field: &&Arc<Field>| is_plain(field.data_type()) || named.contains(&field.name());
+    let (kept, others): (Vec<_>, Vec<_>) = schema.fields().iter().partition(is_kept);
+    if others.is_empty() || kept.is_empty() {
+        return Ok((frame, Vec::new()));
+    }
+
+    let note = |field: &Arc<Field>| {
+        format!(
+            "'{}' is left out: it is of type {}, which a model cannot take",
+            short(field.name()),
+            field.data_type()
+        )
+    };
+    let notes = others.into_iter().map(note).collect();
+    let kept = kept.into_iter().map(|field| column(field.name()));
+    let frame = frame.select(kept.collect::<Vec<_>>()).map_err(refused)?;
+    Ok((frame, notes))
 }
 
 /// Plans the query: only rows up to the time that counts as now, with their joins.
@@ -302,6 +382,12 @@ async fn collect(frame: DataFrame, columns: &mut [Growing], rows_max: usize) -> 
 
 /// Returns the error of a query that the engine refuses, or that needs too much memory.
 fn refused(error: DataFusionError) -> Error {
+    // That of our own reader, in full.
+    if let DataFusionError::External(own) = error.find_root()
+        && let Some(own) = own.downcast_ref::<Error>()
+    {
+        return Error::new(own.kind, own.message.clone());
+    }
     match error.find_root() {
         DataFusionError::ResourcesExhausted(_) => Error::overloaded(format!(
             "the query needs more memory than 'memory_max' in [data] allows: {}",

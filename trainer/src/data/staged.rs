@@ -7,7 +7,7 @@ use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::registry::blob;
 use ortus::storage::store::Store;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 /// The most files of a source.
@@ -17,19 +17,42 @@ const FILES_MAX: usize = 10_000;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileFormat {
     Parquet,
-    Csv,
+    /// CSV and its kin, also compressed.
+    Text,
     Json,
 }
 
 impl FileFormat {
+    /// Returns the format by the extension of a file.
     pub(super) fn of(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+        let extension = |path: &Path| {
+            let extension = path.extension()?.to_str()?;
+            Some(extension.to_ascii_lowercase())
+        };
+        match extension(path)?.as_str() {
             "parquet" => Some(Self::Parquet),
-            "csv" => Some(Self::Csv),
             "json" | "jsonl" | "ndjson" => Some(Self::Json),
-            _ => None,
+            "gz" | "zst" | "zip" => match extension(Path::new(path.file_stem()?)) {
+                None => Some(Self::Text),
+                Some(inner) => is_text(&inner).then_some(Self::Text),
+            },
+            other => is_text(other).then_some(Self::Text),
         }
     }
+
+    /// Returns the format by what a file begins with.
+    pub(super) fn of_content(path: &Path) -> Result<Self> {
+        let mut file = std::fs::File::open(path).map_err(|e| unreadable(path, e))?;
+        let mut magic = [0; 4];
+        match file.read_exact(&mut magic) {
+            Ok(()) if magic == *b"PAR1" => Ok(Self::Parquet),
+            _ => Ok(Self::Text),
+        }
+    }
+}
+
+fn is_text(extension: &str) -> bool {
+    ["csv", "tsv", "tab", "txt", "psv"].contains(&extension)
 }
 
 /// Returns the error for a file that cannot be read.
@@ -113,7 +136,7 @@ pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
     found.sort();
     if found.is_empty() {
         return Err(Error::invalid(format!(
-            "{} holds no Parquet, CSV or JSON-lines file",
+            "{} holds no Parquet, text (CSV) or JSON-lines file",
             path.display()
         )));
     }
@@ -174,7 +197,7 @@ pub(super) async fn bucket(url: &str, into: &Path, bytes_max: u64) -> Result<Sta
     keys.sort();
     if keys.is_empty() {
         return Err(Error::invalid(format!(
-            "{store} holds no Parquet, CSV or JSON-lines file"
+            "{store} holds no Parquet, text (CSV) or JSON-lines file"
         )));
     }
 

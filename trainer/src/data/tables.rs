@@ -1,28 +1,44 @@
 //! Registers the files of a source as one table of the query engine.
 
+mod text;
+
 use super::query_error::message;
 use super::staged::{FileFormat, unreadable};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::TableReference;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
-use datafusion::prelude::{CsvReadOptions, JsonReadOptions, ParquetReadOptions, SessionContext};
+use datafusion::prelude::{JsonReadOptions, ParquetReadOptions, SessionContext};
 use ortus::core::error::{Error, Result, short};
+use ortus::storage::table::text::format::TextFormat;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use text::register_text;
 
-/// The rows of a CSV file from which column types are inferred.
+/// The rows of a file of JSON lines from which column types are inferred.
 const LOOK_ROWS: usize = 100_000;
 
-/// Registers files as a table. Refuses files whose columns differ.
+/// Registers files as a table. Refuses files whose columns differ. Returns what a person should know of
+/// the table. `text` says how text files are written.
 pub(super) async fn register(
     context: &SessionContext,
     name: &str,
     files: &[PathBuf],
-) -> Result<()> {
+    text: Option<&TextFormat>,
+) -> Result<Vec<String>> {
     let format = common_format(files)?;
+    if format == FileFormat::Text {
+        let text = text.cloned().unwrap_or_default();
+        return register_text(context, name, files, &text).await;
+    }
+    if text.is_some() {
+        return Err(Error::invalid(
+            "'format' describes text files, such as CSV; these are not, so leave it out",
+        ));
+    }
     if let [only] = files {
-        return register_file(context, name, only, format).await.map(drop);
+        let registered = register_file(context, name, only, format).await;
+        return registered.map(|_| Vec::new());
     }
 
     let mut first: Option<(SchemaRef, &Path)> = None;
@@ -54,7 +70,7 @@ pub(super) async fn register(
         let registered = context.register_table(name, whole.into_view());
         registered.map_err(refused)?;
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 fn refused(error: DataFusionError) -> Error {
@@ -63,13 +79,19 @@ fn refused(error: DataFusionError) -> Error {
 
 /// Returns the format of the files. Refuses files of different or unknown formats.
 fn common_format(files: &[PathBuf]) -> Result<FileFormat> {
+    // One file of an unknown extension is what its content is.
+    if let [only] = files
+        && FileFormat::of(only).is_none()
+    {
+        return FileFormat::of_content(only);
+    }
     let formats: Vec<Option<FileFormat>> = files.iter().map(|file| FileFormat::of(file)).collect();
     let first = formats.first().copied().flatten();
     first
         .filter(|first| formats.iter().all(|format| *format == Some(*first)))
         .ok_or_else(|| {
             Error::invalid(
-                "its files must all be Parquet, all CSV or all JSON lines, by their file name extensions",
+                "its files must all be Parquet, all text (CSV) or all JSON lines, by their file name extensions",
             )
         })
 }
@@ -97,13 +119,7 @@ async fn register_file(
             };
             context.register_parquet(table, whole, options).await
         }
-        FileFormat::Csv => {
-            let options = CsvReadOptions::new()
-                .file_extension(&extension)
-                .schema_infer_max_records(LOOK_ROWS);
-            context.register_csv(table, whole, options).await
-        }
-        FileFormat::Json => {
+        FileFormat::Text | FileFormat::Json => {
             let options = JsonReadOptions {
                 file_extension: &extension,
                 schema_infer_max_records: LOOK_ROWS,

@@ -1,5 +1,7 @@
 //! Tests of `data`: rows read from files and queries, and what is refused.
 
+mod files;
+
 use super::super::frame::FrameValues;
 use super::super::spec::Spec;
 use super::*;
@@ -173,18 +175,19 @@ fn files_of_different_columns_are_refused_with_the_difference() {
         .expect("differs")
         .message;
     assert!(
-        said.contains("3.csv differ: only the first has 'y'"),
+        said.contains("3.csv differ: only the first has the column 'y'"),
         "{said}"
     );
 
     write("3.csv", "a,y\nred,0\n");
-    let said = run(&spec(folder.path(), ".", &[]))
-        .err()
-        .expect("differs")
-        .message;
+    // Types are those of all rows.
+    let mixed = run(&spec(folder.path(), ".", &[])).expect("words");
+    assert_eq!(words(&mixed, 0).map(|w| w.get(4)), Some(Some("red")));
+    let notes = mixed.notes.join("\n");
     assert!(
-        said.contains("'a' is Int64 in the first and Utf8 in the other"),
-        "{said}"
+        notes.contains("'a': it is words because of 'red' (")
+            && notes.contains("3.csv, line 2) in 1 of 5 rows"),
+        "{notes}"
     );
 
     write("4.jsonl", "{}");

@@ -15,6 +15,17 @@ fn noise(rows: usize, by: f64) -> Vec<f64> {
         .collect()
 }
 
+/// A model that loses so much more than guessing in each row.
+fn guess(worse: Vec<f64>) -> Guess {
+    Guess {
+        what: "guessing by the class shares",
+        measure: LossMeasure::LogLoss,
+        loss: 0.5,
+        worse,
+        rarest: Some(0.01),
+    }
+}
+
 fn verdicts(
     gates: &Gates,
     model: &[f64],
@@ -26,6 +37,7 @@ fn verdicts(
         measure: LossMeasure::AbsoluteError,
         cluster: &cluster,
         slices,
+        guess: &guess(vec![-1.0; model.len()]),
     };
 
     let found = judge(gates, &rows, &judged(model), Some(Ok(&judged(champion))));
@@ -111,6 +123,7 @@ fn one_worse_slice_fails_the_gate_and_a_threshold_is_required() {
         measure: LossMeasure::AbsoluteError,
         cluster: &cluster,
         slices: Vec::new(),
+        guess: &guess(vec![-1.0; 10]),
     };
 
     let alone = |gates: &Gates, champion| {
@@ -132,4 +145,45 @@ fn one_worse_slice_fails_the_gate_and_a_threshold_is_required() {
         alone(&gates, Some(Err("it is broken"))),
         Verdict::Inconclusive
     );
+}
+
+#[test]
+fn a_model_must_certainly_be_better_than_guessing() {
+    let cluster: Vec<u32> = (0..1_000).collect();
+    let of_guess = |worse: Vec<f64>, gates: &Gates| {
+        let rows = TestRows {
+            measure: LossMeasure::Error,
+            cluster: &cluster[..worse.len()],
+            slices: Vec::new(),
+            guess: &guess(worse),
+        };
+        let found = judge(gates, &rows, &judged(&[0.0; 10]), None);
+        let overall = overall_verdict(&found);
+        let gate = found.into_iter().find(|gate| gate.name == "baseline");
+        (gate.expect("always judged"), overall)
+    };
+    let standard = Gates::default();
+    let verdict = |worse| of_guess(worse, &standard).0.verdict;
+
+    assert_eq!(verdict(noise(1_000, -1.0)), Verdict::Pass);
+    assert_eq!(verdict(vec![0.0; 1_000]), Verdict::Fail, "it is guessing");
+    assert_eq!(verdict(noise(1_000, 0.0)), Verdict::Fail);
+    assert_eq!(verdict(noise(1_000, -0.5)), Verdict::Inconclusive);
+    assert_eq!(verdict(vec![-1.0; 5]), Verdict::Inconclusive, "too few");
+
+    let (gate, overall) = of_guess(vec![0.0; 1_000], &standard);
+    assert_eq!(overall, Verdict::Fail, "also the first of its name");
+    let told =
+        "log_loss minus that of guessing by the class shares (0.500000) is 0.000000, interval ";
+    assert!(gate.reason.starts_with(told), "{}", gate.reason);
+    let advice = ": the model knows no more than that; the rarest class has 1.0 % of the rows: more rows of it may \
+         help, or 'balanced = true' in [fit]";
+    assert!(gate.reason.ends_with(advice), "{}", gate.reason);
+
+    let off = Gates {
+        baseline: false,
+        ..Gates::default()
+    };
+    let (gate, overall) = of_guess(vec![0.0; 1_000], &off);
+    assert_eq!((gate.verdict, overall), (Verdict::NotGated, Verdict::Pass));
 }

@@ -15,6 +15,7 @@ fn event(kind: TriggerKind, key: &str) -> TriggerEvent {
         time: at("2026-03-01T03:00:00Z"),
         why: String::new(),
         moot: None,
+        waits: None,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::data::DataManifest;
 use crate::evaluation::{self, Champion};
 use crate::evidence;
 use crate::gate::{self, Gate, Verdict};
-use crate::history::RunHistory;
+use crate::history::{RunHistory, RunStatus};
 use crate::record::{MetricValues, RunRecord};
 use ortus::core::error::Result;
 use ortus::core::model::Version;
@@ -22,6 +22,8 @@ pub(super) struct Judged {
     verdict: Verdict,
     /// The champion that the model was compared with.
     pub champion: Option<Version>,
+    /// Whether the model answers all test rows as the champion does.
+    is_twin: bool,
     pub record: RunRecord,
     pub page: String,
 }
@@ -67,6 +69,7 @@ impl Judged {
         }
         Ok(Self {
             verdict: gate::overall_verdict(&gates),
+            is_twin: beside.is_some_and(|champion| proven.evaluation.answers_as(champion)),
             champion: champion.map(|c| c.version),
             record,
             page,
@@ -83,9 +86,31 @@ impl Judged {
         let _ = proven.fitted.steps.clear().await;
         RunOutcome {
             version: None,
-            new: false,
-            verdict: self.verdict,
+            status: match self.verdict {
+                Verdict::Fail => RunStatus::Failed,
+                _ => RunStatus::Inconclusive,
+            },
             record: self.record,
+            example: None,
+        }
+    }
+
+    /// Returns the champion whose answers the model gives.
+    pub(super) fn twin(&self) -> Option<Version> {
+        self.champion.filter(|_| self.is_twin)
+    }
+
+    /// Returns the outcome of a model that answers as the champion does.
+    pub(super) async fn unchanged(self, proven: &Proven, champion: Version) -> RunOutcome {
+        let outcome = self.rejected(proven).await;
+        let reason = format!("it answers as the champion, version {champion}, does");
+        RunOutcome {
+            status: RunStatus::Unchanged,
+            record: RunRecord {
+                reason: reason.into(),
+                ..outcome.record
+            },
+            ..outcome
         }
     }
 }
@@ -120,6 +145,7 @@ fn record(
         own_metrics: model.own_metrics().into(),
         parent: champion.map(|c| c.version.number()).into(),
         parity: proven.parity.clone().into(),
+        rows_digest: dataset.rows.manifest.rows_digest().to_string().into(),
         run: dataset.run.to_string().into(),
         seed: spec.fit.seed.into(),
         spec: spec.canonical().into(),

@@ -8,6 +8,7 @@ use crate::context::Watcher;
 use crate::data::RowTarget;
 use crate::frame::Frame;
 use crate::gate::{Gate, Slice, TestRows, Verdict};
+use crate::guess::{Guess, GuessedModel};
 use crate::judge::{Evaluation, OpenModel, judge};
 use crate::parity::Parity;
 use crate::record::CompanionSummary;
@@ -33,6 +34,7 @@ pub(super) struct Proven {
     pub companion: Option<(Bytes, CompanionSummary)>,
     cluster: Vec<u32>,
     slices: Vec<Slice>,
+    guess: Guess,
 }
 
 impl Proven {
@@ -64,6 +66,16 @@ impl Proven {
         let cluster = evaluation::clusters(rows, fold);
         let slices = evaluation::slices(job.spec, rows, fold);
         let evaluation = judge(&mut predictor, &frame, &target, split.measure)?;
+        let learned: Vec<u32> = fold.train.iter().chain(&fold.stop).copied().collect();
+        let guess = Guess::of(
+            &rows.target.take(&learned),
+            &predictor.class_indices(&rows.target)?,
+            &GuessedModel {
+                evaluation: &evaluation,
+                measure: split.measure,
+                is_balanced: job.spec.fit.balanced,
+            },
+        );
         let companion = companion::learn_errors(job.trainer, job.spec, rows, fold, &mut predictor)?;
         Ok(Self {
             parity: parity.ok(),
@@ -78,6 +90,7 @@ impl Proven {
             companion,
             cluster,
             slices,
+            guess,
         })
     }
 
@@ -96,6 +109,7 @@ impl Proven {
             measure: self.split().measure,
             cluster: &self.cluster,
             slices: self.slices.clone(),
+            guess: &self.guess,
         }
     }
 }

@@ -5,12 +5,14 @@ use super::Job;
 use super::judged::Judged;
 use super::proven::Proven;
 use crate::context::{RunOutcome, Watcher};
+use crate::example;
 use crate::gate::Verdict;
+use crate::history::RunStatus;
 use crate::lease::Lease;
 use crate::package::{self, Graphs};
 use crate::record::{RecordField, RunRecord};
 use crate::scratch;
-use crate::spec::Policy;
+use crate::spec::{First, Policy};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::core::model::Alias;
@@ -48,15 +50,20 @@ impl Published {
         }
     }
 
-    pub(super) fn outcome(&self, judged: Judged) -> RunOutcome {
+    pub(super) fn outcome(&self, proven: &mut Proven, judged: Judged) -> RunOutcome {
         let mut record = judged.record;
         record.version = self.0.version.into();
         record.waiting = self.0.waiting.into();
         RunOutcome {
             version: Some(self.0.version),
-            new: self.0.new,
-            verdict: Verdict::Pass,
+            status: if self.0.new {
+                RunStatus::Published
+            } else {
+                RunStatus::Equal
+            },
             record,
+            // An example that cannot be made is none.
+            example: example::arguments(&mut proven.predictor, &proven.frame).unwrap_or(None),
         }
     }
 }
@@ -67,6 +74,7 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
     write(job, proven, judged, folder.path())?;
 
     let (spec, champion) = (job.spec, judged.champion);
+    let is_first_champion = champion.is_none() && spec.gates.first == First::Champion;
     // The manifest holds metrics in another field.
     let lineage = RunRecord {
         metrics: RecordField::Absent,
@@ -76,6 +84,7 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
     let push = Push {
         path: folder.path().to_owned(),
         alias: match spec.publish.policy {
+            _ if is_first_champion => Some(Alias::champion()),
             Policy::Manual => None,
             Policy::Challenger => Some(Alias::parse("challenger")?),
             Policy::Canary if champion.is_some() => Some(Alias::parse("canary")?),

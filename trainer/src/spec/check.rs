@@ -48,8 +48,13 @@ impl Spec {
                 "[data.sources] is missing: the name and the location of a table, such as rows = \"train.parquet\"",
             );
         }
-        for at in self.sources.0.values() {
-            CaptureSource::parse(at).map_err(|e| e.context("[data.sources]"))?;
+        for (name, at) in &self.sources.0 {
+            let captured = CaptureSource::parse(at).map_err(|e| e.context("[data.sources]"))?;
+            if captured.is_some() && self.formats.0.contains_key(name) {
+                return refuse(format!(
+                    "[data.sources.{name}]: 'format' describes text files; captured predictions have none"
+                ));
+            }
         }
         if self.data.sql.is_none() && self.only_source().is_none() {
             return refuse("'sql' in [data] is missing; more than one source needs a query");

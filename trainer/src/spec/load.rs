@@ -10,6 +10,7 @@ use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
 use ortus::core::settings::section::SettingSection;
 use ortus::core::settings::text::{SourceText, nearest, plain};
+use ortus::storage::table::text::format::TextFormat;
 use std::path::Path;
 use toml::Value;
 use toml::de::{DeTable, DeValue};
@@ -119,15 +120,7 @@ fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, St
         "model" => spec.model.set(key, value),
         "data" => spec.data.set(key, value),
         "data.sources" => {
-            let is_name =
-                key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !key.is_empty();
-            let at = value
-                .as_str()
-                .filter(|at| is_name && !at.is_empty() && !at.contains('\0'));
-            let must = "a path or an address, under a name of letters, digits and _";
-            spec.sources
-                .0
-                .insert(key.to_owned(), at.ok_or(must)?.to_owned());
+            set_source(spec, key, value)?;
             Ok(true)
         }
         _ if path.starts_with("data.joins.") => {
@@ -155,6 +148,43 @@ fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, St
         }
         _ => Ok(false),
     }
+}
+
+/// Sets a source: a path or an address, or a table of it and of the format of its text files.
+fn set_source(spec: &mut Spec, name: &str, value: &Value) -> Result<(), String> {
+    let is_name = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.is_empty();
+    let (at, format) = match value {
+        Value::Table(table) => {
+            let is_known = |key: &String| ["path", "format"].contains(&key.as_str());
+            if let Some(unknown) = table.keys().find(|key| !is_known(key)) {
+                return Err(format!(
+                    "a table of 'path' and 'format'; '{}' is unknown",
+                    short(unknown)
+                ));
+            }
+            (table.get("path"), table.get("format"))
+        }
+        value => (Some(value), None),
+    };
+
+    let at = at.and_then(Value::as_str);
+    let at = at.filter(|at| is_name && !at.is_empty() && !at.contains('\0'));
+    let must = "a path or an address, under a name of letters, digits and _; or a table such as { path = \"rows.csv\", format = { delimiter = \";\" } }";
+    spec.sources
+        .0
+        .insert(name.to_owned(), at.ok_or(must)?.to_owned());
+    if let Some(format) = format {
+        let wrong = |why: &str| format!("a table whose 'format' is right: {}", why.trim_end());
+        let format: TextFormat = format
+            .clone()
+            .try_into()
+            .map_err(|e: toml::de::Error| wrong(e.message()))?;
+        format.check().map_err(|e| wrong(&e.message))?;
+        if format != TextFormat::default() {
+            spec.formats.0.insert(name.to_owned(), format);
+        }
+    }
+    Ok(())
 }
 
 /// Sets a setting by its full name. Refuses unknown settings, and settings

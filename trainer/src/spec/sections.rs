@@ -239,6 +239,8 @@ section! {
         measure: Option<String> as TextLine = None;
         /// The worst value of the metric's confidence bound; default not gated.
         bound: Option<f64> = None;
+        /// Whether a model must be better than guessing: by the class shares, or by the mean or median; default true.
+        baseline: bool = true;
         /// The largest relative regression against the champion on the same rows; default 0.02.
         regression_max: f64 = 0.02, in -1.0..=10.0;
         /// The confidence level of bounds, 0.5 to 0.9999; default 0.95.
@@ -249,7 +251,7 @@ section! {
         slice_regression_max: f64 = 0.1, in 0.0..=10.0;
         /// The largest calibration error of a classifier, 0 to 1; default not gated.
         calibration_max: Option<f64> = None;
-        /// What happens without a champion: `pass` publishes if the other gates pass, `refused` never publishes; default `pass`.
+        /// What happens without a champion: `pass` publishes if the other gates pass, `champion` also makes the version champion, `refused` never publishes; default `pass`.
         first: First = First::Pass;
     }
 }
@@ -259,6 +261,8 @@ choice! {
     First {
         /// The other gates decide.
         Pass = "pass",
+        /// The other gates decide, and it becomes champion.
+        Champion = "champion",
         /// Only a person can publish it.
         Refused = "refused",
     }
@@ -287,6 +291,8 @@ section! {
         drift: bool = false;
         /// An alarm that the champion's loss on labelled predictions rose; default false.
         loss: bool = false;
+        /// The labelled rows of after an alarm that a run must have before it starts, at most 100 million; default 500.
+        alarm_rows: usize = 500, in 0..=100_000_000;
         /// A change of train.toml; default false.
         spec: bool = false;
         /// The time after a run in which only a manual request starts another, at most 1000 d; default 1 h.

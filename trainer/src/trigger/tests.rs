@@ -1,5 +1,7 @@
 //! Tests of `trigger`: what makes a run due, and what delays or skips it.
 
+mod alarms;
+
 use super::*;
 use serde_json::json;
 
@@ -32,6 +34,7 @@ fn found(now: &str) -> RegistryState {
         alarms: Vec::new(),
         champion: Some(2),
         new_rows: None,
+        rows_after: BTreeMap::new(),
     }
 }
 
@@ -130,6 +133,7 @@ fn a_cron_pattern_starts_one_run_for_each_time_and_one_for_all_missed_times() {
 fn an_alarm_starts_a_run_unless_it_is_outdated_or_within_the_cooldown() {
     let triggers = Triggers {
         drift: true,
+        alarm_rows: 0,
         ..Triggers::default()
     };
     let mut runs = Vec::new();
@@ -197,6 +201,7 @@ fn an_alarm_starts_a_run_unless_it_is_outdated_or_within_the_cooldown() {
 fn an_alarm_stays_due_until_a_run_passes_and_the_cooldown_doubles_after_each_failure() {
     let triggers = Triggers {
         drift: true,
+        alarm_rows: 0,
         runs_max: 100,
         ..Triggers::default()
     };

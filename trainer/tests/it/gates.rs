@@ -35,6 +35,7 @@ fn json_of(place: &Place, arguments: &[&str]) -> Value {
 fn a_version_that_fails_a_gate_is_not_published_and_the_gate_is_named() {
     let place = Place::new();
     place.write("rows.csv", &table(3_000, 0.0));
+    check_model_that_knows_nothing(&place);
     check_first_version(&place);
     check_worse_version(&place);
     check_canary(&place);
@@ -71,9 +72,43 @@ fn check_first_version(place: &Place) {
 
     let (code, said, _) = place.run(&quick_spec(place, "[publish]\npolicy = \"champion\"\n"));
     assert_eq!(
-        (code, verdict(&said, "champion"), verdict(&said, "first")),
+        (code, verdict(&said, "champion"), verdict(&said, "baseline")),
         (0, json!("not_gated"), json!("pass"))
     );
+}
+
+/// A model of a target that has nothing to do with the features is not published, although it is the
+/// first of its name and no bound is set.
+fn check_model_that_knows_nothing(place: &Place) {
+    let rows = table(3_000, 0.0);
+    let random = |salt: usize, share: f64| -> String {
+        let line = |(row, line): (usize, &str)| match line.rsplit_once(',') {
+            Some((rest, _)) if row > 0 => {
+                let target = if noise(row, salt) < share {
+                    "yes"
+                } else {
+                    "no"
+                };
+                format!("{rest},{target}\n")
+            }
+            _ => format!("{line}\n"),
+        };
+        rows.lines().enumerate().map(line).collect()
+    };
+    // In the second table one row in a hundred is of one class: 99 % of the answers are right.
+    for (salt, share) in [(9, 0.5), (10, 0.5), (9, 0.01)] {
+        place.write("rows.csv", &random(salt, share));
+        let (code, said, _) = place.run(&quick_spec(place, ""));
+        let of_gate = verdict(&said, "baseline");
+        assert_eq!(code, 3, "{said}");
+        assert!(of_gate == "fail" || of_gate == "inconclusive", "{said}");
+    }
+    assert_eq!(place.registry.run(&["show", "m"]).0, 1);
+
+    let off = quick_spec(place, "[gates]\nbaseline = false\nbound = 0.0001\n");
+    let (code, said, _) = place.run(&off);
+    assert_eq!((code, verdict(&said, "baseline")), (3, json!("not_gated")));
+    place.write("rows.csv", &rows);
 }
 
 /// A model that learned from half random labels is worse than the champion.
@@ -104,7 +139,7 @@ fn check_worse_version(place: &Place) {
 fn check_canary(place: &Place) {
     let (code, said, _) = place.run(&quick_spec(
         place,
-        "[gates]\nregression_max = 9.0\n[publish]\npolicy = \"canary\"\ncanary_percent = 20\n",
+        "[gates]\nbaseline = false\nregression_max = 9.0\n[publish]\npolicy = \"canary\"\ncanary_percent = 20\n",
     ));
     assert_eq!(
         (code, said["record"]["version"].clone()),

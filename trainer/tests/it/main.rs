@@ -29,6 +29,9 @@ mod closed_loop;
 /// Triggers start a run, each once.
 mod watch;
 
+/// What is done about an alarm.
+mod alarms;
+
 /// Trainers killed at any moment.
 mod chaos;
 

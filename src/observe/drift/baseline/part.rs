@@ -27,6 +27,20 @@ pub struct BaselinePart {
     /// Columns of the outputs.
     #[serde(default)]
     pub outputs: Vec<BaselineColumn>,
+    /// How often the model was wrong in its labelled rows, if there are any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<PartLoss>,
+}
+
+/// How often the model was wrong in the labelled rows of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartLoss {
+    /// Rows with a label.
+    pub rows: u64,
+    /// Rows of them whose class is wrong, or whose absolute error is over the `abs_error_q90` of all
+    /// rows of the baseline.
+    pub lost: u64,
 }
 
 /// How the numeric inputs fit together.
@@ -67,6 +81,11 @@ pub(super) fn check(parts: &[BaselinePart]) -> Result<(), String> {
         if part.columns().count() > PART_COLUMNS_MAX.min(COLUMNS_MAX) {
             return Err(format!(
                 "has over {PART_COLUMNS_MAX} columns in the {named}"
+            ));
+        }
+        if part.loss.is_some_and(|loss| loss.lost > loss.rows) {
+            return Err(format!(
+                "counts more wrong rows than labelled ones in the {named}"
             ));
         }
         for column in part.columns() {

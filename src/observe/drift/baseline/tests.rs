@@ -75,6 +75,7 @@ fn baseline() -> Baseline {
         rows: 20,
         inputs: vec![now.inputs[0].clone()],
         outputs: now.outputs.clone(),
+        loss: None,
     }];
     let scaled = |name: &str| ProjectedColumn {
         name: name.to_owned(),
@@ -244,6 +245,10 @@ fn parts_that_do_not_hold_together_are_refused() {
     check(
         &|b| b.parts[0].inputs = vec![b.inputs[0].clone(); 64],
         "over 64 columns in the part 'red'",
+    );
+    check(
+        &|b| b.parts[0].loss = Some(part::PartLoss { rows: 9, lost: 10 }),
+        "counts more wrong rows than labelled ones in the part 'red'",
     );
     let numbered = |n: usize| BaselinePart {
         part: n.to_string(),

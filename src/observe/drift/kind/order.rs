@@ -88,6 +88,9 @@ pub(super) struct Order {
     /// Whether larger blocks show a larger design effect, so that the whole baseline is too short to
     /// tell its size.
     pub grows: bool,
+    /// How far the level of large blocks is from the mean, in standard deviations of the column; 0 if
+    /// neighbouring rows or chance may explain it.
+    pub level_spread: f64,
     rows: usize,
     /// Design effects by the size of blocks, smallest first.
     effects: Vec<(usize, f64)>,
@@ -118,6 +121,7 @@ impl Order {
             period,
             design_effect: at_large,
             grows: at_large > 1.0 && at_large > 1.4 * at_small,
+            level_spread: level_spread(rows, large, (at_small, at_large)),
             rows,
             effects,
         }
@@ -133,6 +137,18 @@ impl Order {
         let found = self.effects.iter().find(differs).map(|(size, _)| *size);
         found.unwrap_or(self.rows / BLOCKS).max(1)
     }
+}
+
+/// Returns how far the level of blocks of `large` rows is from the mean, in standard deviations, from the
+/// design effects of blocks of a quarter and of `large`. 0 if the difference of both may be chance.
+fn level_spread(rows: usize, large: usize, (at_small, at_large): (f64, f64)) -> f64 {
+    let blocks = rows / large.max(1);
+    // The variance of the small blocks is an estimate too.
+    let chance = 1.4 * chance_of_variance(blocks.max(2) - 1);
+    if at_large <= at_small * chance {
+        return 0.0;
+    }
+    ((at_large - at_small) / large as f64).sqrt()
 }
 
 /// Returns the size of the largest blocks of which there are enough, and their design effect; 1 if it

@@ -84,6 +84,16 @@ fn alike_neighbours_have_a_design_effect_and_slow_levels_are_unsteady() {
             slow.reason
         );
 
+        // Levels that hardly matter are found in long baselines, where they are worth many rows, too.
+        for rows in [24_000, 100_000] {
+            let levels: Vec<f64> = (0..12).map(|_| 0.35 * random.normal()).collect();
+            let steps = (0..rows)
+                .map(|i| levels[i * 12 / rows] + random.normal())
+                .collect();
+            let found = kind_of("x", steps);
+            assert_eq!(found.kind, ColumnKind::Unsteady, "{}", found.reason);
+        }
+
         let levels: Vec<f64> = (0..10).map(|_| random.normal()).collect();
         let steps = (0..24_000)
             .map(|i| levels[i / 2_400] + random.normal())

@@ -15,8 +15,13 @@ const VALUES_MAX: usize = 64;
 /// Fewest rows of a group.
 const GROUP_ROWS_MIN: u64 = 30;
 
-/// Finds the columns that vary with a calendar column of the same rows, and gives them a band.
-pub(crate) fn find_dependent(columns: &mut [BaselineColumn], series: &[&ColumnSeries]) {
+/// Finds the columns that vary with a calendar column of the same rows, and gives them a band. An output
+/// always does: the model takes the calendar, and may have learned more of it than the means show.
+pub(crate) fn find_dependent(
+    columns: &mut [BaselineColumn],
+    series: &[&ColumnSeries],
+    is_output: impl Fn(usize) -> bool,
+) {
     let is_calendar = |column: &&(usize, &BaselineColumn)| {
         let cells = column.1.counts().iter().filter(|n| **n > 0).count();
         column.1.kind == ColumnKind::Cyclic && column.1.band.is_empty() && cells <= VALUES_MAX
@@ -33,7 +38,7 @@ pub(crate) fn find_dependent(columns: &mut [BaselineColumn], series: &[&ColumnSe
         return;
     }
 
-    for (column, series) in columns.iter_mut().zip(series) {
+    for (at, (column, series)) in columns.iter_mut().zip(series).enumerate() {
         if column.kind != ColumnKind::Stationary || series.rows() < VALUES_MIN {
             continue;
         }
@@ -41,7 +46,7 @@ pub(crate) fn find_dependent(columns: &mut [BaselineColumn], series: &[&ColumnSe
         let (mut band, mut names) = (Vec::new(), Vec::new());
         for (name, groups) in &calendar {
             let counts = by_group(&rows, groups, column.counts().len());
-            if varies(&counts, column) {
+            if !counts.is_empty() && (is_output(at) || varies(&counts, column)) {
                 widen(&mut band, &counts, column);
                 names.push(format!("'{name}'"));
             }

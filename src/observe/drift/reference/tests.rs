@@ -19,6 +19,7 @@ fn place(name: &str, side: Side, dtype: DType) -> ColumnPlace {
 struct Rows {
     places: Vec<ColumnPlace>,
     series: Vec<ColumnSeries>,
+    lost: Vec<Option<bool>>,
 }
 
 impl Rows {
@@ -46,6 +47,7 @@ impl Rows {
                 numbers(age),
                 numbers(score),
             ],
+            lost: Vec::new(),
         }
     }
 
@@ -54,6 +56,7 @@ impl Rows {
             places: &self.places,
             series: &self.series,
             importances: &BTreeMap::from([("income".to_owned(), 0.5)]),
+            lost: &self.lost,
         };
         reference.baseline(self.series[0].rows() as u64, choice)
     }

@@ -89,6 +89,7 @@ impl Gathering {
             places,
             series: &self.series,
             importances: &BTreeMap::new(),
+            lost: &[],
         };
         Baseline {
             source: "the first rows that the version served".to_owned(),

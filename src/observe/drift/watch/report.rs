@@ -1,6 +1,9 @@
 //! The drift report of one version: its counts, the tests of each column and the estimated
 //! performance.
 
+#[cfg(test)]
+mod tests;
+
 use super::VersionWatch;
 use super::parts::{PartColumn, WatchedPart};
 use crate::core::count::counted;
@@ -57,7 +60,7 @@ impl VersionWatch {
             estimated: self
                 .estimated
                 .as_ref()
-                .map(|estimate| estimated(estimate, doubt(&columns))),
+                .map(|estimate| estimated(estimate, doubt(&columns, &parts))),
             alarms: columns.iter().map(ColumnDrift::alarms).sum::<usize>()
                 + parts.iter().map(|part| part.alarms).sum::<usize>(),
             incidents: Vec::new(),
@@ -162,12 +165,16 @@ impl VersionWatch {
 }
 
 /// Says why an estimate cannot be relied on; none if nothing speaks against it.
-fn doubt(columns: &[ColumnDrift]) -> Option<String> {
-    let in_alarm: Vec<&str> = columns
-        .iter()
-        .filter(|column| column.side == Side::Input && column.alarms() > 0)
-        .map(|column| column.name.as_str())
-        .collect();
+fn doubt(columns: &[ColumnDrift], parts: &[PartDrift]) -> Option<String> {
+    let of_parts = parts.iter().flat_map(|part| &part.columns);
+    let mut in_alarm: Vec<&ColumnDrift> = Vec::new();
+    for column in columns.iter().chain(of_parts) {
+        // What is told of the whole is not told of a part again.
+        let is_new = in_alarm.iter().all(|known| known.name != column.name);
+        if column.side == Side::Input && column.alarms() > 0 && is_new {
+            in_alarm.push(column);
+        }
+    }
     let (first, more) = (in_alarm.first()?, in_alarm.len() - 1);
     let others = if more > 0 {
         format!(" and {} are", counted(more, "more input"))
@@ -175,7 +182,8 @@ fn doubt(columns: &[ColumnDrift]) -> Option<String> {
         " is".to_owned()
     };
     Some(format!(
-        "{first}{others} in alarm: the model is asked for rows unlike those that the estimate rests on"
+        "{}{others} in alarm: the model is asked for rows unlike those that the estimate rests on",
+        first.described()
     ))
 }
 

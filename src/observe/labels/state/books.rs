@@ -8,10 +8,9 @@ mod tests;
 use crate::core::model::task::Task;
 use crate::observe::drift::watch::WatchSubject;
 use crate::observe::labels::LabelOptions;
-use crate::observe::labels::line::{Joined, LabelLine, VersionKey};
-use crate::observe::quality::answer::Truth;
+use crate::observe::labels::line::{Joined, VersionKey};
 use crate::observe::quality::book::{Book, Row};
-use crate::observe::quality::sequential::{SequentialTest, Won};
+use crate::observe::quality::sliced::{BegunLoss, SlicedTest};
 use crate::observe::report::alarm::PerformanceAlarm;
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashMap};
@@ -32,7 +31,7 @@ pub(super) struct Books {
 pub(super) struct Open {
     pub book: Book,
     /// Started when the version is loaded here.
-    pub trial: Option<SequentialTest>,
+    pub trial: Option<SlicedTest>,
     /// What its outputs mean, once the version is loaded here.
     pub task: Option<Task>,
     /// Corrections of each row's label.
@@ -137,36 +136,41 @@ impl Books {
 }
 
 impl Open {
-    /// Counts a new label in the performance test. Returns an alarm if it starts with this label.
+    /// Counts a row with a new label in the performance tests. Returns the alarms that start with it.
     pub(super) fn test(
         &mut self,
-        line: &LabelLine,
+        (hour, row): (u64, (Uuid, u32)),
         joined: &Joined,
         options: &LabelOptions,
-    ) -> Option<PerformanceAlarm> {
-        let hour = u64::try_from(line.time.timestamp() / 3600).unwrap_or(0);
-        let won = self.trial.as_mut()?.take(
-            (&joined.answer, Truth::from(joined.truth)),
-            hour,
+    ) -> Vec<PerformanceAlarm> {
+        let Some((trial, row)) = self.trial.as_mut().zip(self.book.row(hour, row)) else {
+            return Vec::new();
+        };
+        let begun = trial.take(
+            row,
+            &self.book.slices,
             options.false_alarms_per_month,
             options.settings.loss_margin,
-        )?;
+        );
 
-        let version = (joined.model.clone(), joined.version, joined.digest.clone());
-        Some(alarm(won, version, line.time))
+        let version = (&*joined.model, joined.version, &*joined.digest);
+        let alarms = begun.into_iter();
+        alarms.map(|one| alarm(one, version, row.time())).collect()
     }
 }
 
 /// Returns the alarm about a version, by the names of its model and digest.
 fn alarm(
-    won: Won,
-    (model, version, digest): (String, u64, String),
+    begun: BegunLoss,
+    (model, version, digest): (&str, u64, &str),
     time: DateTime<Utc>,
 ) -> PerformanceAlarm {
+    let BegunLoss { part, won } = begun;
     PerformanceAlarm {
-        model,
+        model: model.to_owned(),
         version,
-        digest,
+        digest: digest.to_owned(),
+        part,
         time,
         span_hours: won.span_hours,
         rows: won.rows,

@@ -6,7 +6,8 @@ use crate::core::model::{ModelName, Version};
 use crate::observe::labels::line::VersionKey;
 use crate::observe::metrics::feedback::VersionFigures;
 use crate::observe::quality::book::Summary;
-use crate::observe::report::performance::MeasuredPerformance;
+use crate::observe::quality::sliced::SlicedTest;
+use crate::observe::report::performance::{MeasuredPerformance, SlicePerformance};
 use chrono::Utc;
 
 /// Days that metrics and reports cover.
@@ -20,7 +21,7 @@ impl LabelState {
     pub(in crate::observe::labels) fn shown(&mut self) -> Option<VersionFigures> {
         let now = this_hour();
         for (_, open) in self.books.iter_mut() {
-            open.end_alarm(now);
+            open.end_alarms(now);
         }
 
         // The metrics of a version are those of the bytes that answered last under its number.
@@ -39,6 +40,7 @@ impl LabelState {
             maturity: summary.maturity,
             measures: summary.measures,
             alarm: open.is_in_alarm(),
+            part_alarms: open.trial.as_ref().map_or(0, SlicedTest::parts_in_alarm),
         })
     }
 
@@ -63,23 +65,27 @@ impl LabelState {
 }
 
 impl Open {
-    /// Ends an alarm whose time is over, even if no labels arrive.
-    fn end_alarm(&mut self, now: u64) {
-        let ended = self
-            .trial
-            .as_mut()
-            .filter(|trial| trial.alarm.is_some_and(|(_, until)| now >= until));
-
-        if let Some(trial) = ended {
-            trial.alarm = None;
-            self.changed = true;
-        }
+    /// Ends alarms whose time is over, even if no labels arrive.
+    fn end_alarms(&mut self, now: u64) {
+        let ended = self.trial.as_mut().map(|trial| trial.end_alarms(now));
+        self.changed |= ended == Some(true);
     }
 
     fn is_in_alarm(&self) -> bool {
-        self.trial
-            .as_ref()
-            .is_some_and(|trial| trial.alarm.is_some())
+        let trial = self.trial.as_ref();
+        trial.is_some_and(|trial| trial.whole.alarm.is_some())
+    }
+
+    /// Returns the performance of every part, with its test.
+    fn slices(&self) -> Vec<SlicePerformance> {
+        let mut slices = self.book.parts();
+        for part in &mut slices {
+            let trial = self.trial.as_ref();
+            if let Some(test) = trial.and_then(|trial| trial.part(&part.slice, &part.part)) {
+                (part.loss_allowed, part.alarm) = (test.allowed, test.alarm.is_some());
+            }
+        }
+        slices
     }
 
     /// Sums up the last days.
@@ -97,9 +103,9 @@ impl Open {
             window_days: DAYS,
             window: self.summary(now).report(),
             days: days.iter().map(Summary::report).collect(),
-            slices: self.book.parts(),
+            slices: self.slices(),
             reliability: self.book.reliability(),
-            loss_allowed: self.trial.as_ref().and_then(|trial| trial.allowed),
+            loss_allowed: self.trial.as_ref().and_then(|trial| trial.whole.allowed),
             alarm: self.is_in_alarm(),
             pending_labels: 0,
             unfit_labels: self.unfit,

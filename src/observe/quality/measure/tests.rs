@@ -37,6 +37,8 @@ fn two_classes_are_measured_by_the_positive_class() {
     check(&m, "recall", 0.5);
     check(&m, "f1", 0.5);
     check(&m, "auc", 0.75);
+    // The two rows of the class are the first and the third by their scores.
+    check(&m, "average_precision", (1.0 + 2.0 / 3.0) / 2.0);
     check(&m, "brier", (0.04 + 0.36 + 0.49 + 0.01) / 4.0);
     check(
         &m,
@@ -46,9 +48,24 @@ fn two_classes_are_measured_by_the_positive_class() {
 }
 
 #[test]
+fn rows_of_equal_score_count_together_in_the_average_precision() {
+    let m = of_classes(&[
+        (1, &[0.4, 0.6], 0),
+        (1, &[0.4, 0.6], 1),
+        (1, &[0.4, 0.6], 1),
+        (0, &[0.9, 0.1], 1),
+        (0, &[0.9, 0.1], 0),
+    ]);
+    // Two of three, then three of five.
+    check(&m, "average_precision", (2.0 * 2.0 / 3.0 + 3.0 / 5.0) / 3.0);
+}
+
+#[test]
 fn undefined_measures_are_left_out() {
     let m = of_classes(&[(1, &[0.2, 0.8], 1)]);
-    assert!(!m.contains_key("auc"), "there is only one class");
+    for name in ["auc", "average_precision"] {
+        assert!(!m.contains_key(name), "there is only one class");
+    }
     assert!(measure(std::iter::empty()).is_empty());
     let value = RowAnswer::Value(1.0);
     assert!(

@@ -242,7 +242,11 @@ fn slices(slices: &[SlicePerformance]) -> Markup {
             }
             @for slice in slices {
                 tr {
-                    td { (slice.slice) } td { (slice.part) } td class="n" { (slice.rows) }
+                    td { (slice.slice) }
+                    td class=[slice.alarm.then_some("alarm")] {
+                        (slice.part) @if slice.alarm { " (in alarm: more errors than the baseline allows)" }
+                    }
+                    td class="n" { (slice.rows) }
                     @for name in &names { (cell(Some(&slice.measures), name)) }
                 }
             }

@@ -6,7 +6,7 @@ use crate::observe::report::column::BaselineSource;
 use crate::observe::report::drift::VersionDrift;
 use crate::observe::report::incident::Incident;
 use crate::observe::report::model::VersionReport;
-use crate::observe::report::performance::MeasuredPerformance;
+use crate::observe::report::performance::{MeasuredPerformance, SlicePerformance};
 use crate::observe::report::status;
 use crate::observe::report::story::{named, percent};
 use maud::{Markup, html};
@@ -19,16 +19,18 @@ pub(super) fn section(version: &VersionReport, measured: Option<&MeasuredPerform
     let drift = &version.drift;
     let open: Vec<&Incident> = drift.open_incidents().collect();
     let loses = measured.filter(|m| m.alarm);
+    let losing = parts_in_alarm(measured);
     let doubts = status::doubts(drift);
 
     html! {
         @if let Some(measured) = loses { (performance(measured)) }
+        @if !losing.is_empty() { (parts(&losing)) }
         @for incident in &open { (told(incident)) }
         @if open.is_empty() && drift.alarms > 0 {
             p class="verdict bad" { (counted(drift.alarms, "test")) " in alarm." }
         }
         @if !doubts.is_empty() { (doubtful(&doubts)) }
-        @if open.is_empty() && loses.is_none() && doubts.is_empty() && drift.alarms == 0 {
+        @if open.is_empty() && loses.is_none() && losing.is_empty() && doubts.is_empty() && drift.alarms == 0 {
             (calm(drift))
         }
         (limits(drift))
@@ -45,6 +47,30 @@ fn performance(measured: &MeasuredPerformance) -> Markup {
             @if let Some(allowed) = allowed { " (up to " (percent(allowed)) " of rows are allowed)" }
             "."
             p class="do" { "Promote the version before (" code { "ortus rollback" } "), or train the model with the newest labelled rows." }
+        }
+    }
+}
+
+/// Returns the parts of slices that are in alarm by their labels.
+fn parts_in_alarm(measured: Option<&MeasuredPerformance>) -> Vec<&SlicePerformance> {
+    let slices = measured.into_iter().flat_map(|measured| &measured.slices);
+    slices.filter(|part| part.alarm).collect()
+}
+
+fn parts(losing: &[&SlicePerformance]) -> Markup {
+    html! {
+        div class="verdict bad" {
+            b { "The model is wrong more often in a part of the rows than it was on its baseline" }
+            ", according to the labels:"
+            ul {
+                @for part in losing {
+                    li {
+                        "where " (part.condition())
+                        @if let Some(allowed) = part.loss_allowed { " (up to " (percent(allowed)) " of its rows are allowed)" }
+                    }
+                }
+            }
+            p class="do" { "Find out what changed in these rows. Train the model with the newest labelled rows, or promote the version before (" code { "ortus rollback" } ")." }
         }
     }
 }

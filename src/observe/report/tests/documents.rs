@@ -220,6 +220,8 @@ fn full_performance() -> PerformanceReport {
         slice: "age".to_owned(),
         part: "> 3".to_owned(),
         rows: 5,
+        loss_allowed: Some(0.1),
+        alarm: true,
         measures: measures(),
     };
 
@@ -291,6 +293,7 @@ fn performance_alarm() -> AlarmEvent {
         model: "m".to_owned(),
         version: 1,
         digest: "sha256:00".to_owned(),
+        part: Some(part()),
         time: chrono::DateTime::UNIX_EPOCH,
         span_hours: 24,
         rows: 10,

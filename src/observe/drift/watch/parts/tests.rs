@@ -27,6 +27,7 @@ pub(crate) fn sliced() -> Baseline {
         places: &places,
         series: &series,
         importances: &BTreeMap::new(),
+        lost: &[],
     };
     reference.baseline(20_000, &SliceChoice::Fitting)
 }

@@ -24,7 +24,8 @@ pub(super) struct Random(SplitMix);
 
 impl Random {
     pub(super) fn new(seed: u64) -> Self {
-        Self(SplitMix(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        // Not a multiple of the generator's step, or the seeds would be parts of one sequence.
+        Self(SplitMix(seed))
     }
 
     pub(super) fn next(&mut self) -> f64 {

@@ -35,6 +35,7 @@ fn baseline() -> Baseline {
         places: &places,
         series: &series,
         importances: &BTreeMap::new(),
+        lost: &[],
     };
     reference.baseline(20_000, &SliceChoice::Fitting)
 }

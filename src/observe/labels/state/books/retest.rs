@@ -1,4 +1,4 @@
-//! Rebuilds a performance test after a restart from the labelled rows, in the order in which their
+//! Rebuilds the performance tests after a restart from the labelled rows, in the order in which their
 //! labels were accepted. Alarms of labels from before the start were raised then; they stand as long
 //! as they would have, and are not raised again.
 
@@ -6,7 +6,7 @@ use super::{Open, alarm};
 use crate::observe::drift::watch::WatchSubject;
 use crate::observe::labels::LabelOptions;
 use crate::observe::labels::line::VersionKey;
-use crate::observe::quality::sequential::SequentialTest;
+use crate::observe::quality::sliced::SlicedTest;
 use crate::observe::report::alarm::PerformanceAlarm;
 use chrono::{DateTime, Utc};
 
@@ -24,37 +24,40 @@ impl Open {
 
         let margin = options.settings.loss_margin;
         let baseline = subject.baseline.as_ref();
-        let trial = baseline.map(|b| SequentialTest::new(&b.performance, b.rows, margin));
+        let trial = baseline.map(|b| SlicedTest::new(b, &subject.slices, margin));
         self.trial = Some(trial.unwrap_or_default());
         true
     }
 
-    /// Applies the kept rows to a test that has just started. Returns the alarm that starts with a
-    /// label accepted since `start`.
+    /// Applies the kept rows to tests that have just started. Returns the alarms that start with a
+    /// label accepted since `start`, the last one of all rows and of each part.
     pub(in super::super) fn retest(
         &mut self,
         key: &VersionKey,
         start: DateTime<Utc>,
         options: &LabelOptions,
-    ) -> Option<PerformanceAlarm> {
-        let trial = self.trial.as_mut()?;
-        let mut begun = None;
+    ) -> Vec<PerformanceAlarm> {
+        let Some(trial) = self.trial.as_mut() else {
+            return Vec::new();
+        };
+        let digest = key.2.to_string();
+        let version = (key.0.as_str(), key.1, digest.as_str());
+        let mut alarms: Vec<PerformanceAlarm> = Vec::new();
         for row in self.book.rows_by_time() {
-            let hour = u64::try_from(row.time_us / 3_600_000_000).unwrap_or(0);
-            let won = trial.take(
-                (&row.answer, row.truth),
-                hour,
+            let begun = trial.take(
+                row,
+                &self.book.slices,
                 options.false_alarms_per_month,
                 options.settings.loss_margin,
             );
-            let time = DateTime::from_timestamp_micros(row.time_us).unwrap_or_default();
-            if let Some(won) = won.filter(|_| time >= start) {
-                let version = (key.0.to_string(), key.1, key.2.to_string());
-                begun = Some(alarm(won, version, time));
+            let time = row.time();
+            for begun in begun.into_iter().filter(|_| time >= start) {
+                alarms.retain(|alarm| alarm.part != begun.part);
+                alarms.push(alarm(begun, version, time));
             }
         }
 
         self.changed = true;
-        begun
+        alarms
     }
 }
