@@ -18,6 +18,7 @@ mod replay;
 mod report;
 mod schema;
 mod serve;
+mod text_format;
 mod tune;
 
 use crate::app::end::end_process;

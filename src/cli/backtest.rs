@@ -5,11 +5,12 @@ use super::load;
 use super::model_file::ModelArguments;
 use super::print::{TextTable, line, note};
 use super::registry::RegistryArguments;
+use super::text_format::FormatArguments;
 use crate::app::watching::monitor_settings;
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::task::Wish;
-use crate::core::model::{ModelName, Version};
+use crate::core::model::{ModelName, Signature, Version};
 use crate::observe::backtest::clock::RowClock;
 use crate::observe::backtest::{TimedRows, backtest};
 use crate::observe::drift::baseline::Baseline;
@@ -17,12 +18,14 @@ use crate::observe::drift::slice::choice::SliceChoice;
 use crate::observe::drift::watch::WatchSubject;
 use crate::observe::profile::Profile;
 use crate::observe::report::drift::{DriftReport, VersionDrift};
-use crate::storage::table::Table;
+use crate::storage::table::{Column, Table};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
 /// The first second since 1970 of rows without times: a Monday at midnight.
 const FROM: i64 = 1_767_571_200;
+/// Rows that come in each minute, if they have no times and none are given.
+const ROWS_PER_MINUTE: f64 = 600.0;
 
 #[derive(Args)]
 pub(super) struct BacktestArguments {
@@ -33,12 +36,13 @@ pub(super) struct BacktestArguments {
     /// Baseline of the model [default: the one of the version, or else the first rows of the table]
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
-    /// Column with the time of each row, UTC where it has no zone; rows are sorted by it.
+    /// Column with the time of each row, UTC where it has no zone; rows are sorted by it [default: the only column of
+    /// times]
     #[arg(long, value_name = "COLUMN", conflicts_with = "rows_per_minute")]
     time: Option<String>,
-    /// Rows that come in each minute, if they have no times.
-    #[arg(long, value_name = "N", default_value_t = 600.0)]
-    rows_per_minute: f64,
+    /// Rows that come in each minute, whatever their times [default: 600 if there are no times]
+    #[arg(long, value_name = "N")]
+    rows_per_minute: Option<f64>,
     /// Columns of the dataset to ignore.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     ignore: Vec<String>,
@@ -48,6 +52,8 @@ pub(super) struct BacktestArguments {
     /// List every test of every column.
     #[arg(long)]
     tests: bool,
+    #[command(flatten)]
+    format: FormatArguments,
     #[command(flatten)]
     common: RegistryArguments,
 }
@@ -61,12 +67,20 @@ pub(super) fn run(arguments: &BacktestArguments) -> Result<()> {
     let (graph, mut session) = crate::app::engine::open_session(&config, &model.path, &note)?;
     let own = config.model(&name);
 
-    let table = Table::read(&arguments.data)?;
-    let (table, times) = in_order(table, &clock(arguments)?)?;
+    let format = arguments.format.read()?;
+    let table = Table::read_format(&arguments.data, &format)?;
+    let time = time_column(arguments, &table, &model.features, &graph.signature);
+    if let (Some(found), None) = (&time, &arguments.time) {
+        note(&format!(
+            "the rows come at the times of '{found}'; --time or --rows-per-minute choose others"
+        ));
+    }
+    let (table, times) = in_order(table, &clock(arguments, time.clone())?)?;
     let mut ignore = arguments.ignore.clone();
-    ignore.extend(arguments.time.clone());
+    ignore.extend(time);
     let chosen = Profile {
         data: &arguments.data,
+        format,
         features: model.features.clone(),
         ignore,
         label: None,
@@ -110,11 +124,34 @@ pub(super) fn run(arguments: &BacktestArguments) -> Result<()> {
     Ok(())
 }
 
-fn clock(arguments: &BacktestArguments) -> Result<RowClock> {
-    if let Some(column) = &arguments.time {
-        return Ok(RowClock::Column(column.clone()));
+/// Returns the column with the times of the rows: the one that is given, or the only one of times that the
+/// model is not given.
+fn time_column(
+    arguments: &BacktestArguments,
+    table: &Table,
+    features: &[String],
+    signature: &Signature,
+) -> Option<String> {
+    if arguments.time.is_some() || arguments.rows_per_minute.is_some() {
+        return arguments.time.clone();
     }
-    let rows = arguments.rows_per_minute;
+    let is_input = |name: &str| {
+        features.iter().any(|f| f == name) || signature.inputs.iter().any(|i| i.name == name)
+    };
+    let of_times = |name: &&str| matches!(table.column(name), Some(Column::Time(_)));
+    let mut found = table
+        .names()
+        .filter(of_times)
+        .filter(|name| !is_input(name));
+    let only = found.next()?;
+    found.next().is_none().then(|| only.to_owned())
+}
+
+fn clock(arguments: &BacktestArguments, time: Option<String>) -> Result<RowClock> {
+    if let Some(column) = time {
+        return Ok(RowClock::Column(column));
+    }
+    let rows = arguments.rows_per_minute.unwrap_or(ROWS_PER_MINUTE);
     if !(rows.is_finite() && rows > 0.0) {
         return Err(Error::invalid("--rows-per-minute must be a number over 0"));
     }

@@ -4,6 +4,7 @@ use super::load;
 use super::model_file::ModelArguments;
 use super::print::{line, note};
 use super::registry::RegistryArguments as RegistryCommon;
+use super::text_format::FormatArguments;
 use crate::client;
 use crate::core::count::counted;
 use crate::core::error::{Error, Result};
@@ -54,6 +55,8 @@ pub(super) struct ProfileArguments {
     #[arg(long)]
     no_slices: bool,
     #[command(flatten)]
+    format: FormatArguments,
+    #[command(flatten)]
     common: RegistryCommon,
 }
 
@@ -72,6 +75,7 @@ pub(super) fn profile(arguments: &ProfileArguments) -> Result<()> {
     let (graph, mut session) = crate::app::engine::open_session(&config, &model.path, &note)?;
     let profile = Profile {
         data: &arguments.data,
+        format: arguments.format.read()?,
         features: model.features.clone(),
         ignore: arguments.ignore.clone(),
         label: arguments.label.clone(),

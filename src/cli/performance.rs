@@ -154,6 +154,12 @@ fn show(measured: &MeasuredPerformance) {
             part.condition()
         ));
     }
+    if let Some(allowed) = measured.loss_allowed.filter(|_| measured.is_of_numbers()) {
+        line(&format!(
+            "  up to {:.1} % of rows may have a larger absolute error than 90 % of the baseline's rows",
+            allowed * 100.0
+        ));
+    }
     if measured.unfit_labels > 0 {
         line(&format!(
             "  {} {} not fit: the prediction has no such row, or the label is no class",
@@ -184,13 +190,14 @@ fn show_slices(slices: &[SlicePerformance]) {
         return;
     }
 
-    let mut table = TextTable::new(&["slice", "part", "rows", "measures"]);
+    let mut table = TextTable::new(&["slice", "part", "rows", "measures", "status"]);
     for slice in slices {
         table.row(&[
             &slice.slice,
             &slice.part,
             &slice.rows.to_string(),
             &measures_text(&slice.measures),
+            if slice.alarm { "ALARM" } else { "" },
         ]);
     }
 

@@ -13,6 +13,7 @@ use crate::core::model::Signature;
 use crate::core::model::task::{Task, Wish};
 use crate::core::tensor::Tensor;
 use crate::observe::drift::baseline::{Baseline, Calibration};
+use crate::observe::drift::facts::RowFacts;
 use crate::observe::drift::layout::{self, Side, each_value};
 use crate::observe::drift::quantile::quantile;
 use crate::observe::drift::reference::ReferenceRows;
@@ -24,6 +25,7 @@ use crate::observe::quality::measure::measure;
 use crate::observe::quality::sequential::is_lost;
 use crate::onnx::graph::Graph;
 use crate::onnx::runtime::Session;
+use crate::storage::table::text::format::TextFormat;
 use crate::storage::table::{Cell, Column, Table};
 use rows::{ModelRows, width};
 use std::collections::BTreeMap;
@@ -32,6 +34,8 @@ use std::path::Path;
 /// What a baseline is built from.
 pub(crate) struct Profile<'p> {
     pub data: &'p Path,
+    /// How it is written, if it is text.
+    pub format: TextFormat,
     /// Input columns of the model, in its order; empty to detect them.
     pub features: Vec<String>,
     /// Columns of the table that are not inputs of the model.
@@ -56,6 +60,8 @@ pub struct Making {
     pub importances: BTreeMap<String, f64>,
     /// The columns by which the rows are sliced.
     pub slices: SliceChoice,
+    /// What is known of the rows.
+    pub facts: RowFacts,
 }
 
 impl Making {
@@ -72,11 +78,12 @@ impl Making {
             judged: Vec::new(),
             importances: BTreeMap::new(),
             slices: SliceChoice::default(),
+            facts: RowFacts::default(),
         }
     }
 
-    /// Adds predicted rows, with the truth of each if it is known.
-    pub fn take(&mut self, inputs: &[Tensor], outputs: &[Tensor], truths: &[Truth]) {
+    /// Adds predicted rows, with the truth of each as far as it is known; `truths` may be empty.
+    pub fn take(&mut self, inputs: &[Tensor], outputs: &[Tensor], truths: &[Option<Truth>]) {
         if let Some(task) = &self.task {
             self.judged.extend(
                 answers(task, outputs)
@@ -101,7 +108,7 @@ impl Making {
     pub fn finish(mut self, rows: usize, source: &str) -> Result<Baseline> {
         self.slices.check(&self.input_names())?;
         // Rows that are sorted by their labels are in no order of time.
-        let unordered = order::is_sorted(self.judged.iter().map(|(_, truth)| *truth));
+        let unordered = order::is_sorted(self.judged.iter().filter_map(|(_, truth)| *truth));
         let performance = performance(&self.judged);
         let mut lost = Vec::new();
         // Otherwise it is not known which rows have a label.
@@ -116,11 +123,13 @@ impl Making {
                 .for_each(|series| *series = series.chosen(&shuffled));
             let of = |row: &u32| lost.get(*row as usize).copied().flatten();
             lost = shuffled.iter().map(of).collect();
+            self.facts = self.facts.chosen(&shuffled);
         }
         let reference = ReferenceRows {
             places: &self.places,
             series: &self.series,
             importances: &self.importances,
+            facts: &self.facts,
             lost: &lost,
         };
         let baseline = reference.baseline(rows as u64, &self.slices);
@@ -150,12 +159,13 @@ impl Profile<'_> {
     /// Reads the table, runs the model and builds the baseline. `open` opens a session of the
     /// graph.
     pub(crate) fn make(&self, graph: &Graph, session: &mut dyn Session) -> Result<Baseline> {
-        let table = Table::read(self.data)?;
+        let table = Table::read_format(self.data, &self.format)?;
         let truths = self.truths(&table, graph)?;
         let features = self.columns(&table, &graph.signature)?;
         let task = truths.as_ref().map(|(task, _)| task.clone());
         let mut making = Making::new(graph.signature.clone(), features.clone(), task);
         making.slices = self.slices.clone();
+        making.facts.times = times(&table, &features);
         let rows = ModelRows {
             table: &table,
             features: &features,
@@ -178,7 +188,7 @@ impl Profile<'_> {
     }
 
     /// Returns the task and the truth of each row; none without a column of labels.
-    fn truths(&self, table: &Table, graph: &Graph) -> Result<Option<(Task, Vec<Truth>)>> {
+    fn truths(&self, table: &Table, graph: &Graph) -> Result<Option<(Task, Vec<Option<Truth>>)>> {
         let Some(name) = &self.label else {
             return Ok(None);
         };
@@ -200,18 +210,22 @@ impl Profile<'_> {
                 Some(Cell::Unsigned(v)) => Label::Number(v as f64),
                 Some(Cell::Number(v)) if v.is_finite() => Label::Number(v),
                 Some(Cell::Word(word)) if !word.is_empty() => Label::Word(word.to_owned()),
-                _ => {
-                    return Err(Error::invalid(format!(
-                        "row {row} has no label; leave it out"
-                    )));
-                }
+                // A row without a label shows its inputs and answers.
+                _ => return Ok(None),
             };
-            label
-                .truth(&task)
+            let truth = label.truth(&task);
+            truth
+                .map(Some)
                 .map_err(|e| e.context(format_args!("row {row}")))
         };
 
-        let truths = (0..table.rows).map(one).collect::<Result<_>>()?;
+        let truths: Vec<Option<Truth>> = (0..table.rows).map(one).collect::<Result<_>>()?;
+        if table.rows > 0 && truths.iter().all(Option::is_none) {
+            return Err(Error::invalid(format!(
+                "no row has a label in '{}'; leave out --label, or name another column",
+                short(name)
+            )));
+        }
         Ok(Some((task, truths)))
     }
 
@@ -259,15 +273,28 @@ impl Profile<'_> {
     }
 }
 
-/// A predicted row, if it can be compared with a label, and its truth.
-type JudgedRow = (Option<RowAnswer>, Truth);
+/// Returns the times of the rows, in seconds since 1970, by a column of times that the model is not given;
+/// empty without one.
+fn times(table: &Table, features: &[String]) -> Vec<i64> {
+    let of = |name: &str| match table.column(name) {
+        Some(Column::Time(times)) if !features.iter().any(|f| f == name) => Some(times),
+        _ => None,
+    };
+    let times = table.names().find_map(of);
+    times.map_or_else(Vec::new, |times| {
+        times.iter().map(|t| t.div_euclid(1_000_000)).collect()
+    })
+}
+
+/// A predicted row, if it can be compared with a label, and its truth, if it is known.
+type JudgedRow = (Option<RowAnswer>, Option<Truth>);
 
 /// Returns the performance measures of labelled rows, as in the baseline's format.
 fn performance(judged: &[JudgedRow]) -> BTreeMap<String, f64> {
     let rows = || {
         judged
             .iter()
-            .filter_map(|(answer, truth)| Some((answer.as_ref()?, *truth)))
+            .filter_map(|(answer, truth)| Some((answer.as_ref()?, (*truth)?)))
     };
 
     let measures = measure(rows());
@@ -298,7 +325,7 @@ fn performance(judged: &[JudgedRow]) -> BTreeMap<String, f64> {
 
 /// Returns whether the model was wrong in each row, where that is known, as the performance test counts.
 fn lost_rows(judged: &[JudgedRow], error_max: Option<f64>) -> Vec<Option<bool>> {
-    let one = |(answer, truth): &JudgedRow| is_lost(answer.as_ref()?, *truth, error_max);
+    let one = |(answer, truth): &JudgedRow| is_lost(answer.as_ref()?, (*truth)?, error_max);
     judged.iter().map(one).collect()
 }
 
@@ -316,7 +343,7 @@ fn curves(task: &Task, signature: &Signature, judged: &[JudgedRow]) -> Vec<Calib
 
     let one = |class: usize| {
         let rows = judged.iter().filter_map(|row| match row {
-            (Some(RowAnswer::Class(_, scores)), Truth::Class(truth)) => {
+            (Some(RowAnswer::Class(_, scores)), Some(Truth::Class(truth))) => {
                 Some((f64::from(*scores.get(class)?), *truth == class))
             }
             _ => None,

@@ -8,6 +8,7 @@ mod whole;
 use crate::core::error::{Error, Result};
 use bytes::Bytes;
 use std::path::Path;
+use text::format::TextFormat;
 
 /// The most rows of a table; a longer one is refused.
 pub(crate) const ROWS_MAX: usize = 2_000_000;
@@ -167,6 +168,11 @@ impl Table {
     /// Reads a file: Parquet if it begins with its magic bytes, else text with a header, as
     /// [`text`] reads it.
     pub(crate) fn read(path: &Path) -> Result<Self> {
+        Self::read_format(path, &TextFormat::default())
+    }
+
+    /// Reads a file, whose text is written as `format` says.
+    pub(crate) fn read_format(path: &Path, format: &TextFormat) -> Result<Self> {
         let unreadable = |e: std::io::Error| {
             Error::invalid(format!("{} cannot be read", path.display())).with_source(e)
         };
@@ -177,7 +183,7 @@ impl Table {
             let read = columnar::read_file(file).map(|(table, _)| table);
             read.map_err(|e| e.context(path.display()))
         } else {
-            whole::read(text::TextSource::file(path))
+            whole::read(text::TextSource::file(path), format)
         };
 
         let table = table?;

@@ -33,17 +33,8 @@ struct OrtusTrainer {
 
 #[derive(Subcommand)]
 pub(super) enum TrainerCommand {
-    /// Write a first train.toml from the columns of the data.
-    Init {
-        /// A file or folder of Parquet, CSV or JSON lines files.
-        data: PathBuf,
-        /// The column to predict.
-        #[arg(long, value_name = "COLUMN")]
-        target: String,
-        /// The file to write.
-        #[arg(short, long, value_name = "FILE", default_value = "train.toml")]
-        output: PathBuf,
-    },
+    /// Inspect all rows, show what was understood of them, and write a first train.toml.
+    Init(plan::InitArguments),
     /// Show what a run would do and which data it would read, without running it.
     Plan {
         /// The training specification (train.toml).
@@ -146,13 +137,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitC
 /// Runs a command.
 pub(super) fn run(command: TrainerCommand) -> Result<ExitCode> {
     match command {
-        TrainerCommand::Init {
-            data,
-            target,
-            output,
-        } => {
-            plan::init(&data, &target, &output)?;
-        }
+        TrainerCommand::Init(arguments) => block_on(plan::init(&arguments))?,
         TrainerCommand::Demo(arguments) => return crate::demo::run(&arguments),
         TrainerCommand::Ortus { arguments } => {
             let program = OsString::from(crate::demo::SERVER);

@@ -4,7 +4,9 @@
 mod captured;
 pub(crate) mod check;
 mod columns;
+mod derived;
 mod joins;
+pub(crate) mod look;
 mod manifest;
 mod query_error;
 mod roles;
@@ -14,6 +16,8 @@ mod tables;
 mod target;
 #[cfg(test)]
 mod tests;
+pub(crate) mod times;
+mod wide;
 
 use crate::frame::Frame;
 use crate::spec::Spec;
@@ -100,8 +104,9 @@ impl RowTarget {
 /// Reads the dataset of a specification. Refuses files and queries that do not
 /// fit it, absent columns, and a target that cannot be predicted.
 pub(crate) async fn read(spec: &Spec, reach: &Reach) -> Result<Rows> {
-    let (gathered, manifest, notes) = source::read(spec, reach).await?;
-    let mut rows = roles::assign(spec, gathered, manifest)?;
+    let queried = source::read(spec, reach).await?;
+    let notes = queried.lines();
+    let mut rows = roles::assign(spec, queried.columns, queried.manifest, &queried.captured)?;
     rows.notes.extend(notes);
     Ok(rows)
 }
@@ -116,63 +121,22 @@ pub(crate) async fn count(
     source::count(spec, reach, after).await
 }
 
-/// Labelled rows of after a time.
-pub(crate) enum LabelledTimes {
-    /// Their times in order, in microseconds since 1970.
-    Times(Vec<i64>),
-    /// Rows have no time; all that there are.
-    Rows(usize),
+/// The rows that have a target.
+#[derive(Default)]
+pub(crate) struct LabelledTimes {
+    /// How many there are, those of the future left out.
+    pub rows: usize,
+    /// Their times in order, in microseconds since 1970, if they have one.
+    pub times: Option<Vec<i64>>,
+    /// Their groups, in the order of their times, if both are there.
+    pub groups: Option<Vec<u32>>,
+    /// Rows whose time is in the future.
+    pub future: usize,
 }
 
-/// Returns the labelled rows of after a time.
-pub(crate) async fn labelled_after(
-    spec: &Spec,
-    reach: &Reach,
-    after: DateTime<Utc>,
-) -> Result<LabelledTimes> {
-    source::times(spec, reach, after).await
-}
-
-/// The columns of a file, for a first specification.
-pub(crate) struct Looked {
-    /// The column that is probably the time of a row.
-    pub time: Option<String>,
-    /// All columns of type time.
-    pub times: Vec<String>,
-    /// Columns without any value.
-    pub unfit: Vec<String>,
-}
-
-/// Reads the columns of the data.
-pub(crate) async fn read_columns(spec: &Spec) -> Result<Looked> {
-    let (gathered, ..) = source::read(spec, &Reach::files()).await?;
-    let mut looked = Looked {
-        time: None,
-        times: Vec::new(),
-        unfit: Vec::new(),
-    };
-
-    for column in &gathered {
-        match &column.values {
-            columns::Raw::Times(all) => {
-                looked.times.push(column.name.clone());
-                let is_whole = all.iter().all(|t| *t != columns::NO_TIME);
-                if is_whole && looked.time.is_none() {
-                    looked.time = Some(column.name.clone());
-                }
-            }
-            columns::Raw::Numbers(all) if all.iter().all(|v| v.is_nan()) => {
-                looked.unfit.push(column.name.clone())
-            }
-            columns::Raw::Words(words) if words.list.is_empty() => {
-                looked.unfit.push(column.name.clone())
-            }
-            _ => {}
-        }
-    }
-
-    looked.unfit.retain(|name| *name != spec.schema.target);
-    Ok(looked)
+/// Returns the times of all rows that have a target.
+pub(crate) async fn labelled(spec: &Spec, reach: &Reach) -> Result<LabelledTimes> {
+    source::times(spec, reach).await
 }
 
 impl Rows {

@@ -13,10 +13,11 @@ use bytes::Bytes;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::core::model::{ModelName, Version};
+use ortus::observe::drift::baseline::Baseline;
 use ortus::onnx::first_run::{FirstRunSubject, GoldenRows, Prober};
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::{SessionOptions, SessionSource};
-use ortus::registry::manifest::{MODEL_PATH, Manifest};
+use ortus::registry::manifest::{BASELINE_PATH, MODEL_PATH, Manifest};
 use std::path::PathBuf;
 
 /// The number of clusters of rows that have a time but no group.
@@ -48,6 +49,8 @@ pub(super) fn open(
 pub(super) struct Champion {
     pub version: Version,
     pub evaluation: Result<Evaluation>,
+    /// Its baseline, if it has one.
+    pub baseline: Option<Baseline>,
 }
 
 /// Evaluates the champion on the same rows; none if there is no champion.
@@ -63,13 +66,14 @@ pub(super) async fn champion(
     let Some(version) = state.models.get(name).and_then(|m| m.champion()) else {
         return Ok(None);
     };
-    let judged = async {
-        let folder = crate::scratch::folder()?;
-        let into = folder.path().join("champion");
-        trainer
-            .operator
-            .pull(name, Some(&version.number().to_string()), &into, &|_| {})
-            .await?;
+    let folder = crate::scratch::folder()?;
+    let into = folder.path().join("champion");
+    let number = version.number().to_string();
+    let pulled = trainer.operator.pull(name, Some(&number), &into, &|_| {});
+    let pulled = pulled.await;
+    let baseline = std::fs::read(into.join(BASELINE_PATH)).ok();
+    let judged = || {
+        pulled?;
         let read = |name: &str| {
             std::fs::read(into.join(name))
                 .map_err(|e| Error::unavailable(format!("read {name}")).with_source(e))
@@ -77,7 +81,7 @@ pub(super) async fn champion(
         let manifest = Manifest::read(&read(ortus::registry::manifest::MANIFEST_PATH)?)?;
         let bytes = read(MODEL_PATH)?.into();
         judge(
-            &mut open(trainer, bytes, Some(into), &manifest.features)?,
+            &mut open(trainer, bytes, Some(into.clone()), &manifest.features)?,
             frame,
             target,
             measure,
@@ -86,7 +90,8 @@ pub(super) async fn champion(
 
     Ok(Some(Champion {
         version,
-        evaluation: judged.await,
+        evaluation: judged(),
+        baseline: baseline.and_then(|bytes| Baseline::read(&bytes).ok()),
     }))
 }
 

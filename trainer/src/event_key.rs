@@ -100,6 +100,14 @@ impl EventKey {
         matches!(self, Self::Request(_) | Self::Cron(_))
     }
 
+    /// Returns the time of the alarm that the key names, to the second.
+    pub(crate) fn alarm_time(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Alarm(time, _) => Some(*time),
+            _ => None,
+        }
+    }
+
     /// Returns the time of the cron pattern that the key names.
     pub(crate) fn cron_time(&self) -> Option<DateTime<Utc>> {
         match self {

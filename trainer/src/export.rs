@@ -2,6 +2,7 @@
 //! with probabilities out, all preprocessing inside. Uses only operators of every
 //! ONNX Runtime version that Ortus accepts.
 
+mod derived;
 mod graph;
 mod linear;
 mod trees;
@@ -20,39 +21,87 @@ const NAMED_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct GraphInput {
     pub name: String,
+    pub kind: InputKind,
+    /// The features that are the input, or are computed from it.
     pub features: Vec<usize>,
+}
+
+/// What an input holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InputKind {
+    /// Numbers in FP32, each a feature.
+    Numbers,
+    Words,
+    /// A number in FP64, from which features are computed.
+    Source,
 }
 
 /// Returns the graph's inputs, in their order.
 pub(crate) fn inputs(features: &[Feature]) -> Vec<GraphInput> {
-    let alone = |at: usize| GraphInput {
-        name: features[at].name.clone(),
-        features: vec![at],
+    let kind = |at: usize| match &features[at] {
+        Feature {
+            derived: Some(_), ..
+        } => InputKind::Source,
+        Feature {
+            categories: Some(_),
+            ..
+        } => InputKind::Words,
+        _ => InputKind::Numbers,
     };
-    if features.len() <= NAMED_MAX {
-        return (0..features.len()).map(alone).collect();
-    }
-    let (numbers, words): (Vec<usize>, Vec<usize>) =
-        (0..features.len()).partition(|at| features[*at].categories.is_none());
-    let mut all = Vec::new();
+    let mut all: Vec<GraphInput> = Vec::new();
+    let are_joined = features.len() > NAMED_MAX;
+    let numbers = (0..features.len()).filter(|at| kind(*at) == InputKind::Numbers);
+    let numbers: Vec<usize> = numbers.filter(|_| are_joined).collect();
     if !numbers.is_empty() {
         all.push(GraphInput {
             name: NUMBERS.to_owned(),
+            kind: InputKind::Numbers,
             features: numbers,
         });
     }
 
-    all.extend(words.into_iter().map(alone));
+    for (at, feature) in features.iter().enumerate() {
+        let kind = kind(at);
+        let name = feature
+            .derived
+            .as_ref()
+            .map_or(&feature.name, |d| &d.source);
+        let known = all
+            .iter_mut()
+            .find(|input| kind == InputKind::Source && input.name == *name);
+        match known {
+            Some(input) => input.features.push(at),
+            None if kind == InputKind::Numbers && are_joined => {}
+            None => all.push(GraphInput {
+                name: name.clone(),
+                kind,
+                features: vec![at],
+            }),
+        }
+    }
+    let until = features.iter().filter_map(|f| f.derived.as_ref()?.until());
+    for name in until {
+        if all.iter().all(|input| input.name != name) {
+            all.push(GraphInput {
+                name: name.to_owned(),
+                kind: InputKind::Source,
+                features: Vec::new(),
+            });
+        }
+    }
     all
 }
 
 /// Returns the names of the inputs' columns, in their order.
 pub(crate) fn columns(features: &[Feature]) -> Vec<String> {
-    inputs(features)
-        .iter()
-        .flat_map(|input| &input.features)
-        .map(|at| features[*at].name.clone())
-        .collect()
+    let names = |input: &GraphInput| match input.kind {
+        InputKind::Source => vec![input.name.clone()],
+        InputKind::Numbers | InputKind::Words => {
+            let of = input.features.iter();
+            of.map(|at| features[*at].name.clone()).collect()
+        }
+    };
+    inputs(features).iter().flat_map(names).collect()
 }
 
 /// Returns the classes as integers, if all of them are.
@@ -71,9 +120,12 @@ pub(crate) fn signature(model: &TrainedModel) -> Signature {
     };
 
     let input = |input: &GraphInput| {
-        let is_word = model.features[input.features[0]].categories.is_some();
-        let dtype = if is_word { DType::String } else { DType::F32 };
-        spec(&input.name, dtype, vec![Dim::Fixed(input.features.len())])
+        let (dtype, width) = match input.kind {
+            InputKind::Numbers => (DType::F32, input.features.len()),
+            InputKind::Words => (DType::String, 1),
+            InputKind::Source => (DType::F64, 1),
+        };
+        spec(&input.name, dtype, vec![Dim::Fixed(width)])
     };
 
     let outputs = match &model.classes {
@@ -103,10 +155,10 @@ pub(crate) fn signature(model: &TrainedModel) -> Signature {
 pub(crate) fn export(model: &TrainedModel, about: &str, properties: &[(&str, String)]) -> Vec<u8> {
     let mut graph = GraphBuilder::default();
     for input in &signature(model).inputs {
-        let kind = if input.dtype == DType::String {
-            ElementType::Text
-        } else {
-            ElementType::Float
+        let kind = match input.dtype {
+            DType::String => ElementType::Text,
+            DType::F64 => ElementType::Double,
+            _ => ElementType::Float,
         };
         graph.input(&input.name, kind, &dims(input));
     }
@@ -141,24 +193,62 @@ fn dims(spec: &TensorSpec) -> Vec<i64> {
         .collect()
 }
 
+/// A tensor of features in FP32: [rows, features].
+struct FeaturePart {
+    tensor: String,
+    features: Vec<usize>,
+}
+
+/// Returns the features that are no words: those that are inputs, and those that are computed.
+fn numbers(graph: &mut GraphBuilder, features: &[Feature]) -> Vec<FeaturePart> {
+    let mut parts = Vec::new();
+    for input in inputs(features) {
+        match input.kind {
+            InputKind::Words => {}
+            InputKind::Numbers => parts.push(FeaturePart {
+                tensor: input.name,
+                features: input.features,
+            }),
+            InputKind::Source => {
+                for at in input.features {
+                    let Some(derivation) = &features[at].derived else {
+                        continue;
+                    };
+                    parts.push(FeaturePart {
+                        tensor: derived::feature(graph, derivation),
+                        features: vec![at],
+                    });
+                }
+            }
+        }
+    }
+    parts
+}
+
+/// Joins tensors side by side.
+fn joined(graph: &mut GraphBuilder, parts: &[FeaturePart]) -> String {
+    if let [only] = parts {
+        return only.tensor.clone();
+    }
+    let parts: Vec<&str> = parts.iter().map(|part| part.tensor.as_str()).collect();
+    graph.node("Concat", &parts, &[("axis", 1.into())])
+}
+
 /// Returns every feature as a number, in their order: [rows, features].
 fn matrix(graph: &mut GraphBuilder, features: &[Feature]) -> String {
-    let all = inputs(features);
-    let order: Vec<usize> = all
-        .iter()
-        .flat_map(|i| i.features.iter().copied())
-        .collect();
-    let parts: Vec<String> = all
-        .iter()
-        .map(|input| number(graph, input, features))
-        .collect();
-    let joined = match parts.as_slice() {
-        [only] => only.clone(),
-        parts => {
-            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            graph.node("Concat", &parts, &[("axis", 1.into())])
+    let mut parts = numbers(graph, features);
+    for input in inputs(features) {
+        if input.kind == InputKind::Words {
+            parts.push(FeaturePart {
+                tensor: codes(graph, &input, features),
+                features: input.features,
+            });
         }
-    };
+    }
+    // As few columns as possible have to be moved.
+    parts.sort_by_key(|part| part.features[0]);
+    let joined = joined(graph, &parts);
+    let order: Vec<usize> = parts.into_iter().flat_map(|part| part.features).collect();
 
     if order.iter().enumerate().all(|(at, feature)| at == *feature) {
         return joined;
@@ -173,28 +263,20 @@ fn matrix(graph: &mut GraphBuilder, features: &[Feature]) -> String {
     graph.node("Gather", &[&joined, &places], &[("axis", 1.into())])
 }
 
-/// Returns an input as numbers: a category by its code.
-fn number(graph: &mut GraphBuilder, input: &GraphInput, features: &[Feature]) -> String {
-    match &features[input.features[0]].categories {
-        None => input.name.clone(),
-        Some(known) => {
-            let words = known
-                .iter()
-                .map(String::as_str)
-                .chain([""])
-                .collect::<Vec<&str>>();
-            let codes: Vec<f32> = (0..known.len())
-                .map(|code| code as f32)
-                .chain([f32::from(ABSENT)])
-                .collect();
-            let attributes = [
-                ("keys_strings", words.as_slice().into()),
-                ("values_floats", codes.as_slice().into()),
-                ("default_float", f32::from(OTHER).into()),
-            ];
-            graph.node_of("ai.onnx.ml", "LabelEncoder", &[&input.name], &attributes)
-        }
-    }
+/// Returns the codes of an input's words.
+fn codes(graph: &mut GraphBuilder, input: &GraphInput, features: &[Feature]) -> String {
+    let known = features[input.features[0]].categories.iter().flatten();
+    let words: Vec<&str> = known.map(String::as_str).chain([""]).collect();
+    let codes: Vec<f32> = (0..words.len() - 1)
+        .map(|code| code as f32)
+        .chain([f32::from(ABSENT)])
+        .collect();
+    let attributes = [
+        ("keys_strings", words.as_slice().into()),
+        ("values_floats", codes.as_slice().into()),
+        ("default_float", f32::from(OTHER).into()),
+    ];
+    graph.node_of("ai.onnx.ml", "LabelEncoder", &[&input.name], &attributes)
 }
 
 /// Adds the outputs, computed from scores.

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::derivation::Derivation;
 use crate::frame::{Frame, FrameValues};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -22,6 +23,9 @@ pub(crate) struct Feature {
     /// The known categories, the most frequent first; none for a number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub categories: Option<Vec<String>>,
+    /// How it is computed, if it is no input itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub derived: Option<Derivation>,
 }
 
 impl Feature {
@@ -53,6 +57,7 @@ impl Feature {
         Self {
             name: column.name.clone(),
             categories,
+            derived: frame.derived.get(&column.name).cloned(),
         }
     }
 

@@ -79,7 +79,11 @@ impl FittedModel {
             Self::Program { .. } if !spec.schema.features.is_empty() => {
                 spec.schema.features.clone()
             }
-            Self::Program { .. } => rows.frame.columns.iter().map(|c| c.name.clone()).collect(),
+            Self::Program { .. } => {
+                let plain = rows.frame.plain().map(|column| &column.name);
+                let sources = rows.frame.sources.iter().map(|source| &source.name);
+                plain.chain(sources).cloned().collect()
+            }
         }
     }
 

@@ -4,7 +4,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use crate::derivation::Derivation;
+use std::collections::{BTreeMap, HashMap};
 
 /// The code of a missing word.
 pub(crate) const MISSING: u32 = u32::MAX;
@@ -14,6 +15,17 @@ pub(crate) const MISSING: u32 = u32::MAX;
 pub(crate) struct Frame {
     pub columns: Vec<FrameColumn>,
     pub rows: usize,
+    /// Inputs of the model in FP64, from which columns are computed.
+    pub sources: Vec<SourceColumn>,
+    /// How columns are computed from them, by the name of the column.
+    pub derived: BTreeMap<String, Derivation>,
+}
+
+/// An input in FP64, NaN if missing.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SourceColumn {
+    pub name: String,
+    pub values: Vec<f64>,
 }
 
 /// A named column.
@@ -44,15 +56,56 @@ impl Frame {
         self.columns.iter().find(|c| c.name == name)
     }
 
+    /// Returns an FP64 input by its name.
+    pub(crate) fn source(&self, name: &str) -> Option<&[f64]> {
+        let found = self.sources.iter().find(|source| source.name == name);
+        found.map(|source| source.values.as_slice())
+    }
+
+    /// Returns the columns that are inputs of the model themselves.
+    pub(crate) fn plain(&self) -> impl Iterator<Item = &FrameColumn> {
+        let is_plain = |column: &&FrameColumn| !self.derived.contains_key(&column.name);
+        self.columns.iter().filter(is_plain)
+    }
+
+    /// Returns whether a model can have an input of this name.
+    pub(crate) fn has_input(&self, name: &str) -> bool {
+        self.column(name).is_some() || self.source(name).is_some()
+    }
+
+    /// Computes the derived columns from their inputs.
+    pub(crate) fn derive(&mut self) {
+        let missing = vec![f64::NAN; self.rows];
+        let mut all = Vec::with_capacity(self.derived.len());
+        for (name, derivation) in &self.derived {
+            let of = self.source(&derivation.source).unwrap_or(&missing);
+            let until = derivation.until().and_then(|name| self.source(name));
+            let pairs = of.iter().zip(until.unwrap_or(&missing));
+            let values = pairs.map(|(of, until)| derivation.value(*of, *until));
+            all.push((name.clone(), values.collect()));
+        }
+        for (name, values) in all {
+            if let Some(column) = self.columns.iter_mut().find(|c| c.name == name) {
+                column.values = FrameValues::Numbers(values);
+            }
+        }
+    }
+
     /// Returns the rows at these indices. Words keep their whole list.
     pub(crate) fn take(&self, rows: &[u32]) -> Self {
         let columns = self.columns.iter().map(|c| FrameColumn {
             name: c.name.clone(),
             values: c.values.take(rows),
         });
+        let sources = self.sources.iter().map(|source| SourceColumn {
+            name: source.name.clone(),
+            values: rows.iter().map(|r| source.values[*r as usize]).collect(),
+        });
         Self {
             columns: columns.collect(),
             rows: rows.len(),
+            sources: sources.collect(),
+            derived: self.derived.clone(),
         }
     }
 }

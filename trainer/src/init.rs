@@ -1,126 +1,194 @@
-//! Writes a first `train.toml` from the columns of the data.
+//! A first `train.toml` from all rows of the data, with what was understood of them. What it writes was
+//! tried on the rows: columns and rows that a run would refuse are left out, renamed, or named as the
+//! reason why no specification can work.
 
-use crate::data::{self, Reach, RowTarget, Rows};
-use crate::frame::FrameValues;
+mod draft;
+pub(crate) mod page;
+mod quote;
+pub(crate) mod show;
+mod trial;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use crate::data::look::{self, LookedKind};
+use crate::data::{Reach, RowTarget, Rows};
 use crate::spec::Spec;
-use ortus::core::error::{Result, short};
+use crate::spec::capture_source::CaptureSource;
+use draft::Draft;
+use ortus::core::count::counted;
+use ortus::core::error::{Error, Result, short};
 use ortus::core::model::ModelName;
-use std::fmt::Write as _;
+use ortus::storage::table::text::format::TextFormat;
+use serde::Serialize;
 use std::path::Path;
 
-/// The rows from which a column may be found to identify or to count the rows.
-const ROWS_MIN: usize = 50;
+/// The name of the source.
+const SOURCE: &str = "rows";
 
-/// What follows the schema.
-const REST: &str = "
-[split]
-by = \"{by}\"
-test = 0.2
+/// What `init` is asked for.
+pub(crate) struct InitRequest {
+    /// A path, or the address of captured predictions.
+    pub at: String,
+    pub target: String,
+    /// How text files are written, as far as it is not to be found.
+    pub format: Option<TextFormat>,
+}
 
-[fit]
-algorithm = \"trees\"
-seed = 7
+/// A specification that works, and why it is as it is.
+pub(crate) struct FirstSpec {
+    pub text: String,
+    pub understood: Understood,
+}
 
-[gates]
-first = \"champion\" # the first version serves if its gates pass
-regression_max = 0.02 # of the champion's loss
+/// What was understood of the data. Written for a person.
+#[derive(Debug, Serialize)]
+pub(crate) struct Understood {
+    pub data: String,
+    pub rows: usize,
+    /// How text files are written.
+    pub dialect: Option<String>,
+    /// What the model predicts, and how rows are split.
+    pub plan: String,
+    /// What is suspicious, the worst first.
+    pub remarks: Vec<Remark>,
+    pub columns: Vec<UnderstoodColumn>,
+}
 
-[publish]
-policy = \"challenger\" # a later version waits for `ortus promote`
+/// Something suspicious.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Remark {
+    #[serde(skip)]
+    pub rank: RemarkRank,
+    pub what: String,
+    /// What to do about it.
+    pub way_out: String,
+}
 
-[triggers] # what starts a run under `ortus-trainer watch`; remove a # to switch it on
-# cron = \"0 3 * * *\" # every night at 3:00 UTC
-# new_rows = 10000 # so many rows since the last run
-# drift = true # an alarm that inputs or answers changed, once 500 labelled rows of after it are there
-# loss = true # an alarm that answers are wrong more often, once 500 labelled rows of after it are there
-# spec = true # a change of this file
-";
+/// What a remark is about, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum RemarkRank {
+    Target,
+    Leak,
+    Type,
+    Time,
+    Rows,
+    Group,
+    Imbalance,
+    RowName,
+    Category,
+    Name,
+    Empty,
+}
 
-/// Inspects a file or folder, and returns a specification for it.
-pub(crate) async fn init(path: &Path, target: &str) -> Result<String> {
-    let at = path.to_string_lossy().into_owned();
-    let mut spec = Spec::default();
-    spec.sources.0.insert("rows".to_owned(), at.clone());
-    spec.folder = Path::new("").to_owned();
-    spec.schema.target = target.to_owned();
+/// A column and its use.
+#[derive(Debug, Serialize)]
+pub(crate) struct UnderstoodColumn {
+    pub name: String,
+    pub kind: &'static str,
+    /// The share of rows without a value.
+    pub missing: String,
+    pub values: String,
+    pub used: String,
+}
+
+/// Reads all rows, and returns a specification that a run takes. Refuses data for which there is none,
+/// with the reason and what to do.
+pub(crate) async fn init(request: &InitRequest, reach: &Reach) -> Result<FirstSpec> {
+    let mut spec = Spec {
+        folder: Path::new("").to_owned(),
+        ..Spec::default()
+    };
+    spec.sources.0.insert(SOURCE.to_owned(), request.at.clone());
+    spec.model.name = model_name(&request.at)?;
+    spec.schema.target.clone_from(&request.target);
     spec.data.unlabelled_max = 1.0;
-
-    let looked = data::read_columns(&spec).await?;
-    let is_other_time = |name: &&String| Some(*name) != looked.time.as_ref();
-    let other_times = looked.times.iter().filter(is_other_time);
-    spec.schema.ignore = other_times.chain(&looked.unfit).cloned().collect();
-    spec.schema.time = looked.time;
-    let rows = data::read(&spec, &Reach::files()).await?;
-
-    Ok(text(&spec, &model_name(path), &at, &rows))
-}
-
-/// Writes the specification.
-fn text(spec: &Spec, name: &str, at: &str, rows: &Rows) -> String {
-    let mut out = format!(
-        "# The training specification of a model. `ortus-trainer plan` shows what a run would do.\n\n\
-         [model]\nname = {}\n\n[data.sources]\nrows = {}\n\n[schema]\ntarget = {}\n",
-        quoted(name),
-        quoted(at),
-        quoted(&spec.schema.target)
-    );
-    if let Some(time) = &spec.schema.time {
-        let _ = writeln!(out, "time = {}", quoted(time));
+    if let Some(format) = &request.format {
+        spec.formats.0.insert(SOURCE.to_owned(), format.clone());
     }
-    let task = match &rows.target {
-        RowTarget::Values(_) => "regression",
-        RowTarget::Classes { .. } => "classification",
-    };
-    let _ = writeln!(out, "task = \"{task}\"");
-    out.push_str(&ignored(&spec.schema.ignore, rows));
 
-    let by = match &spec.schema.time {
-        Some(_) => "time",
-        None => "random",
-    };
-    out + &REST.replace("{by}", by)
+    let table = look::look(&spec, reach).await?;
+    if table.rows == 0 {
+        return refused(
+            "the data has no row",
+            "add rows below the names of the columns",
+        );
+    }
+    let mut draft = Draft::of(&table, spec)?;
+    let (columns, rows_of_file) = (table.columns.clone(), table.rows);
+    let (dialect, notes) = (table.dialect.clone(), table.notes.clone());
+    let unfit = table.unfit.clone();
+    let rows = table.into_rows(&draft.spec, &draft.changes)?;
+    let rows = trial::settle(&mut draft, &columns, rows, reach)?;
+
+    let plan = plan(&draft, &rows);
+    let text = write::text(&draft, &columns, &rows);
+    let mut shown: Vec<UnderstoodColumn> = columns
+        .iter()
+        .map(|column| UnderstoodColumn {
+            name: column.name.clone(),
+            kind: column.kind.label(),
+            missing: look::percent(column.missing, rows_of_file),
+            values: column.values.clone(),
+            used: draft.uses.get(&column.name).cloned().unwrap_or_default(),
+        })
+        .collect();
+    shown.extend(unfit.into_iter().map(|(name, kind)| UnderstoodColumn {
+        name,
+        kind: if kind.contains("List") {
+            "list"
+        } else {
+            "other"
+        },
+        missing: String::new(),
+        values: kind,
+        used: "left out: no model takes this type".to_owned(),
+    }));
+    draft.remarks.sort();
+    let notes = notes.into_iter().map(|what| Remark {
+        rank: RemarkRank::Rows,
+        what,
+        way_out: String::new(),
+    });
+    draft.remarks.extend(notes);
+    Ok(FirstSpec {
+        text,
+        understood: Understood {
+            data: request.at.clone(),
+            rows: rows_of_file,
+            dialect,
+            plan,
+            remarks: draft.remarks,
+            columns: shown,
+        },
+    })
 }
 
-/// Returns the line of columns to ignore: those that hold no value or another time, and
-/// those that only identify or count the rows, with the reason. Empty if there are none.
-fn ignored(unfit: &[String], rows: &Rows) -> String {
-    let mut names: Vec<String> = unfit.iter().map(|name| quoted(name)).collect();
-    let mut remarks = Vec::new();
-    for column in &rows.frame.columns {
-        if let Some(what) = only_names_rows(&column.values, rows.len()) {
-            names.push(quoted(&column.name));
-            remarks.push(format!("'{}' {what}", short(&column.name)));
+/// Returns what a run will do, in one line.
+fn plan(draft: &Draft, rows: &Rows) -> String {
+    let target = short(&draft.spec.schema.target).to_owned();
+    let what = match &rows.target {
+        RowTarget::Values(_) => "a number (regression)".to_owned(),
+        RowTarget::Classes { names, .. } => {
+            let shown: Vec<&str> = names.iter().take(5).map(|name| short(name)).collect();
+            let more = if names.len() > 5 { ", …" } else { "" };
+            format!("a class ({}{more})", shown.join(", "))
         }
-    }
-    if names.is_empty() {
-        return String::new();
-    }
-
-    let why = if remarks.is_empty() {
-        String::new()
-    } else {
-        format!(" # {}", remarks.join(", ").replace(char::is_control, " "))
     };
-    format!("ignore = [{}]{why}\n", names.join(", "))
+    format!(
+        "'{target}' is predicted as {what} from {} of {}, split by {}",
+        counted(rows.frame.columns.len(), "feature"),
+        counted(rows.len(), "row"),
+        draft.split_by
+    )
 }
 
-/// Returns how a column only names the rows, and so predicts nothing.
-fn only_names_rows(values: &FrameValues, rows: usize) -> Option<&'static str> {
-    if rows <= ROWS_MIN {
-        return None;
+/// Returns a name for the model, after the file or the model that was captured.
+fn model_name(at: &str) -> Result<String> {
+    if let Some(source) = CaptureSource::parse(at)? {
+        return Ok(source.model.to_string());
     }
-    match values {
-        // Nearly every row has its own value.
-        FrameValues::Words(words) if words.list.len() * 10 > rows * 9 => Some("identifies the row"),
-        FrameValues::Numbers(all) if all.windows(2).all(|pair| pair[1] == pair[0] + 1.0) => {
-            Some("counts the rows")
-        }
-        _ => None,
-    }
-}
-
-/// Returns a name for the model, after the file.
-fn model_name(path: &Path) -> String {
     let legal = |c: char| {
         if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
             c
@@ -128,15 +196,34 @@ fn model_name(path: &Path) -> String {
             '-'
         }
     };
-    let stem = path.file_stem().and_then(|stem| stem.to_str());
-    let name: String = stem.unwrap_or("model").chars().map(legal).collect();
-    if ModelName::parse(&name).is_ok() {
-        name
-    } else {
-        "model".to_owned()
+    let stem = Path::new(at).file_stem().and_then(|stem| stem.to_str());
+    // Of `rows.csv.gz` as of `rows.csv`.
+    let stem = stem.unwrap_or("model");
+    let stem = stem.strip_suffix(".csv").unwrap_or(stem);
+    let name: String = stem.chars().map(legal).collect();
+    Ok(match ModelName::parse(&name) {
+        Ok(_) => name,
+        Err(_) => "model".to_owned(),
+    })
+}
+
+impl LookedKind {
+    /// Returns the name of the kind.
+    fn label(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Whole => "whole number",
+            Self::Boolean => "boolean",
+            Self::Words => "words",
+            Self::Codes => "codes",
+            Self::Time => "time",
+            Self::Constant => "constant",
+            Self::Missing => "no value",
+        }
     }
 }
 
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+/// Refuses data, with what to do.
+fn refused<T>(why: &str, way_out: &str) -> Result<T> {
+    Err(Error::invalid(format!("{why}; {way_out}")))
 }

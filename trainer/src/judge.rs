@@ -2,7 +2,7 @@
 //! of each row. The champion and the new model go through the same code.
 
 use crate::data::RowTarget;
-use crate::frame::{Frame, FrameValues};
+use crate::frame::{Frame, FrameValues, WordCodes};
 use ortus::core::count::{agreed, counted};
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
@@ -114,8 +114,14 @@ impl OpenModel {
 }
 
 /// Returns a column that the model takes. Refuses one that the data does not have.
-fn column<'f>(frame: &'f Frame, name: &str) -> Result<&'f FrameValues> {
-    let found = frame.column(name).map(|column| &column.values);
+fn column<'f>(frame: &'f Frame, name: &str) -> Result<InputValues<'f>> {
+    if let Some(source) = frame.source(name) {
+        return Ok(InputValues::Source(source));
+    }
+    let found = frame.column(name).map(|column| match &column.values {
+        FrameValues::Numbers(all) => InputValues::Numbers(all),
+        FrameValues::Words(words) => InputValues::Words(words),
+    });
     found.ok_or_else(|| {
         Error::precondition(format!(
             "the model takes the column '{}', which the data does not have",
@@ -124,8 +130,32 @@ fn column<'f>(frame: &'f Frame, name: &str) -> Result<&'f FrameValues> {
     })
 }
 
+/// The values of an input's column.
+#[derive(Clone, Copy)]
+enum InputValues<'f> {
+    Numbers(&'f [f32]),
+    /// As in the data, in FP64.
+    Source(&'f [f64]),
+    Words(&'f WordCodes),
+}
+
+impl InputValues<'_> {
+    /// Returns a number; none if it is a word.
+    fn number(&self, row: usize) -> Option<f64> {
+        match self {
+            Self::Numbers(all) => Some(f64::from(all[row])),
+            Self::Source(all) => Some(all[row]),
+            Self::Words(_) => None,
+        }
+    }
+}
+
 /// Returns some rows of columns, as the tensor of an input. Refuses columns of another type.
-fn tensor_of(spec: &TensorSpec, columns: &[&FrameValues], rows: &Range<usize>) -> Result<Tensor> {
+fn tensor_of(
+    spec: &TensorSpec,
+    columns: &[InputValues<'_>],
+    rows: &Range<usize>,
+) -> Result<Tensor> {
     let other_type = || {
         Error::precondition(format!(
             "input '{}' has another type than the column of the data",
@@ -140,8 +170,8 @@ fn tensor_of(spec: &TensorSpec, columns: &[&FrameValues], rows: &Range<usize>) -
 
     if spec.dtype == DType::String {
         let words = columns.iter().map(|values| match values {
-            FrameValues::Words(words) => Ok(words),
-            FrameValues::Numbers(_) => Err(other_type()),
+            InputValues::Words(words) => Ok(*words),
+            InputValues::Numbers(_) | InputValues::Source(_) => Err(other_type()),
         });
         let words = words.collect::<Result<Vec<_>>>()?;
         let all = rows
@@ -150,17 +180,18 @@ fn tensor_of(spec: &TensorSpec, columns: &[&FrameValues], rows: &Range<usize>) -
         return Tensor::strings(shape, Strings::from_parts(all)?);
     }
 
-    let numbers = columns.iter().map(|values| match values {
-        FrameValues::Numbers(all) => Ok(all),
-        FrameValues::Words(_) => Err(other_type()),
-    });
-    let numbers = numbers.collect::<Result<Vec<_>>>()?;
+    if columns
+        .iter()
+        .any(|values| matches!(values, InputValues::Words(_)))
+    {
+        return Err(other_type());
+    }
     let all = rows
         .clone()
-        .flat_map(|row| numbers.iter().map(move |n| n[row]));
+        .flat_map(|row| columns.iter().filter_map(move |values| values.number(row)));
     let bytes: Vec<u8> = match spec.dtype {
-        DType::F32 => all.flat_map(f32::to_le_bytes).collect(),
-        DType::F64 => all.flat_map(|v| f64::from(v).to_le_bytes()).collect(),
+        DType::F32 => all.flat_map(|v| (v as f32).to_le_bytes()).collect(),
+        DType::F64 => all.flat_map(f64::to_le_bytes).collect(),
         DType::I64 => all.flat_map(|v| (v as i64).to_le_bytes()).collect(),
         DType::I32 => all.flat_map(|v| (v as i32).to_le_bytes()).collect(),
         DType::Bool => all.map(|v| u8::from(v != 0.0)).collect(),

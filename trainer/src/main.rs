@@ -3,6 +3,7 @@
 //! it, and no two files import each other.
 
 // Foundations: columns in memory, names of tensors, statistics, files.
+mod derivation;
 mod features;
 mod frame;
 mod interval;
@@ -16,7 +17,6 @@ mod tensors;
 
 // Input: the specification (`train.toml`), the dataset and its split.
 mod data;
-mod init;
 mod spec;
 mod split;
 
@@ -50,6 +50,7 @@ mod trigger;
 mod companion;
 mod context;
 mod evaluation;
+mod init;
 mod pipeline;
 mod recorded_run;
 mod sweep;

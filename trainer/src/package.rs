@@ -2,7 +2,7 @@
 //! and the model card.
 
 use crate::data::Rows;
-use crate::frame::{Frame, FrameColumn, FrameValues, MISSING, WordCodes};
+use crate::frame::{Frame, FrameColumn, FrameValues, MISSING, SourceColumn, WordCodes};
 use crate::judge::OpenModel;
 use crate::record::{Importance, RunRecord, text_of};
 use crate::spec::Spec;
@@ -10,9 +10,11 @@ use ortus::core::error::{Error, Result};
 use ortus::core::tensor::Tensor;
 use ortus::core::tensor::compare::{Tolerance, difference};
 use ortus::observe::drift::baseline::Baseline;
+use ortus::observe::drift::facts::{LearnedValues, RowFacts};
 use ortus::observe::profile::Making;
 use ortus::onnx::golden::Golden;
 use ortus::registry::manifest::{BASELINE_PATH, COMPANION_PATH, GOLDEN_PATH, MODEL_PATH};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -35,8 +37,12 @@ pub(crate) fn baseline(
     held_out: &[u32],
     importances: &[Importance],
 ) -> Result<Baseline> {
-    let step = held_out.len().div_ceil(BASELINE_ROWS).max(1);
-    let chosen: Vec<u32> = held_out.iter().copied().step_by(step).collect();
+    // In their natural order, which tells how columns move.
+    let mut in_order = held_out.to_vec();
+    let time = |row: &u32| rows.time.as_ref().map(|times| times[*row as usize]);
+    in_order.sort_unstable_by_key(|row| (time(row), *row));
+    let step = in_order.len().div_ceil(BASELINE_ROWS).max(1);
+    let chosen: Vec<u32> = in_order.into_iter().step_by(step).collect();
     let truths = crate::judge::truths(&rows.target, &predictor.task)?;
     let frame = rows.frame.take(&chosen);
     let mut making = Making::new(
@@ -48,17 +54,43 @@ pub(crate) fn baseline(
     let mut take = |inputs: &[Tensor], outputs: &[Tensor], part: std::ops::Range<usize>| {
         let of: Vec<_> = chosen[part]
             .iter()
-            .map(|row| truths[*row as usize])
+            .map(|row| Some(truths[*row as usize]))
             .collect();
         making.take(inputs, outputs, &of);
     };
 
     predictor.predict(&frame, &mut take)?;
-    making.importances = importances
-        .iter()
-        .map(|Importance(name, share)| (name.clone(), *share))
-        .collect();
+    for Importance(name, share) in importances {
+        // What is served, and watched, is the input from which the feature is computed.
+        let derived = rows.frame.derived.get(name);
+        let input = derived.map_or(name, |derivation| &derivation.source);
+        *making.importances.entry(input.clone()).or_default() += share;
+    }
+    making.facts = RowFacts {
+        times: rows.time.as_ref().map_or_else(Vec::new, |times| {
+            let seconds = |row: &u32| times[*row as usize].div_euclid(1_000_000);
+            chosen.iter().map(seconds).collect()
+        }),
+        learned: learned(&rows.frame),
+    };
     making.finish(chosen.len(), &format!("{} held-out rows", chosen.len()))
+}
+
+/// Returns the values of the features whose values are few: a server must not take them for new ones because
+/// the held-out rows lack them.
+fn learned(frame: &Frame) -> BTreeMap<String, LearnedValues> {
+    let of = |column: &FrameColumn| {
+        let values = match &column.values {
+            FrameValues::Numbers(all) => {
+                LearnedValues::of_numbers(all.iter().map(|v| f64::from(*v)))
+            }
+            FrameValues::Words(words) => {
+                LearnedValues::of_words(words.list.iter().map(String::as_str))
+            }
+        };
+        Some((column.name.clone(), values?))
+    };
+    frame.columns.iter().filter_map(of).collect()
 }
 
 /// Takes golden rows from the test rows.
@@ -107,9 +139,15 @@ pub(crate) fn batch_dependence(
 
 /// Returns whether a row of missing values is predicted.
 pub(crate) fn predicts_missing_row(predictor: &mut OpenModel, rows: &Rows) -> Result<bool> {
+    let missing_source = |source: &SourceColumn| SourceColumn {
+        name: source.name.clone(),
+        values: vec![f64::NAN],
+    };
     let frame = Frame {
         columns: rows.frame.columns.iter().map(missing).collect(),
         rows: 1,
+        sources: rows.frame.sources.iter().map(missing_source).collect(),
+        ..Frame::default()
     };
     Ok(predictor.predict(&frame, &mut |_, _, _| {})?[0].is_some())
 }

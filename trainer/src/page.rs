@@ -92,6 +92,7 @@ pub(crate) fn render(run: &Run) -> String {
         (verdict(record))
         (facts(record))
         (gates(record))
+        (rows_changed(record))
         (metrics(record))
         (comparison(&run.parts))
         (plots(run))
@@ -103,6 +104,10 @@ pub(crate) fn render(run: &Run) -> String {
 
 fn verdict(record: &RunRecord) -> Markup {
     let (class, text) = match record.verdict.value() {
+        Some(Verdict::Pass) if record.held.value().is_some() => (
+            "verdict bad",
+            "All gates passed, but the rows may be wrong: a person decides.",
+        ),
         Some(Verdict::Pass) => ("verdict good", "All gates passed."),
         Some(Verdict::Fail) => ("verdict bad", "A gate failed: nothing was published."),
         _ => (
@@ -140,6 +145,17 @@ fn gates(record: &RunRecord) -> Markup {
                     td { (gate.reason) }
                 }
             }
+        }
+    }
+}
+
+fn rows_changed(record: &RunRecord) -> Markup {
+    let changed = record.rows_changed();
+    html! {
+        @if !changed.is_empty() {
+            h2 { "Rows against those of version " (text_of(&record.parent)) }
+            @if let Some(held) = record.held.value() { p { (held) } }
+            ul { @for text in &changed { li { (text) } } }
         }
     }
 }

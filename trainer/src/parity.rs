@@ -4,12 +4,13 @@
 #[cfg(test)]
 mod tests;
 
+use crate::derivation::{DAY, DerivedValue};
 use crate::features::Feature;
 use crate::fit::encode::Term;
 use crate::fit::linear::Linear;
 use crate::fit::mlp::Mlp;
 use crate::fit::trees::{self, Choice};
-use crate::frame::{Coder, Frame, FrameColumn, FrameValues, MISSING, WordCodes};
+use crate::frame::{Coder, Frame, FrameColumn, FrameValues, MISSING, SourceColumn, WordCodes};
 use crate::judge::OpenModel;
 use crate::model::{Learned, TrainedModel};
 use crate::random::mix;
@@ -192,13 +193,10 @@ fn mismatch(model: &TrainedModel, frame: &Frame, row: usize, how: &str) -> Error
         }
     };
 
-    let all: Vec<String> = frame
-        .columns
-        .iter()
-        .zip(&model.features)
-        .take(8)
-        .map(cell)
-        .collect();
+    let sources = frame.sources.iter();
+    let sources = sources.map(|source| format!("{}={}", source.name, source.values[row]));
+    let cells = frame.columns.iter().zip(&model.features).map(cell);
+    let all: Vec<String> = sources.chain(cells).take(8).collect();
     Error::precondition(format!(
         "the exported graph differs from the fitted model: for the row {}, {how}",
         all.join(", ")
@@ -227,9 +225,75 @@ fn rows_at_edges(model: &TrainedModel, like: &Frame, rows: usize, seed: u64) -> 
         }
     });
 
-    Frame {
-        columns: columns.collect(),
+    let columns = columns.collect();
+    let mut frame = Frame {
+        columns,
         rows,
+        sources: sources_at_edges(model, like, &chosen, seed),
+        derived: like.derived.clone(),
+    };
+    // Computed from the inputs as they are served, not from rounded ones.
+    frame.derive();
+    frame
+}
+
+/// Returns FP64 inputs, with many values moved to boundaries of what is computed from them.
+fn sources_at_edges(
+    model: &TrainedModel,
+    like: &Frame,
+    chosen: &[usize],
+    seed: u64,
+) -> Vec<SourceColumn> {
+    let thresholds = edges(model);
+    let one = |(at, source): (usize, &SourceColumn)| {
+        let mut edges = Vec::new();
+        for (feature, thresholds) in model.features.iter().zip(&thresholds) {
+            if let Some(derivation) = &feature.derived
+                && derivation.source == source.name
+                && let DerivedValue::Minus(constant) = &derivation.how
+            {
+                edges.extend(thresholds.iter().map(|t| f64::from(*t) + constant));
+            }
+        }
+        let seed = seed.wrapping_add((like.columns.len() + at) as u64 + 1);
+        let bent = chosen.iter().enumerate();
+        let bent =
+            bent.map(|(row, from)| wide(mix(seed, row as u64), source.values[*from], &edges));
+        SourceColumn {
+            name: source.name.clone(),
+            values: bent.collect(),
+        }
+    };
+    like.sources.iter().enumerate().map(one).collect()
+}
+
+/// Returns an FP64 value, or one at an edge: of a second, an hour, a day, or of a threshold.
+fn wide(dice: u64, there: f64, edges: &[f64]) -> f64 {
+    const EXTREMES: [f64; 8] = [
+        0.0,
+        -1.0,
+        f64::MIN_POSITIVE,
+        f64::MAX,
+        f64::MIN,
+        9_007_199_254_740_993.0,
+        -62_135_596_800.0,
+        951_782_400.0,
+    ];
+
+    let pick = (dice >> 16) as usize;
+    let edge = |all: &[f64]| all.get(pick % all.len().max(1)).copied().unwrap_or(there);
+    match dice % 16 {
+        0..=4 => there,
+        5 => f64::NAN,
+        6 => [f64::INFINITY, f64::NEG_INFINITY][pick % 2],
+        7 => EXTREMES[pick % EXTREMES.len()],
+        8 => (there / DAY).floor() * DAY,
+        9 => ((there / DAY).floor() * DAY).next_down(),
+        10 => (there / 3_600.0).floor() * 3_600.0 - 1.0,
+        11 => there + (pick % 100_000) as f64 * DAY,
+        12 | 13 => edge(edges),
+        14 => edge(edges).next_up(),
+        _ => edge(edges).next_down(),
     }
 }
 

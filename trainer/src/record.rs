@@ -10,6 +10,7 @@ use crate::data::DataManifest;
 use crate::gate::{Gate, Verdict};
 use crate::parity::Parity;
 use crate::split::SplitSummary;
+use ortus::observe::drift::compare::training::RowsDifference;
 use ortus::observe::quality::measure::Measures;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
@@ -96,6 +97,9 @@ pub(crate) struct RunRecord {
     pub error: RecordField<String>,
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub gates: RecordField<Vec<Gate>>,
+    /// Why the version waits for a person, although its policy would give it traffic.
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub held: RecordField<String>,
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub importances: RecordField<Vec<Importance>>,
     /// The mean loss of a trial of a sweep.
@@ -123,6 +127,9 @@ pub(crate) struct RunRecord {
     /// Why a due run was skipped, why nothing was published, or why the record is short.
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub reason: RecordField<String>,
+    /// How the rows differ from those of the champion, what looks like a fault first.
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub rows_changed: RecordField<Vec<RowsDifference>>,
     /// The digest of the rows, whenever they were read.
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub rows_digest: RecordField<String>,
@@ -190,6 +197,16 @@ impl RunRecord {
 
     pub(crate) fn importances(&self) -> &[Importance] {
         self.importances.value().map_or(&[], Vec::as_slice)
+    }
+
+    /// Says how the rows differ from those of the champion; nothing if they do not.
+    pub(crate) fn rows_changed(&self) -> Vec<String> {
+        let all = self.rows_changed.value().into_iter().flatten();
+        let said = all.map(|difference| match difference.is_suspect {
+            true => format!("{}, which looks like a fault", difference.text),
+            false => difference.text.clone(),
+        });
+        said.collect()
     }
 
     pub(crate) fn notes(&self) -> &[String] {

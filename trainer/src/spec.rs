@@ -1,6 +1,7 @@
 //! `train.toml`: everything that a run depends on, in one validated tree. Absent
 //! settings have defaults; unknown ones are refused, with their line.
 
+pub(crate) mod calendar;
 pub(crate) mod capture_source;
 mod check;
 mod load;
@@ -8,6 +9,7 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
+use calendar::Calendar;
 use capture_source::CaptureSource;
 use ortus::core::error::{Error, Result};
 use ortus::core::settings::form::Form;
@@ -31,6 +33,8 @@ pub(crate) struct Spec {
     /// `[data.joins.NAME]`.
     pub joins: Joins,
     pub schema: Schema,
+    /// `[schema.calendar]`: features that are computed from times, by the column.
+    pub calendar: Calendar,
     pub split: Split,
     pub fit: Fit,
     pub trees: Trees,
@@ -237,6 +241,11 @@ impl Spec {
             data.insert(format!("sources.{name}.format"), format);
         }
 
+        let mut schema = self.schema.to_table();
+        if !self.calendar.0.is_empty() {
+            schema.insert("calendar".to_owned(), self.calendar.to_value());
+        }
+
         let mut fit = self.fit.to_table();
         match self.fit.algorithm {
             Algorithm::Trees => fit.insert("trees".to_owned(), Value::Table(self.trees.to_table())),
@@ -259,7 +268,7 @@ impl Spec {
         let tables = [
             ("model", self.model.to_table()),
             ("data", data),
-            ("schema", self.schema.to_table()),
+            ("schema", schema),
             ("split", self.split.to_table()),
             ("fit", fit),
             ("gates", self.gates.to_table()),

@@ -1,12 +1,14 @@
 //! Divides rows into training, stopping and test rows. Rows that have a time are
 //! split by time: the latest rows are the test rows, after an embargo. Pure.
 
+pub(crate) mod learned;
 #[cfg(test)]
 mod tests;
 
 use crate::data::Rows;
 use crate::random::mix;
 use crate::spec::{Algorithm, Spec, SplitBy};
+use learned::LearnedTimes;
 use ortus::core::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -25,6 +27,9 @@ pub(crate) struct Fold {
 #[serde(default)]
 pub(crate) struct SplitSummary {
     pub by: String,
+    /// How new the rows of the training part are, if rows have a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learned_times: Option<LearnedTimes>,
     /// Rows of no part: inside the embargo, or of a group that is in the other part.
     pub left_out: usize,
     /// Why rows that have a time were not split by time.
@@ -37,27 +42,17 @@ pub(crate) struct SplitSummary {
 
 /// Splits rows, origin by origin; the model of the last origin is published.
 pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, SplitSummary)> {
-    let by = match spec.split.by {
-        SplitBy::Auto if rows.time.is_some() => SplitBy::Time,
-        SplitBy::Auto if rows.group.is_some() => SplitBy::Group,
-        SplitBy::Auto => SplitBy::Random,
-        by => by,
-    };
-
+    let by = kind(spec, rows.time.is_some(), rows.group.is_some());
     let mut folds: Vec<Fold> = match by {
-        SplitBy::Time => by_time(spec, rows)?,
+        SplitBy::Time => by_time(spec, &RowTimes::of(rows)?)?,
         _ => by_unit(spec, rows, by == SplitBy::Group || rows.group.is_some())?,
     };
     for (at, fold) in folds.iter().enumerate() {
         check(rows, fold)
             .map_err(|e| e.context(format_args!("origin {} of {}", at + 1, folds.len())))?;
     }
-    if spec.fit.algorithm == Algorithm::Linear {
-        // Without early stopping, those rows are training rows too.
-        for fold in &mut folds {
-            fold.train.append(&mut fold.stop);
-            fold.train.sort_unstable();
-        }
+    if !stops(spec) {
+        folds.iter_mut().for_each(Fold::learn_from_stop);
     }
 
     let last = folds
@@ -70,8 +65,14 @@ pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, SplitSummary
         _ => "random",
     };
 
+    let times_of = |times: &Vec<i64>| last.train.iter().map(|row| times[*row as usize]).collect();
+    let alarm_rows = spec.triggers.alarm_rows;
     let summary = SplitSummary {
         by: word.to_owned(),
+        learned_times: rows
+            .time
+            .as_ref()
+            .map(|times| LearnedTimes::of(times_of(times), alarm_rows)),
         override_reason: spec
             .split
             .override_reason
@@ -84,6 +85,29 @@ pub(crate) fn split(spec: &Spec, rows: &Rows) -> Result<(Vec<Fold>, SplitSummary
     };
 
     Ok((folds, summary))
+}
+
+/// Returns how rows are split.
+fn kind(spec: &Spec, has_time: bool, has_group: bool) -> SplitBy {
+    match spec.split.by {
+        SplitBy::Auto if has_time => SplitBy::Time,
+        SplitBy::Auto if has_group => SplitBy::Group,
+        SplitBy::Auto => SplitBy::Random,
+        by => by,
+    }
+}
+
+/// Returns whether rows are kept back to stop the fit by.
+fn stops(spec: &Spec) -> bool {
+    spec.fit.algorithm != Algorithm::Linear
+}
+
+impl Fold {
+    /// Makes the stopping rows training rows too.
+    fn learn_from_stop(&mut self) {
+        self.train.append(&mut self.stop);
+        self.train.sort_unstable();
+    }
 }
 
 /// Refuses parts that are empty or lack a class.
@@ -128,14 +152,27 @@ fn check(rows: &Rows, fold: &Fold) -> Result<()> {
     Ok(())
 }
 
-fn by_time(spec: &Spec, rows: &Rows) -> Result<Vec<Fold>> {
-    let times = rows
-        .time
-        .as_ref()
-        .ok_or_else(|| Error::internal("rows have no time"))?;
+/// The times of rows, in microseconds since 1970, and their groups.
+struct RowTimes<'r> {
+    times: &'r [i64],
+    groups: Option<&'r [u32]>,
+}
+
+impl<'r> RowTimes<'r> {
+    fn of(rows: &'r Rows) -> Result<Self> {
+        let times = rows.time.as_deref();
+        Ok(Self {
+            times: times.ok_or_else(|| Error::internal("rows have no time"))?,
+            groups: rows.group.as_deref(),
+        })
+    }
+}
+
+fn by_time(spec: &Spec, rows: &RowTimes<'_>) -> Result<Vec<Fold>> {
+    let times = rows.times;
     let embargo = i64::try_from(spec.split.embargo.as_micros()).unwrap_or(i64::MAX);
 
-    let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+    let mut order: Vec<u32> = (0..times.len() as u32).collect();
     order.sort_by_key(|row| (times[*row as usize], *row));
     let time_at = |place: usize| times[order[place.min(order.len() - 1)] as usize];
     let n = order.len() as f64;
@@ -175,7 +212,7 @@ fn by_time(spec: &Spec, rows: &Rows) -> Result<Vec<Fold>> {
             stop,
             test: judged.collect(),
         };
-        separate_groups(rows, &mut parts);
+        separate_groups(rows.groups, &mut parts);
         all.push(parts);
     }
 
@@ -183,8 +220,8 @@ fn by_time(spec: &Spec, rows: &Rows) -> Result<Vec<Fold>> {
 }
 
 /// Removes rows whose group is in a later part too.
-fn separate_groups(rows: &Rows, fold: &mut Fold) {
-    let Some(groups) = &rows.group else { return };
+fn separate_groups(groups: Option<&[u32]>, fold: &mut Fold) {
+    let Some(groups) = groups else { return };
     let of = |part: &[u32]| {
         part.iter()
             .map(|row| groups[*row as usize])

@@ -9,3 +9,8 @@ pub(crate) const VALUE: &str = "value";
 pub(crate) const LABEL: &str = "label";
 /// The output with a probability for each class.
 pub(crate) const PROBABILITIES: &str = "probabilities";
+
+/// Whether a column cannot have a name as a feature: it is empty, or a tensor has it.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    name.is_empty() || [VALUE, LABEL, PROBABILITIES, NUMBERS].contains(&name)
+}

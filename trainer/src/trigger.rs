@@ -2,17 +2,18 @@
 //! Pure: reads and writes nothing.
 
 mod alarms;
+pub(crate) mod past;
 
 use crate::event_key::EventKey;
-use crate::history::{RecordedRun, RunStatus};
 use crate::spec::{Missed, Triggers, cron};
 use chrono::{DateTime, TimeDelta, Utc};
 use ortus::core::count::counted;
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::observe::alarms::LoggedAlarm;
+use past::{Last, Past};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The most missed cron times that are listed; earlier ones are dropped.
@@ -86,129 +87,25 @@ pub(crate) struct RunRequest {
     pub reason: String,
 }
 
-/// The past runs, as far as triggers depend on them.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Past {
-    /// Events that were handled.
-    handled: BTreeSet<EventKey>,
-    /// The number of runs for an event that did not pass.
-    tried: BTreeMap<EventKey, u32>,
-    /// The last run that published a version.
-    pub passed: Option<Last>,
-    pub last: Option<Last>,
-    /// When runs began, and how many rows they had, where that is known.
-    pub rows: Vec<(DateTime<Utc>, usize)>,
-    /// Runs within a day that triggers started.
-    pub runs: usize,
-    /// The time of runs within a day.
-    pub spent: Duration,
-}
-
-/// The last run, skipped ones and trials excluded.
-#[derive(Clone, Debug)]
-pub(crate) struct Last {
-    pub began: DateTime<Utc>,
-    pub ended: DateTime<Utc>,
-    pub status: RunStatus,
-    /// The specification of the last run that recorded one.
-    pub spec: Option<Digest>,
-    pub rows: usize,
-    pub newest: Option<DateTime<Utc>>,
-}
-
-impl Past {
-    /// Summarises the runs before a time.
-    pub(crate) fn of<'r>(
-        runs: impl IntoIterator<Item = &'r RecordedRun>,
-        now: DateTime<Utc>,
-    ) -> Self {
-        let mut past = Self::default();
-        for ran in runs.into_iter().filter(|ran| !ran.apart) {
-            let ended = ran.began + TimeDelta::milliseconds((ran.seconds * 1e3) as i64);
-            let is_recent = now - ended < TimeDelta::days(1);
-            if is_recent && ran.status.is_run() {
-                past.spent += Duration::from_secs_f64(ran.seconds.max(0.0));
-            }
-            if ran.is_tried_again() {
-                continue;
-            }
-            match ran.status {
-                RunStatus::Failed
-                | RunStatus::Inconclusive
-                | RunStatus::Broken
-                | RunStatus::Unchanged => {
-                    ran.events
-                        .iter()
-                        .for_each(|event| *past.tried.entry(event.clone()).or_default() += 1);
-                }
-                _ => past.handled.extend(ran.events.iter().cloned()),
-            }
-            if !ran.status.is_run() {
-                continue;
-            }
-            let is_asked = ran.trigger == crate::history::MANUAL
-                || ran.events.iter().any(EventKey::is_request);
-            past.runs += usize::from(is_recent && !is_asked);
-            let record = &ran.record;
-            let before = past.last.take();
-            let newest = record.data.value().and_then(|data| Some(data.time?.1));
-            // Rows without a label are not counted as new either.
-            let rows = record
-                .split
-                .value()
-                .map(|split| split.train + split.stop + split.test + split.left_out);
-            past.rows.extend(rows.map(|rows| (ran.began, rows)));
-            let last = Last {
-                began: ran.began,
-                ended,
-                status: ran.status,
-                spec: record
-                    .spec
-                    .value()
-                    .map(|text| spec(text))
-                    .or(before.as_ref().and_then(|b| b.spec)),
-                rows: rows.map_or(before.as_ref().map_or(0, |b| b.rows), |rows| rows),
-                newest: newest.or(before.and_then(|b| b.newest)),
-            };
-            if ran.status == RunStatus::Published {
-                past.passed = Some(last.clone());
-            }
-            past.last = Some(last);
-        }
-
-        past
-    }
-
-    /// Returns whether an event was handled.
-    pub(crate) fn has_handled(&self, key: &EventKey) -> bool {
-        self.handled.contains(key)
-    }
-
-    fn tries(&self, event: &TriggerEvent) -> u32 {
-        self.tried.get(&event.key).copied().unwrap_or(0)
-    }
-
-    /// Returns whether an event needs no further run.
-    fn is_done(&self, event: &TriggerEvent) -> bool {
-        let tries_max = if event.stays() { TRIES_MAX } else { 1 };
-        (self.has_handled(&event.key) && !event.recurs()) || self.tries(event) >= tries_max
-    }
-}
-
 /// Returns the digest of a specification.
 pub(crate) fn spec(canonical: &str) -> Digest {
     Digest::of(canonical.as_bytes())
 }
 
 /// Labelled rows after an alarm.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RowsAfter {
     /// All that there are now.
     pub now: usize,
-    /// Those that the last run that published a version learned from, if it began after the alarm.
+    /// Those of them that a run would learn from now.
+    pub learnable: usize,
+    /// Those that the last run that published a version learned from, if it began after the alarm. Only
+    /// estimated; its record may know better.
     pub learned: usize,
     /// Those that no run had.
     pub fresh: usize,
+    /// Why a run would not learn from all of them, for a person.
+    pub held_back: String,
 }
 
 /// The state of the registry at a check.
@@ -221,8 +118,12 @@ pub(crate) struct RegistryState {
     pub asks: Vec<RunRequest>,
     pub alarms: Vec<LoggedAlarm>,
     pub champion: Option<u64>,
+    /// Newer versions than the champion that an alias names, such as challenger.
+    pub candidates: Vec<(String, u64)>,
     /// Rows since the last run, if they were counted.
     pub new_rows: Option<usize>,
+    /// Rows whose time is in the future, where rows were counted.
+    pub future_rows: usize,
     /// Labelled rows after alarms, by the time of the alarm, where they were counted.
     pub rows_after: BTreeMap<DateTime<Utc>, RowsAfter>,
 }
@@ -239,7 +140,7 @@ pub(crate) fn starters(triggers: &Triggers) -> Vec<String> {
     let rows = match triggers.alarm_rows {
         0 => String::new(),
         rows => format!(
-            ", once {} of after it are there",
+            ", once {} of after it would be learned from",
             counted(rows, "labelled row")
         ),
     };
@@ -300,7 +201,7 @@ pub(crate) fn due(
         all.push(TriggerEvent::new(TriggerKind::Rows, key, found.now, why));
     }
 
-    all.retain(|event| !past.is_done(event));
+    all.retain(|event| !past.is_done(triggers, event));
     all.sort_by_key(|event| (event.kind, event.time));
     Ok(all)
 }
@@ -424,16 +325,24 @@ fn refused_after(
     now: DateTime<Utc>,
 ) -> Option<String> {
     let cooldown = triggers.cooldown.saturating_mul(1 << tries.min(TRIES_MAX));
-    let cooldown = TimeDelta::from_std(cooldown).unwrap_or(TimeDelta::MAX);
+    let pause = TimeDelta::from_std(cooldown).unwrap_or(TimeDelta::MAX);
     let cool = past
         .last
         .as_ref()
-        .and_then(|last| last.ended.checked_add_signed(cooldown))
-        .filter(|cool| *cool > now);
-    if let Some(cool) = cool {
+        .and_then(|last| Some((last, last.ended.checked_add_signed(pause)?)))
+        .filter(|(_, cool)| *cool > now);
+    if let Some((last, cool)) = cool {
+        let doubled = match tries {
+            0 => String::new(),
+            tries => format!(
+                ", and twice as long for each of {} for it that did not settle it",
+                counted(tries, "run")
+            ),
+        };
+        let (cool, ended) = (seconds(cool), seconds(last.ended));
         return Some(format!(
-            "'cooldown' lasts until {}",
-            cool.format("%Y-%m-%d %H:%M:%S UTC")
+            "'cooldown' lasts until {cool}: after the run that ended at {ended}, triggers start none for {} s{doubled}; `ortus-trainer trigger` starts one now",
+            triggers.cooldown.as_secs()
         ));
     }
 
@@ -453,6 +362,11 @@ fn refused_after(
     }
 
     None
+}
+
+/// Writes a time to the second.
+fn seconds(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 #[cfg(test)]

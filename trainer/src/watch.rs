@@ -11,11 +11,12 @@ use crate::pins::{self, Pinned};
 use crate::record::RunRecord;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
-use crate::trigger::{self, Past, RegistryState, RunRequest, TriggerDecision, TriggerEvent};
+use crate::trigger::past::Past;
+use crate::trigger::{self, RegistryState, RunRequest, TriggerDecision, TriggerEvent};
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::TryStreamExt;
 use ortus::core::error::{Error, Result};
-use ortus::core::model::ModelName;
+use ortus::core::model::{Alias, ModelName, Version};
 use ortus::observe::alarms;
 use ortus::registry::commands::Operator;
 use ortus::storage::layout::Records;
@@ -155,12 +156,9 @@ impl Watch {
             alarms::refresh(seen, Some(model.as_str()), from, &mut self.alarms).await?;
         }
         let alarms = self.alarms.values().flatten().cloned().collect();
-        let champion = operator
-            .state()
-            .await?
-            .models
-            .get(&model)
-            .and_then(|m| m.champion());
+        let registry = operator.state().await?;
+        let registered = registry.models.get(&model);
+        let champion = registered.and_then(|m| m.champion());
         let count = CountAt { spec, seen, now };
         let mut found = RegistryState {
             now,
@@ -169,7 +167,9 @@ impl Watch {
             asks: asks(&records, &model, &past).await?,
             alarms,
             champion: champion.map(|version| version.number()),
+            candidates: registered.map_or_else(Vec::new, |m| candidates(&m.aliases, champion)),
             new_rows: self.counts.since_last_run(count, &past).await,
+            future_rows: 0,
             rows_after: BTreeMap::new(),
         };
 
@@ -178,7 +178,8 @@ impl Watch {
             .iter()
             .filter(|event| event.is_alarm() && event.moot.is_none());
         let alarms: Vec<DateTime<Utc>> = alarms.map(|event| event.time).collect();
-        found.rows_after = self.counts.after(count, &past, &alarms).await;
+        let counted = self.counts.after(count, &past, &alarms).await;
+        (found.rows_after, found.future_rows) = (counted.by_alarm, counted.future);
         let due = trigger::due(&spec.triggers, &past, &found)?;
         Ok(WatchState { past, found, due })
     }
@@ -297,6 +298,15 @@ impl Watch {
     async fn clear_pins(&self, records: &Records, model: &ModelName) -> Result<()> {
         pins::clear_recorded(records, model, self.known.values().flatten()).await
     }
+}
+
+/// Returns newer versions than the champion that an alias names.
+fn candidates(aliases: &BTreeMap<Alias, Version>, champion: Option<Version>) -> Vec<(String, u64)> {
+    let champion = champion.map_or(0, |version| version.number());
+    let all = aliases
+        .iter()
+        .map(|(alias, version)| (alias.to_string(), version.number()));
+    all.filter(|(_, version)| *version > champion).collect()
 }
 
 /// A run that is due.

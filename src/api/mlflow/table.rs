@@ -203,8 +203,19 @@ pub(crate) fn decode_csv(body: &[u8], schema: TableSchema<'_>) -> Result<NamedTe
     if !records.next_record() {
         return reader.finish();
     }
+    let mut first = String::new();
     let names = std::iter::from_fn(|| records.next_cell().transpose());
-    let places = reader.places(names.map(|name| Ok(trimmed(name?))))?;
+    let names = names.enumerate().map(|(at, name)| {
+        let name = trimmed(name?);
+        match at {
+            0 => first = name.clone().into_owned(),
+            _ => first.clear(),
+        }
+        Ok(name)
+    });
+    let places = reader
+        .places(names)
+        .map_err(|error| delimited(error, &first))?;
 
     let mut cells: Vec<Cow<'_, str>> = Vec::with_capacity(places.len());
     while records.next_record() {
@@ -234,6 +245,21 @@ fn trimmed(name: Cow<'_, str>) -> Cow<'_, str> {
         Cow::Borrowed(name) => Cow::Borrowed(name.trim()),
         Cow::Owned(name) => Cow::Owned(name.trim().to_owned()),
     }
+}
+
+/// Characters that stand between cells where it is not a comma.
+const DELIMITERS: [(char, &str); 3] = [(';', "semicolons"), ('\t', "tabs"), ('|', "vertical bars")];
+
+/// Adds to the error of a header that it has one cell because its cells do not stand between commas.
+fn delimited(error: Error, only_name: &str) -> Error {
+    let other = DELIMITERS.iter().find(|(c, _)| only_name.contains(*c));
+    let Some((_, what)) = other else {
+        return error;
+    };
+    Error::invalid(format!(
+        "{}; the header has {what} and no comma: send the cells between commas",
+        error.message
+    ))
 }
 
 fn odd_record(row: &str, how: &str, columns: usize) -> Error {

@@ -162,6 +162,10 @@ pub struct NumberBaseline {
     /// The different values, if they are at most 64 whole numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codes: Vec<i64>,
+    /// The least and the greatest value in the rows that the model learned from; of codes and of units of
+    /// the calendar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<(f64, f64)>,
     /// Arithmetic mean.
     pub mean: f64,
     /// Standard deviation.
@@ -244,7 +248,7 @@ impl Baseline {
 
     /// Reads a file. Refuses another format, unknown fields and inconsistent values; the error names
     /// the column.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Self> {
+    pub fn read(bytes: &[u8]) -> Result<Self> {
         #[derive(Deserialize)]
         struct BaselineHead {
             format: u32,
@@ -367,6 +371,13 @@ impl BaselineColumn {
                 }
                 if !numbers.means.is_empty() && numbers.means.len() != numbers.counts.len() {
                     return Err("must have as many means as counts, or none");
+                }
+                let is_range =
+                    |(low, high): (f64, f64)| low.is_finite() && high.is_finite() && low <= high;
+                if !numbers.learned.is_none_or(is_range) {
+                    return Err(
+                        "has a range 'learned' that is not two finite numbers, the lower first",
+                    );
                 }
                 if numbers.codes.len() > WORDS_MAX {
                     return Err("has more than 64 codes");

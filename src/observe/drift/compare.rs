@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod tests;
+pub mod training;
 
 use super::baseline::{Baseline, BaselineColumn, NumberBaseline, ValueDistribution, WordBaseline};
 use super::distance::{DriftMeasure, Sizes, largest};

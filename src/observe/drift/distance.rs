@@ -225,6 +225,8 @@ pub(crate) fn js(window: &[u64], baseline: &[u64], sizes: Sizes) -> DriftMeasure
 
 /// Categories whose bounds are computed: those whose shares differ most.
 const BOUNDED: usize = 4;
+/// Most steps to a bound of a share. Six are usual.
+const STEPS_MAX: usize = 60;
 
 /// Measures the largest difference of a category's share.
 pub(crate) fn largest(window: &[u64], baseline: &[u64], sizes: Sizes) -> DriftMeasure {
@@ -271,21 +273,44 @@ pub(crate) fn share_at_least(hits: f64, rows: f64, alpha: f64) -> f64 {
 
 /// Returns the least and the greatest share whose relative entropy to `share` is at most `far`.
 fn share_bounds(share: f64, far: f64) -> (f64, f64) {
+    // What is true of a share is true of its complement.
+    (
+        1.0 - greatest_share(1.0 - share, far),
+        greatest_share(share, far),
+    )
+}
+
+/// Returns the greatest share whose relative entropy to `share` is at most `far`. The entropy is convex, so Newton's
+/// steps from above come down to it.
+fn greatest_share(share: f64, far: f64) -> f64 {
+    if share >= 1.0 || far <= 0.0 {
+        return share.min(1.0);
+    }
     let entropy = |q: f64| {
         let part = |a: f64, b: f64| if a > 0.0 { a * (a / b).ln() } else { 0.0 };
         part(share, q) + part(1.0 - share, 1.0 - q)
     };
-    let bisect = |mut near: f64, mut away: f64| {
-        for _ in 0..60 {
-            let middle = f64::midpoint(near, away);
-            if entropy(middle) > far {
-                away = middle
-            } else {
-                near = middle
-            }
-        }
-        near
+    // The entropy is at least (q − share)² / 2q, and at least what the complement adds to it.
+    let by_square = share + far + (far * (far + 2.0 * share)).sqrt();
+    let of_share = if share > 0.0 {
+        -share * share.ln()
+    } else {
+        0.0
     };
-
-    (bisect(share, 0.0), bisect(share, 1.0))
+    let rest = 1.0 - share;
+    let by_rest = 1.0 - rest * (-(far + of_share) / rest).exp();
+    let mut q = by_square.min(by_rest);
+    for _ in 0..STEPS_MAX {
+        if q >= 1.0 {
+            return 1.0;
+        }
+        let over = entropy(q) - far;
+        let slope = (q - share) / (q * (1.0 - q));
+        let step = over / slope;
+        if step.is_nan() || step <= q * f64::EPSILON {
+            break;
+        }
+        q -= step;
+    }
+    q.max(share)
 }

@@ -21,6 +21,12 @@ const UPDATE: TimeDelta = TimeDelta::minutes(5);
 const CLOSED_MAX: usize = 20;
 /// Columns that an incident lists.
 const LISTED_MAX: usize = 20;
+/// The distance from the baseline, as a share of the largest, below which columns are returning to it.
+const RETURNING: f64 = 0.7;
+/// What is said of an incident whose columns are.
+const RETURNS: &str = " The last rows are nearer to the baseline again.";
+/// How many times the distance of all rows that of a part must be for the part to be told.
+const PART_APART: f64 = 1.25;
 /// Columns for which advice is given.
 const ADVISED_MAX: usize = 3;
 
@@ -31,6 +37,14 @@ pub(crate) struct IncidentLog {
     closed: VecDeque<(Incident, BTreeSet<ColumnKey>)>,
     #[serde(default, skip_serializing_if = "WindowPace::is_new")]
     pace: WindowPace,
+}
+
+fn is_nothing(far: &f64) -> bool {
+    *far == 0.0
+}
+
+fn is_none(columns: &usize) -> bool {
+    *columns == 0
 }
 
 /// A column of a model.
@@ -48,6 +62,12 @@ struct OpenIncident {
     sent_columns: usize,
     /// Whether it was closed before, which no event has taken back yet.
     is_again: bool,
+    /// How far its columns were from the baseline when it was told last.
+    #[serde(default, skip_serializing_if = "is_nothing")]
+    worst: f64,
+    /// How many columns were in alarm then.
+    #[serde(default, skip_serializing_if = "is_none")]
+    told_columns: usize,
 }
 
 impl IncidentLog {
@@ -140,6 +160,8 @@ impl IncidentLog {
             columns,
             joined: now,
             is_again: !is_new,
+            worst: 0.0,
+            told_columns: 0,
         });
     }
 }
@@ -158,7 +180,7 @@ impl OpenIncident {
             return Some(self.incident.clone());
         }
 
-        tell(&mut self.incident, columns, report);
+        self.tell(columns, report);
         self.incident.columns_total = self.columns.len();
         let is_first = self.sent_columns == 0;
         let has_changed = self.columns.len() > self.sent_columns || self.is_again;
@@ -178,13 +200,37 @@ impl OpenIncident {
     }
 }
 
+impl OpenIncident {
+    /// Tells the story. While the columns return to the baseline, it stays that of the worst: the values of the last
+    /// rows no longer show what happened.
+    fn tell(&mut self, columns: &[&ColumnDrift], report: &VersionDrift) {
+        let far: f64 = columns.iter().map(|column| drifted(column)).sum();
+        let is_breached = columns.iter().any(|column| !column.breaches.is_empty());
+        let is_new = self.columns.len() > self.told_columns;
+        if is_new || is_breached || far >= RETURNING * self.worst {
+            tell(&mut self.incident, columns, report);
+            self.worst = self.worst.max(far);
+            self.told_columns = self.columns.len();
+        } else if !self.incident.effect.ends_with(RETURNS) {
+            self.incident.effect.push_str(RETURNS);
+        }
+    }
+}
+
 /// Returns each column in alarm: of all rows, or else of the part of the rows in which it differs most.
 fn in_alarm(report: &VersionDrift) -> BTreeMap<ColumnKey, &ColumnDrift> {
     let mut raised: BTreeMap<ColumnKey, &ColumnDrift> = BTreeMap::new();
     for column in report.columns_in_alarm() {
         let known = raised.entry((column.side, column.name.clone()));
         let known = known.or_insert(column);
-        if known.part.is_some() && distance(column) > distance(known) {
+        let is_unit = |column: &ColumnDrift| story::cause(column) == Some(AlarmCause::Unit);
+        let apart = if known.part.is_none() {
+            PART_APART
+        } else {
+            1.0
+        };
+        let is_clearer = distance(column) > apart * distance(known) || is_unit(column);
+        if column.part.is_some() && is_clearer && !is_unit(known) {
             *known = column;
         }
     }
@@ -267,6 +313,12 @@ fn distance(column: &ColumnDrift) -> f64 {
         .map(|t| t.value.min(1.0));
     let breaches = column.breaches.iter().map(|breach| breach.share);
     tests.chain(breaches).fold(0.0, f64::max)
+}
+
+/// How far its distribution is from that of the baseline, from 0 to 1.
+fn drifted(column: &ColumnDrift) -> f64 {
+    let raised = column.tests.iter().filter(|test| test.alarm);
+    raised.map(|test| test.value.min(1.0)).fold(0.0, f64::max)
 }
 
 fn summary(told: &[&ColumnDrift], only_outputs: bool) -> String {

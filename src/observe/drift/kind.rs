@@ -7,7 +7,9 @@ mod held;
 pub(crate) mod order;
 #[cfg(test)]
 mod tests;
+mod timed;
 
+use super::facts::ColumnFacts;
 use super::series::ColumnSeries;
 use crate::core::count::{agreed, counted};
 use band::Groups;
@@ -101,15 +103,9 @@ impl FoundKind {
 }
 
 /// Finds the kind of a column. `name` may tell a calendar column or a time.
-pub(crate) fn find_kind(name: &str, series: &ColumnSeries) -> FoundKind {
+pub(crate) fn find_kind(name: &str, series: &ColumnSeries, facts: ColumnFacts<'_>) -> FoundKind {
     let scores = rank_scores(series);
     let values = scores.present.len();
-    if scores.distinct == 1 && values >= VALUES_MIN {
-        return FoundKind::plain(
-            ColumnKind::Constant,
-            "the baseline has one value".to_owned(),
-        );
-    }
     if values < VALUES_MIN {
         return FoundKind::plain(
             ColumnKind::Stationary,
@@ -121,12 +117,21 @@ pub(crate) fn find_kind(name: &str, series: &ColumnSeries) -> FoundKind {
         );
     }
 
-    if let Some((reason, length)) = calendar_of(name, series) {
+    let by_name = calendar_of(name, series, facts.learned);
+    let by_name = by_name.map(|(reason, length)| (reason, Some(length)));
+    if let Some((reason, length)) = by_name.or_else(|| timed::follows(series, facts.times)) {
         // A window may hold one hour or one day alone: no part of the baseline is like it.
+        let held = length.map(held::of_calendar);
         return FoundKind {
-            held_max_s: Some(held::of_calendar(length)),
+            held_max_s: held.or_else(|| held::by_values(ColumnKind::Cyclic, &scores)),
             ..FoundKind::plain(ColumnKind::Cyclic, reason)
         };
+    }
+    if scores.distinct == 1 {
+        return FoundKind::plain(
+            ColumnKind::Constant,
+            "the baseline has one value".to_owned(),
+        );
     }
     let found = by_values(name, series, scores.distinct);
     let found = found.unwrap_or_else(|| by_order(&scores.present));

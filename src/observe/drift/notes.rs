@@ -10,7 +10,7 @@ use super::slice::choice::PART_ROWS_MIN;
 use crate::core::count::{agreed, counted};
 use crate::observe::report::chart::number;
 use crate::observe::report::status::COARSE;
-use crate::observe::report::story::named;
+use crate::observe::report::story::{grouped, named};
 use std::time::Duration;
 
 /// Columns that a note names.
@@ -63,12 +63,26 @@ pub(crate) fn coarse(baseline: &Baseline, settings: &MonitorSettings) -> Option<
 
     let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
     Some(format!(
-        "{} cannot show every difference that matters ({} and more): those under {} stay unseen in {}. Use more rows.",
+        "{} cannot show every difference that matters ({} and more): those under {} stay unseen in {}. Use more rows{}.",
         counted(baseline.rows, "row"),
         number(settings.ks),
         number(*most),
         named(&names, NAMED_MAX),
+        needed(baseline.rows, *most, settings.ks),
     ))
+}
+
+/// Says how many rows would show what these do not, if there is a number: what chance hides shrinks with
+/// the root of their number.
+fn needed(rows: u64, smallest: f64, threshold: f64) -> String {
+    let (hidden, wanted) = (smallest - threshold, COARSE - threshold);
+    if wanted <= 0.0 || hidden <= wanted {
+        return String::new();
+    }
+    let rows = rows as f64 * (hidden / wanted).powi(2);
+    let digits = 10.0_f64.powf(rows.log10().floor() - 1.0).max(1.0);
+    let rows = grouped((rows / digits).ceil() * digits);
+    format!("; about {rows} would show those of {}", number(COARSE))
 }
 
 fn columns(baseline: &Baseline) -> impl Iterator<Item = &BaselineColumn> {

@@ -10,16 +10,17 @@ use super::baseline::{
     BaselineColumn, NumberBaseline, OTHERS_MAX, ValueDistribution, WordBaseline,
 };
 use super::cells::{Edges, WORDS_MAX, cut};
+use super::facts::{ColumnFacts, LearnedValues};
 use super::kind::band::Groups;
-use super::kind::find_kind;
 use super::kind::order::block_effect;
+use super::kind::{ColumnKind, find_kind};
 use super::layout::ColumnValue;
 use super::quantile::quantile;
 use super::series::ColumnSeries;
 use super::window::find;
 use super::word_filter::WordFilter;
 use depends::find_dependent;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// Integers with at most this many different values are treated as categories.
 pub(crate) const NAMES_MAX: usize = WORDS_MAX;
@@ -29,14 +30,14 @@ const CODE_MAX: f64 = (1 << 24) as f64;
 
 /// Profiles the columns of the same rows, which are in their natural order.
 pub(crate) fn profile_all(
-    names: &[&str],
+    named: &[(&str, ColumnFacts<'_>)],
     series: &[&ColumnSeries],
     is_output: impl Fn(usize) -> bool,
 ) -> Vec<BaselineColumn> {
-    let mut columns: Vec<BaselineColumn> = names
+    let mut columns: Vec<BaselineColumn> = named
         .iter()
         .zip(series)
-        .map(|(name, series)| profile(name, series))
+        .map(|((name, facts), series)| profile_known(name, series, *facts))
         .collect();
     find_dependent(&mut columns, series, is_output);
     columns
@@ -44,6 +45,15 @@ pub(crate) fn profile_all(
 
 /// Profiles a column whose values are in their natural order.
 pub(crate) fn profile(name: &str, series: &ColumnSeries) -> BaselineColumn {
+    profile_known(name, series, ColumnFacts::default())
+}
+
+/// Profiles a column of rows of which more is known.
+pub(crate) fn profile_known(
+    name: &str,
+    series: &ColumnSeries,
+    facts: ColumnFacts<'_>,
+) -> BaselineColumn {
     let (missing, values) = match series {
         ColumnSeries::Numbers(values) => numbers(values.clone()),
         ColumnSeries::Whole(values) => profile_integers(values),
@@ -57,7 +67,7 @@ pub(crate) fn profile(name: &str, series: &ColumnSeries) -> BaselineColumn {
         }
     };
 
-    let found = find_kind(name, series);
+    let found = find_kind(name, series, facts);
     let mut column = BaselineColumn {
         name: name.to_owned(),
         missing,
@@ -74,7 +84,58 @@ pub(crate) fn profile(name: &str, series: &ColumnSeries) -> BaselineColumn {
     if !found.groups.is_empty() {
         column.band = band(&column, series, &found.groups);
     }
+    if let Some(learned) = facts.learned {
+        allow(&mut column, learned);
+    }
     column
+}
+
+/// Adds the values that the model learned to those that the contract allows: categories and codes, and the
+/// range of a unit of the calendar. The range of other numbers stays that of the rows.
+fn allow(column: &mut BaselineColumn, learned: &LearnedValues) {
+    let is_calendar = column.kind == ColumnKind::Cyclic && column.band.is_empty();
+    match (&mut column.values, learned) {
+        (ValueDistribution::Words(listed), LearnedValues::Words(words)) => {
+            allow_words(listed, words.iter().map(String::as_str));
+        }
+        (ValueDistribution::Words(listed), LearnedValues::Codes(codes)) => {
+            let words: Vec<String> = codes.iter().map(ToString::to_string).collect();
+            allow_words(listed, words.iter().map(String::as_str));
+        }
+        (ValueDistribution::Numbers(numbers), LearnedValues::Codes(codes)) => {
+            let ends = codes.first().copied().zip(codes.last().copied());
+            if is_calendar {
+                numbers.learned = ends.map(|(least, most)| (least as f64, most as f64));
+            }
+            if numbers.codes.is_empty() {
+                return;
+            }
+            let all: BTreeSet<i64> = numbers.codes.iter().chain(codes).copied().collect();
+            if all.len() <= NAMES_MAX {
+                numbers.learned = ends.map(|(least, most)| (least as f64, most as f64));
+                numbers.codes = all.into_iter().collect();
+            }
+        }
+        (ValueDistribution::Numbers(_), LearnedValues::Words(_)) => {}
+    }
+}
+
+/// Adds categories without rows, as far as there is room.
+fn allow_words<'w>(listed: &mut WordBaseline, learned: impl Iterator<Item = &'w str>) {
+    if listed.open {
+        return;
+    }
+    let known: BTreeSet<&str> = listed.words.iter().map(|(word, _)| word.as_str()).collect();
+    let known = known
+        .into_iter()
+        .chain(listed.others.iter().map(String::as_str));
+    let known: BTreeSet<String> = known.map(str::to_owned).collect();
+    let new = learned.map(cut).filter(|word| !known.contains(*word));
+    let new: BTreeSet<&str> = new.collect();
+    let room = OTHERS_MAX.saturating_sub(listed.others.len());
+    listed
+        .others
+        .extend(new.into_iter().take(room).map(str::to_owned));
 }
 
 /// Returns the band that the groups span: of the shares up to each edge, or of each category.
@@ -158,6 +219,7 @@ fn numbers(mut values: Vec<f64>) -> (u64, ValueDistribution) {
                 .map(|(sum, rows)| sum / (*rows).max(1) as f64)
                 .collect(),
             codes: codes(&finite),
+            learned: None,
             mean,
             deviation,
             median,

@@ -6,10 +6,11 @@ mod tests;
 
 use super::baseline::part::{BaselinePart, MultivariateBaseline, PART_COLUMNS_MAX, PartLoss};
 use super::baseline::{Baseline, BaselineColumn};
+use super::facts::{ColumnFacts, RowFacts};
 use super::kind::ColumnKind;
 use super::layout::{ColumnPlace, Side};
 use super::profile::depends::find_dependent;
-use super::profile::{profile, profile_all};
+use super::profile::{profile, profile_all, profile_known};
 use super::projection::{MULTIVARIATE, Projection};
 use super::series::ColumnSeries;
 use super::slice::Slicer;
@@ -33,6 +34,7 @@ pub(crate) struct ReferenceRows<'r> {
     pub series: &'r [ColumnSeries],
     /// Importance of inputs, as far as it is known.
     pub importances: &'r BTreeMap<String, f64>,
+    pub facts: &'r RowFacts,
     /// Whether the model was wrong in each row, where that is known; empty without labels.
     pub lost: &'r [Option<bool>],
 }
@@ -44,7 +46,10 @@ impl ReferenceRows<'_> {
             .places
             .iter()
             .zip(self.series)
-            .map(|(place, series)| self.weighted(place, profile(&place.name, series)))
+            .map(|(place, series)| {
+                let facts = facts_of(self.facts, place);
+                self.weighted(place, profile_known(&place.name, series, facts))
+            })
             .collect();
         let together = self.together(&columns);
         let mut all: Vec<&ColumnSeries> = self.series.iter().collect();
@@ -201,16 +206,18 @@ impl ReferenceRows<'_> {
         chosen: &[WantedColumn],
         rows: &[u32],
     ) -> BaselinePart {
-        let names: Vec<&str> = chosen
-            .iter()
-            .map(|wanted| self.places[wanted.at].name.as_str())
-            .collect();
+        let facts = self.facts.chosen(rows);
+        let of = |wanted: &WantedColumn| {
+            let place = &self.places[wanted.at];
+            (place.name.as_str(), facts_of(&facts, place))
+        };
+        let named: Vec<(&str, ColumnFacts<'_>)> = chosen.iter().map(of).collect();
         let series: Vec<ColumnSeries> = chosen
             .iter()
             .map(|wanted| self.series[wanted.at].chosen(rows))
             .collect();
         let all: Vec<&ColumnSeries> = series.iter().collect();
-        let columns = profile_all(&names, &all, |at| self.is_output(chosen[at].at));
+        let columns = profile_all(&named, &all, |at| self.is_output(chosen[at].at));
         let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
         for (wanted, column) in chosen.iter().zip(columns) {
             let mut column = self.weighted(&self.places[wanted.at], column);
@@ -254,6 +261,14 @@ impl ReferenceRows<'_> {
         self.places
             .iter()
             .position(|place| place.side == side && place.name == name)
+    }
+}
+
+/// Returns what is known of the rows of a column.
+fn facts_of<'f>(facts: &'f RowFacts, place: &ColumnPlace) -> ColumnFacts<'f> {
+    match place.side {
+        Side::Input => facts.of_input(&place.name),
+        Side::Output => facts.of_output(),
     }
 }
 

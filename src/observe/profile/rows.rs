@@ -69,18 +69,22 @@ impl ModelRows<'_> {
             }
             let mut bytes = Vec::with_capacity(rows * width * 8);
             for (column, row) in cells() {
-                put(
-                    &mut bytes,
-                    spec.dtype,
-                    column.cell(row).unwrap_or(Cell::Number(f64::NAN)),
-                )
-                .map_err(|e| e.context(format_args!("input '{}'", spec.name)))
-                .map_err(|e| e.context(format_args!("row {row}")))?;
+                put(&mut bytes, spec.dtype, cell(column, row))
+                    .map_err(|e| e.context(format_args!("input '{}'", spec.name)))
+                    .map_err(|e| e.context(format_args!("row {row}")))?;
             }
             Tensor::fixed(spec.dtype, shape, bytes.into())
         };
 
         self.signature.inputs.iter().map(one).collect()
+    }
+}
+
+/// Returns a value as a model takes it: a time as seconds since 1970.
+fn cell(column: &Column, row: usize) -> Cell<'_> {
+    match (column, column.cell(row)) {
+        (Column::Time(_), Some(Cell::Whole(micros))) => Cell::Number(micros as f64 / 1e6),
+        (_, cell) => cell.unwrap_or(Cell::Number(f64::NAN)),
     }
 }
 

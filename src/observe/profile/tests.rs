@@ -4,6 +4,7 @@ use super::*;
 use crate::core::tensor::View;
 use crate::observe::drift::baseline::ValueDistribution as Held;
 use crate::observe::drift::slice::choice::SliceChoice;
+use crate::storage::table::text::format::TextFormat;
 use std::io::Write;
 
 /// A model that returns the sum of each row's columns.
@@ -50,6 +51,7 @@ fn make(csv: &str, features: &[&str], ignore: &[&str]) -> Result<Baseline> {
     let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
     let profile = Profile {
         data: file.path(),
+        format: TextFormat::default(),
         features: owned(features),
         ignore: owned(ignore),
         label: None,
@@ -124,6 +126,7 @@ fn the_task_can_be_given() {
         let (features, ignore) = (vec!["a".to_owned(), "b".to_owned()], Vec::new());
         let profile = Profile {
             data: file.path(),
+            format: TextFormat::default(),
             features,
             ignore,
             label: Some("y".to_owned()),
@@ -166,6 +169,7 @@ fn sliced(rows: &[(usize, usize, f64)]) -> Baseline {
         .expect("written");
     let profile = Profile {
         data: file.path(),
+        format: TextFormat::default(),
         features: vec!["a".to_owned(), "b".to_owned()],
         ignore: Vec::new(),
         label: Some("y".to_owned()),
@@ -210,4 +214,47 @@ fn parts_without_labels_have_no_share_of_wrong_rows() {
         .collect();
     let baseline = make(&format!("a,b\n{rows}"), &[], &[]).expect("a baseline");
     assert!(!baseline.parts.is_empty() && baseline.parts.iter().all(|p| p.loss.is_none()));
+}
+
+#[test]
+fn a_time_is_an_input_in_seconds_in_the_order_of_dates_that_is_set() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(b"at,since\n01/02/2026,2026-01-01T00:00:00.5\n02/02/2026,\n")
+        .expect("written");
+    let make = |dates: Option<&str>| {
+        let profile = Profile {
+            data: file.path(),
+            format: TextFormat {
+                dates: dates.map(str::to_owned),
+                ..TextFormat::default()
+            },
+            features: Vec::new(),
+            ignore: Vec::new(),
+            label: None,
+            task: Wish::default(),
+            slices: SliceChoice::default(),
+        };
+        profile.make(&graph(), &mut Sum)
+    };
+    let baseline = make(Some("dmy")).expect("a baseline");
+    let numbers = |at: usize| match &baseline.inputs[at].values {
+        Held::Numbers(numbers) => numbers.clone(),
+        other => panic!("{other:?}"),
+    };
+    // FP32 rounds a second of today to 128; that is the model's input here.
+    let expected = f64::from(1_769_904_000_f32);
+    assert!(
+        (numbers(0).mean - expected).abs() < 50_000.0,
+        "{:?}",
+        numbers(0)
+    );
+    assert_eq!(numbers(1).mean, f64::from(1_767_225_600.5_f32));
+    assert_eq!(baseline.inputs[1].missing, 1);
+    let error = make(None).expect_err("either order is possible");
+    assert!(
+        error
+            .message
+            .contains("must be numbers, but the table has text"),
+        "{error}"
+    );
 }

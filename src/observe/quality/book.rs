@@ -275,8 +275,32 @@ impl Book {
             measures: named(&measure(rows.iter().map(|row| (&row.answer, row.truth)))),
         };
 
-        found.into_iter().map(part).collect()
+        let mut parts: Vec<((usize, &str), Vec<&Row>)> = found.into_iter().collect();
+        parts.sort_by(|((a, a_part), _), ((b, b_part), _)| {
+            let (a_order, b_order) = (part_order(a_part), part_order(b_part));
+            let by_number = a_order
+                .0
+                .total_cmp(&b_order.0)
+                .then(a_order.1.cmp(&b_order.1));
+            a.cmp(b).then(by_number).then(a_part.cmp(b_part))
+        });
+        parts.into_iter().map(part).collect()
     }
+}
+
+/// Returns the order of a part among those of its slice: by its first number, words last.
+fn part_order(part: &str) -> (f64, u8) {
+    let (rank, rest) = if let Some(rest) = part.strip_prefix("≤ ") {
+        (0, rest)
+    } else if let Some(rest) = part.strip_prefix("> ") {
+        (2, rest)
+    } else {
+        (1, part)
+    };
+    let number = rest.split(' ').next().and_then(|first| first.parse().ok());
+    number
+        .filter(|n: &f64| n.is_finite())
+        .map_or((f64::INFINITY, rank), |n| (n, rank))
 }
 
 /// Writes the start of an hour, for people.

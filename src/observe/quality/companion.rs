@@ -19,7 +19,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 
 /// The assumption that is printed with every estimate.
-pub(crate) const ASSUMPTION: &str = "valid while errors depend on the inputs as they did in the training data of the companion model; concept drift does not show";
+pub(crate) const ASSUMPTION: &str = "holds while errors depend on the inputs as they did in the training data of the companion model; concept drift does not show";
 
 /// Which tensors of the model are the inputs of its companion, in the companion's order.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -157,6 +157,13 @@ pub struct SlicePerformance {
     pub measures: BTreeMap<String, f64>,
 }
 
+impl MeasuredPerformance {
+    /// Tells whether the model answers numbers, not classes.
+    pub(crate) fn is_of_numbers(&self) -> bool {
+        self.window.measures.contains_key("mae")
+    }
+}
+
 impl SlicePerformance {
     /// Says which rows are of the part, as in "region is north".
     pub(crate) fn condition(&self) -> String {

@@ -18,7 +18,7 @@ use crate::onnx::graph::Graph;
 use crate::registry::blob::Progress;
 use crate::registry::entry::{Blob, Evidence, Op};
 use crate::registry::fold::{NamespaceState, RegisteredModel};
-use crate::registry::log::Change;
+use crate::registry::log::{Author, Change};
 use crate::registry::manifest::{
     BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, MANIFEST_BYTES_MAX, MODEL_PATH, Manifest,
     Role,
@@ -65,6 +65,8 @@ pub struct Push {
     pub weight: Option<u32>,
     /// Evidence that the log entry contains.
     pub evidence: Vec<Evidence>,
+    /// Why the version is published; what the author says, if it is empty.
+    pub reason: String,
     /// The champion (or none) that the version was compared with. The push is
     /// refused if the champion has changed since.
     pub expected_champion: Option<Option<Version>>,
@@ -162,7 +164,15 @@ impl Operator {
                 }
                 self.decide(now, &attempt)
             };
-            let committed = self.commit(state, &decide).await?;
+            let author = match push.reason.is_empty() {
+                true => self.author.clone(),
+                false => Author {
+                    reason: push.reason.clone(),
+                    ..self.author.clone()
+                },
+            };
+            let commit = self.log.commit(state, &author, self.key.as_ref(), &decide);
+            let committed = commit.await?;
 
             state = committed.state;
             if !is_stale.load(Ordering::Relaxed) {

@@ -18,10 +18,10 @@ const BATCH_ROWS: usize = 1 << 16;
 /// From here on, FP64 does not tell whole numbers apart.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// Reads a file. Numbers with missing values are FP64 with NaN.
-pub(super) fn read(source: TextSource) -> Result<Table> {
+/// Reads a file. Numbers with missing values are FP64 with NaN, and so are times: seconds since 1970.
+pub(super) fn read(source: TextSource, format: &TextFormat) -> Result<Table> {
     let fits = |rows: u64, columns| check(usize::try_from(rows).unwrap_or(usize::MAX), columns);
-    let mut scanned = scan(&[source], &TextFormat::default(), &fits)?;
+    let mut scanned = scan(&[source], format, &fits)?;
     keep_missing(&mut scanned);
 
     let scanned = Arc::new(scanned);
@@ -52,20 +52,15 @@ pub(super) fn read(source: TextSource) -> Result<Table> {
     })
 }
 
-/// Keeps as words what a [`Column`] cannot hold with missing values: times, and whole numbers that FP64
-/// would round.
+/// Keeps as words what a [`Column`] cannot hold with missing values: whole numbers that FP64 would round.
 fn keep_missing(scanned: &mut ScannedText) {
     for at in 0..scanned.columns.len() {
         let column = &scanned.columns[at];
         let is_large = column
             .range
             .is_some_and(|(least, most)| least <= -EXACT || most >= EXACT);
-        let is_lost = match column.kind {
-            TextType::Time { .. } => true,
-            TextType::Whole | TextType::Unsigned => is_large,
-            _ => false,
-        };
-        if column.missing > 0 && is_lost {
+        let is_whole = matches!(column.kind, TextType::Whole | TextType::Unsigned);
+        if column.missing > 0 && is_whole && is_large {
             scanned.read_as_words(at);
         }
     }
@@ -86,7 +81,8 @@ fn column(values: TextValues, present: &[bool], is_whole: bool) -> Column {
         TextValues::Unsigned(all) if is_whole => Column::U64(all),
         TextValues::Unsigned(all) => with_missing(&mut |row| all[row] as f64),
         TextValues::Number(all) => with_missing(&mut |row| all[row]),
-        TextValues::Time(all) => Column::Time(all),
+        TextValues::Time(all) if is_whole => Column::Time(all),
+        TextValues::Time(all) => with_missing(&mut |row| all[row] as f64 / 1e6),
         TextValues::Words(words) => Column::Words(words.iter().map(str::to_owned).collect()),
     }
 }

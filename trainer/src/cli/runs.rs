@@ -9,11 +9,12 @@ use crate::context::RunOutcome;
 use crate::record::text_of;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
+use crate::trigger;
 use ortus::cli::monitor;
-use ortus::cli::print::{TextTable, line};
+use ortus::cli::print::{TextTable, line, note};
 use ortus::cli::registry::arguments::RegistryArguments;
 use ortus::core::error::Result;
-use ortus::core::model::ModelName;
+use ortus::core::model::{ModelName, Version};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -61,15 +62,10 @@ async fn show_next(
         .trainer(chrono::Utc::now())
         .champion_of(&ModelName::parse(name)?)
         .await?;
-    let registry = arguments.common.registry.as_ref();
-    let registry = registry.map_or_else(String::new, |url| format!(" --registry {url}"));
+    let registry = registry_argument(&arguments.common);
     line("next:");
-    if let Some(version) = outcome.version
-        && champion.is_none_or(|champion| champion.number() != version)
-    {
-        line(&format!(
-            "  ortus promote {name} {version}{registry} --reason \"…\""
-        ));
+    if let Some(promote) = promote_command(outcome, champion, name, &registry) {
+        line(&format!("  {promote}"));
     }
     line(&format!("  ortus serve{registry}"));
     if let Some(example) = &outcome.example {
@@ -77,7 +73,30 @@ async fn show_next(
     }
     let file = arguments.spec.display();
     line(&format!("  ortus-trainer watch {file}{registry}"));
+    if trigger::starters(&spec.triggers).is_empty() {
+        note(&format!(
+            "ortus-trainer: before `watch`, switch on in [triggers] of {file} what starts a run, such as drift = true; it sets nothing, so only `ortus-trainer trigger {name}` starts one"
+        ));
+    }
     Ok(())
+}
+
+/// Returns the command that makes the version of a run champion, if it is not.
+pub(super) fn promote_command(
+    outcome: &RunOutcome,
+    champion: Option<Version>,
+    name: &str,
+    registry: &str,
+) -> Option<String> {
+    let version = outcome.version?;
+    let is_champion = champion.is_some_and(|champion| champion.number() == version);
+    (!is_champion).then(|| format!("ortus promote {name} {version}{registry} --reason \"…\""))
+}
+
+/// Returns the argument that names the registry, if it was given.
+pub(super) fn registry_argument(common: &RegistryArguments) -> String {
+    let registry = common.registry.as_ref();
+    registry.map_or_else(String::new, |url| format!(" --registry {url}"))
 }
 
 /// Lists the runs of a model.

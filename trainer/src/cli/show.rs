@@ -3,6 +3,7 @@
 use crate::context::Watcher;
 use crate::fit::trees::Round;
 use crate::history::{RecordedRun, RunStatus};
+use crate::record::text_of;
 use indicatif::{ProgressBar, ProgressStyle};
 use ortus::cli::print::{TextTable, line, note};
 
@@ -68,7 +69,7 @@ pub(super) fn show(ran: &RecordedRun) {
     if !ran.key().is_empty() {
         line(&format!("run {}", ran.key()));
     }
-    for why in [&record.error, &record.said, &record.reason] {
+    for why in [&record.error, &record.said, &record.reason, &record.held] {
         if let Some(why) = why.value() {
             line(why);
         }
@@ -76,6 +77,13 @@ pub(super) fn show(ran: &RecordedRun) {
 
     if record.waiting.value() == Some(&true) {
         line("the version waits for approvals before its alias can move");
+    }
+
+    let changed = record.rows_changed();
+    if !changed.is_empty() {
+        let version = text_of(&record.parent);
+        line(&format!("the rows differ from those of version {version}:"));
+        changed.iter().for_each(|text| line(&format!("  {text}")));
     }
 
     if !record.gates().is_empty() {
@@ -104,6 +112,8 @@ pub(super) fn show(ran: &RecordedRun) {
 pub(super) fn word(ran: &RecordedRun) -> &'static str {
     if ran.is_delay() {
         "waits, and stays due"
+    } else if ran.status == RunStatus::Published && ran.record.held.value().is_some() {
+        "published, held for a person"
     } else {
         status_word(ran.status)
     }

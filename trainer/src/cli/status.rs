@@ -9,10 +9,11 @@ use chrono::{DateTime, Utc};
 use ortus::cli::print::line;
 use ortus::cli::registry::arguments::RegistryArguments;
 use ortus::cli::registry::open;
-use ortus::core::count::counted;
+use ortus::core::count::{agreed, counted};
 use ortus::core::error::Result;
 use ortus::core::model::ModelName;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Shows the last run, due triggers, and what delays them.
@@ -77,6 +78,8 @@ impl TriggerStatus {
         json!({
             "model": self.model,
             "champion": found.champion,
+            "candidates": found.candidates.iter().cloned().collect::<BTreeMap<String, u64>>(),
+            "future_rows": found.future_rows,
             "training": self.training,
             "last": last,
             "due": due,
@@ -95,6 +98,12 @@ impl TriggerStatus {
             .champion
             .map_or("none".into(), |version| version.to_string());
         line(&format!("{}: champion {champion}", self.model));
+        for (alias, version) in &found.candidates {
+            line(&format!(
+                "version {version} waits as {alias}: `ortus promote {} {version}` makes it champion",
+                self.model
+            ));
+        }
         match &past.last {
             Some(last) => line(&format!(
                 "last run {}: {}",
@@ -108,6 +117,13 @@ impl TriggerStatus {
         }
         if let Some(rows) = found.new_rows {
             line(&counted(rows, "new row"));
+        }
+        if found.future_rows > 0 {
+            line(&format!(
+                "{} of the future {} not counted; a time without a zone is taken as UTC",
+                counted(found.future_rows, "row"),
+                agreed(found.future_rows, "is", "are")
+            ));
         }
 
         for event in due {

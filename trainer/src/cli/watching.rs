@@ -3,8 +3,10 @@
 
 use super::NOT_PASSED;
 use super::experiments::log_to_mlflow;
+use super::runs::{promote_command, registry_argument};
 use super::setup::{Setup, records_of};
 use super::show::{ProgressDisplay, show_triggered};
+use crate::context::RunOutcome;
 use crate::spec::Spec;
 use crate::trigger;
 use crate::watch::{self, Checked, Watch};
@@ -213,8 +215,27 @@ async fn check_once(watch: &mut Watch, setup: &Setup, arguments: &WatchArguments
     let outcome = ended?;
     if outcome.is_new() {
         nudge(&setup.operator, &arguments.by).await;
+        if !arguments.common.json {
+            tell_promotion(&outcome, &ran.model, setup, arguments).await?;
+        }
     }
     Ok(outcome.has_passed())
+}
+
+/// Prints the command that makes a version champion, if it waits for a person.
+async fn tell_promotion(
+    outcome: &RunOutcome,
+    model: &str,
+    setup: &Setup,
+    arguments: &WatchArguments,
+) -> Result<()> {
+    let champion = setup.trainer(Utc::now());
+    let champion = champion.champion_of(&ModelName::parse(model)?).await?;
+    let registry = registry_argument(&arguments.common);
+    if let Some(promote) = promote_command(outcome, champion, model, &registry) {
+        line(&format!("next: {promote}"));
+    }
+    Ok(())
 }
 
 /// Requests a run of a model from the trainer that watches it.

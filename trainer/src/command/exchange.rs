@@ -2,8 +2,11 @@
 //! in, a model with predictions out. The targets of the test rows are not passed.
 //! Does not judge the model.
 
+#[cfg(test)]
+mod tests;
+
 use crate::data::{RowTarget, Rows};
-use crate::frame::{Frame, FrameValues};
+use crate::frame::FrameValues;
 use crate::spec::{RowFormat, Spec};
 use crate::split::Fold;
 use bytes::Bytes;
@@ -79,11 +82,10 @@ pub(super) fn hand_over(folder: &Path, spec: &Spec, rows: &Rows, fold: &Fold) ->
         std::fs::write(folder.join(format!("{name}.{end}")), bytes).map_err(failed)?;
     }
 
-    let features = rows
-        .frame
-        .columns
-        .iter()
-        .map(|c| json!({"name": c.name, "kind": kind(&c.values)}));
+    let plain = rows.frame.plain();
+    let plain = plain.map(|c| json!({"name": c.name, "kind": kind(&c.values)}));
+    let sources = rows.frame.sources.iter();
+    let features = plain.chain(sources.map(|s| json!({"name": s.name, "kind": "number"})));
     let order = json!({
         "format": FORMAT,
         "model": spec.model.name,
@@ -114,21 +116,22 @@ fn kind(values: &FrameValues) -> &'static str {
 
 /// Returns the rows of a part, with their targets and weights if the program may see them.
 fn table(spec: &Spec, rows: &Rows, part: &[u32], has_targets: bool) -> Table {
-    let Frame {
-        columns,
-        rows: count,
-    } = rows.frame.take(part);
-    let mut all: Vec<(String, Column)> = Vec::with_capacity(columns.len() + 2);
-    for column in columns {
-        let values = match column.values {
-            FrameValues::Numbers(all) => Column::F32(all),
+    let frame = rows.frame.take(part);
+    let count = frame.rows;
+    let mut all: Vec<(String, Column)> = Vec::with_capacity(frame.columns.len() + 2);
+    for column in frame.plain() {
+        let values = match &column.values {
+            FrameValues::Numbers(all) => Column::F32(all.clone()),
             FrameValues::Words(words) => Column::Words(
                 (0..count)
                     .map(|row| words.get(row).unwrap_or_default().to_owned())
                     .collect(),
             ),
         };
-        all.push((column.name, values));
+        all.push((column.name.clone(), values));
+    }
+    for source in frame.sources {
+        all.push((source.name, Column::F64(source.values)));
     }
 
     if has_targets {
@@ -227,7 +230,7 @@ fn report(out: &Path, rows: &Rows) -> Result<ProgramReport> {
         .map_err(|e| Error::invalid(format!("out/metrics.json is malformed: {e}")))?;
 
     let mut names = report.features.iter().chain(report.importances.keys());
-    match names.find(|name| rows.frame.column(name).is_none()) {
+    match names.find(|name| !rows.frame.has_input(name)) {
         Some(name) => Err(Error::invalid(format!(
             "out/metrics.json names '{}', which is not a feature",
             short(name)

@@ -11,7 +11,7 @@ use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::observe::capture::file::{Captured, FILE_BYTES_MAX};
 use ortus::observe::capture::replay::Window;
-use ortus::observe::capture::sheet::OWN;
+use ortus::observe::capture::sheet::{ColumnForm, OWN};
 use ortus::observe::labels::line::{self, FOLDER as LABELS, LabelLine};
 use ortus::observe::quality::answer::Label;
 use ortus::storage::layout::Records;
@@ -59,6 +59,7 @@ pub(super) async fn stage(
     // The newest file decides the columns, because the inputs of a model may change. File names hold the time.
     keys.sort_by(|a, b| file_name(b).cmp(file_name(a)));
     let (mut columns, mut others, mut bytes_read) = (None, 0, 0);
+    let mut beside = Vec::new();
     let (mut files, mut tables) = (Vec::new(), Vec::new());
     for key in keys {
         let Some(bytes) = records.get(&key, FILE_BYTES_MAX).await? else {
@@ -78,6 +79,7 @@ pub(super) async fn stage(
             continue;
         }
         let joined = join(&captured, &mut labels, from, as_of)?;
+        beside = beside_inputs(&captured, &joined);
         if joined.rows > 0 {
             files.push(SourceFile {
                 path: key,
@@ -100,19 +102,47 @@ pub(super) async fn stage(
     files.sort_by(|a, b| a.path.cmp(&b.path));
     tables.reverse();
     let (paths, rows_digest) = write(tables, into)?;
-    let note = format!(
-        "not used, for other columns than the newest file has: {}",
-        counted(others, "captured file")
-    );
-    let notes = if others > 0 { vec![note] } else { Vec::new() };
     Ok(Staged {
         tables: paths,
         files,
         rows_digest: Some(rows_digest),
-        notes,
+        notes: note_of_others(others).into_iter().collect(),
+        captured: beside,
         stamps: Vec::new(),
     })
 }
+
+/// Says how many captured files have other columns than the newest.
+fn note_of_others(files: usize) -> Option<String> {
+    (files > 0).then(|| {
+        format!(
+            "not used, for other columns than the newest file has: {}",
+            counted(files, "captured file")
+        )
+    })
+}
+
+/// Returns the columns of a joined table that are no inputs of the model: its outputs, and those that
+/// keep the books. A model that learned from them would read its own answers.
+fn beside_inputs(captured: &Captured, joined: &Table) -> Vec<String> {
+    let outputs = captured.head.sheet.tensors.iter().filter(|t| !t.input);
+    let mut names: Vec<String> = OWN.map(str::to_owned).to_vec();
+    for output in outputs {
+        match &output.form {
+            ColumnForm::Columns(_, kept) => {
+                names.extend(kept.iter().map(|kept| kept.column.clone()));
+            }
+            ColumnForm::Whole(kept) => {
+                names.push(kept.column.clone());
+                names.push(format!("{}.shape", kept.column));
+            }
+        }
+    }
+    let added = joined.columns.len().saturating_sub(ADDED.len());
+    names.extend(joined.names().skip(added).map(str::to_owned));
+    names
+}
+
 /// Writes tables into few files; returns their paths and the digest of their rows.
 fn write(mut tables: Vec<Table>, into: &Path) -> Result<(Vec<PathBuf>, Digest)> {
     // Labels that are numbers in one file and text in another are text.

@@ -1,15 +1,16 @@
 //! Checks rows before time is spent on them: enough rows, recent rows, no
 //! duplicates, no column that leaks the target.
 
-use super::super::frame::{FrameValues, MISSING};
+use super::super::frame::{FrameColumn, FrameValues, MISSING};
+use super::super::random::mix;
 use super::super::spec::Spec;
 use super::{RowTarget, Rows};
 use ortus::core::count::{agreed, counted};
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
 use ortus::observe::quality::measure::area_of;
+use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The most rows that are checked for leaks.
 const LEAK_ROWS: usize = 20_000;
@@ -40,10 +41,18 @@ pub(crate) fn check(
         let ahead = times.iter().filter(|t| **t > now + AHEAD).count();
         if ahead > 0 {
             return Err(Error::invalid(format!(
-                "{} {} a time in the future; leave such rows out in the query",
+                "{} {} a time in the future; leave such rows out in the query. A time without a zone is taken as UTC",
                 counted(ahead, "row"),
                 agreed(ahead, "has", "have")
             )));
+        }
+        let ahead = times.iter().filter(|t| **t > now).count();
+        if ahead > 0 {
+            notes.push(format!(
+                "{} {} a time up to an hour in the future; a time without a zone is taken as UTC",
+                counted(ahead, "row"),
+                agreed(ahead, "has", "have")
+            ));
         }
         let age = now.saturating_sub(newest);
         if let Some(most) = spec
@@ -73,22 +82,51 @@ pub(crate) fn check(
     if twice > 0 {
         notes.push(counted(twice, "duplicate row"));
     }
-    for (at, column) in rows.frame.columns.iter().enumerate() {
-        let name = short(&column.name);
-        if is_constant(&column.values) {
-            notes.push(format!("'{name}' has one value in all rows"));
-            continue;
-        }
-        let power = predictive_power(rows, at);
-        if power > spec.data.leak_max {
-            return Err(Error::invalid(format!(
-                "'{name}' alone predicts the target ({power:.4}, over 'leak_max' in [data], {}); if it is known only after the fact, name it in 'ignore' of [schema]",
-                spec.data.leak_max
-            )));
-        }
+    let constant = rows.frame.columns.iter();
+    let constant = constant.filter(|column| is_constant(&column.values));
+    notes.extend(constant.map(|c| format!("'{}' has one value in all rows", short(&c.name))));
+    if let Some(leak) = leaks(rows, spec.data.leak_max).first() {
+        return Err(Error::invalid(format!(
+            "'{}' alone predicts the target ({:.4}, over 'leak_max' in [data], {}); if it is known only after the fact, name it in 'ignore' of [schema]",
+            short(&leak.column),
+            leak.power,
+            spec.data.leak_max
+        )));
     }
 
     Ok(notes)
+}
+
+/// A column that predicts the target by itself.
+pub(crate) struct Leak {
+    pub column: String,
+    /// How well, from 0.5 to 1.
+    pub power: f64,
+}
+
+/// Returns the columns that predict the target better than `power_max`.
+pub(crate) fn leaks(rows: &Rows, power_max: f64) -> Vec<Leak> {
+    if power_max >= 1.0 {
+        return Vec::new();
+    }
+    let step = rows.len().div_ceil(LEAK_ROWS).max(1);
+    let chosen: Vec<usize> = (0..rows.len()).step_by(step).collect();
+    let targets = targets(rows, &chosen);
+    let columns = rows.frame.columns.par_iter().enumerate();
+    let of_column = |(at, column): (usize, &FrameColumn)| {
+        if is_constant(&column.values) {
+            return None;
+        }
+        let powers = targets
+            .iter()
+            .map(|target| power_for_target(rows, at, &chosen, target));
+        let power = powers.fold(0.5, f64::max);
+        (power > power_max).then(|| Leak {
+            column: column.name.clone(),
+            power,
+        })
+    };
+    columns.filter_map(of_column).collect()
 }
 
 fn is_constant(values: &FrameValues) -> bool {
@@ -102,35 +140,47 @@ fn is_constant(values: &FrameValues) -> bool {
 
 /// Returns the number of rows that repeat an earlier one, target and time included.
 fn duplicates(rows: &Rows) -> usize {
-    let mut seen = HashSet::with_capacity(rows.len());
-    let target = rows.target.numbers();
-    let is_new = |row: &usize| {
-        let mut hash = DefaultHasher::new();
-        for column in &rows.frame.columns {
-            match &column.values {
-                FrameValues::Numbers(all) => all[*row].to_bits().hash(&mut hash),
-                FrameValues::Words(words) => words.codes[*row].hash(&mut hash),
-            }
-        }
-        target[*row].to_bits().hash(&mut hash);
-        rows.time.as_ref().map(|t| t[*row]).hash(&mut hash);
-        rows.group.as_ref().map(|g| g[*row]).hash(&mut hash);
-        seen.insert(hash.finish())
-    };
-
-    rows.len() - (0..rows.len()).filter(is_new).count()
+    let mut hashes = hashes(rows);
+    hashes.par_sort_unstable();
+    hashes.windows(2).filter(|pair| pair[0] == pair[1]).count()
 }
 
-/// Returns how well one column predicts the target, from 0.5 to 1: its AUC, for the class
-/// it predicts best; for regression, the probability that it orders two rows as
-/// the target does. A category counts as the mean target of its other rows.
-fn predictive_power(rows: &Rows, at: usize) -> f64 {
-    let step = rows.len().div_ceil(LEAK_ROWS).max(1);
-    let chosen: Vec<usize> = (0..rows.len()).step_by(step).collect();
-    targets(rows, &chosen)
-        .iter()
-        .map(|target| power_for_target(rows, at, &chosen, target))
-        .fold(0.5, f64::max)
+/// Returns the rows that do not repeat an earlier one.
+pub(crate) fn distinct_rows(rows: &Rows) -> Vec<u32> {
+    let mut seen = HashSet::with_capacity(rows.len());
+    let hashes = hashes(rows);
+    let all = (0_u32..).zip(&hashes);
+    all.filter(|(_, hash)| seen.insert(**hash))
+        .map(|(row, _)| row)
+        .collect()
+}
+
+/// Hashes each row, column by column.
+fn hashes(rows: &Rows) -> Vec<u64> {
+    let mut hashes = vec![0_u64; rows.len()];
+    let mut add = |value: &dyn Fn(usize) -> u64| {
+        for (row, hash) in hashes.iter_mut().enumerate() {
+            *hash = mix(*hash, value(row));
+        }
+    };
+    for column in &rows.frame.columns {
+        match &column.values {
+            FrameValues::Numbers(all) => add(&|row| all[row].to_bits().into()),
+            FrameValues::Words(words) => add(&|row| words.codes[row].into()),
+        }
+    }
+    for source in &rows.frame.sources {
+        add(&|row| source.values[row].to_bits());
+    }
+    let target = rows.target.numbers();
+    add(&|row| target[row].to_bits().into());
+    if let Some(times) = &rows.time {
+        add(&|row| times[row].cast_unsigned());
+    }
+    if let Some(groups) = &rows.group {
+        add(&|row| groups[row].into());
+    }
+    hashes
 }
 
 /// Returns the target of some rows as numbers; of classes, whether the row is of the class, for
@@ -150,6 +200,9 @@ fn targets(rows: &Rows, chosen: &[usize]) -> Vec<Vec<f64>> {
     }
 }
 
+/// Returns how well one column predicts the target, from 0.5 to 1: its AUC, for the class
+/// it predicts best; for regression, the probability that it orders two rows as
+/// the target does. A category counts as the mean target of its other rows.
 fn power_for_target(rows: &Rows, at: usize, chosen: &[usize], target: &[f64]) -> f64 {
     let is_class = matches!(rows.target, RowTarget::Classes { .. });
     // With few rows of a class, any column predicts it by chance.

@@ -1,14 +1,16 @@
 //! Converts the batches of a query to whole columns, by type.
 
-use crate::frame::{Coder, FrameColumn, FrameValues, MISSING, WordCodes};
+use crate::frame::{Coder, MISSING, WordCodes};
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampMicrosecondType};
-use ortus::core::count::{agreed, counted};
+use datafusion::arrow::datatypes::{
+    DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType, UInt64Type,
+};
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
 
 /// A column of the query's result.
+#[derive(Clone)]
 pub(super) struct Gathered {
     pub name: String,
     pub values: Raw,
@@ -16,9 +18,12 @@ pub(super) struct Gathered {
     pub was_truth: bool,
     /// Whether it held integers.
     pub was_whole: bool,
+    /// The first integer that FP64 rounds.
+    pub first_inexact: Option<i128>,
 }
 
 /// Its values.
+#[derive(Clone)]
 pub(super) enum Raw {
     /// NaN if missing.
     Numbers(Vec<f64>),
@@ -32,6 +37,7 @@ pub(super) struct Growing {
     name: String,
     kind: DataType,
     values: GrowingColumn,
+    first_inexact: Option<i128>,
 }
 
 enum GrowingColumn {
@@ -74,6 +80,7 @@ impl Growing {
             name: name.to_owned(),
             kind: kind.clone(),
             values,
+            first_inexact: None,
         })
     }
 
@@ -85,6 +92,9 @@ impl Growing {
         };
         match &mut self.values {
             GrowingColumn::Numbers(all) => {
+                if self.first_inexact.is_none() {
+                    self.first_inexact = first_inexact(array);
+                }
                 let array = to(&DataType::Float64)?;
                 all.extend(
                     array
@@ -128,8 +138,19 @@ impl Growing {
             values,
             was_truth,
             was_whole,
+            first_inexact: self.first_inexact,
         }
     }
+}
+
+/// Returns the first integer that FP64 rounds.
+fn first_inexact(array: &ArrayRef) -> Option<i128> {
+    let is_inexact = |v: &i128| (*v as f64) as i128 != *v;
+    if let Some(all) = array.as_primitive_opt::<Int64Type>() {
+        return all.iter().flatten().map(i128::from).find(is_inexact);
+    }
+    let all = array.as_primitive_opt::<UInt64Type>()?;
+    all.iter().flatten().map(i128::from).find(is_inexact)
 }
 
 /// Returns the type of a dictionary's values.
@@ -156,66 +177,39 @@ pub(super) fn integers_as_words(all: &[f64]) -> WordCodes {
 }
 
 impl Gathered {
-    /// Converts to a feature: a number as FP32, text as it is.
-    pub(super) fn feature(self, is_category: bool) -> Result<FrameColumn> {
-        let name = self.name;
-        let values = match self.values {
-            Raw::Numbers(all) if is_category && all.iter().any(|v| v.abs() > EXACT) => {
-                return Err(Error::invalid(format!(
-                    "'{}' holds integers beyond 2^53; CAST it to VARCHAR in the query",
-                    short(&name)
-                )));
-            }
-            Raw::Numbers(all) if is_category && self.was_whole => {
-                FrameValues::Words(integers_as_words(&all))
-            }
-            Raw::Words(words) => FrameValues::Words(words),
-            Raw::Numbers(_) if is_category => {
-                return Err(Error::invalid(format!(
-                    "'{}' cannot be a category: it is not text and not integers",
-                    short(&name)
-                )));
-            }
-            Raw::Numbers(all) => FrameValues::Numbers(all.into_iter().map(|v| v as f32).collect()),
-            Raw::Times(_) => {
-                return Err(Error::invalid(format!(
-                    "'{}' is a time, which a model cannot take; convert it to a number in the query, or name it in 'time' or 'ignore' of [schema]",
-                    short(&name)
-                )));
-            }
+    /// Returns the rows at these indices.
+    pub(super) fn take(&self, rows: &[u32]) -> Self {
+        let rows = rows.iter().map(|row| *row as usize);
+        let values = match &self.values {
+            Raw::Numbers(all) => Raw::Numbers(rows.map(|row| all[row]).collect()),
+            Raw::Times(all) => Raw::Times(rows.map(|row| all[row]).collect()),
+            Raw::Words(words) => Raw::Words(WordCodes {
+                codes: rows.map(|row| words.codes[row]).collect(),
+                list: words.list.clone(),
+            }),
         };
-
-        Ok(FrameColumn { name, values })
+        Self {
+            values,
+            name: self.name.clone(),
+            ..*self
+        }
     }
 
-    /// Converts to times; a number is seconds since 1970.
-    pub(super) fn times(self) -> Result<Vec<i64>> {
-        let name = short(&self.name).to_owned();
-        let times = match self.values {
-            Raw::Times(all) => all,
-            Raw::Numbers(all) => {
-                let time = |v: f64| {
-                    if v.is_finite() && v.abs() < 9e12 {
-                        (v * 1e6) as i64
-                    } else {
-                        NO_TIME
-                    }
-                };
-                all.into_iter().map(time).collect()
+    /// Converts to words, each of which is a category. Refuses numbers that are not integers, and times.
+    pub(super) fn categories(self) -> Result<WordCodes> {
+        let name = self.name;
+        match self.values {
+            Raw::Numbers(all) if all.iter().any(|v| v.abs() > EXACT) => {
+                Err(Error::invalid(format!(
+                    "'{}' holds integers beyond 2^53; CAST it to VARCHAR in the query",
+                    short(&name)
+                )))
             }
-            Raw::Words(_) => {
-                return Err(Error::invalid(format!(
-                    "'{name}' is not a time; CAST it to TIMESTAMP in the query"
-                )));
-            }
-        };
-
-        match times.iter().filter(|t| **t == NO_TIME).count() {
-            0 => Ok(times),
-            n => Err(Error::invalid(format!(
-                "{} {} no '{name}', the time; leave such rows out in the query",
-                counted(n, "row"),
-                agreed(n, "has", "have")
+            Raw::Numbers(all) if self.was_whole => Ok(integers_as_words(&all)),
+            Raw::Words(words) => Ok(words),
+            Raw::Numbers(_) | Raw::Times(_) => Err(Error::invalid(format!(
+                "'{}' cannot be a category: it is not text and not integers",
+                short(&name)
             ))),
         }
     }

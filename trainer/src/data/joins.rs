@@ -3,6 +3,7 @@
 //! disk.
 
 use super::query_error::message;
+use super::tables::unit::per_second;
 use crate::spec::{Join, Joins};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::TableReference;
@@ -27,7 +28,7 @@ pub(super) async fn join(
     joins: &Joins,
     time: &str,
 ) -> Result<DataFrame> {
-    let at = timestamp_sql(&frame, time, "the result of the query")?;
+    let at = timestamp_sql(&frame, time, "the result of the query").await?;
     // Cached, so that rows keep their order however often they are read.
     let mut frame = frame.cache().await.map_err(refused)?;
     for (name, join) in &joins.0 {
@@ -66,7 +67,7 @@ async fn join_source(
         }
     }
 
-    let known = timestamp_sql(&source, &join.time, "the source")?;
+    let known = timestamp_sql(&source, &join.time, "the source").await?;
     let added: Vec<(String, String)> = theirs
         .iter()
         .filter(|column| **column != join.time && !join.on.contains(column))
@@ -112,7 +113,7 @@ fn quoted(name: &str) -> String {
 }
 
 /// Returns the SQL of a column as a timestamp. Refuses a column that is not a time.
-fn timestamp_sql(frame: &DataFrame, column: &str, of: &str) -> Result<String> {
+async fn timestamp_sql(frame: &DataFrame, column: &str, of: &str) -> Result<String> {
     let field = frame.schema().field_with_unqualified_name(column);
     let field = field
         .map_err(|_| Error::invalid(format!("{of} has no column '{}', the time", short(column))))?;
@@ -120,10 +121,11 @@ fn timestamp_sql(frame: &DataFrame, column: &str, of: &str) -> Result<String> {
         DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => {
             Ok(format!("CAST({} AS TIMESTAMP)", quoted(column)))
         }
-        // Seconds, as everywhere.
+        // Since 1970, as everywhere.
         kind if kind.is_numeric() => Ok(format!(
-            "to_timestamp_micros(CAST({} * 1000000 AS BIGINT))",
-            quoted(column)
+            "to_timestamp_micros(CAST({} * {} AS BIGINT))",
+            quoted(column),
+            1e6 / per_second(frame, column).await?
         )),
         kind => Err(Error::invalid(format!(
             "'{}' of {of} is of type {kind}, which is not a time; CAST it to TIMESTAMP",

@@ -7,7 +7,8 @@ use super::joins;
 use super::manifest::{DataManifest, SourceFiles};
 use super::query_error::message;
 use super::staged::{self, Staged, unreadable};
-use super::tables::register;
+use super::tables::unit::per_second;
+use super::tables::{TableNotes, register};
 use super::{LabelledTimes, Reach};
 use crate::spec::Spec;
 use crate::spec::capture_source::CaptureSource;
@@ -25,15 +26,42 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
+/// The result of the query, with what a person should know of it.
+pub(super) struct QueriedRows {
+    pub columns: Vec<Gathered>,
+    pub manifest: DataManifest,
+    /// Notes of sources, such as files that were left out.
+    pub notes: Vec<String>,
+    /// Notes of tables, in the order of the sources.
+    pub tables: Vec<TableNotes>,
+    /// Names of columns that no model takes, with their types.
+    pub unfit: Vec<(String, String)>,
+    /// Names of columns that captured predictions have beside the inputs of the model.
+    pub captured: Vec<String>,
+}
+
+impl QueriedRows {
+    /// Returns all notes as lines.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<String> = self.tables.iter().flat_map(TableNotes::lines).collect();
+        lines.extend(self.notes.iter().cloned());
+        let unfit = self.unfit.iter().map(|(name, kind)| {
+            let name = short(name);
+            format!("'{name}' is left out: it is of type {kind}, which a model cannot take")
+        });
+        lines.extend(unfit);
+        lines
+    }
+}
+
 /// Reads the result of the query.
-pub(super) async fn read(
-    spec: &Spec,
-    reach: &Reach,
-) -> Result<(Vec<Gathered>, DataManifest, Vec<String>)> {
+pub(super) async fn read(spec: &Spec, reach: &Reach) -> Result<QueriedRows> {
     let Prepared {
         context,
         mut manifest,
-        mut notes,
+        notes,
+        tables,
+        captured,
         stamps,
         staging,
     } = prepare(spec, reach).await?;
@@ -42,36 +70,65 @@ pub(super) async fn read(
     staged::unchanged(&stamps)?;
     // The copied files had to exist until now.
     drop(staging);
-    notes.extend(result.notes);
     manifest.rows = result.rows;
     manifest.columns = result.types;
-    Ok((result.columns, manifest, notes))
+    Ok(QueriedRows {
+        columns: result.columns,
+        manifest,
+        notes,
+        tables,
+        unfit: result.unfit,
+        captured,
+    })
 }
 
-/// Returns the times of the rows of the query's result that have a target and are later than `after`,
-/// in microseconds since 1970; of rows without a time column only how many there are.
-pub(super) async fn times(
-    spec: &Spec,
-    reach: &Reach,
-    after: DateTime<Utc>,
-) -> Result<LabelledTimes> {
+/// Returns the times of the rows of the query's result that have a target; of rows without a time
+/// column only how many there are.
+pub(super) async fn times(spec: &Spec, reach: &Reach) -> Result<LabelledTimes> {
     let Some(name) = &spec.schema.time else {
-        return Ok(LabelledTimes::Rows(count(spec, reach, None).await?));
+        let rows = count(spec, reach, None).await?;
+        return Ok(LabelledTimes {
+            rows,
+            ..LabelledTimes::default()
+        });
     };
-    let Some(labelled) = labelled(spec, reach, Some(after)).await? else {
-        return Ok(LabelledTimes::Times(Vec::new()));
+    let Some(labelled) = labelled(spec, reach).await? else {
+        return Ok(LabelledTimes {
+            times: Some(Vec::new()),
+            ..LabelledTimes::default()
+        });
     };
-    let frame = labelled.frame.select(vec![column(name)]).map_err(refused)?;
-    let kind = frame.schema().field(0).data_type().clone();
-    let mut times = vec![Growing::new(name, &kind)?];
-    collect(frame, &mut times, usize::MAX).await?;
-    let gathered = times.pop().map(Growing::finish);
-    let mut times = gathered
-        .map(Gathered::times)
-        .transpose()?
-        .unwrap_or_default();
-    times.sort_unstable();
-    Ok(LabelledTimes::Times(times))
+
+    let names = [Some(name), spec.schema.group.as_ref()];
+    let names: Vec<&String> = names.into_iter().flatten().collect();
+    let chosen: Vec<Expr> = names.iter().map(|name| column(name)).collect();
+    let frame = labelled.frame.filter(column(name).is_not_null());
+    let frame = frame.and_then(|frame| frame.select(chosen));
+    let frame = frame.map_err(refused)?;
+    let growing = names.iter().zip(frame.schema().fields());
+    let growing = growing.map(|(name, field)| Growing::new(name, field.data_type()));
+    let mut growing = growing.collect::<Result<Vec<_>>>()?;
+    collect(frame, &mut growing, usize::MAX).await?;
+
+    let mut gathered = growing.into_iter().map(Growing::finish);
+    let times = gathered.next().map_or(Ok(Vec::new()), Gathered::times)?;
+    let groups = gathered.next().map(Gathered::groups);
+    Ok(in_order(times, groups, reach.now))
+}
+
+/// Orders rows by time, and counts those of the future apart.
+fn in_order(times: Vec<i64>, groups: Option<Vec<u32>>, now: DateTime<Utc>) -> LabelledTimes {
+    let mut order: Vec<usize> = (0..times.len()).collect();
+    order.sort_by_key(|row| times[*row]);
+    let now = now.timestamp_micros();
+    let rows = order.partition_point(|row| times[*row] <= now);
+    let known = &order[..rows];
+    LabelledTimes {
+        rows,
+        times: Some(known.iter().map(|row| times[*row]).collect()),
+        groups: groups.map(|groups| known.iter().map(|row| groups[*row]).collect()),
+        future: order.len() - rows,
+    }
 }
 
 /// Counts rows of the query's result that have a target and a later time than `after`.
@@ -80,10 +137,23 @@ pub(super) async fn count(
     reach: &Reach,
     after: Option<DateTime<Utc>>,
 ) -> Result<usize> {
-    match labelled(spec, reach, after).await? {
-        Some(labelled) => labelled.frame.count().await.map_err(refused),
-        None => Ok(0),
+    let Some(LabelledRows {
+        mut frame,
+        _prepared,
+    }) = labelled(spec, reach).await?
+    else {
+        return Ok(0);
+    };
+    if let Some(name) = &spec.schema.time {
+        if let Some(after) = after {
+            let after = time_literal(&frame, name, after).await?;
+            frame = frame.filter(column(name).gt(after)).map_err(refused)?;
+        }
+        // Rows of the future are not known yet.
+        let now = time_literal(&frame, name, reach.now).await?;
+        frame = frame.filter(column(name).lt_eq(now)).map_err(refused)?;
     }
+    frame.count().await.map_err(refused)
 }
 
 /// Rows that have a target. The copied files must exist until they are read.
@@ -92,40 +162,22 @@ struct LabelledRows {
     _prepared: Prepared,
 }
 
-/// Plans to read the rows that have a target and are later than `after`; none if there are no captured
-/// predictions with labels yet.
-async fn labelled(
-    spec: &Spec,
-    reach: &Reach,
-    after: Option<DateTime<Utc>>,
-) -> Result<Option<LabelledRows>> {
+/// Plans to read the rows that have a target; none if there are no captured predictions with labels
+/// yet.
+async fn labelled(spec: &Spec, reach: &Reach) -> Result<Option<LabelledRows>> {
     let prepared = match prepare(spec, reach).await {
         Err(error) if error.kind == ortus::core::error::Kind::NotFound => return Ok(None),
         prepared => prepared?,
     };
 
-    let mut frame = prepared
+    let frame = prepared
         .context
         .sql_with_options(&prepared.manifest.sql, only_reads())
         .await
         .map_err(refused)?;
-    frame = frame
+    let frame = frame
         .filter(column(&spec.schema.target).is_not_null())
         .map_err(refused)?;
-    if let Some(name) = &spec.schema.time {
-        if let Some(after) = after {
-            frame = frame
-                .clone()
-                .filter(column(name).gt(time_literal(&frame, name, after)?))
-                .map_err(refused)?;
-        }
-        // Rows of the future are not known yet.
-        frame = frame
-            .clone()
-            .filter(column(name).lt_eq(time_literal(&frame, name, reach.now)?))
-            .map_err(refused)?;
-    }
-
     Ok(Some(LabelledRows {
         frame,
         _prepared: prepared,
@@ -133,7 +185,7 @@ async fn labelled(
 }
 
 /// Returns a time as a literal of the column's type.
-fn time_literal(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> {
+async fn time_literal(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<Expr> {
     let field = frame.schema().field_with_unqualified_name(column);
     let kind = field.map_err(|_| {
         Error::invalid(format!(
@@ -144,8 +196,10 @@ fn time_literal(frame: &DataFrame, column: &str, time: DateTime<Utc>) -> Result<
 
     let micros = time.timestamp_micros();
     match kind.data_type() {
-        // Numbers are seconds, as where the data are read.
-        kind if kind.is_numeric() => Ok(lit(micros as f64 / 1e6)),
+        // Numbers are of the unit in which they are read.
+        kind if kind.is_numeric() => {
+            Ok(lit(micros as f64 / 1e6 * per_second(frame, column).await?))
+        }
         kind => {
             let time = ScalarValue::TimestampMicrosecond(Some(micros), None);
             Ok(lit(time.cast_to(kind).map_err(refused)?))
@@ -170,6 +224,7 @@ async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
         ..DataManifest::default()
     };
     let (mut notes, mut stamps) = (Vec::new(), Vec::new());
+    let (mut tables, mut captured) = (Vec::new(), Vec::new());
     for (name, at) in &spec.sources.0 {
         let about = |e: Error| e.context(format_args!("the source '{name}'"));
         let into = staging.path().join(name);
@@ -177,13 +232,14 @@ async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
         let staged = staged(spec, reach, at, &into).await.map_err(about)?;
         let text = spec.formats.0.get(name);
         let registered = register(&context, name, &staged.tables, text).await;
-        notes.extend(registered.map_err(about)?);
+        tables.push(registered.map_err(about)?);
         manifest.sources.push(SourceFiles {
             name: name.clone(),
             files: staged.files,
             rows_digest: staged.rows_digest,
         });
         notes.extend(staged.notes);
+        captured.extend(staged.captured);
         stamps.extend(staged.stamps);
     }
 
@@ -197,6 +253,8 @@ async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
         context,
         manifest,
         notes,
+        tables,
+        captured,
         stamps,
         staging,
     })
@@ -207,6 +265,9 @@ struct Prepared {
     context: SessionContext,
     manifest: DataManifest,
     notes: Vec<String>,
+    tables: Vec<TableNotes>,
+    /// Names of columns that captured predictions have beside the inputs of the model.
+    captured: Vec<String>,
     stamps: Vec<(PathBuf, staged::Stamp)>,
     /// The folder of copied files.
     staging: TempDir,
@@ -261,8 +322,8 @@ struct QueryResult {
     /// The name and the type of each column.
     types: Vec<(String, String)>,
     rows: usize,
-    /// Notes for a person, such as columns that were left out.
-    notes: Vec<String>,
+    /// Names of columns that were left out, with their types.
+    unfit: Vec<(String, String)>,
 }
 
 /// Runs the query, and reads its result.
@@ -273,7 +334,7 @@ async fn query(
     reach: &Reach,
 ) -> Result<QueryResult> {
     let frame = plan(context, sql, spec, reach).await?;
-    let (frame, notes) = fit(frame, spec)?;
+    let (frame, unfit) = fit(frame, spec)?;
     let schema = frame.schema().as_arrow().clone();
     check_names(&schema)?;
 
@@ -289,18 +350,20 @@ async fn query(
         columns: columns.into_iter().map(Growing::finish).collect(),
         types: types.collect(),
         rows,
-        notes,
+        unfit,
     })
 }
 
 /// Leaves out columns of types that no model takes, such as lists, unless the specification names them.
-fn fit(frame: DataFrame, spec: &Spec) -> Result<(DataFrame, Vec<String>)> {
+/// Returns their names and types.
+fn fit(frame: DataFrame, spec: &Spec) -> Result<(DataFrame, Vec<(String, String)>)> {
     let schema = frame.schema().as_arrow().clone();
     check_names(&schema)?;
     let of = &spec.schema;
     let roles = [of.time.as_ref(), of.group.as_ref(), of.weight.as_ref()];
     let named = roles.into_iter().flatten().chain([&of.target]);
-    let named: Vec<&String> = named.chain(&of.features).chain(&of.categories).collect();
+    let named = named.chain(&of.features).chain(&of.categories);
+    let named: Vec<&String> = named.chain(spec.calendar.0.keys()).collect();
     let is_kept =
         |field: &&Arc<Field>| is_plain(field.data_type()) || named.contains(&field.name());
     let (kept, others): (Vec<_>, Vec<_>) = schema.fields().iter().partition(is_kept);
@@ -308,17 +371,13 @@ fn fit(frame: DataFrame, spec: &Spec) -> Result<(DataFrame, Vec<String>)> {
         return Ok((frame, Vec::new()));
     }
 
-    let note = |field: &Arc<Field>| {
-        format!(
-            "'{}' is left out: it is of type {}, which a model cannot take",
-            short(field.name()),
-            field.data_type()
-        )
-    };
-    let notes = others.into_iter().map(note).collect();
+    let unfit = others
+        .into_iter()
+        .map(|field| (field.name().clone(), field.data_type().to_string()));
+    let unfit = unfit.collect();
     let kept = kept.into_iter().map(|field| column(field.name()));
     let frame = frame.select(kept.collect::<Vec<_>>()).map_err(refused)?;
-    Ok((frame, notes))
+    Ok((frame, unfit))
 }
 
 /// Plans the query: only rows up to the time that counts as now, with their joins.
@@ -337,8 +396,10 @@ async fn plan(
     // Later rows must not be seen at all: not as a class, not in a join.
     let frame = match reach.as_of {
         Some(as_of) => {
-            let until = time_literal(&frame, time, as_of)?;
-            frame.filter(column(time).lt_eq(until)).map_err(refused)?
+            let until = time_literal(&frame, time, as_of).await?;
+            // Rows without a time are counted where the columns get their roles.
+            let seen = column(time).lt_eq(until).or(column(time).is_null());
+            frame.filter(seen).map_err(refused)?
         }
         None => frame,
     };

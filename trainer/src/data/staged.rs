@@ -70,6 +70,8 @@ pub(super) struct Staged {
     pub rows_digest: Option<Digest>,
     /// Notes for a person, such as files that were left out.
     pub notes: Vec<String>,
+    /// Names of columns that captured predictions have beside the inputs of the model.
+    pub captured: Vec<String>,
     /// The metadata of files that are read in place, as of their digests.
     pub stamps: Vec<(PathBuf, Stamp)>,
 }
@@ -152,6 +154,7 @@ pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
         files,
         rows_digest: None,
         notes: Vec::new(),
+        captured: Vec::new(),
         stamps,
     })
 }
@@ -245,6 +248,7 @@ pub(super) async fn bucket(url: &str, into: &Path, bytes_max: u64) -> Result<Sta
         files,
         rows_digest: None,
         notes: Vec::new(),
+        captured: Vec::new(),
         stamps: Vec::new(),
     })
 }

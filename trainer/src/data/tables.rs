@@ -1,6 +1,7 @@
 //! Registers the files of a source as one table of the query engine.
 
 mod text;
+pub(super) mod unit;
 
 use super::query_error::message;
 use super::staged::{FileFormat, unreadable};
@@ -18,6 +19,31 @@ use text::register_text;
 /// The rows of a file of JSON lines from which column types are inferred.
 const LOOK_ROWS: usize = 100_000;
 
+/// What a person should know of a table.
+#[derive(Debug, Default)]
+pub(super) struct TableNotes {
+    /// How its text files are written; none for other files.
+    pub dialect: Option<String>,
+    /// Rows and columns that were left out.
+    pub table: Vec<String>,
+    /// Names of columns, each with a note.
+    pub columns: Vec<(String, String)>,
+}
+
+impl TableNotes {
+    /// Returns the notes as lines, with how the files are written if that is not usual.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let dialect = self.dialect.iter().filter(|dialect| *dialect != "commas");
+        let mut lines: Vec<String> = dialect
+            .map(|dialect| format!("the files are read as: {dialect}"))
+            .collect();
+        lines.extend(self.table.iter().cloned());
+        let of_column = |(name, note): &(String, String)| format!("'{}': {note}", short(name));
+        lines.extend(self.columns.iter().map(of_column));
+        lines
+    }
+}
+
 /// Registers files as a table. Refuses files whose columns differ. Returns what a person should know of
 /// the table. `text` says how text files are written.
 pub(super) async fn register(
@@ -25,7 +51,7 @@ pub(super) async fn register(
     name: &str,
     files: &[PathBuf],
     text: Option<&TextFormat>,
-) -> Result<Vec<String>> {
+) -> Result<TableNotes> {
     let format = common_format(files)?;
     if format == FileFormat::Text {
         let text = text.cloned().unwrap_or_default();
@@ -38,7 +64,7 @@ pub(super) async fn register(
     }
     if let [only] = files {
         let registered = register_file(context, name, only, format).await;
-        return registered.map(|_| Vec::new());
+        return registered.map(|_| TableNotes::default());
     }
 
     let mut first: Option<(SchemaRef, &Path)> = None;
@@ -70,7 +96,7 @@ pub(super) async fn register(
         let registered = context.register_table(name, whole.into_view());
         registered.map_err(refused)?;
     }
-    Ok(Vec::new())
+    Ok(TableNotes::default())
 }
 
 fn refused(error: DataFusionError) -> Error {

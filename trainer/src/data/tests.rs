@@ -1,5 +1,6 @@
 //! Tests of `data`: rows read from files and queries, and what is refused.
 
+mod dates;
 mod files;
 
 use super::super::frame::FrameValues;
@@ -219,11 +220,11 @@ fn a_target_that_cannot_be_learned_is_refused() {
     assert!(refused("a,y\n1,\n2,\n3,0\n4,1\n5,\n", &[]).contains("3 of 5 rows have no 'y'"));
     assert!(
         refused("a,at,y\n1,2026-01-01T00:00:00,0\n2,,1\n", &[("time", "at")])
-            .contains("1 row has no 'at'")
+            .contains("1 of 2 rows have no 'at', the time")
     );
     assert!(
         refused("at,y\n2026-01-01T00:00:00,0\n2026-01-01T00:00:00,1\n", &[])
-            .contains("is a time, which a model cannot take")
+            .contains("is a time, which is no feature as it is")
     );
     assert!(refused("", &[]).contains("rows.csv"));
     let few = of("a,y\n1,3\n2,4\n3,3\n", &[]).expect("reads");

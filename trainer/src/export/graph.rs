@@ -15,6 +15,7 @@ pub(super) enum ElementType {
     Byte = 2,
     Whole = 7,
     Text = 8,
+    Double = 11,
 }
 
 /// An attribute of an operator.
@@ -175,6 +176,16 @@ impl GraphBuilder {
         self.graph.initializer.push(o::TensorProto {
             name: Some(name.clone()),
             ..floats(values, dims)
+        });
+        name
+    }
+
+    /// Adds a number in FP64; returns its name.
+    pub(super) fn double(&mut self, value: f64) -> String {
+        let name = self.unique_name("fixed");
+        self.graph.initializer.push(o::TensorProto {
+            name: Some(name.clone()),
+            ..tensor(ElementType::Double, &[1, 1], value.to_le_bytes().to_vec())
         });
         name
     }

@@ -6,32 +6,24 @@ use super::super::fit::encode::{FAR, Term};
 use super::super::fit::linear::Linear;
 use super::super::fit::mlp::Mlp;
 use super::graph::GraphBuilder;
-use super::{GraphInput, inputs};
+use super::{InputKind, inputs, joined, numbers};
 
 /// Adds the weights; returns the name of the scores.
 pub(super) fn scores(graph: &mut GraphBuilder, linear: &Linear, features: &[Feature]) -> String {
     let width = linear.base.len() as i64;
     let mut sum = graph.floats(&linear.base, &[1, width]);
-    let all = inputs(features);
-    let (words, numbers): (Vec<&GraphInput>, Vec<&GraphInput>) = all
-        .iter()
-        .partition(|input| features[input.features[0]].categories.is_some());
-    if !numbers.is_empty() {
-        let names: Vec<&str> = numbers.iter().map(|i| i.name.as_str()).collect();
-        let joined = if let [only] = names.as_slice() {
-            (*only).to_owned()
-        } else {
-            graph.node("Concat", &names, &[("axis", 1.into())])
-        };
-        let places: Vec<usize> = numbers
-            .iter()
-            .flat_map(|i| i.features.iter().copied())
-            .collect();
+    let parts = numbers(graph, features);
+    if !parts.is_empty() {
+        let joined = joined(graph, &parts);
+        let places: Vec<usize> = parts.into_iter().flat_map(|part| part.features).collect();
         let found = add_weighted(graph, linear, &places, &joined);
         sum = graph.node("Add", &[&found, &sum], &[]);
     }
 
-    for input in words {
+    for input in inputs(features) {
+        if input.kind != InputKind::Words {
+            continue;
+        }
         let at = input.features[0];
         let (Term::Category(weights), Some(known)) = (&linear.terms[at], &features[at].categories)
         else {

@@ -17,6 +17,7 @@ fn categories_are_the_most_frequent_words_of_the_training_rows() {
     let frame = Frame {
         columns: vec![column],
         rows: 6,
+        ..Frame::default()
     };
     let feature = Feature::learn(&frame, 0, &[0, 1, 2, 3]);
     assert_eq!(

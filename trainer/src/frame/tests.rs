@@ -17,6 +17,7 @@ fn words_become_codes_and_a_missing_word_stays_missing() {
     let frame = Frame {
         columns: vec![column],
         rows: 5,
+        ..Frame::default()
     };
     let FrameValues::Words(taken) = &frame.take(&[2, 4]).columns[0].values else {
         panic!("words")

@@ -43,3 +43,28 @@ fn a_page_shows_the_run_and_holds_no_script() {
         "{page}"
     );
 }
+
+#[test]
+fn a_page_says_how_the_rows_differ_and_that_a_person_decides() {
+    let record = json!({
+        "model": "m", "verdict": "pass", "parent": 3, "held": "held for a person: income",
+        "rows_changed": [{"is_suspect": true, "text": "income is 1,000 times what it was"}],
+    });
+    let run = |record: serde_json::Value| {
+        render(&Run {
+            record: serde_json::from_value(record).expect("a record"),
+            ..Run::default()
+        })
+    };
+    let page = run(record);
+    for part in [
+        "All gates passed, but the rows may be wrong",
+        "Rows against those of version 3",
+        "held for a person: income",
+        "income is 1,000 times what it was, which looks like a fault",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let page = run(json!({"model": "m", "verdict": "pass", "rows_changed": []}));
+    assert!(page.contains("All gates passed.") && !page.contains("Rows against"));
+}

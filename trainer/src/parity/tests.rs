@@ -42,6 +42,7 @@ fn counted_rows() -> Frame {
             values: FrameValues::Numbers((0..400).map(|i| i as f32).collect()),
         }],
         rows: 400,
+        ..Frame::default()
     }
 }
 

@@ -1,6 +1,9 @@
 //! The fifth phase: compares the model with the champion by the gates, and writes
 //! the record and the evidence page of the run.
 
+#[cfg(test)]
+mod tests;
+
 use super::Job;
 use super::dataset::algorithm;
 use super::proven::Proven;
@@ -10,9 +13,11 @@ use crate::evaluation::{self, Champion};
 use crate::evidence;
 use crate::gate::{self, Gate, Verdict};
 use crate::history::{RunHistory, RunStatus};
-use crate::record::{MetricValues, RunRecord};
+use crate::record::{MetricValues, RecordField, RunRecord};
+use crate::spec::{Policy, Spec, SuspectRows};
 use ortus::core::error::Result;
 use ortus::core::model::Version;
+use ortus::observe::drift::compare::training::{RowsDifference, rows_differences};
 
 /// The most files of the data that a record lists.
 const FILES_MAX: usize = 2_000;
@@ -53,8 +58,20 @@ impl Judged {
         let own = gate::judge(&job.spec.gates, &rows, &proven.evaluation, against);
         let gates = [proven.gates.clone(), own].concat();
 
-        let record = record(job, proven, &gates, champion.as_ref());
+        let mut record = record(job, proven, &gates, champion.as_ref());
+        let verdict = gate::overall_verdict(&gates);
         let beside = champion.as_ref().and_then(|c| c.evaluation.as_ref().ok());
+        let is_twin = beside.is_some_and(|champion| proven.evaluation.answers_as(champion));
+        if let Some(champion) = &champion {
+            compare_rows(&mut record, proven, champion);
+        }
+        if verdict == Verdict::Pass && !is_twin {
+            let held = held(
+                job.spec,
+                record.rows_changed.value().map_or(&[], Vec::as_slice),
+            );
+            record.held = held.map_or(RecordField::Absent, RecordField::Value);
+        }
         let page = evidence::page(
             &record,
             &rows,
@@ -68,8 +85,8 @@ impl Judged {
             watcher.step(&format!("the evidence page cannot be stored: {error}"));
         }
         Ok(Self {
-            verdict: gate::overall_verdict(&gates),
-            is_twin: beside.is_some_and(|champion| proven.evaluation.answers_as(champion)),
+            verdict,
+            is_twin,
             champion: champion.map(|c| c.version),
             record,
             page,
@@ -95,6 +112,11 @@ impl Judged {
         }
     }
 
+    /// Returns whether the version must not become champion by itself.
+    pub(super) fn is_held(&self) -> bool {
+        self.record.held.value().is_some()
+    }
+
     /// Returns the champion whose answers the model gives.
     pub(super) fn twin(&self) -> Option<Version> {
         self.champion.filter(|_| self.is_twin)
@@ -113,6 +135,35 @@ impl Judged {
             ..outcome
         }
     }
+}
+
+/// Notes how the rows of a run differ from those of the champion, by their baselines.
+fn compare_rows(record: &mut RunRecord, proven: &Proven, champion: &Champion) {
+    let version = champion.version.number();
+    if let Some(before) = &champion.baseline {
+        record.rows_changed = rows_differences(&proven.baseline, (before, version)).into();
+        return;
+    }
+    let mut notes = record.notes().to_vec();
+    notes.push(format!(
+        "the rows are not compared with those of version {version}, which has no baseline that can be read"
+    ));
+    record.notes = notes.into();
+}
+
+/// Says why a version waits for a person although its policy would give it traffic.
+fn held(spec: &Spec, differences: &[RowsDifference]) -> Option<String> {
+    let gets_traffic = matches!(spec.publish.policy, Policy::Canary | Policy::Champion);
+    let is_accepted = spec.publish.suspect_rows == SuspectRows::Accept;
+    let first = differences
+        .iter()
+        .find(|difference| difference.is_suspect)?;
+    (gets_traffic && !is_accepted).then(|| {
+        format!(
+            "held for a person, as challenger: the rows may be wrong, as {}; `ortus promote` makes the version champion, and suspect_rows = \"accept\" in [publish] holds none",
+            first.text
+        )
+    })
 }
 
 /// Writes everything about a run.

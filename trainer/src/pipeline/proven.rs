@@ -12,10 +12,11 @@ use crate::guess::{Guess, GuessedModel};
 use crate::judge::{Evaluation, OpenModel, judge};
 use crate::parity::Parity;
 use crate::record::CompanionSummary;
-use crate::{companion, evaluation};
+use crate::{companion, evaluation, package};
 use bytes::Bytes;
 use ortus::core::error::Result;
 use ortus::core::hash::Digest;
+use ortus::observe::drift::baseline::Baseline;
 
 /// A fitted model with its graph and what was measured of it.
 pub(super) struct Proven {
@@ -30,6 +31,8 @@ pub(super) struct Proven {
     pub frame: Frame,
     pub target: RowTarget,
     pub evaluation: Evaluation,
+    /// The baseline of rows that the model was not trained on.
+    pub baseline: Baseline,
     /// The companion model, and its summary for the record.
     pub companion: Option<(Bytes, CompanionSummary)>,
     cluster: Vec<u32>,
@@ -77,8 +80,11 @@ impl Proven {
             },
         );
         let companion = companion::learn_errors(job.trainer, job.spec, rows, fold, &mut predictor)?;
+        let held_out = [&fold.stop[..], &fold.test].concat();
+        let baseline = package::baseline(&mut predictor, rows, &held_out, &model.importances())?;
         Ok(Self {
             parity: parity.ok(),
+            baseline,
             fitted,
             graph,
             predictor,

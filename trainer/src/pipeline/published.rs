@@ -7,12 +7,12 @@ use super::proven::Proven;
 use crate::context::{RunOutcome, Watcher};
 use crate::example;
 use crate::gate::Verdict;
-use crate::history::RunStatus;
+use crate::history::{MANUAL, RunStatus};
 use crate::lease::Lease;
 use crate::package::{self, Graphs};
 use crate::record::{RecordField, RunRecord};
 use crate::scratch;
-use crate::spec::{First, Policy};
+use crate::spec::{First, Policy, Spec};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::core::model::Alias;
@@ -74,7 +74,6 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
     write(job, proven, judged, folder.path())?;
 
     let (spec, champion) = (job.spec, judged.champion);
-    let is_first_champion = champion.is_none() && spec.gates.first == First::Champion;
     // The manifest holds metrics in another field.
     let lineage = RunRecord {
         metrics: RecordField::Absent,
@@ -83,14 +82,9 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
 
     let push = Push {
         path: folder.path().to_owned(),
-        alias: match spec.publish.policy {
-            _ if is_first_champion => Some(Alias::champion()),
-            Policy::Manual => None,
-            Policy::Challenger => Some(Alias::parse("challenger")?),
-            Policy::Canary if champion.is_some() => Some(Alias::parse("canary")?),
-            Policy::Canary | Policy::Champion => Some(Alias::champion()),
-        },
-        weight: Some(spec.publish.canary_percent).filter(|_| spec.publish.policy == Policy::Canary),
+        alias: alias(spec, judged)?,
+        weight: Some(spec.publish.canary_percent)
+            .filter(|_| spec.publish.policy == Policy::Canary && !judged.is_held()),
         features: proven.columns.clone(),
         licence: spec.model.licence.clone().unwrap_or_default(),
         parent: champion,
@@ -99,6 +93,7 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
         allow_signature_change: spec.publish.allow_signature_change,
         run: Some(*proven.run()),
         expected_champion: Some(champion),
+        reason: reason(job),
         evidence: vec![evidence(&judged.record, &judged.page)?],
         ..Push::default()
     };
@@ -106,13 +101,45 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
     job.trainer.operator.push(&job.name, &push, &|_| {}).await
 }
 
+/// The most bytes of the cause that a reason names.
+const CAUSE_MAX: usize = 1_000;
+
+/// Says why the version is published: what the person said, and the cause of the run.
+fn reason(job: &Job<'_>) -> String {
+    let said = &job.trainer.operator.author.reason;
+    let Some(cause) = job.trainer.trigger.filter(|cause| *cause != MANUAL) else {
+        return said.clone();
+    };
+    // The registry limits a reason to 4,096 bytes.
+    let room = CAUSE_MAX.min(4_000_usize.saturating_sub(said.len()));
+    let cause = &cause[..cause.floor_char_boundary(room)];
+    match cause.is_empty() {
+        true => said.clone(),
+        false => format!("{said}; {}", cause.replace(|c: char| c.is_control(), " ")),
+    }
+}
+
+/// Returns the alias that the version gets.
+fn alias(spec: &Spec, judged: &Judged) -> Result<Option<Alias>> {
+    let has_champion = judged.champion.is_some();
+    Ok(match spec.publish.policy {
+        _ if !has_champion && spec.gates.first == First::Champion => Some(Alias::champion()),
+        Policy::Manual => None,
+        Policy::Challenger => Some(Alias::parse("challenger")?),
+        _ if judged.is_held() => Some(Alias::parse("challenger")?),
+        Policy::Canary if has_champion => Some(Alias::parse("canary")?),
+        Policy::Canary | Policy::Champion => Some(Alias::champion()),
+    })
+}
+
 fn write(job: &Job<'_>, proven: &mut Proven, judged: &Judged, folder: &Path) -> Result<()> {
     let Proven {
-        fitted, predictor, ..
+        baseline,
+        fitted,
+        predictor,
+        ..
     } = proven;
     let (rows, fold) = (fitted.split.rows(), &fitted.split.fold);
-    let held_out = [&fold.stop[..], &fold.test].concat();
-    let baseline = package::baseline(predictor, rows, &held_out, &fitted.model.importances())?;
     let golden = package::golden(predictor, rows, &fold.test)?;
     let card = package::card(job.spec, &judged.record);
     let graphs = Graphs {
@@ -122,7 +149,7 @@ fn write(job: &Job<'_>, proven: &mut Proven, judged: &Judged, folder: &Path) -> 
     package::write(
         folder,
         &graphs,
-        &baseline,
+        baseline,
         golden.as_ref(),
         &[(package::CARD, &card), (package::PAGE, &judged.page)],
     )

@@ -1,6 +1,8 @@
 //! Tests of the pipeline: every kind of model, exported and run by ONNX Runtime,
 //! predicts like the fitted one on 100,000 rows at and beside each threshold.
 
+mod sources;
+
 use super::key;
 use crate::command::Code;
 use crate::data::{DataManifest, RowTarget, Rows};
@@ -9,6 +11,7 @@ use crate::judge::{LossMeasure, OpenModel, judge};
 use crate::spec::{Algorithm, Spec};
 use crate::{export, learn, package, parity, split};
 use bytes::Bytes;
+use ortus::observe::quality::measure::Measures;
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::onnx::OnnxRuntime;
 use ortus::onnx::runtime::{Engine, SessionOptions, SessionSource};
@@ -66,7 +69,11 @@ fn world(rows: usize, target: impl Fn(f32) -> f32, classes: usize) -> Rows {
         },
     ];
 
-    let frame = Frame { columns, rows };
+    let frame = Frame {
+        columns,
+        rows,
+        ..Frame::default()
+    };
     let manifest = DataManifest {
         rows,
         ..DataManifest::default()
@@ -82,8 +89,23 @@ fn world(rows: usize, target: impl Fn(f32) -> f32, classes: usize) -> Rows {
     }
 }
 
+/// Learns from rows, and opens the graph.
+fn served(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) -> OpenModel {
+    let (folds, _) = split::split(spec, rows).expect("splits");
+    let model = learn::learn(spec, rows, &folds[0], &mut |_| {}).expect("learns");
+    let bytes = Bytes::from(export::export(&model, "", &[]));
+    let graph = Graph::read(bytes.clone()).expect("reads");
+    let source = SessionSource {
+        bytes,
+        external_dir: None,
+    };
+    let session = engine.open(&source, &SessionOptions::single());
+    let columns = export::columns(&model.features);
+    OpenModel::new(&graph, &columns, session.expect("opens")).expect("a table")
+}
+
 /// Learns, exports, and holds the graph against what was learned.
-fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
+fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) -> Measures {
     let (folds, _) = split::split(spec, rows).expect("splits");
     let model = learn::learn(spec, rows, &folds[0], &mut |_| {}).expect("learns");
     let bytes = Bytes::from(export::export(
@@ -137,6 +159,7 @@ fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) {
     let otherwise =
         package::batch_dependence(&mut predictor, rows, &folds[0].test).expect("predicted");
     assert_eq!(otherwise, None, "{:?}", spec.fit.algorithm);
+    measures
 }
 
 #[test]

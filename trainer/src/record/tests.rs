@@ -40,6 +40,29 @@ fn an_absent_field_and_a_null_one_stay_what_they_are() {
 }
 
 #[test]
+fn what_differs_in_the_rows_is_written_with_whether_it_looks_like_a_fault() {
+    let differences = json!([
+        {"is_suspect": true, "text": "income is 1,000 times what it was"},
+        {"is_suspect": false, "text": "age has other values"},
+    ]);
+    let split = json!({
+        "by": "time", "learned_times": [[1, "2026-03-01T12:00:00Z"], [500, "2026-03-01T11:00:00Z"]],
+        "left_out": 0, "stop": 1, "test": 2, "train": 600,
+    });
+    let record = json!({"held": "held for a person", "rows_changed": differences, "split": split});
+    let read = read(record.clone());
+
+    assert_eq!(json!(read), record);
+    assert_eq!(
+        read.rows_changed(),
+        [
+            "income is 1,000 times what it was, which looks like a fault",
+            "age has other values"
+        ]
+    );
+}
+
+#[test]
 fn fields_that_this_version_does_not_know_are_ignored() {
     let record =
         json!({"run": "sha256:ab", "weather": {"rain": true}, "data": {"rows": 3, "lake": 1}});

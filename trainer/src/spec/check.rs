@@ -15,6 +15,7 @@ impl Spec {
         self.check_sources()?;
         self.check_joins()?;
         self.check_schema()?;
+        self.check_calendar()?;
         self.check_split()?;
         self.check_triggers()?;
 
@@ -93,6 +94,26 @@ impl Spec {
         if schema.features.contains(&schema.target) {
             let target = short(&schema.target);
             return refuse(format!("'{target}' is both the target and a feature"));
+        }
+        Ok(())
+    }
+
+    fn check_calendar(&self) -> Result<()> {
+        let schema = &self.schema;
+        for (name, features) in &self.calendar.0 {
+            let is_time = schema.time.as_ref() == Some(name);
+            let why = if *name == schema.target {
+                "it is the target"
+            } else if schema.ignore.contains(name) || schema.categories.contains(name) {
+                "it is also in 'ignore' or 'categories'"
+            } else if features.age && (schema.time.is_none() || is_time) {
+                "\"age_days\" are the days until 'time' in [schema], which must be another column"
+            } else if self.fit.algorithm == Algorithm::Command {
+                "a training program computes features itself; leave the table out, and make a number of the time in 'sql' of [data]"
+            } else {
+                continue;
+            };
+            return refuse(format!("'{}' in [schema.calendar]: {why}", short(name)));
         }
         Ok(())
     }

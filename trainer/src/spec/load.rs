@@ -2,6 +2,7 @@
 //! nearest known key.
 
 use super::Join;
+use super::calendar::CalendarFeatures;
 use super::{
     Data, Fit, Gates, Linear, Mlp, Model, Program, Publish, Schema, Spec, Split, Sweep, Trees,
     TrialValues, Triggers,
@@ -19,6 +20,8 @@ use toml::de::{DeTable, DeValue};
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// The table whose keys are names of sources.
 const JOINS: &str = "data.joins";
+/// The table whose keys are columns.
+const CALENDAR: &str = "schema.calendar";
 /// The tables of the file.
 const TABLES: &[&str] = &[
     "model",
@@ -26,6 +29,7 @@ const TABLES: &[&str] = &[
     "data.sources",
     JOINS,
     "schema",
+    CALENDAR,
     "split",
     "fit",
     "fit.trees",
@@ -128,6 +132,11 @@ fn set(spec: &mut Spec, path: &str, key: &str, value: &Value) -> Result<bool, St
             spec.joins.0.entry(name).or_default().set(key, value)
         }
         "schema" => spec.schema.set(key, value),
+        CALENDAR => {
+            let features = CalendarFeatures::read(value)?;
+            spec.calendar.0.insert(key.to_owned(), features);
+            Ok(true)
+        }
         "split" => spec.split.set(key, value),
         "fit" => spec.fit.set(key, value),
         "fit.trees" => spec.trees.set(key, value),

@@ -36,6 +36,8 @@ section! {
         age_max: Option<Duration> = None;
         /// The largest share of rows without a target, which are left out; default 0.5. The run fails above it.
         unlabelled_max: f64 = 0.5, in 0.0..=1.0;
+        /// The largest share of rows without a time, if there is a time column; they are left out; default 0.05. The run fails above it.
+        untimed_max: f64 = 0.05, in 0.0..=1.0;
         /// The largest share of duplicate rows; default 0.2. The run fails above it.
         duplicates_max: f64 = 0.2, in 0.0..=1.0;
         /// The highest ROC AUC of a single column against the target, 0.5 to 1; default 0.999. A column above it
@@ -291,7 +293,7 @@ section! {
         drift: bool = false;
         /// An alarm that the champion's loss on labelled predictions rose; default false.
         loss: bool = false;
-        /// The labelled rows of after an alarm that a run must have before it starts, at most 100 million; default 500.
+        /// The labelled rows of after an alarm that a run must learn from, at most 100 million; default 500. Rows that judge the model or stop its fit do not count.
         alarm_rows: usize = 500, in 0..=100_000_000;
         /// A change of train.toml; default false.
         spec: bool = false;
@@ -346,11 +348,23 @@ choice! {
     }
 }
 
+choice! {
+    /// What happens to a version of rows that look faulty beside those of the champion.
+    SuspectRows {
+        /// It becomes challenger, where the policy would give it traffic, and waits for a person.
+        Hold = "hold",
+        /// The policy decides.
+        Accept = "accept",
+    }
+}
+
 section! {
     /// `[publish]`: how a model that passes is published.
     Publish {
         /// Which alias the version gets; default `challenger`.
         policy: Policy = Policy::Challenger;
+        /// What happens if the rows look faulty beside the champion's, as of another unit: `hold` makes the version challenger where it would be canary or champion, `accept` does not; default `hold`.
+        suspect_rows: SuspectRows = SuspectRows::Hold;
         /// The weight of a canary in percent of the traffic, 1 to 50; default 5.
         canary_percent: u32 = 5, in 1..=50;
         /// Whether the signature may differ from the champion's, which can break clients; default false.

@@ -72,3 +72,44 @@ fn equal_specifications_have_the_same_canonical_text() {
 
     assert_ne!(read(LEAST), read(&format!("{LEAST}[fit]\nseed = 8\n")));
 }
+
+#[test]
+fn calendar_features_are_checked_where_they_are_declared() {
+    let with = |text: &str| format!("{LEAST}time = \"at\"\n[schema.calendar]\n{text}");
+    let spec = load::parse(
+        "train.toml",
+        &with("at = [\"hour\"]\nsince = { parts = [\"age_days\", \"days\"], zone = \"-03:30\" }"),
+    );
+    let spec = spec.expect("reads");
+    let since = &spec.calendar.0["since"];
+    assert!(since.age && since.parts == [crate::derivation::CalendarPart::Days]);
+    assert_eq!(since.zone_seconds(), -12_600);
+    let plain = load::parse("train.toml", &with("")).expect("reads");
+    assert_ne!(spec.canonical(), plain.canonical(), "they change the run");
+
+    for (text, part) in [
+        (
+            "at = [\"hours\"]",
+            "it must be a list of \"minute\", \"hour\"",
+        ),
+        ("at = [\"hour\", \"hour\"]", "each at most once"),
+        ("at = []", "it must be a list"),
+        ("at = \"hour\"", "it must be a list"),
+        ("at = { part = [\"hour\"] }", "it must be a list"),
+        (
+            "at = { parts = [\"hour\"], zone = \"Europe/Berlin\" }",
+            "cannot follow daylight saving time",
+        ),
+        ("churned = [\"hour\"]", "it is the target"),
+        ("at = [\"age_days\"]", "which must be another column"),
+        (
+            "at = [\"hour\"]\n[fit]\nalgorithm = \"command\"\n[fit.command]\nprogram = [\"true\"]",
+            "a training program computes features itself",
+        ),
+    ] {
+        let message = refused(&with(text));
+        assert!(message.contains(part), "{message}");
+    }
+    let ignored = format!("{LEAST}ignore = [\"at\"]\n[schema.calendar]\nat = [\"hour\"]");
+    assert!(refused(&ignored).contains("it is also in 'ignore'"));
+}

@@ -5,7 +5,7 @@ use crate::data::{DataManifest, RowTarget};
 use crate::frame::{Frame, FrameColumn, FrameValues};
 use std::time::Duration;
 
-fn rows(count: usize) -> Rows {
+pub(super) fn rows(count: usize) -> Rows {
     let column = FrameColumn {
         name: "x".to_owned(),
         values: FrameValues::Numbers(vec![0.0; count]),
@@ -15,6 +15,7 @@ fn rows(count: usize) -> Rows {
         frame: Frame {
             columns: vec![column],
             rows: count,
+            ..Frame::default()
         },
         target: RowTarget::Classes {
             of,

@@ -1,10 +1,12 @@
 //! Which alarms make a run due. An alarm stays due until a run has learned from enough labelled rows
-//! of after it: older rows cannot teach what has changed. Pure.
+//! of after it: older rows cannot teach what has changed, nor can rows that only judge the model. Pure.
 
-use super::{Past, RegistryState, RowsAfter, TriggerEvent, TriggerKind};
+use super::past::Past;
+use super::{RegistryState, TriggerEvent, TriggerKind, seconds};
 use crate::event_key::EventKey;
 use crate::spec::Triggers;
 use chrono::{DateTime, Utc};
+use ortus::core::count::agreed;
 use ortus::core::error::short;
 use ortus::core::hash::Digest;
 use ortus::observe::alarms::LoggedAlarm;
@@ -14,31 +16,52 @@ use std::collections::BTreeMap;
 
 /// Returns the alarms that ask for a run.
 pub(super) fn due(triggers: &Triggers, past: &Past, found: &RegistryState) -> Vec<TriggerEvent> {
-    let closed = closed(&found.alarms);
-    let of = |kept: &LoggedAlarm| {
+    let is_settled = |kept: &LoggedAlarm| {
+        let kind = kind(triggers, kept);
+        kind.is_some_and(|kind| past.is_settled(triggers, &event(kind, kept).key))
+    };
+    let incidents = by_incident(&found.alarms).into_values();
+    let incidents = incidents.filter_map(|events| of_incident(&events, is_settled));
+    let others = found.alarms.iter().filter(|kept| !is_incident(kept));
+    let others = others.map(|kept| RaisedAlarm {
+        kept,
+        closed: None,
+        is_standing: is_loss_standing(kept, found.now),
+    });
+
+    let of = |raised: RaisedAlarm<'_>| {
+        let kept = raised.kept;
         let kind = kind(triggers, kept)?;
-        let closed = match &kept.alarm {
-            AlarmEvent::Incident(incident) => closed.get(incident.incident.as_str()).copied(),
-            _ => None,
-        };
-        // An incident that was open when the model began to be watched counts, and nothing older.
-        let is_standing = matches!(kept.alarm, AlarmEvent::Incident(_)) && closed.is_none();
-        if kept.time < found.since && !is_standing {
+        // What stood when the model began to be watched counts, and nothing older.
+        if kept.time < found.since && !raised.is_standing {
             return None;
         }
         let mut event = event(kind, kept);
-        event.moot = moot(triggers, past, found, kept, closed);
+        event.moot = moot(triggers, past, found, &raised);
         if event.moot.is_none() {
             event.waits = waits(triggers, past, found, kept.time);
         }
         Some(event)
     };
-    found.alarms.iter().filter_map(of).collect()
+    incidents.chain(others).filter_map(of).collect()
+}
+
+/// An alarm with what became of it.
+struct RaisedAlarm<'a> {
+    kept: &'a LoggedAlarm,
+    /// When its incident ended, if it did.
+    closed: Option<DateTime<Utc>>,
+    /// Whether it stands now.
+    is_standing: bool,
+}
+
+fn is_incident(kept: &LoggedAlarm) -> bool {
+    matches!(kept.alarm, AlarmEvent::Incident(_))
 }
 
 fn kind(triggers: &Triggers, kept: &LoggedAlarm) -> Option<TriggerKind> {
-    let is_drift = kept.kind == IncidentPhase::Opened.kind() || kept.kind == DRIFT_KIND;
-    if is_drift && triggers.drift {
+    let is_opened = kept.kind == IncidentPhase::Opened.kind();
+    if (is_incident(kept) || is_opened || kept.kind == DRIFT_KIND) && triggers.drift {
         Some(TriggerKind::Drift)
     } else if kept.kind == PERFORMANCE_KIND && triggers.loss {
         Some(TriggerKind::Loss)
@@ -47,23 +70,57 @@ fn kind(triggers: &Triggers, kept: &LoggedAlarm) -> Option<TriggerKind> {
     }
 }
 
-/// Returns when each incident closed that did, and was not opened again.
-fn closed(alarms: &[LoggedAlarm]) -> BTreeMap<&str, DateTime<Utc>> {
-    let mut last: BTreeMap<&str, (DateTime<Utc>, bool)> = BTreeMap::new();
+/// Returns whether an alarm about losses stands: it does until its day, week or 30 days are over, by
+/// the times of the predictions. Then the test starts again, and tells it again if it is so.
+fn is_loss_standing(kept: &LoggedAlarm, now: DateTime<Utc>) -> bool {
+    let AlarmEvent::Performance(alarm) = &kept.alarm else {
+        return false;
+    };
+    let hour = |time: DateTime<Utc>| u64::try_from(time.timestamp()).unwrap_or(0) / 3_600;
+    let span = alarm.span_hours.max(1);
+    hour(now) / span <= hour(alarm.time) / span
+}
+
+/// Returns the events of each incident, in the order of time.
+fn by_incident(alarms: &[LoggedAlarm]) -> BTreeMap<&str, Vec<&LoggedAlarm>> {
+    let mut all: BTreeMap<&str, Vec<&LoggedAlarm>> = BTreeMap::new();
     for kept in alarms {
+        if let AlarmEvent::Incident(incident) = &kept.alarm {
+            all.entry(&incident.incident).or_default().push(kept);
+        }
+    }
+    let in_order = |events: &mut Vec<&LoggedAlarm>| events.sort_by_key(|kept| kept.time);
+    all.values_mut().for_each(in_order);
+    all
+}
+
+/// Returns the event of an incident that a run must answer: the last one that brought a column. If a run
+/// answered it, and the incident ended and opened again, that is something new.
+fn of_incident<'a>(
+    events: &[&'a LoggedAlarm],
+    is_settled: impl Fn(&LoggedAlarm) -> bool,
+) -> Option<RaisedAlarm<'a>> {
+    let (mut cause, mut closed, mut columns) = (None, None, 0);
+    for kept in events {
         let AlarmEvent::Incident(incident) = &kept.alarm else {
             continue;
         };
-        let is_closed = kept.kind == IncidentPhase::Closed.kind();
-        let known = last
-            .entry(&incident.incident)
-            .or_insert((kept.time, is_closed));
-        if kept.time >= known.0 {
-            *known = (kept.time, is_closed);
+        if kept.kind == IncidentPhase::Closed.kind() {
+            closed = Some(kept.time);
+            continue;
         }
+        let has_joined = cause.is_none() || incident.columns_total > columns;
+        let is_again = closed.take().is_some();
+        if has_joined || (is_again && cause.is_some_and(&is_settled)) {
+            cause = Some(*kept);
+        }
+        columns = incident.columns_total.max(columns);
     }
-    let ended = last.into_iter().filter(|(_, (_, is_closed))| *is_closed);
-    ended.map(|(id, (time, _))| (id, time)).collect()
+    cause.map(|kept| RaisedAlarm {
+        kept,
+        closed,
+        is_standing: closed.is_none(),
+    })
 }
 
 fn event(kind: TriggerKind, kept: &LoggedAlarm) -> TriggerEvent {
@@ -94,23 +151,27 @@ fn moot(
     triggers: &Triggers,
     past: &Past,
     found: &RegistryState,
-    kept: &LoggedAlarm,
-    closed: Option<DateTime<Utc>>,
+    raised: &RaisedAlarm<'_>,
 ) -> Option<String> {
+    let kept = raised.kept;
     let passed = past.passed.as_ref().filter(|run| run.began >= kept.time);
-    let learned = found
-        .rows_after
-        .get(&kept.time)
-        .map_or(0, |rows| rows.learned);
-    if let Some(passed) = passed.filter(|_| learned >= triggers.alarm_rows) {
-        let rows = match triggers.alarm_rows {
-            0 => String::new(),
-            _ => format!(" with {learned} labelled rows of after it"),
-        };
-        return Some(format!(
-            "a run that began after the alarm, at {}, passed{rows}",
-            time(passed.began)
-        ));
+    if let Some(passed) = passed {
+        let estimated = found.rows_after.get(&kept.time).map(|rows| rows.learned);
+        let recorded = passed.learned_times.as_ref();
+        let learned = recorded
+            .map(|times| times.after(kept.time))
+            .or(estimated)
+            .unwrap_or(0);
+        if learned >= triggers.alarm_rows {
+            let rows = match triggers.alarm_rows {
+                0 => String::new(),
+                rows => format!(" and learned from {rows} labelled rows of after it, or more"),
+            };
+            return Some(format!(
+                "a run that began after the alarm, at {}, passed{rows}",
+                seconds(passed.began)
+            ));
+        }
     }
     if let (Some(version), Some(champion)) = (kept.alarm.version(), found.champion)
         && version != champion
@@ -119,7 +180,9 @@ fn moot(
             "the alarm is about version {version}, and version {champion} is champion"
         ));
     }
-    closed.map(|closed| format!("the incident ended at {}", time(closed)))
+    raised
+        .closed
+        .map(|closed| format!("the incident ended at {}", seconds(closed)))
 }
 
 /// Returns what an alarm waits for; none if a run can start, or if the rows cannot be counted, which
@@ -130,23 +193,23 @@ fn waits(
     found: &RegistryState,
     alarm: DateTime<Utc>,
 ) -> Option<String> {
-    let RowsAfter { now, fresh, .. } = found.rows_after.get(&alarm)?;
-    if *now < triggers.alarm_rows {
+    let rows = found.rows_after.get(&alarm)?;
+    if rows.learnable < triggers.alarm_rows {
         return Some(format!(
-            "{now} of {} labelled rows since the alarm of {}",
+            "{} of {} labelled rows of after the alarm of {} would be learned from: {} of after it {} there; {}",
+            rows.learnable,
             triggers.alarm_rows,
-            time(alarm)
+            seconds(alarm),
+            rows.now,
+            agreed(rows.now, "is", "are"),
+            rows.held_back,
         ));
     }
     let last = past.last.as_ref().filter(|last| last.began >= alarm)?;
-    (*fresh == 0).then(|| {
+    (rows.fresh == 0).then(|| {
         format!(
             "no labelled row is new since the run of {}",
-            time(last.began)
+            seconds(last.began)
         )
     })
-}
-
-fn time(time: DateTime<Utc>) -> String {
-    time.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

@@ -3,6 +3,7 @@
 mod alarms;
 
 use super::*;
+use crate::history::{RecordedRun, RunStatus};
 use serde_json::json;
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -33,7 +34,9 @@ fn found(now: &str) -> RegistryState {
         asks: Vec::new(),
         alarms: Vec::new(),
         champion: Some(2),
+        candidates: Vec::new(),
         new_rows: None,
+        future_rows: 0,
         rows_after: BTreeMap::new(),
     }
 }
@@ -179,7 +182,7 @@ fn an_alarm_starts_a_run_unless_it_is_outdated_or_within_the_cooldown() {
     );
 
     assert!(
-        matches!(waits, TriggerDecision::Wait(_, why) if why == "'cooldown' lasts until 2026-03-01 11:10:00 UTC")
+        matches!(waits, TriggerDecision::Wait(_, why) if why == "'cooldown' lasts until 2026-03-01 11:10:00 UTC: after the run that ended at 2026-03-01 10:10:00 UTC, triggers start none for 3600 s; `ortus-trainer trigger` starts one now")
     );
     look.now = at("01T12:00:00");
     look.alarms

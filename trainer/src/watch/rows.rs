@@ -3,7 +3,9 @@
 use crate::data::{self, LabelledTimes, Reach};
 use crate::pins::ARRIVING;
 use crate::spec::Spec;
-use crate::trigger::{Past, RowsAfter};
+use crate::split::learned::{self, LearnedRows};
+use crate::trigger::RowsAfter;
+use crate::trigger::past::{Last, Past};
 use chrono::{DateTime, Utc};
 use ortus::storage::layout::Records;
 use std::collections::BTreeMap;
@@ -16,7 +18,16 @@ const COUNT_SHARE: u32 = 10;
 #[derive(Default)]
 pub(super) struct RowCounts {
     new: Option<LastCount<Option<usize>>>,
-    after: Option<LastCount<BTreeMap<DateTime<Utc>, RowsAfter>>>,
+    after: Option<LastCount<RowsAfterAlarms>>,
+}
+
+/// Labelled rows after alarms.
+#[derive(Clone, Default)]
+pub(super) struct RowsAfterAlarms {
+    /// By the time of the alarm; none of those that cannot be counted.
+    pub by_alarm: BTreeMap<DateTime<Utc>, RowsAfter>,
+    /// Rows whose time is in the future.
+    pub future: usize,
 }
 
 /// A count of rows.
@@ -72,32 +83,35 @@ impl RowCounts {
         rows
     }
 
-    /// Counts labelled rows after alarms. Returns none of an alarm where they cannot be counted.
+    /// Counts labelled rows after alarms.
     pub(super) async fn after(
         &mut self,
         count: CountAt<'_>,
         past: &Past,
         alarms: &[DateTime<Utc>],
-    ) -> BTreeMap<DateTime<Utc>, RowsAfter> {
-        let Some(first) = alarms
-            .iter()
-            .min()
-            .filter(|_| count.spec.triggers.alarm_rows > 0)
-        else {
-            return BTreeMap::new();
-        };
+    ) -> RowsAfterAlarms {
+        if alarms.is_empty() || count.spec.triggers.alarm_rows == 0 {
+            return RowsAfterAlarms::default();
+        }
         let last = past.last.as_ref().map(|last| last.began);
-        let has_all = |rows: &BTreeMap<_, _>| alarms.iter().all(|alarm| rows.contains_key(alarm));
+        let has_all = |rows: &RowsAfterAlarms| {
+            let mut all = alarms.iter();
+            all.all(|alarm| rows.by_alarm.contains_key(alarm))
+        };
         if let Some(rows) = LastCount::recent(self.after.as_ref(), last).filter(has_all) {
             return rows;
         }
 
         let at = Instant::now();
-        let Ok(found) = data::labelled_after(count.spec, &count.reach(), *first).await else {
-            return BTreeMap::new();
+        let Ok(found) = data::labelled(count.spec, &count.reach()).await else {
+            return RowsAfterAlarms::default();
         };
-        let of = |alarm: &DateTime<Utc>| (*alarm, rows_after(&found, past, *alarm));
-        let rows: BTreeMap<_, _> = alarms.iter().map(of).collect();
+        let counting = LabelledCount::new(count.spec, &found, past);
+        let of = |alarm: &DateTime<Utc>| (*alarm, counting.after(*alarm));
+        let rows = RowsAfterAlarms {
+            by_alarm: alarms.iter().map(of).collect(),
+            future: found.future,
+        };
         self.after = Some(LastCount::new(at, last, rows.clone()));
         rows
     }
@@ -122,31 +136,70 @@ impl CountAt<'_> {
     }
 }
 
-/// Counts the labelled rows after an alarm.
-fn rows_after(found: &LabelledTimes, past: &Past, alarm: DateTime<Utc>) -> RowsAfter {
-    let passed = past.passed.as_ref().filter(|run| run.began >= alarm);
-    match found {
-        LabelledTimes::Times(times) => {
-            let until =
-                |time: DateTime<Utc>| times.partition_point(|t| *t <= time.timestamp_micros());
-            let between = |rows: usize| rows.saturating_sub(until(alarm));
-            let newest = |time: Option<DateTime<Utc>>| time.map_or(0, until);
-            RowsAfter {
-                now: between(times.len()),
-                learned: between(newest(passed.and_then(|run| run.newest))),
-                fresh: times.len() - newest(past.last.as_ref().and_then(|last| last.newest)),
-            }
+/// The labelled rows, and which of them runs learn from.
+struct LabelledCount<'c> {
+    spec: &'c Spec,
+    found: &'c LabelledTimes,
+    past: &'c Past,
+    /// What a run would learn from now.
+    learnable: LearnedRows,
+    /// What the last run that published a version learned from, by an estimate.
+    learned: LearnedRows,
+}
+
+impl<'c> LabelledCount<'c> {
+    fn new(spec: &'c Spec, found: &'c LabelledTimes, past: &'c Past) -> Self {
+        let newest = past.passed.as_ref().and_then(|run| run.newest);
+        Self {
+            spec,
+            found,
+            past,
+            learnable: LearnedRows::of(spec, found, None),
+            learned: LearnedRows::of(spec, found, newest),
         }
-        // Without times, rows beyond those of the last run before the alarm came after it.
-        LabelledTimes::Rows(all) => {
-            let before = past.rows.iter().rev().find(|(began, _)| *began < alarm);
-            let before = before.map_or(0, |(_, rows)| *rows);
-            let last = past.last.as_ref().map_or(0, |last| last.rows);
-            RowsAfter {
-                now: all.saturating_sub(before),
-                learned: passed.map_or(0, |run| run.rows.saturating_sub(before)),
-                fresh: all.saturating_sub(last),
+    }
+
+    /// Counts the labelled rows after an alarm.
+    fn after(&self, alarm: DateTime<Utc>) -> RowsAfter {
+        let (found, past) = (self.found, self.past);
+        let passed = past.passed.as_ref().filter(|run| run.began >= alarm);
+        let (before, passed, last) = match &found.times {
+            Some(times) => {
+                let until =
+                    |time: DateTime<Utc>| times.partition_point(|t| *t <= time.timestamp_micros());
+                let newest = |last: Option<&Last>| last.and_then(|run| run.newest).map_or(0, until);
+                (until(alarm), newest(passed), newest(past.last.as_ref()))
             }
+            // Without times, rows beyond those of the last run before the alarm came after it.
+            None => {
+                let before = past.rows.iter().rev().find(|(began, _)| *began < alarm);
+                let rows = |last: Option<&Last>| last.map_or(0, |run| run.rows);
+                let before = before.map_or(0, |(_, rows)| *rows);
+                (before, rows(passed), rows(past.last.as_ref()))
+            }
+        };
+        let now = found.rows.saturating_sub(before);
+        let passed = passed.saturating_sub(before);
+        let learned = match passed {
+            0 => 0,
+            passed => self.learned.after(alarm, passed),
+        };
+        RowsAfter {
+            now,
+            learnable: self.learnable.after(alarm, now),
+            learned,
+            fresh: found.rows.saturating_sub(last),
+            held_back: self.held_back(before),
+        }
+    }
+
+    /// Says why a run would not learn from all rows of after an alarm, and how many there must be.
+    fn held_back(&self, before: usize) -> String {
+        let spec = self.spec;
+        let why = learned::held_back(spec, self.found.rows);
+        match learned::rows_needed(spec, before, spec.triggers.alarm_rows) {
+            Some(rows) => format!("{why}, so {rows} of after it are needed"),
+            None => why,
         }
     }
 }

@@ -106,7 +106,8 @@ fn an_alarm_waits_for_labelled_rows_and_starts_one_run() {
     assert_eq!(told.len(), 1, "{told:?}");
     let reason = told[0]["record"]["reason"].as_str().expect("a reason");
     assert!(
-        reason.starts_with("0 of 500 labelled rows since the alarm of "),
+        reason.starts_with("0 of 500 labelled rows of after the alarm of ")
+            && reason.contains("would be learned from: 0 of after it are there; the newest 20 % of all 2000 rows judge the model"),
         "{reason}"
     );
     assert_eq!(once(&place, &file), Vec::<Value>::new(), "told once");
@@ -119,13 +120,29 @@ fn an_alarm_waits_for_labelled_rows_and_starts_one_run() {
 
     place.write("rows.csv", &(old.clone() + &later(499, true)));
     // Rows count once they are two seconds old.
-    eventually("the rows to be counted", || {
+    let is_said = |expected: &str| {
         let few = waits(&place, &file);
-        few.as_str().is_some_and(|w| w.starts_with("499 of 500"))
+        few.as_str().is_some_and(|w| w.contains(expected))
+    };
+    eventually("the rows to be counted", || {
+        is_said("from: 499 of after it are there")
     });
+    assert!(
+        is_said("0 of 500 labelled rows"),
+        "they all judge the model"
+    );
     assert_eq!(once(&place, &file), Vec::<Value>::new());
 
-    // Enough that the rows to learn from, which are the older ones, have some of them.
+    // More than 500 that are labelled, of which the run would learn from 176.
+    place.write("rows.csv", &(old.clone() + &later(1_200, true)));
+    eventually("the rows to be counted", || {
+        is_said("from: 1200 of after it are there")
+    });
+    assert!(is_said("176 of 500 labelled rows"));
+    assert!(is_said("so 1678 of after it are needed"));
+    assert_eq!(once(&place, &file), Vec::<Value>::new());
+
+    // Enough that the rows to learn from, which are the older ones, have 500 of them.
     place.write("rows.csv", &(old + &later(2_400, true)));
     let mut ran = Vec::new();
     eventually("a run", || {
@@ -138,6 +155,46 @@ fn an_alarm_waits_for_labelled_rows_and_starts_one_run() {
         "{ran:?}"
     );
     assert_eq!(once(&place, &file), Vec::<Value>::new(), "once");
+    check_recovery(&ran[0]["record"]);
+    check_held(&place, &file, &ran[0]["record"]);
+}
+
+/// The new model loses less than the champion on rows that are all of after the change, and learned from
+/// such rows.
+fn check_recovery(record: &Value) {
+    let loss = |of: &str| record[of]["log_loss"].as_f64().expect("a loss");
+    let (new, before) = (loss("metrics"), loss("champion_metrics"));
+    assert!(new < 0.5 * before, "{new} beside {before}");
+    let learned = record["split"]["learned_times"].as_array().expect("times");
+    let exact = learned.iter().find(|pair| pair[0] == json!(500));
+    let oldest = exact.and_then(|pair| pair[1].as_str()).expect("a time");
+    // The old rows are of January and February.
+    assert!(
+        !oldest.starts_with("2026-01") && !oldest.starts_with("2026-02"),
+        "{oldest}"
+    );
+}
+
+/// The income of the rows is in another unit, so that a person decides.
+fn check_held(place: &Place, file: &Path, record: &Value) {
+    let held = record["held"].as_str().expect("held");
+    assert!(
+        held.starts_with("held for a person, as challenger: the rows may be wrong, as income is "),
+        "{held}"
+    );
+    assert!(held.contains("times what it was in version 1"), "{held}");
+    assert_eq!(record["rows_changed"][0]["is_suspect"], json!(true));
+    let status: Value = serde_json::from_str(&does(place, &["status"], file)).expect("JSON");
+    assert_eq!(
+        (&status["champion"], &status["candidates"]),
+        (&json!(1), &json!({"challenger": 2})),
+        "{status}"
+    );
+    let shown = place.registry.does(&["history", "m"]);
+    assert!(
+        shown.contains("trained by ortus-trainer; alarm: drift: income"),
+        "{shown}"
+    );
 }
 
 #[test]

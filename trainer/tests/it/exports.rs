@@ -118,3 +118,48 @@ fn exported_graphs_satisfy_the_onnx_checker_and_weights_equal_those_of_scikit_le
     println!("{said}");
     assert!(said.contains("all the same"), "{said}");
 }
+
+#[test]
+fn a_version_may_be_asked_for_every_month_that_it_learned_from() {
+    let place = Place::new();
+    let mut text = "at,Monat,tag,x,y\n".to_owned();
+    for row in 0..4_000 {
+        // Two rows an hour of 83 days, from the first of October on: the last fifth is of December.
+        let day = row / 48;
+        let month = [10, 11, 12][usize::from(day >= 31) + usize::from(day >= 61)];
+        let weekday = ["Po", "Út", "St", "Čt", "Pá", "So", "Ne"][day % 7];
+        let of_month = day - [0, 31, 61][month - 10] + 1;
+        let (hour, x) = (row / 2 % 24, noise(row, 1));
+        let y = x + 0.1 * noise(row, 2) + month as f64;
+        text.push_str(&format!(
+            "2025-{month:02}-{of_month:02} {hour:02}:00:00,{month},{weekday},{x:.3},{y:.3}\n"
+        ));
+    }
+    place.write("rows.csv", &text);
+    let spec = place.write(
+        "train.toml",
+        "[model]\nname = \"orders\"\n[data.sources]\nrows = \"rows.csv\"\n[schema]\ntarget = \"y\"\ntask = \"regression\"\ntime = \"at\"\n[split]\nby = \"time\"\ntest = 0.2\n[fit.trees]\nrounds_max = 40\n[gates]\nfirst = \"champion\"\n",
+    );
+    let (code, said, error) = place.run(&spec);
+    assert_eq!(code, 0, "{said} {error}");
+    let into = place.at("pulled");
+    let to = into.to_str().expect("text");
+    place.registry.does(&["pull", "orders:1", "-o", to]);
+    let text = std::fs::read_to_string(into.join("baseline.json")).expect("a baseline");
+    let baseline: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let column = |name: &str| {
+        let all = baseline["inputs"].as_array().expect("inputs");
+        all.iter()
+            .find(|c| c["name"] == name)
+            .expect("a column")
+            .clone()
+    };
+    let month = column("Monat");
+    assert_eq!(month["kind"], "cyclic", "{month}");
+    assert_eq!(month["values"]["numbers"]["codes"], json!([10, 11, 12]));
+    let weekday = column("tag");
+    assert_eq!(
+        weekday["reason"],
+        "the time of the rows tells its value, by the day of the week"
+    );
+}

@@ -14,6 +14,9 @@ mod place;
 /// From data to a version that is served.
 mod trainer;
 
+/// What `init` writes is taken by `run`.
+mod init;
+
 /// Gates, and how rows are split.
 mod gates;
 
@@ -31,6 +34,9 @@ mod watch;
 
 /// What is done about an alarm.
 mod alarms;
+
+/// Labels that show another rule, an alarm about losses, and a new champion.
+mod concept;
 
 /// Trainers killed at any moment.
 mod chaos;

@@ -162,6 +162,11 @@ fn what_is_no_csv_is_refused() {
         ),
         ("a,b,a\n1,2,3\n", "'a' twice"),
         ("a,b\n1,x\n", "column 'b': x is not a valid FP32"),
+        (
+            "a;b\n1;2\n",
+            "it has unknown columns: 'a;b'; the header has semicolons and no comma",
+        ),
+        ("a\tb\n1\t2\n", "the header has tabs and no comma"),
     ] {
         let error = decoded(body, true, &NAMES).expect_err(body);
         assert!(error.contains(needle), "{body}: {error}");

@@ -12,6 +12,7 @@ fn old() -> Baseline {
         counts: vec![0, 10, 20, 1],
         means: Vec::new(),
         codes: Vec::new(),
+        learned: None,
         mean: 0.5,
         deviation: 0.25,
         median: 0.125,

@@ -5,7 +5,7 @@ use crate::observe::drift::profile::profile;
 use crate::observe::drift::series::ColumnSeries;
 use crate::observe::drift::watch::tests::Random;
 
-fn baseline(columns: &[(&str, ColumnSeries)]) -> Baseline {
+pub(super) fn baseline(columns: &[(&str, ColumnSeries)]) -> Baseline {
     Baseline::of_columns(
         5_000,
         columns.iter().map(|(name, of)| profile(name, of)).collect(),
@@ -13,12 +13,12 @@ fn baseline(columns: &[(&str, ColumnSeries)]) -> Baseline {
     )
 }
 
-fn numbers(seed: u64, of: impl Fn(f64) -> f64) -> ColumnSeries {
+pub(super) fn numbers(seed: u64, of: impl Fn(f64) -> f64) -> ColumnSeries {
     let mut random = Random(seed);
     ColumnSeries::Numbers((0..5_000).map(|_| of(random.normal())).collect())
 }
 
-fn words(seed: u64, of: impl Fn(f64) -> &'static str) -> ColumnSeries {
+pub(super) fn words(seed: u64, of: impl Fn(f64) -> &'static str) -> ColumnSeries {
     let mut random = Random(seed);
     ColumnSeries::Words((0..5_000).map(|_| of(random.next()).to_owned()).collect())
 }

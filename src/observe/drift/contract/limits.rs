@@ -87,7 +87,9 @@ fn range(
         _ => 0.0,
     };
     let more = spans * (last - first);
-    Some((least - more, last + more))
+    let (low, high) = (least - more, last + more);
+    let (learned_low, learned_high) = numbers.learned.unwrap_or((low, high));
+    Some((low.min(learned_low), high.max(learned_high)))
 }
 
 /// A set of whole numbers.

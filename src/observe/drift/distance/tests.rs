@@ -162,3 +162,51 @@ fn lower_bounds_fall_with_fewer_rows_and_smaller_alpha() {
         "twenty rows prove nothing"
     );
 }
+
+#[test]
+fn bounds_of_shares_are_those_of_bisection() {
+    let bisected = |share: f64, far: f64| {
+        let entropy = |q: f64| {
+            let part = |a: f64, b: f64| if a > 0.0 { a * (a / b).ln() } else { 0.0 };
+            part(share, q) + part(1.0 - share, 1.0 - q)
+        };
+        let bisect = |mut near: f64, mut away: f64| {
+            for _ in 0..100 {
+                let middle = f64::midpoint(near, away);
+                if entropy(middle) > far {
+                    away = middle;
+                } else {
+                    near = middle;
+                }
+            }
+            near
+        };
+        (bisect(share, 0.0), bisect(share, 1.0))
+    };
+    let shares = [
+        0.0,
+        1e-9,
+        1e-5,
+        0.003,
+        0.1,
+        0.5,
+        0.77,
+        0.999,
+        1.0 - 1e-9,
+        1.0,
+    ];
+    let fars = [1e-12, 1e-7, 1e-4, 0.01, 0.3, 2.0, 40.0, 1e4, f64::INFINITY];
+    for share in shares {
+        for far in fars {
+            let (found, expected) = (share_bounds(share, far), bisected(share, far));
+            let near = |a: f64, b: f64| (a - b).abs() <= 1e-8 * b.max(1e-3);
+            assert!(
+                near(found.0, expected.0) && near(found.1, expected.1),
+                "{share} {far}: {found:?}, not {expected:?}"
+            );
+            assert!(found.0 <= share && share <= found.1);
+        }
+        let (low, high) = share_bounds(share, 0.0);
+        assert!((low - share).abs() < 1e-15 && high == share, "{share}");
+    }
+}

@@ -250,3 +250,93 @@ fn an_update_is_not_held_back_until_a_clock_that_was_set_back_is_there_again() {
     let updated = story.after(-24 * 60, &["age", "income"]);
     assert_eq!(phases(&updated), [IncidentPhase::Updated]);
 }
+
+/// A report in which the income is this far from its baseline, in all rows or in a part of them.
+fn drifted_report(far: f64, (before, now): (f64, f64), part: Option<&str>) -> VersionDrift {
+    use crate::observe::drift::alarm::{Against, Metric};
+    use crate::observe::report::column::{ColumnSummary, DriftTest, SlicePart};
+    use crate::observe::report::drift::PartDrift;
+    let mut column = column("income", Side::Input, false);
+    let summary = |value: f64| {
+        Some(ColumnSummary {
+            rows: 1_000,
+            missing: 0.0,
+            mean: Some(value),
+            median: Some(value),
+            largest: None,
+        })
+    };
+    (column.then, column.now) = (summary(before), summary(now));
+    column.tests.push(DriftTest {
+        metric: Metric::Ks,
+        against: Against::Training,
+        span: 8,
+        value: far,
+        lower: far / 2.0,
+        certain: far / 2.0,
+        threshold: 0.05,
+        rows: 1_000,
+        effective_rows: 1_000.0,
+        baseline_rows: 5_000,
+        alarm: true,
+    });
+    let mut report = report(&[]);
+    let Some(part) = part else {
+        report.columns[1] = column;
+        return report;
+    };
+    let of = SlicePart {
+        slice: "region".to_owned(),
+        part: part.to_owned(),
+    };
+    column.part = Some(of.clone());
+    report.parts.push(PartDrift {
+        of,
+        baseline_rows: 1_000,
+        rows: 500,
+        columns_total: 1,
+        alarms: 1,
+        columns: vec![column],
+    });
+    report
+}
+
+#[test]
+fn the_story_stays_that_of_the_worst_while_the_columns_return() {
+    let mut log = IncidentLog::default();
+    let minute = |n: i64| DateTime::UNIX_EPOCH + TimeDelta::minutes(n);
+    log.step(&drifted_report(0.4, (52.0, 70.0), None), minute(0));
+    log.step(&drifted_report(0.6, (52.0, 90.0), None), minute(1));
+    let worst = "income is higher than it was (typical value 90, was 52).";
+    assert_eq!(log.listed()[0].summary, worst);
+    log.step(&drifted_report(0.3, (52.0, 51.0), None), minute(2));
+    log.step(&drifted_report(0.2, (52.0, 51.0), None), minute(3));
+    let listed = log.listed();
+    assert_eq!(listed[0].summary, worst, "not \"lower\"");
+    assert_eq!(listed[0].effect.matches(RETURNS).count(), 1);
+
+    log.step(&drifted_report(0.5, (52.0, 20.0), None), minute(4));
+    let listed = log.listed();
+    assert!(listed[0].summary.contains("lower"), "{}", listed[0].summary);
+    assert!(!listed[0].effect.contains(RETURNS), "it goes on");
+}
+
+#[test]
+fn the_part_that_explains_the_whole_is_told() {
+    let told = |whole: f64, part: f64, unit: bool| {
+        let mut both = drifted_report(whole, (52.0, 90.0), None);
+        let of_part = drifted_report(part, (52.0, 5_200.0), Some("north"));
+        both.parts = of_part.parts;
+        if unit {
+            both.parts[0].columns[0].hints.scale = Some(100.0);
+        }
+        let events = IncidentLog::default().step(&both, DateTime::UNIX_EPOCH);
+        events[0].summary.clone()
+    };
+    assert!(told(0.4, 0.45, false).starts_with("income is higher"));
+    assert!(told(0.25, 0.9, false).starts_with("income where region is north is higher"));
+    assert_eq!(
+        told(0.9, 0.9, true),
+        "income where region is north is 100 times what it was (typical value 5200, was 52)."
+    );
+}

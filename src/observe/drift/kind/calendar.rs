@@ -2,6 +2,7 @@
 //! 1970; and names of identifiers.
 
 use super::{ends, steps_around};
+use crate::observe::drift::facts::LearnedValues;
 use crate::observe::drift::series::ColumnSeries;
 use std::collections::BTreeSet;
 
@@ -17,43 +18,100 @@ struct CalendarUnit {
 const UNITS: &[CalendarUnit] = &[
     CalendarUnit {
         title: "an hour of the day",
-        names: &["hour", "hr", "hod", "hourofday"],
+        names: &[
+            "hour",
+            "hr",
+            "hod",
+            "hourofday",
+            "stunde",
+            "uhrzeit",
+            "heure",
+            "hora",
+            "ora",
+            "uur",
+            "godzina",
+        ],
         ranges: &[(0.0, 23.0), (1.0, 24.0)],
         length: 24.0,
     },
     CalendarUnit {
         title: "a day of the week",
-        names: &["weekday", "dow", "wday", "dayofweek", "day", "week"],
+        names: &[
+            "weekday",
+            "dow",
+            "wday",
+            "dayofweek",
+            "day",
+            "week",
+            "wochentag",
+            "tag",
+            "jour",
+            "joursemaine",
+            "dia",
+            "diasemana",
+            "giorno",
+            "dag",
+            "weekdag",
+        ],
         ranges: &[(0.0, 6.0), (1.0, 7.0)],
         length: 7.0,
     },
     CalendarUnit {
         title: "a month",
-        names: &["month", "mnth", "mth"],
+        names: &[
+            "month", "mnth", "mth", "monat", "mois", "mes", "mese", "maand",
+        ],
         ranges: &[(1.0, 12.0), (0.0, 11.0)],
         length: 12.0,
     },
     CalendarUnit {
         title: "a quarter",
-        names: &["quarter", "qtr", "season"],
+        names: &[
+            "quarter",
+            "qtr",
+            "season",
+            "quartal",
+            "trimestre",
+            "kwartaal",
+        ],
         ranges: &[(1.0, 4.0), (0.0, 3.0)],
         length: 4.0,
     },
     CalendarUnit {
         title: "a day of the month",
-        names: &["day", "mday", "dom", "dayofmonth"],
+        names: &[
+            "day",
+            "mday",
+            "dom",
+            "dayofmonth",
+            "tag",
+            "jour",
+            "dia",
+            "giorno",
+            "dag",
+        ],
         ranges: &[(1.0, 31.0)],
         length: 31.0,
     },
     CalendarUnit {
         title: "a minute",
-        names: &["minute"],
+        names: &["minute", "minuto", "minuut"],
         ranges: &[(0.0, 59.0)],
         length: 60.0,
     },
     CalendarUnit {
         title: "a week of the year",
-        names: &["week", "weekofyear", "isoweek"],
+        names: &[
+            "week",
+            "weekofyear",
+            "isoweek",
+            "woche",
+            "kw",
+            "kalenderwoche",
+            "semaine",
+            "semana",
+            "settimana",
+        ],
         ranges: &[(1.0, 53.0)],
         length: 53.0,
     },
@@ -65,82 +123,77 @@ const UNITS: &[CalendarUnit] = &[
     },
 ];
 
-const WEEKDAYS: &[&str] = &[
-    "monday",
-    "tuesday",
-    "wednesday",
-    "thursday",
-    "friday",
-    "saturday",
-    "sunday",
-    "mon",
-    "tue",
-    "wed",
-    "thu",
-    "fri",
-    "sat",
-    "sun",
+/// The days of the week, in English, German, French, Spanish, Italian and Dutch, whole and cut short.
+const WEEKDAYS: [&str; 6] = [
+    "monday tuesday wednesday thursday friday saturday sunday mon tue tues wed thu thur thurs fri sat sun",
+    "montag dienstag mittwoch donnerstag freitag samstag sonnabend sonntag mo di mi do fr sa so",
+    "lundi mardi mercredi jeudi vendredi samedi dimanche lun mar mer jeu ven sam dim",
+    "lunes martes miércoles miercoles jueves viernes sábado sabado domingo lun mar mié mie jue vie sáb sab dom",
+    "lunedì lunedi martedì martedi mercoledì mercoledi giovedì giovedi venerdì venerdi sabato domenica lun mar mer gio ven sab dom",
+    "maandag dinsdag woensdag donderdag vrijdag zaterdag zondag ma di wo do vr za zo",
 ];
-const MONTHS: &[&str] = &[
-    "january",
-    "february",
-    "march",
-    "april",
-    "may",
-    "june",
-    "july",
-    "august",
-    "september",
-    "october",
-    "november",
-    "december",
-    "jan",
-    "feb",
-    "mar",
-    "apr",
-    "jun",
-    "jul",
-    "aug",
-    "sep",
-    "oct",
-    "nov",
-    "dec",
+/// The months in the same languages.
+const MONTHS: [&str; 6] = [
+    "january february march april may june july august september october november december jan feb mar apr jun jul aug sep sept oct nov dec",
+    "januar jänner februar märz maerz april mai juni juli august september oktober november dezember jan feb mär mrz apr jun jul aug sep okt nov dez",
+    "janvier février fevrier mars avril mai juin juillet août aout septembre octobre novembre décembre decembre janv févr fevr avr juil sept oct nov déc dec",
+    "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre ene feb mar abr may jun jul ago sep sept oct nov dic",
+    "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre gen feb mar apr mag giu lug ago set ott nov dic",
+    "januari februari maart april mei juni juli augustus september oktober november december jan feb mrt apr mei jun jul aug sep okt nov dec",
 ];
 
 /// Tells whether a column is a unit of the calendar: why, and how many values the unit has.
-pub(super) fn calendar_of(name: &str, series: &ColumnSeries) -> Option<(String, f64)> {
+pub(super) fn calendar_of(
+    name: &str,
+    series: &ColumnSeries,
+    learned: Option<&LearnedValues>,
+) -> Option<(String, f64)> {
+    let known = learned.and_then(LearnedValues::codes);
+    let with_learned = |mut values: Vec<f64>| {
+        let here = values.len();
+        values.extend(known.into_iter().flatten().map(|code| *code as f64));
+        unit_of(name, &values, here)
+    };
     match series {
-        ColumnSeries::Words(words) => named_days(words),
-        ColumnSeries::Whole(values) => {
-            let values: Vec<f64> = values.iter().map(|v| *v as f64).collect();
-            unit_of(name, &values)
+        ColumnSeries::Words(words) => {
+            let known = learned.and_then(LearnedValues::words);
+            named_days(
+                words
+                    .iter()
+                    .take(100_000)
+                    .chain(known.into_iter().flatten()),
+            )
         }
+        ColumnSeries::Whole(values) => with_learned(values.iter().map(|v| *v as f64).collect()),
         ColumnSeries::Numbers(values) => {
-            let values: Vec<f64> = values.iter().copied().filter(|v| !v.is_nan()).collect();
-            unit_of(name, &values)
+            with_learned(values.iter().copied().filter(|v| !v.is_nan()).collect())
         }
     }
 }
 
-fn named_days(words: &[String]) -> Option<(String, f64)> {
-    let found: BTreeSet<String> = words
-        .iter()
-        .filter(|word| !word.is_empty())
-        .map(|word| word.trim().to_lowercase())
-        .take(100_000)
-        .collect();
-    let all_in = |names: &[&str]| {
-        found.len() >= 3 && found.iter().all(|word| names.contains(&word.as_str()))
+fn named_days<'w>(words: impl Iterator<Item = &'w String>) -> Option<(String, f64)> {
+    let plain = |word: &'w String| {
+        let word = word.trim().trim_end_matches('.').to_lowercase();
+        (!word.is_empty()).then_some(word)
+    };
+    let found: BTreeSet<String> = words.filter_map(plain).collect();
+    let all_in = |languages: &[&str]| {
+        let is_of = |names: &&str| {
+            let names: Vec<&str> = names.split(' ').collect();
+            found.iter().all(|word| names.contains(&word.as_str()))
+        };
+        found.len() >= 3 && languages.iter().any(is_of)
     };
 
-    if all_in(WEEKDAYS) {
+    if all_in(&WEEKDAYS) {
         return Some(("its words are days of the week".to_owned(), 7.0));
     }
-    all_in(MONTHS).then(|| ("its words are months".to_owned(), 12.0))
+    all_in(&MONTHS).then(|| ("its words are months".to_owned(), 12.0))
 }
 
-/// Finds a unit by the name and the range of whole values, or by values that step around its circle.
-fn unit_of(name: &str, values: &[f64]) -> Option<(String, f64)> {
+/// Finds a unit by the name and the range of whole values, or by values that step around its circle; only
+/// the first `ordered` values are in the order of rows.
+fn unit_of(name: &str, values: &[f64], ordered: usize) -> Option<(String, f64)> {
     if !values.iter().all(|v| v.fract() == 0.0) {
         return None;
     }
@@ -170,7 +223,7 @@ fn unit_of(name: &str, values: &[f64]) -> Option<(String, f64)> {
         .iter()
         .filter(|unit| matches!(unit.length as u32, 7 | 12 | 24))
         .filter(is_whole)
-        .find(|unit| steps_around(values, unit.length))?;
+        .find(|unit| steps_around(&values[..ordered], unit.length))?;
     let reason = format!(
         "its values are those of {}, and go round in the order of rows",
         unit.title

@@ -29,7 +29,7 @@ impl Random {
 }
 
 fn kind_of(name: &str, values: Vec<f64>) -> FoundKind {
-    find_kind(name, &ColumnSeries::Numbers(values))
+    find_kind(name, &ColumnSeries::Numbers(values), ColumnFacts::default())
 }
 
 #[test]
@@ -158,7 +158,12 @@ fn calendar_columns_are_told_by_names_values_and_steps() {
     check("month", month, ColumnKind::Cyclic);
     let words = |names: &[&str]| {
         let all = (0..rows).map(|row| names[row / 48 % names.len()].to_owned());
-        find_kind("c", &ColumnSeries::Words(all.collect())).kind
+        find_kind(
+            "c",
+            &ColumnSeries::Words(all.collect()),
+            ColumnFacts::default(),
+        )
+        .kind
     };
     assert_eq!(
         words(&["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]),
@@ -210,8 +215,12 @@ fn times_and_counters_are_trending_and_keys_are_identifiers() {
     check("same", &|_, _| 3.0, ColumnKind::Constant);
 
     let ids = (0..5_000).map(|i| format!("{i:08x}")).collect();
-    let found = find_kind("session", &ColumnSeries::Words(ids));
+    let found = find_kind("session", &ColumnSeries::Words(ids), ColumnFacts::default());
     assert_eq!(found.kind, ColumnKind::Identifier, "{}", found.reason);
-    let few = find_kind("x", &ColumnSeries::Numbers(vec![1.0; 50]));
+    let few = find_kind(
+        "x",
+        &ColumnSeries::Numbers(vec![1.0; 50]),
+        ColumnFacts::default(),
+    );
     assert_eq!(few.kind, ColumnKind::Stationary, "{}", few.reason);
 }

@@ -143,3 +143,51 @@ fn a_column_with_more_words_than_are_listed_has_a_filter() {
     let known = column.words().expect("words");
     assert_ne!(known.cell("w4999"), known.unseen());
 }
+
+#[test]
+fn what_the_model_learned_is_allowed_though_the_rows_lack_it() {
+    use crate::observe::drift::facts::LearnedValues;
+    use crate::observe::drift::kind::ColumnKind;
+    let facts = |learned| ColumnFacts {
+        times: &[],
+        learned: Some(learned),
+    };
+    // The newest rows are of two months only.
+    let months = ColumnSeries::Numbers((0..1_000).map(|row| f64::from(11 + row / 500)).collect());
+    let year = LearnedValues::of_numbers((1..=12).map(f64::from)).expect("codes");
+    let column = profile_known("month", &months, facts(&year));
+    assert_eq!(column.kind, ColumnKind::Cyclic, "{}", column.reason);
+    let ValueDistribution::Numbers(numbers) = &column.values else {
+        panic!("numbers")
+    };
+    assert_eq!(numbers.codes, (1..=12).collect::<Vec<i64>>());
+    assert_eq!(numbers.learned, Some((1.0, 12.0)));
+
+    let one = ColumnSeries::Numbers(vec![12.0; 500]);
+    let alone = profile_known("month", &one, facts(&year));
+    assert_eq!(alone.kind, ColumnKind::Cyclic);
+    assert_eq!(profile("month", &one).kind, ColumnKind::Constant);
+
+    // More days than codes are listed: the range is enough.
+    let days = ColumnSeries::Numbers((0..1_000).map(|row| f64::from(290 + row % 76)).collect());
+    let all = LearnedValues::of_numbers((1..=366).map(f64::from)).expect("codes");
+    let column = profile_known("dayofyear", &days, facts(&all));
+    let ValueDistribution::Numbers(numbers) = &column.values else {
+        panic!("numbers")
+    };
+    assert_eq!(
+        (numbers.learned, numbers.codes.len()),
+        (Some((1.0, 366.0)), 0)
+    );
+
+    let words = ColumnSeries::Words((0..500).map(|row| ["a", "b"][row % 2].to_owned()).collect());
+    let known = LearnedValues::of_words(["a", "c", "", "b"].into_iter()).expect("words");
+    let ValueDistribution::Words(listed) = profile_known("w", &words, facts(&known)).values else {
+        panic!("words")
+    };
+    assert_eq!((listed.others, listed.open), (vec!["c".to_owned()], false));
+
+    let wide = LearnedValues::of_numbers((0..500).map(f64::from));
+    assert_eq!(wide, None, "too many to be codes");
+    assert_eq!(LearnedValues::of_numbers([0.5].into_iter()), None);
+}

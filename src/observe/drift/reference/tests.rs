@@ -56,6 +56,7 @@ impl Rows {
             places: &self.places,
             series: &self.series,
             importances: &BTreeMap::from([("income".to_owned(), 0.5)]),
+            facts: &RowFacts::default(),
             lost: &self.lost,
         };
         reference.baseline(self.series[0].rows() as u64, choice)

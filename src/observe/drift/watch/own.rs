@@ -7,6 +7,7 @@ use crate::core::error::short;
 use crate::core::tensor::Tensor;
 use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::contract::Widened;
+use crate::observe::drift::facts::RowFacts;
 use crate::observe::drift::layout::{ColumnPlace, Side, each_value};
 use crate::observe::drift::reference::ReferenceRows;
 use crate::observe::drift::series::ColumnSeries;
@@ -89,6 +90,7 @@ impl Gathering {
             places,
             series: &self.series,
             importances: &BTreeMap::new(),
+            facts: &RowFacts::default(),
             lost: &[],
         };
         Baseline {

@@ -9,6 +9,7 @@ mod world;
 use super::tests::settings;
 use super::*;
 use crate::core::hash::Digest;
+use crate::observe::drift::facts::RowFacts;
 use crate::observe::drift::incident::IncidentLog;
 use crate::observe::drift::layout::each_value;
 use crate::observe::drift::reference::ReferenceRows;
@@ -112,6 +113,7 @@ impl Prepared {
             places: &places,
             series: &series,
             importances: &BTreeMap::new(),
+            facts: &RowFacts::default(),
             lost: &[],
         };
         let baseline = reference.baseline(rows as u64, &SliceChoice::Fitting);

@@ -5,10 +5,12 @@ use super::{Ends, baseline_name, side_name};
 use crate::core::count::counted;
 use crate::observe::drift::alarm::Metric;
 use crate::observe::report::chart::{ChartSeries, bars, lines, number};
+use crate::observe::report::column::DriftTest;
 use crate::observe::report::drift::{
     ColumnDrift, ColumnHistogram, DriftCharts, VersionDrift, WindowDrift,
 };
 use crate::observe::report::model::VersionReport;
+use crate::observe::report::status;
 use maud::{Markup, html};
 
 /// Columns whose distribution is drawn.
@@ -18,7 +20,7 @@ const OVER_TIME_MAX: usize = 12;
 /// Columns with violations that are listed.
 const VIOLATIONS_MAX: usize = 200;
 
-/// Writes distributions and drift over time, most drifted columns first.
+/// Writes distributions and drift over time, columns in alarm first.
 pub(super) fn section(version: &VersionReport) -> Markup {
     let DriftCharts {
         pictures, history, ..
@@ -27,7 +29,7 @@ pub(super) fn section(version: &VersionReport) -> Markup {
         return html! {};
     }
 
-    let order = by_distance(pictures.len(), history.last());
+    let order = by_distance(version);
     let ends = Ends::of(history.iter().map(|p| p.time as f64));
     html! {
         h3 { "Inputs and outputs against " (baseline_name(&version.drift)) }
@@ -36,7 +38,7 @@ pub(super) fn section(version: &VersionReport) -> Markup {
             span style="background:#b7c3cf" {} "baseline "
             span style="background:#2f6db5" {} "last windows. "
             "The ranges hold about equally many rows of the baseline. "
-            "The columns that drifted most come first."
+            "Columns in alarm come first, then those that differ most."
         }
         div class="plots" {
             @for at in order.iter().take(HISTOGRAMS_MAX) { (histogram(&pictures[*at])) }
@@ -55,14 +57,24 @@ pub(super) fn section(version: &VersionReport) -> Markup {
     }
 }
 
-/// Orders columns by their distance in a window, largest first.
-fn by_distance(columns: usize, last: Option<&WindowDrift>) -> Vec<usize> {
-    let distance = |at: usize| {
-        last.and_then(|window| window.columns.get(at).copied().flatten())
-            .map_or(0.0, |(distance, _)| distance)
+/// Orders columns: those in alarm first, and each group by the distance of the test that tells most, largest first.
+fn by_distance(version: &VersionReport) -> Vec<usize> {
+    let pictures = &version.shown.pictures;
+    let rank = |at: usize| {
+        let is_it = |c: &&ColumnDrift| c.name == pictures[at].name && c.side == pictures[at].side;
+        let column = version.drift.columns.iter().find(is_it);
+        let test = column.and_then(status::main_test);
+        let excess = |t: &DriftTest| t.value / t.threshold.max(f64::MIN_POSITIVE);
+        (
+            column.is_some_and(|column| column.alarms() > 0),
+            test.map_or(0.0, excess),
+        )
     };
-    let mut order: Vec<usize> = (0..columns).collect();
-    order.sort_by(|a, b| distance(*b).total_cmp(&distance(*a)));
+    let mut order: Vec<usize> = (0..pictures.len()).collect();
+    order.sort_by(|a, b| {
+        let (a, b) = (rank(*a), rank(*b));
+        b.0.cmp(&a.0).then(b.1.total_cmp(&a.1))
+    });
     order
 }
 

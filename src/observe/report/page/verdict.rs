@@ -45,9 +45,18 @@ fn performance(measured: &MeasuredPerformance) -> Markup {
             b { "The model is wrong more often than it was on its baseline" }
             ", according to the labels"
             @if let Some(allowed) = allowed { " (up to " (percent(allowed)) " of rows are allowed)" }
-            "."
-            p class="do" { "Promote the version before (" code { "ortus rollback" } "), or train the model with the newest labelled rows." }
+            "." (wrong_means(measured))
+            p class="do" { "Train the model with the newest labelled rows. If an earlier version was better, promote it (" code { "ortus rollback" } ")." }
         }
+    }
+}
+
+/// Says which row counts as wrong, where the model answers numbers.
+fn wrong_means(measured: &MeasuredPerformance) -> &'static str {
+    if measured.is_of_numbers() {
+        " A row is wrong if its absolute error is larger than that of 90 % of the baseline's rows."
+    } else {
+        ""
     }
 }
 
@@ -70,7 +79,7 @@ fn parts(losing: &[&SlicePerformance]) -> Markup {
                     }
                 }
             }
-            p class="do" { "Find out what changed in these rows. Train the model with the newest labelled rows, or promote the version before (" code { "ortus rollback" } ")." }
+            p class="do" { "Find out what changed in these rows. Train the model with the newest labelled rows. If an earlier version was better, promote it (" code { "ortus rollback" } ")." }
         }
     }
 }

@@ -4,46 +4,13 @@
 use super::cell::{CellForm, form};
 use super::format::TextRules;
 use super::number::{DECIMAL_COMMA, DECIMAL_POINT, NumberValue, SignedNumber, WrittenNumber};
-use super::times::{ANY_ORDER, DAY_FIRST, MONTH_FIRST, WrittenTime, YEAR_FIRST};
+use super::place::{FirstCell, KindCount, RowPlace, ValueExtent};
+use super::time_tally::{TimeFacts, TimeTally};
 
 /// The different words that are kept for the report.
 const WORDS_KEPT: usize = 5;
-/// The longest word that is kept, in bytes.
-const WORD_BYTES_MAX: usize = 60;
 /// The different values that are counted; more are many.
 const DIFFERENT_MAX: usize = 21;
-
-/// A value and where it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct FirstCell {
-    /// The index of the file.
-    pub file: usize,
-    pub line: u64,
-    pub value: String,
-}
-
-/// A row, for messages.
-#[derive(Clone, Copy)]
-pub(super) struct RowPlace {
-    pub file: usize,
-    pub line: u64,
-    /// The index in the file.
-    pub row: u64,
-}
-
-/// How many values are of a kind, and the first of them.
-#[derive(Clone, Debug, Default)]
-pub(super) struct KindCount {
-    pub rows: u64,
-    pub first: Option<FirstCell>,
-}
-
-/// The least and the largest.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ValueExtent<T> {
-    pub least: T,
-    pub most: T,
-}
 
 /// What was seen of numbers. Pairs are for a decimal point and for a decimal comma.
 #[derive(Clone, Debug)]
@@ -67,15 +34,6 @@ pub(super) struct NumberTally {
     pub currencies_differ: bool,
     /// The first values that fit only a decimal point, and only a decimal comma.
     pub only: [KindCount; 2],
-}
-
-/// What was seen of times.
-#[derive(Clone, Debug)]
-pub(super) struct TimeTally {
-    pub formats: u8,
-    /// By the day first, and by the month first.
-    pub extent: [ValueExtent<i64>; 2],
-    pub zoned: u64,
 }
 
 /// What was seen of a column.
@@ -125,67 +83,6 @@ impl FewDifferent {
     /// Returns the count; none if it is many.
     pub(super) fn few(&self) -> Option<usize> {
         (self.hashes.len() < DIFFERENT_MAX).then_some(self.hashes.len())
-    }
-}
-
-impl FirstCell {
-    fn new(place: RowPlace, field: &[u8]) -> Self {
-        Self {
-            file: place.file,
-            line: place.line,
-            value: shown(field),
-        }
-    }
-
-    fn place(&self) -> (usize, u64) {
-        (self.file, self.line)
-    }
-}
-
-impl KindCount {
-    fn add(&mut self, place: RowPlace, field: &[u8]) {
-        if self.first.is_none() {
-            self.first = Some(FirstCell::new(place, field));
-        }
-        self.rows += 1;
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.rows += other.rows;
-        let is_earlier = match (&self.first, &other.first) {
-            (Some(own), Some(other)) => other.place() < own.place(),
-            (None, _) => true,
-            (_, None) => false,
-        };
-        if is_earlier {
-            self.first = other.first;
-        }
-    }
-}
-
-/// Returns the beginning of a value, for a report.
-fn shown(field: &[u8]) -> String {
-    let text = String::from_utf8_lossy(field);
-    text[..text.floor_char_boundary(WORD_BYTES_MAX)].to_owned()
-}
-
-impl<T: PartialOrd + Copy> ValueExtent<T> {
-    fn add(&mut self, value: T) {
-        if value < self.least {
-            self.least = value;
-        }
-        if value > self.most {
-            self.most = value;
-        }
-    }
-
-    fn merge(&mut self, other: Self) {
-        if other.least < self.least {
-            self.least = other.least;
-        }
-        if other.most > self.most {
-            self.most = other.most;
-        }
     }
 }
 
@@ -320,38 +217,6 @@ impl NumberTally {
     }
 }
 
-impl TimeTally {
-    fn new() -> Self {
-        let none = ValueExtent {
-            least: i64::MAX,
-            most: i64::MIN,
-        };
-        Self {
-            formats: ANY_ORDER,
-            extent: [none; 2],
-            zoned: 0,
-        }
-    }
-
-    fn add(&mut self, found: WrittenTime) {
-        self.formats &= found.formats;
-        if found.formats & (YEAR_FIRST | DAY_FIRST) != 0 {
-            self.extent[0].add(found.micros(DAY_FIRST));
-        }
-        if found.formats & (YEAR_FIRST | MONTH_FIRST) != 0 {
-            self.extent[1].add(found.micros(MONTH_FIRST));
-        }
-        self.zoned += u64::from(found.zoned);
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.formats &= other.formats;
-        self.extent[0].merge(other.extent[0]);
-        self.extent[1].merge(other.extent[1]);
-        self.zoned += other.zoned;
-    }
-}
-
 impl TextTally {
     pub(super) fn new(rules: &TextRules) -> Self {
         Self {
@@ -362,7 +227,7 @@ impl TextTally {
             times: KindCount::default(),
             words: KindCount::default(),
             number: NumberTally::new(rules.numbers),
-            time: TimeTally::new(),
+            time: TimeTally::new(rules),
             counts_rows: true,
             some_words: Vec::new(),
             different: Default::default(),
@@ -449,5 +314,14 @@ impl TextTally {
     /// Returns the number of values that are not missing.
     pub(super) fn present(&self) -> u64 {
         self.bools.rows + self.numbers.rows + self.times.rows + self.words.rows
+    }
+
+    /// Returns what a person should know of times; none if at most half of the values are times.
+    pub(super) fn times(&self, rules: &TextRules) -> Option<TimeFacts> {
+        let mut others = self.words.clone();
+        others.merge(self.numbers.clone());
+        others.merge(self.bools.clone());
+        let is_time = self.times.rows > others.rows;
+        is_time.then(|| self.time.facts(rules, &self.times, others))
     }
 }

@@ -1,10 +1,11 @@
 //! Decides the type of each column of a text table from all of its values, and says why. Careful: where
 //! the values leave two meanings, a column stays words, with the setting that decides it.
 
-use super::column::{FirstCell, KindCount, TextTally};
+use super::column::TextTally;
 use super::format::TextRules;
 use super::number::{COMMA, DECIMAL_COMMA, DECIMAL_POINT, POINT, currency_name};
-use super::times::{DAY_FIRST, MONTH_FIRST, YEAR_FIRST};
+use super::place::{FirstCell, KindCount};
+use super::time_tally::TimeFacts;
 use crate::core::count::{agreed, counted};
 
 /// The type of a column.
@@ -280,28 +281,36 @@ fn incompatible(tally: &TextTally, context: &DecisionContext<'_>) -> String {
 }
 
 fn times(tally: &TextTally, context: &DecisionContext<'_>) -> TypeVerdict {
-    let formats = tally.time.formats;
-    let wanted = match context.rules.day_first {
-        Some(true) => formats & (YEAR_FIRST | DAY_FIRST),
-        Some(false) => formats & (YEAR_FIRST | MONTH_FIRST),
-        None => formats,
-    };
-    let zoned = tally.time.zoned > 0;
-    let some = zoned && tally.time.zoned < tally.times.rows;
-    let note = some.then(|| "times without an offset are taken as UTC".to_owned());
-    match wanted {
-        YEAR_FIRST => verdict(TextType::Time { zoned }, YEAR_FIRST, note),
-        DAY_FIRST => verdict(TextType::Time { zoned }, DAY_FIRST, note),
-        MONTH_FIRST => verdict(TextType::Time { zoned }, MONTH_FIRST, note),
-        0 => words(
+    let fitting = tally.time.fitting(context.rules);
+    if fitting.is_power_of_two() {
+        let zoned = tally.time.zoned > 0;
+        let some = zoned && tally.time.zoned < tally.times.rows;
+        let note = some
+            .then(|| "times without an offset are taken as UTC, unless 'zone' is set".to_owned());
+        return verdict(TextType::Time { zoned }, fitting, note);
+    }
+    match tally.times(context.rules).filter(TimeFacts::is_ambiguous) {
+        Some(facts) => words(ambiguous(&facts, &context.at(&tally.times))),
+        None if context.rules.dates.is_some() => words(
+            "it is words because not all of its times have the order that 'dates' sets".to_owned(),
+        ),
+        None => words(
             "it is words because its times have several formats; write all of them as 2026-03-01 14:30:00"
                 .to_owned(),
         ),
-        _ => words(format!(
-            "it is words because {} may be day first or month first; set dates = \"day first\" or dates = \"month first\"",
-            context.at(&tally.times)
-        )),
     }
+}
+
+/// Says that the order of dates has to be set.
+fn ambiguous(facts: &TimeFacts, example: &str) -> String {
+    let labels: Vec<&str> = facts.fits.iter().map(|order| order.label()).collect();
+    let settings = facts.fits.iter().map(|order| order.setting());
+    let settings: Vec<String> = settings.map(|set| format!("dates = \"{set}\"")).collect();
+    format!(
+        "it is words because {example} could be {}: set {}",
+        labels.join(" or "),
+        settings.join(" or ")
+    )
 }
 
 /// Says what makes words of a column that is mostly of another type.

@@ -2,6 +2,7 @@
 //! Checks the settings; reads no file.
 
 use super::number::{APOSTROPHE, COMMA, DECIMAL_COMMA, DECIMAL_POINT, NO_MARK, POINT, SPACE};
+use super::times;
 use crate::core::error::{Error, Result, short};
 use encoding_rs::Encoding;
 use serde::{Deserialize, Serialize};
@@ -31,12 +32,46 @@ pub struct TextFormat {
     /// The values that mean "missing", besides the empty one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<Vec<String>>,
-    /// The order of day and month: `day first` or `month first`.
+    /// The order of day, month and year: `dmy`, `mdy` or `ymd`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dates: Option<String>,
+    /// The zone of times without an offset: `UTC`, or an offset such as `+02:00`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// What a number such as `00123` is: `words` or `numbers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leading_zeros: Option<String>,
+}
+
+/// The order of day, month and year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DateOrder {
+    /// Day, month, year.
+    Dmy,
+    /// Month, day, year.
+    Mdy,
+    /// Year, month, day.
+    Ymd,
+}
+
+impl DateOrder {
+    /// Returns the value of `dates` for it.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Self::Dmy => "dmy",
+            Self::Mdy => "mdy",
+            Self::Ymd => "ymd",
+        }
+    }
+
+    /// Returns it in words.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Dmy => "day/month/year",
+            Self::Mdy => "month/day/year",
+            Self::Ymd => "year/month/day",
+        }
+    }
 }
 
 /// What to do with a row of another number of fields.
@@ -61,8 +96,18 @@ pub(crate) struct TextRules {
     pub missing: Vec<Vec<u8>>,
     /// Whether one of them may be a value of another kind: they were set.
     pub missing_first: bool,
-    pub day_first: Option<bool>,
+    pub dates: Option<DateOrder>,
+    /// The offset from UTC of times without one, in seconds.
+    pub zone: i32,
     pub zeros_are_words: bool,
+}
+
+impl Default for TextRules {
+    fn default() -> Self {
+        TextFormat::default()
+            .rules()
+            .expect("settings that are not set are valid")
+    }
 }
 
 /// The values that mean "missing" unless others are set. The empty one always does.
@@ -108,14 +153,8 @@ impl TextFormat {
             },
             missing_first: self.missing.is_some(),
             missing,
-            day_first: match self.dates.as_deref() {
-                None => None,
-                Some("day first") => Some(true),
-                Some("month first") => Some(false),
-                Some(other) => {
-                    return refused("dates", other, "\"day first\" or \"month first\"");
-                }
-            },
+            dates: self.dates.as_deref().map(order).transpose()?,
+            zone: self.zone.as_deref().map_or(Ok(0), zone)?,
             zeros_are_words: match self.leading_zeros.as_deref() {
                 None | Some("words") => true,
                 Some("numbers") => false,
@@ -153,6 +192,31 @@ impl TextFormat {
             0 => Err(Error::invalid("'thousands' is the same as 'decimal'")),
             formats => Ok(formats),
         }
+    }
+}
+
+fn order(text: &str) -> Result<DateOrder> {
+    let all = [DateOrder::Dmy, DateOrder::Mdy, DateOrder::Ymd];
+    match all.into_iter().find(|order| order.setting() == text) {
+        Some(order) => Ok(order),
+        None => refused("dates", text, "\"dmy\", \"mdy\" or \"ymd\""),
+    }
+}
+
+/// Returns the offset of a zone from UTC in seconds; none unless it is `UTC` or an offset such as
+/// `+02:00`.
+pub fn zone_seconds(text: &str) -> Option<i32> {
+    times::zone(text)
+}
+
+fn zone(text: &str) -> Result<i32> {
+    match zone_seconds(text) {
+        Some(seconds) => Ok(seconds),
+        None => refused(
+            "zone",
+            text,
+            "\"UTC\" or an offset such as \"+02:00\"; for a zone with daylight saving time leave it out, and write column AT TIME ZONE 'Europe/Berlin' in 'sql' of [data]",
+        ),
     }
 }
 

@@ -202,7 +202,8 @@ impl BlockColumn<'_> {
                 TextValues::Number(self.values(marks, read)?)
             }
             TextType::Time { .. } => {
-                let read = |f: &[u8]| times::time(f).map(|found| found.micros(format));
+                let zone = self.rules.zone;
+                let read = |f: &[u8]| times::time(f).map(|found| found.micros(format, zone));
                 TextValues::Time(self.values(marks, read)?)
             }
             TextType::Words => TextValues::Words(self.words(marks)?),

@@ -1,14 +1,15 @@
 //! The first pass over a text table: reads all rows of all files once, and decides the type of each
 //! column. Rows are split on one thread and tallied on the others; memory does not grow with the file.
 
-use super::column::{RowPlace, TextTally};
+use super::column::TextTally;
 use super::decide::{ColumnDecision, DecisionContext, TextType, decide, decimal};
 use super::dialect::delimiter_name;
 use super::format::{TextFormat, TextRules};
 use super::header::HeaderName;
 use super::number::DECIMAL_COMMA;
+use super::place::RowPlace;
 use super::records::{FoundDialect, OddRows, RecordBlock, RecordReader};
-use super::times::MONTH_FIRST;
+use super::time_tally::TimeFacts;
 use super::{TextFault, TextSource};
 use crate::core::count::{agreed, counted};
 use crate::core::error::{Error, Result, short};
@@ -35,6 +36,8 @@ pub struct TextColumnReport {
     pub words: Vec<String>,
     /// What a person should know: what makes it words, which signs were left out.
     pub notes: Vec<String>,
+    /// What was understood of times, if most values are times.
+    pub times: Option<TimeFacts>,
 }
 
 /// The unit of times that are whole numbers.
@@ -46,6 +49,40 @@ pub enum UnixUnit {
     Millis,
     /// Microseconds since 1970.
     Micros,
+    /// Nanoseconds since 1970.
+    Nanos,
+}
+
+impl UnixUnit {
+    /// Returns the unit by which a range of numbers is within the years 1990 to 2099.
+    pub fn of_range(least: f64, most: f64) -> Option<Self> {
+        let all = [Self::Seconds, Self::Millis, Self::Micros, Self::Nanos];
+        let fits = |unit: &Self| {
+            let (from, until) = (631_152_000.0, 4_102_444_800.0);
+            least >= from * unit.per_second() && most < until * unit.per_second()
+        };
+        all.into_iter().find(fits)
+    }
+
+    /// Returns how many of it are a second.
+    pub fn per_second(self) -> f64 {
+        match self {
+            Self::Seconds => 1.0,
+            Self::Millis => 1e3,
+            Self::Micros => 1e6,
+            Self::Nanos => 1e9,
+        }
+    }
+
+    /// Returns its name in the plural.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::Millis => "milliseconds",
+            Self::Micros => "microseconds",
+            Self::Nanos => "nanoseconds",
+        }
+    }
 }
 
 /// A text table whose rows were all read once.
@@ -326,8 +363,10 @@ impl MergedFiles {
             }
             let (decision, mut about) = decide(tally, &context);
             about.extend(header.note.clone());
+            let times = tally.times(&rules);
             let counts = (self.rows, about);
-            columns.push(TextColumnReport::new(header, tally, decision, counts));
+            let report = TextColumnReport::new(header, tally, decision, counts);
+            columns.push(TextColumnReport { times, ..report });
             decisions.push(decision);
             kept.push(at);
         }
@@ -401,7 +440,7 @@ impl TextColumnReport {
                 Some((extent.least, extent.most))
             }
             TextType::Time { .. } => {
-                let extent = tally.time.extent[usize::from(decision.format == MONTH_FIRST)];
+                let extent = tally.time.extent(decision.format);
                 Some((extent.least as f64, extent.most as f64))
             }
             _ => None,
@@ -415,22 +454,16 @@ impl TextColumnReport {
             range,
             words: words.collect(),
             notes,
+            times: None,
         }
     }
 
-    /// Returns the unit in which whole numbers look like times since 1970: all of them are between
-    /// 1990 and 2100.
+    /// Returns the unit in which numbers look like times since 1970: all of them are between 1990 and
+    /// 2100.
     pub fn unix_unit(&self) -> Option<UnixUnit> {
-        let (least, most) = self.range.filter(|_| self.kind == TextType::Whole)?;
-        let units = [
-            (UnixUnit::Seconds, 1.0),
-            (UnixUnit::Millis, 1e3),
-            (UnixUnit::Micros, 1e6),
-        ];
-        let fits = |(_, unit): &(UnixUnit, f64)| {
-            least >= 631_152_000.0 * unit && most < 4_102_444_800.0 * unit
-        };
-        units.into_iter().find(fits).map(|(unit, _)| unit)
+        let is_number = matches!(self.kind, TextType::Whole | TextType::Number);
+        let (least, most) = self.range.filter(|_| is_number)?;
+        UnixUnit::of_range(least, most)
     }
 }
 

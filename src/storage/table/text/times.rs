@@ -1,5 +1,5 @@
 //! Times as people write them: ISO 8601, day/month/year and month/day/year, with or without a time of
-//! day. A value may fit two formats; the column decides. Knows no time zone but fixed offsets.
+//! day. A value may fit several formats; the column decides. Knows no time zone but fixed offsets.
 
 #[cfg(test)]
 mod tests;
@@ -10,8 +10,10 @@ use chrono::NaiveDate;
 pub(super) const YEAR_FIRST: u8 = 1;
 pub(super) const DAY_FIRST: u8 = 2;
 pub(super) const MONTH_FIRST: u8 = 4;
+/// A year of two digits first.
+pub(super) const SHORT_YEAR_FIRST: u8 = 8;
 /// All of them.
-pub(super) const ANY_ORDER: u8 = YEAR_FIRST | DAY_FIRST | MONTH_FIRST;
+pub(super) const ANY_ORDER: u8 = YEAR_FIRST | DAY_FIRST | MONTH_FIRST | SHORT_YEAR_FIRST;
 
 const DAY_MICROS: i64 = 86_400_000_000;
 /// The number of 1970-01-01, counted from the year 1.
@@ -24,17 +26,39 @@ const CENTURY_LAST: u32 = 68;
 pub(super) struct WrittenTime {
     /// The formats that it fits.
     pub formats: u8,
-    /// Microseconds since 1970 by the day first, and by the month first; the same if the year is first.
-    micros: [i64; 2],
+    /// Microseconds since 1970 by the day first, the month first and the year first.
+    micros: [i64; 3],
     /// Whether it has an offset from UTC.
     pub zoned: bool,
+    /// Whether it has a time of day.
+    pub clock: bool,
+    /// Whether dashes stand between day, month and year.
+    pub dashes: bool,
 }
 
 impl WrittenTime {
-    /// Returns microseconds since 1970, UTC, in a format.
-    pub(super) fn micros(&self, format: u8) -> i64 {
-        self.micros[usize::from(format == MONTH_FIRST)]
+    /// Returns microseconds since 1970, UTC, in a format. `offset` is that of times without one, in
+    /// seconds.
+    pub(super) fn micros(&self, format: u8, offset: i32) -> i64 {
+        let offset = if self.zoned { 0 } else { i64::from(offset) };
+        self.micros[place(format)] - offset * 1_000_000
     }
+}
+
+/// Returns the place of a format's microseconds.
+pub(super) fn place(format: u8) -> usize {
+    match format {
+        DAY_FIRST => 0,
+        MONTH_FIRST => 1,
+        _ => 2,
+    }
+}
+
+/// Reads an offset from UTC, such as `+02:00`, in seconds.
+pub(super) fn zone(text: &str) -> Option<i32> {
+    let mut rest = text.as_bytes();
+    let seconds = offset(&mut rest)??;
+    i32::try_from(seconds).ok().filter(|_| rest.is_empty())
 }
 
 /// Reads digits, and takes them off the text.
@@ -71,24 +95,38 @@ pub(super) fn time(text: &[u8]) -> Option<WrittenTime> {
     if !rest.first()?.is_ascii_digit() {
         return None;
     }
-    let (formats, days) = date(&mut rest)?;
-    let (micros, zoned) = if rest.is_empty() {
-        (0, false)
-    } else {
-        take(&mut rest, b"Tt ")?;
+    let WrittenDate {
+        formats,
+        days,
+        mark,
+    } = date(&mut rest)?;
+    let clock = !rest.is_empty();
+    let (micros, zoned) = if clock {
+        take(&mut rest, b"Tt ,")?;
         blanks(&mut rest);
         time_of_day(rest)?
+    } else {
+        (0, false)
     };
     let micros = days.map(|day| day.unwrap_or_default() * DAY_MICROS + micros);
     Some(WrittenTime {
         formats,
         micros,
         zoned,
+        clock,
+        dashes: mark == b'-',
     })
 }
 
-/// Reads a date, as days since 1970 by the day first and by the month first.
-fn date(text: &mut &[u8]) -> Option<(u8, [Option<i64>; 2])> {
+/// A date as it is written.
+struct WrittenDate {
+    formats: u8,
+    /// Days since 1970 by the day first, the month first and the year first.
+    days: [Option<i64>; 3],
+    mark: u8,
+}
+
+fn date(text: &mut &[u8]) -> Option<WrittenDate> {
     let (first, length) = digits(text, 4)?;
     let mark = take(text, b"-/.")?;
     let (second, second_length) = digits(text, 2)?;
@@ -97,26 +135,45 @@ fn date(text: &mut &[u8]) -> Option<(u8, [Option<i64>; 2])> {
     if length == 4 {
         let (third, _) = digits(text, 2)?;
         let day = days(first, second, third)?;
-        return Some((YEAR_FIRST, [Some(day); 2]));
+        return Some(WrittenDate {
+            formats: YEAR_FIRST,
+            days: [Some(day); 3],
+            mark,
+        });
     }
     if length > 2 || second_length > 2 {
         return None;
     }
-    let (year, year_length) = digits(text, 4)?;
-    let year = match year_length {
-        4 => year,
-        2 if year <= CENTURY_LAST => 2000 + year,
-        2 => 1900 + year,
+    let (third, third_length) = digits(text, 4)?;
+    let year = match third_length {
+        4 => third,
+        2 => century(third),
         _ => return None,
     };
-    let both = [days(year, second, first), days(year, first, second)];
-    let formats = match both {
-        [Some(_), Some(_)] => DAY_FIRST | MONTH_FIRST,
-        [Some(_), None] => DAY_FIRST,
-        [None, Some(_)] => MONTH_FIRST,
-        [None, None] => return None,
-    };
-    Some((formats, both))
+    // With points the day is first, wherever such dates are written.
+    let is_slashed = mark != b'.';
+    let is_short = is_slashed && length == 2 && third_length == 2;
+    let all = [
+        days(year, second, first),
+        days(year, first, second).filter(|_| is_slashed),
+        days(century(first), second, third).filter(|_| is_short),
+    ];
+    let formats = [DAY_FIRST, MONTH_FIRST, SHORT_YEAR_FIRST];
+    let fits = formats.iter().zip(&all).filter(|(_, day)| day.is_some());
+    let formats = fits.fold(0, |fits, (format, _)| fits | format);
+    (formats != 0).then_some(WrittenDate {
+        formats,
+        days: all,
+        mark,
+    })
+}
+
+/// Returns the year of two digits.
+fn century(year: u32) -> u32 {
+    match year {
+        ..=CENTURY_LAST => 2000 + year,
+        _ => 1900 + year,
+    }
 }
 
 fn days(year: u32, month: u32, day: u32) -> Option<i64> {

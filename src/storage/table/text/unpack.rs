@@ -1,11 +1,10 @@
 //! Compression of a text table, found by its first bytes: gzip, zstd, zip. Refuses what holds no text
 //! table, such as a workbook of Excel, with what to do instead.
 
-use super::unzip::{self, ZipContent, ZipEntry};
+use super::unzip;
 use super::{SeekRead, TextSource, unreadable};
 use crate::core::error::{Error, Result};
-use flate2::Crc;
-use flate2::read::{DeflateDecoder, MultiGzDecoder};
+use flate2::read::MultiGzDecoder;
 use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use std::io::{self, BufRead, BufReader, Read};
@@ -77,53 +76,9 @@ pub(super) fn unpack(source: &TextSource) -> Result<(Packing, Box<dyn Read + Sen
         return Ok((Packing::Zstd, Box::new(frames)));
     }
     if magic.starts_with(unzip::MAGIC) {
-        return Ok((Packing::Zip, zipped(file)?));
+        return Ok((Packing::Zip, unzip::only_file(file)?));
     }
     Ok((Packing::None, Box::new(file)))
-}
-
-fn zipped(mut file: Box<dyn SeekRead>) -> Result<Box<dyn Read + Send>> {
-    let entry = match unzip::content(&mut file)? {
-        ZipContent::One(entry) => entry,
-        ZipContent::Workbook => {
-            return Err(Error::invalid(
-                "is a workbook of Excel (.xlsx), which is not read; save it as CSV, or Parquet",
-            ));
-        }
-    };
-    let stored = BufReader::with_capacity(BUFFER_BYTES, file.take(entry.bytes));
-    let content: Box<dyn Read + Send> = if entry.deflated {
-        Box::new(DeflateDecoder::new(stored))
-    } else {
-        Box::new(stored)
-    };
-    Ok(Box::new(ZipMember {
-        content,
-        found: Crc::new(),
-        entry,
-    }))
-}
-
-/// The content of a file in a zip archive, checked at its end.
-struct ZipMember {
-    content: Box<dyn Read + Send>,
-    found: Crc,
-    entry: ZipEntry,
-}
-
-impl Read for ZipMember {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.content.read(buffer)?;
-        self.found.update(&buffer[..read]);
-        if read == 0 && !buffer.is_empty() && self.found.sum() != self.entry.crc {
-            let why = format!(
-                "the zip archive is damaged: the checksum of {} differs",
-                self.entry.name
-            );
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-        }
-        Ok(read)
-    }
 }
 
 /// Frames of zstd, one after another.

@@ -1,6 +1,7 @@
 //! Text files as a table of the query engine: `ortus`' reader decides the types over all rows, and its
 //! batches become Arrow's. Its errors pass through the engine as they are.
 
+use super::TableNotes;
 use datafusion::arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, NullArray, RecordBatch, RecordBatchOptions,
     StringArray, TimestampMicrosecondArray, UInt64Array,
@@ -38,7 +39,7 @@ pub(super) async fn register_text(
     name: &str,
     files: &[PathBuf],
     format: &TextFormat,
-) -> Result<Vec<String>> {
+) -> Result<TableNotes> {
     let sources: Vec<TextSource> = files.iter().map(|file| TextSource::file(file)).collect();
     let format = format.clone();
     let scanned = tokio::task::spawn_blocking(move || scan(&sources, &format, &|_, _| Ok(())));
@@ -57,17 +58,18 @@ pub(super) async fn register_text(
     Ok(notes)
 }
 
-/// Returns the notes of a table and of its columns, and how its files are written if that is not usual.
-fn notes(scanned: &ScannedText) -> Vec<String> {
-    let dialect = scanned.dialect();
-    let unusual = (dialect != "commas").then(|| format!("the files are read as: {dialect}"));
-    let mut notes: Vec<String> = unusual.into_iter().collect();
-    notes.extend(scanned.notes.iter().cloned());
+/// Returns the notes of a table and of its columns.
+fn notes(scanned: &ScannedText) -> TableNotes {
+    let mut columns = Vec::new();
     for column in &scanned.columns {
-        let name = ortus::core::error::short(&column.name);
-        notes.extend(column.notes.iter().map(|note| format!("'{name}': {note}")));
+        let notes = column.notes.iter();
+        columns.extend(notes.map(|note| (column.name.clone(), note.clone())));
     }
-    notes
+    TableNotes {
+        dialect: Some(scanned.dialect()),
+        table: scanned.notes.clone(),
+        columns,
+    }
 }
 
 fn schema(scanned: &ScannedText) -> SchemaRef {

@@ -67,7 +67,7 @@ fn the_format_of_a_source_is_set_in_the_specification() {
         "a|w|y\n'1,234'|01/02/2026|0\n5|02/02/2026|1\n",
     )
     .expect("written");
-    let format = "{ delimiter = \"|\", quote = \"'\", decimal = \",\", dates = \"day first\" }";
+    let format = "{ delimiter = \"|\", quote = \"'\", decimal = \",\", dates = \"dmy\" }";
     let text = |source: &str| {
         format!(
             "[model]\nname = \"m\"\n[data]\nrows_min = 2\n[data.sources]\n{source}[schema]\ntarget = \"y\"\ntime = \"w\"\n"

@@ -19,6 +19,7 @@ fn rare_categories_and_missing_values_have_different_codes() {
     let frame = Frame {
         columns: vec![column],
         rows: 510,
+        ..Frame::default()
     };
     let rows: Vec<u32> = (0..508).collect();
     let features = vec![Feature::learn(&frame, 0, &rows)];

@@ -21,6 +21,7 @@ fn ridge_regression_finds_the_exact_weights() {
     let frame = Frame {
         columns: vec![numbers("x", &x), numbers("z", &z)],
         rows: 4,
+        ..Frame::default()
     };
     let features: Vec<Feature> = (0..2)
         .map(|c| Feature::learn(&frame, c, &[0, 1, 2, 3]))
@@ -85,6 +86,7 @@ fn logistic_regression_learns_from_numbers_categories_and_missing_values() {
     let frame = Frame {
         columns,
         rows: 6_000,
+        ..Frame::default()
     };
     let rows: Vec<u32> = (0..6_000).collect();
     let features: Vec<Feature> = (0..2).map(|c| Feature::learn(&frame, c, &rows)).collect();

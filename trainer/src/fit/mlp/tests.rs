@@ -17,6 +17,7 @@ fn world(rows: usize) -> (Frame, Vec<f32>, Vec<Feature>) {
     let frame = Frame {
         columns: vec![column(1), column(2)],
         rows,
+        ..Frame::default()
     };
 
     let all: Vec<u32> = (0..rows as u32).collect();

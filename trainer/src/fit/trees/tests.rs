@@ -45,6 +45,7 @@ fn world(rows: usize, seed: u64) -> (Frame, Vec<f32>) {
         Frame {
             columns: vec![numbers("a", a), numbers("b", b), word],
             rows,
+            ..Frame::default()
         },
         y,
     )

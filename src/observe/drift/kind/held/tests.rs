@@ -1,6 +1,7 @@
 //! Tests of `held`.
 
 use super::*;
+use crate::observe::drift::facts::ColumnFacts;
 use crate::observe::drift::kind::find_kind;
 use crate::observe::drift::series::ColumnSeries;
 
@@ -10,7 +11,7 @@ fn year() -> impl Iterator<Item = (usize, usize)> {
 }
 
 fn held_days(name: &str, values: Vec<f64>) -> Option<f64> {
-    let found = find_kind(name, &ColumnSeries::Numbers(values));
+    let found = find_kind(name, &ColumnSeries::Numbers(values), ColumnFacts::default());
     let seconds = found.held_max_s?;
     Some(seconds as f64 / DAY_S as f64)
 }
@@ -28,7 +29,7 @@ fn a_unit_of_the_calendar_may_stay_until_it_changes() {
     assert_eq!(of("day", &|(_, day)| 1 + day % 31), Some(day));
     let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun"];
     let words = (0..4_320).map(|row| months[row / 720].to_owned()).collect();
-    let found = find_kind("mnth", &ColumnSeries::Words(words));
+    let found = find_kind("mnth", &ColumnSeries::Words(words), ColumnFacts::default());
     assert_eq!(found.held_max_s, Some(32 * DAY_S));
 }
 

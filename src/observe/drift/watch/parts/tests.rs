@@ -1,6 +1,7 @@
 //! Tests of `parts`: what changes in one part of the rows is found though the whole hides it.
 
 use super::*;
+use crate::observe::drift::facts::RowFacts;
 use crate::observe::drift::incident::IncidentLog;
 use crate::observe::drift::reference::ReferenceRows;
 use crate::observe::drift::series::ColumnSeries;
@@ -27,6 +28,7 @@ pub(crate) fn sliced() -> Baseline {
         places: &places,
         series: &series,
         importances: &BTreeMap::new(),
+        facts: &RowFacts::default(),
         lost: &[],
     };
     reference.baseline(20_000, &SliceChoice::Fitting)

@@ -1,6 +1,7 @@
 //! Tests of `together`: inputs that no longer fit together though each alone is as before.
 
 use super::*;
+use crate::observe::drift::facts::RowFacts;
 use crate::observe::drift::incident::IncidentLog;
 use crate::observe::drift::reference::ReferenceRows;
 use crate::observe::drift::series::ColumnSeries;
@@ -35,6 +36,7 @@ fn baseline() -> Baseline {
         places: &places,
         series: &series,
         importances: &BTreeMap::new(),
+        facts: &RowFacts::default(),
         lost: &[],
     };
     reference.baseline(20_000, &SliceChoice::Fitting)

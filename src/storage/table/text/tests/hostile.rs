@@ -55,7 +55,8 @@ fn any_bytes_are_read_or_refused() {
             ragged: Some("fill".to_owned()),
             decimal: Some(",".to_owned()),
             missing: Some(vec!["1".to_owned()]),
-            dates: Some("day first".to_owned()),
+            dates: Some("dmy".to_owned()),
+            zone: Some("-03:30".to_owned()),
             leading_zeros: Some("numbers".to_owned()),
             ..TextFormat::default()
         },

@@ -173,6 +173,21 @@ fn files_that_are_no_table_are_refused() {
         .expect("a directory");
     damaged[at + 16] ^= 1;
     says(&refused(damaged, &default), &["checksum"]);
+    let changed = |offset: usize, byte: u8| {
+        let mut archive = zip_deflated(&text);
+        archive[at + offset] = byte;
+        archive
+    };
+    says(
+        &refused(changed(8, 1), &default),
+        &["encrypted zip archive"],
+    );
+    says(
+        &refused(changed(10, 12), &default),
+        &["packed by the method", "deflate is read"],
+    );
+    let same = zip(&[("a.csv", &text), ("a.csv", &text)], true);
+    says(&refused(same, &default), &["several files of one name"]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The rules of values: types, numbers, times, and what is missing.
 
+use super::super::format::DateOrder;
+use super::super::time_tally::TimeFacts;
 use super::*;
 
 #[test]
@@ -237,11 +239,13 @@ fn times_are_decided_over_the_whole_column() {
     let text = "t\n01/02/2023\n02/02/2023\n";
     says(
         &read_text(text).notes(),
-        &["'01/02/2023' (line 2) may be day first or month first; set dates = \"day first\""],
+        &[
+            "'01/02/2023' (line 2) could be day/month/year or month/day/year: set dates = \"dmy\" or dates = \"mdy\"",
+        ],
     );
-    let read = read_set(text, |f| f.dates = Some("day first".to_owned()));
+    let read = read_set(text, |f| f.dates = Some("dmy".to_owned()));
     assert_eq!(read.column("t")[0], Value::Time(DAY));
-    let read = read_set(text, |f| f.dates = Some("month first".to_owned()));
+    let read = read_set(text, |f| f.dates = Some("mdy".to_owned()));
     assert_eq!(read.column("t")[0], Value::Time(DAY - 30 * 86_400_000_000));
     assert_eq!(read.kind("t"), TextType::Time { zoned: false });
     assert_eq!(
@@ -274,4 +278,81 @@ fn booleans_are_true_and_false_only() {
     assert_eq!(read.column("a"), [Value::Bool(true), Value::Bool(false)]);
     assert_eq!(read.kind("b"), TextType::Words);
     assert_eq!(read.kind("c"), TextType::Words);
+}
+
+/// What was understood of the only column, which holds times.
+fn time_facts(cells: &[&str], set: impl FnOnce(&mut TextFormat)) -> TimeFacts {
+    let read = read_set(&format!("t\n{}\n", cells.join("\n")), set);
+    let facts = read.scanned.columns[0].times.clone();
+    facts.unwrap_or_else(|| panic!("{cells:?} are no times"))
+}
+
+#[test]
+fn what_is_understood_of_times_is_told() {
+    let facts = time_facts(&["01/02/2023 10:00", "soon", "", "13/02/2023"], |_| ());
+    assert_eq!(facts.order, Some(DateOrder::Dmy));
+    assert_eq!((facts.readable, facts.unreadable), (2, 1));
+    let first = facts.first_unreadable.map(|cell| (cell.value, cell.line));
+    assert_eq!(first, Some(("soon".to_owned(), 3)));
+    assert_eq!(facts.example.map(|cell| cell.line), Some(2));
+    assert!(facts.clock && facts.zoned == 0 && facts.zone == 0);
+
+    let either = time_facts(&["01/02/2023", "02/01/2023"], |_| ());
+    assert!(either.is_ambiguous() && !either.clock);
+    assert_eq!(either.fits, [DateOrder::Dmy, DateOrder::Mdy]);
+    let set = time_facts(&["01/02/2023", "02/01/2023"], |f| {
+        f.dates = Some("mdy".to_owned());
+        f.zone = Some("+01:00".to_owned());
+    });
+    assert_eq!((set.order, set.zone), (Some(DateOrder::Mdy), 3_600));
+
+    // A short year with dashes may be first; with slashes it is, if that is set.
+    let dashes = time_facts(&["25-12-23", "24-01-31"], |_| ());
+    assert_eq!(dashes.fits, [DateOrder::Dmy, DateOrder::Ymd]);
+    assert_eq!(
+        time_facts(&["25/12/23"], |_| ()).order,
+        Some(DateOrder::Dmy)
+    );
+    let ymd = |f: &mut TextFormat| f.dates = Some("ymd".to_owned());
+    assert_eq!(time_facts(&["25/12/23"], ymd).order, Some(DateOrder::Ymd));
+    let read = read_set("t\n25/12/23\n2025-12-23\n", ymd);
+    let says = "not all of its times have the order that 'dates' sets";
+    assert!(read.notes().contains(says), "{}", read.notes());
+
+    let few = read_text("t\n2023-01-01\nx\ny\n");
+    assert_eq!(few.scanned.columns[0].times, None, "mostly words");
+}
+
+#[test]
+fn times_without_an_offset_are_of_the_zone_that_is_set() {
+    let text = "t\n01.03.2023 02:00\n01.03.2023 00:00Z\n";
+    let read = read_set(text, |f| f.zone = Some("+02:00".to_owned()));
+    let times = read.column("t");
+    assert_eq!(times[0], times[1]);
+    let range = read.scanned.columns[0]
+        .range
+        .map(|(least, most)| most - least);
+    assert_eq!(range, Some(0.0), "the range is of the same times");
+
+    let format = TextFormat {
+        zone: Some("Europe/Berlin".to_owned()),
+        ..TextFormat::default()
+    };
+    says(
+        &refused("t\n1\n", &format),
+        &[
+            "'zone' is \"Europe/Berlin\"",
+            "AT TIME ZONE 'Europe/Berlin'",
+        ],
+    );
+}
+
+#[test]
+fn different_words_are_read_as_times_of_one_order() {
+    let words = ["13/02/2023", "01/02/2023", "?"];
+    let facts = TimeFacts::of_words(words.into_iter()).expect("times");
+    assert_eq!((facts.readable, facts.unreadable), (2, 1));
+    assert_eq!(facts.read("01/02/2023"), Some(1_675_209_600_000_000));
+    assert_eq!(facts.read("2023-02-01"), None, "another order");
+    assert_eq!(TimeFacts::of_words(["a", "2023-01-01"].into_iter()), None);
 }
