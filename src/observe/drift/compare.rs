@@ -106,7 +106,7 @@ impl ColumnComparison<'_> {
             // Numbers and categories cannot be compared.
             _ => return None,
         };
-        of_values.or_else(|| self.missing())
+        of_values.or_else(|| self.missing(|now, _| now < MISSING_TOLD))
     }
 
     /// Tells whether a difference is certain and beyond a threshold.
@@ -201,15 +201,16 @@ impl ColumnComparison<'_> {
         ))
     }
 
-    fn missing(&self) -> Option<String> {
+    /// Tells that another share of rows misses the value, which `is_told` judges by the share now and then.
+    fn missing(&self, is_told: impl Fn(f64, f64) -> bool) -> Option<String> {
         let rows = |column: &BaselineColumn| column.counts().iter().sum::<u64>() + column.missing;
         let sizes = self.sizes(|column| (rows(column), column.missing_effect))?;
         let sides = |column: &BaselineColumn| [rows(column) - column.missing, column.missing];
         let measured = largest(&sides(self.own), &sides(self.before), sizes);
         let share = |column| column_missing(column, rows(column));
         let (now, then) = (share(self.own), share(self.before));
-        let is_told = Self::is_certain(measured, self.settings.missing) && now < MISSING_TOLD;
-        is_told.then(|| {
+        let is_certain = Self::is_certain(measured, self.settings.missing);
+        (is_certain && is_told(now, then)).then(|| {
             format!(
                 "{} is missing in {} of the rows, in version {} it was in {}",
                 self.own.name,

@@ -62,10 +62,10 @@ struct OpenIncident {
     sent_columns: usize,
     /// Whether it was closed before, which no event has taken back yet.
     is_again: bool,
-    /// How far its columns were from the baseline when it was told last.
+    /// How far its columns were from the baseline at most.
     #[serde(default, skip_serializing_if = "is_nothing")]
     worst: f64,
-    /// How many columns were in alarm then.
+    /// How many columns it had when it was told last.
     #[serde(default, skip_serializing_if = "is_none")]
     told_columns: usize,
 }
@@ -198,9 +198,7 @@ impl OpenIncident {
         self.is_again = false;
         Some(self.incident.clone())
     }
-}
 
-impl OpenIncident {
     /// Tells the story. While the columns return to the baseline, it stays that of the worst: the values of the last
     /// rows no longer show what happened.
     fn tell(&mut self, columns: &[&ColumnDrift], report: &VersionDrift) {
@@ -306,13 +304,8 @@ fn weight(column: &ColumnDrift, report: &VersionDrift) -> f64 {
 
 /// How far a column moved, from 0 to 1.
 fn distance(column: &ColumnDrift) -> f64 {
-    let tests = column
-        .tests
-        .iter()
-        .filter(|t| t.alarm)
-        .map(|t| t.value.min(1.0));
     let breaches = column.breaches.iter().map(|breach| breach.share);
-    tests.chain(breaches).fold(0.0, f64::max)
+    breaches.fold(drifted(column), f64::max)
 }
 
 /// How far its distribution is from that of the baseline, from 0 to 1.

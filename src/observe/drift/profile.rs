@@ -103,16 +103,13 @@ fn allow(column: &mut BaselineColumn, learned: &LearnedValues) {
             allow_words(listed, words.iter().map(String::as_str));
         }
         (ValueDistribution::Numbers(numbers), LearnedValues::Codes(codes)) => {
-            let ends = codes.first().copied().zip(codes.last().copied());
-            if is_calendar {
-                numbers.learned = ends.map(|(least, most)| (least as f64, most as f64));
-            }
-            if numbers.codes.is_empty() {
-                return;
-            }
             let all: BTreeSet<i64> = numbers.codes.iter().chain(codes).copied().collect();
-            if all.len() <= NAMES_MAX {
-                numbers.learned = ends.map(|(least, most)| (least as f64, most as f64));
+            let is_coded = !numbers.codes.is_empty() && all.len() <= NAMES_MAX;
+            if is_coded || is_calendar {
+                let ends = codes.first().zip(codes.last());
+                numbers.learned = ends.map(|(least, most)| (*least as f64, *most as f64));
+            }
+            if is_coded {
                 numbers.codes = all.into_iter().collect();
             }
         }
@@ -125,17 +122,14 @@ fn allow_words<'w>(listed: &mut WordBaseline, learned: impl Iterator<Item = &'w 
     if listed.open {
         return;
     }
-    let known: BTreeSet<&str> = listed.words.iter().map(|(word, _)| word.as_str()).collect();
-    let known = known
-        .into_iter()
-        .chain(listed.others.iter().map(String::as_str));
-    let known: BTreeSet<String> = known.map(str::to_owned).collect();
-    let new = learned.map(cut).filter(|word| !known.contains(*word));
-    let new: BTreeSet<&str> = new.collect();
+    let mut new: BTreeSet<&str> = learned.map(cut).collect();
+    let counted = listed.words.iter().map(|(word, _)| word);
+    for known in counted.chain(&listed.others) {
+        new.remove(known.as_str());
+    }
     let room = OTHERS_MAX.saturating_sub(listed.others.len());
-    listed
-        .others
-        .extend(new.into_iter().take(room).map(str::to_owned));
+    let new = new.into_iter().take(room).map(str::to_owned);
+    listed.others.extend(new);
 }
 
 /// Returns the band that the groups span: of the shares up to each edge, or of each category.

@@ -162,6 +162,15 @@ impl MeasuredPerformance {
     pub(crate) fn is_of_numbers(&self) -> bool {
         self.window.measures.contains_key("mae")
     }
+
+    /// Says which row counts as wrong, where the model answers numbers; nothing of classes.
+    pub(crate) fn wrong_means(&self) -> &'static str {
+        if self.is_of_numbers() {
+            " A row is wrong if its absolute error is larger than that of 90 % of the baseline's rows."
+        } else {
+            ""
+        }
+    }
 }
 
 impl SlicePerformance {

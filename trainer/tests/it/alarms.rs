@@ -18,26 +18,9 @@ fn spec(place: &Place, more: &str) -> PathBuf {
     )
 }
 
-fn does(place: &Place, arguments: &[&str], spec: &Path) -> String {
-    let mut command = trainer();
-    command
-        .args(arguments)
-        .arg(spec)
-        .args(["--registry", &place.registry.url(), "--json"]);
-    run(&mut command).expect("says")
-}
-
-fn once(place: &Place, spec: &Path) -> Vec<Value> {
-    let text = does(place, &["watch", "--once"], spec);
-    let runs = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"));
-    runs.collect()
-}
-
 /// Returns what the first due event waits for.
 fn waits(place: &Place, spec: &Path) -> Value {
-    let status: Value = serde_json::from_str(&does(place, &["status"], spec)).expect("JSON");
+    let status: Value = serde_json::from_str(&place.does(&["status"], spec)).expect("JSON");
     assert_eq!(status["due"].as_array().map(Vec::len), Some(1), "{status}");
     status["due"][0]["waits"].clone()
 }
@@ -61,7 +44,7 @@ fn drift(server: &Server) {
 /// Waits until the trainer sees the alarm.
 fn wait_for_alarm(place: &Place, spec: &Path) {
     eventually("an alarm in the store", || {
-        let status: Value = serde_json::from_str(&does(place, &["status"], spec)).expect("JSON");
+        let status: Value = serde_json::from_str(&place.does(&["status"], spec)).expect("JSON");
         status["due"].as_array().is_some_and(|due| !due.is_empty())
     });
 }
@@ -102,7 +85,7 @@ fn an_alarm_waits_for_labelled_rows_and_starts_one_run() {
     assert!(listed.contains("income is above the range"), "{listed}");
 
     // Without labels nothing is learned, and that is said.
-    let told = once(&place, &file);
+    let told = place.watch_once(&file);
     assert_eq!(told.len(), 1, "{told:?}");
     let reason = told[0]["record"]["reason"].as_str().expect("a reason");
     assert!(
@@ -110,12 +93,12 @@ fn an_alarm_waits_for_labelled_rows_and_starts_one_run() {
             && reason.contains("would be learned from: 0 of after it are there; the newest 20 % of all 2000 rows judge the model"),
         "{reason}"
     );
-    assert_eq!(once(&place, &file), Vec::<Value>::new(), "told once");
+    assert_eq!(place.watch_once(&file), Vec::<Value>::new(), "told once");
     assert_eq!(waits(&place, &file), json!(reason));
 
     // Rows of after the alarm, whose labels come late.
     place.write("rows.csv", &(old.clone() + &later(600, false)));
-    assert_eq!(once(&place, &file), Vec::<Value>::new());
+    assert_eq!(place.watch_once(&file), Vec::<Value>::new());
     assert_eq!(waits(&place, &file), json!(reason));
 
     place.write("rows.csv", &(old.clone() + &later(499, true)));
@@ -131,7 +114,7 @@ fn an_alarm_waits_for_labelled_rows_and_starts_one_run() {
         is_said("0 of 500 labelled rows"),
         "they all judge the model"
     );
-    assert_eq!(once(&place, &file), Vec::<Value>::new());
+    assert_eq!(place.watch_once(&file), Vec::<Value>::new());
 
     // More than 500 that are labelled, of which the run would learn from 176.
     place.write("rows.csv", &(old.clone() + &later(1_200, true)));
@@ -140,13 +123,13 @@ fn an_alarm_waits_for_labelled_rows_and_starts_one_run() {
     });
     assert!(is_said("176 of 500 labelled rows"));
     assert!(is_said("so 1678 of after it are needed"));
-    assert_eq!(once(&place, &file), Vec::<Value>::new());
+    assert_eq!(place.watch_once(&file), Vec::<Value>::new());
 
     // Enough that the rows to learn from, which are the older ones, have 500 of them.
     place.write("rows.csv", &(old + &later(2_400, true)));
     let mut ran = Vec::new();
     eventually("a run", || {
-        ran = once(&place, &file);
+        ran = place.watch_once(&file);
         !ran.is_empty()
     });
     assert_eq!(
@@ -154,7 +137,7 @@ fn an_alarm_waits_for_labelled_rows_and_starts_one_run() {
         (&json!("published"), &json!(2)),
         "{ran:?}"
     );
-    assert_eq!(once(&place, &file), Vec::<Value>::new(), "once");
+    assert_eq!(place.watch_once(&file), Vec::<Value>::new(), "once");
     check_recovery(&ran[0]["record"]);
     check_held(&place, &file, &ran[0]["record"]);
 }
@@ -184,7 +167,7 @@ fn check_held(place: &Place, file: &Path, record: &Value) {
     );
     assert!(held.contains("times what it was in version 1"), "{held}");
     assert_eq!(record["rows_changed"][0]["is_suspect"], json!(true));
-    let status: Value = serde_json::from_str(&does(place, &["status"], file)).expect("JSON");
+    let status: Value = serde_json::from_str(&place.does(&["status"], file)).expect("JSON");
     assert_eq!(
         (&status["champion"], &status["candidates"]),
         (&json!(1), &json!({"challenger": 2})),
@@ -215,7 +198,7 @@ fn what_is_there_already_is_not_published_again() {
         &place.registry.url(),
     ]);
     run(&mut ask).expect("asked");
-    let ran = once(&place, &file);
+    let ran = place.watch_once(&file);
     assert_eq!(ran[0]["became"], json!("unchanged"), "{ran:?}");
     let reason = ran[0]["record"]["reason"].as_str().expect("a reason");
     assert!(

@@ -1,8 +1,7 @@
 //! The rule changes while the inputs stay as they were: only labels show it. An alarm about losses waits
 //! for labelled rows of after it, and a model that learned from them becomes champion.
 
-use crate::place::{Place, noise, table, trainer};
-use crate::support::optional::run;
+use crate::place::{Place, noise, table};
 use crate::support::{Server, eventually};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -24,25 +23,8 @@ loss = true
 cooldown = "0s"
 "#;
 
-fn does(place: &Place, arguments: &[&str], spec: &Path) -> String {
-    let mut command = trainer();
-    command
-        .args(arguments)
-        .arg(spec)
-        .args(["--registry", &place.registry.url(), "--json"]);
-    run(&mut command).expect("says")
-}
-
-fn once(place: &Place, spec: &Path) -> Vec<Value> {
-    let text = does(place, &["watch", "--once"], spec);
-    let runs = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"));
-    runs.collect()
-}
-
 fn due(place: &Place, spec: &Path) -> Vec<Value> {
-    let status: Value = serde_json::from_str(&does(place, &["status"], spec)).expect("JSON");
+    let status: Value = serde_json::from_str(&place.does(&["status"], spec)).expect("JSON");
     status["due"].as_array().expect("events").clone()
 }
 
@@ -135,17 +117,17 @@ fn a_changed_rule_is_learned_from_labels_and_the_new_model_serves() {
         is("why", "alarm: losses") && is("waits", "0 of 500 labelled rows of after the alarm of ")
     };
     assert!(found.iter().all(told), "{found:?}");
-    let noted = once(&place, &file);
+    let noted = place.watch_once(&file);
     assert!(
         noted.iter().all(|ran| ran["became"] == "skipped"),
         "{noted:?}"
     );
-    assert_eq!(once(&place, &file), Vec::<Value>::new(), "said once");
+    assert_eq!(place.watch_once(&file), Vec::<Value>::new(), "said once");
 
     place.write("rows.csv", &(old + &later(2_400)));
     let mut ran = Vec::new();
     eventually("a run", || {
-        ran = once(&place, &file);
+        ran = place.watch_once(&file);
         !ran.is_empty()
     });
     check_champion(&place, &file, &ran);
@@ -166,7 +148,7 @@ fn check_champion(place: &Place, file: &Path, ran: &[Value]) {
     // The inputs are as they were, so nothing holds the version.
     assert_eq!(record["held"], Value::Null, "{}", record["rows_changed"]);
 
-    assert_eq!(once(place, file), Vec::<Value>::new(), "once");
+    assert_eq!(place.watch_once(file), Vec::<Value>::new(), "once");
     let shown = place.registry.does(&["show", "m", "--json"]);
     let shown: Value = serde_json::from_str(&shown).expect("JSON");
     assert_eq!(

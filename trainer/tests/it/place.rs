@@ -1,5 +1,6 @@
 //! A trainer's folder with its data and registry, and tables to learn from.
 
+use crate::support::optional::run;
 use crate::support::ortus;
 use crate::support::registry::Registry;
 use serde_json::Value;
@@ -33,6 +34,25 @@ impl Place {
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         std::fs::write(self.at(name), text).expect("written");
         self.at(name)
+    }
+
+    /// Gives a command about a specification that must succeed; returns its JSON output.
+    pub(crate) fn does(&self, arguments: &[&str], spec: &Path) -> String {
+        let mut command = trainer();
+        command
+            .args(arguments)
+            .arg(spec)
+            .args(["--registry", &self.registry.url(), "--json"]);
+        run(&mut command).expect("says")
+    }
+
+    /// Looks once whether a run is due; returns what was done.
+    pub(crate) fn watch_once(&self, spec: &Path) -> Vec<Value> {
+        let text = self.does(&["watch", "--once"], spec);
+        let lines = text.lines();
+        lines
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect()
     }
 
     /// Runs a specification; returns its exit code, JSON output and errors.

@@ -23,6 +23,20 @@ pub(super) fn words(seed: u64, of: impl Fn(f64) -> &'static str) -> ColumnSeries
     ColumnSeries::Words((0..5_000).map(|_| of(random.next()).to_owned()).collect())
 }
 
+/// Numbers of which a share is missing.
+pub(super) fn holes(seed: u64, share: f64) -> ColumnSeries {
+    let mut random = Random(seed);
+    let mut value = || {
+        let number = random.normal();
+        if random.next() < share {
+            f64::NAN
+        } else {
+            number
+        }
+    };
+    ColumnSeries::Numbers((0..5_000).map(|_| value()).collect())
+}
+
 /// Checks what is told of a column, against version 3.
 fn check(own: ColumnSeries, before: ColumnSeries, expected: &[&str]) {
     let (own, before) = (baseline(&[("c", own)]), baseline(&[("c", before)]));
@@ -33,7 +47,7 @@ fn check(own: ColumnSeries, before: ColumnSeries, expected: &[&str]) {
     }
 }
 
-fn even(n: f64) -> &'static str {
+pub(super) fn even(n: f64) -> &'static str {
     ["north", "south"][usize::from(n < 0.5)]
 }
 
@@ -63,18 +77,6 @@ fn only_certain_differences_are_told() {
 
 #[test]
 fn missing_values_are_told_unless_they_are_told_anyway() {
-    let holes = |seed, share: f64| {
-        let mut random = Random(seed);
-        let mut value = || {
-            let number = random.normal();
-            if random.next() < share {
-                f64::NAN
-            } else {
-                number
-            }
-        };
-        ColumnSeries::Numbers((0..5_000).map(|_| value()).collect())
-    };
     check(holes(1, 0.3), holes(2, 0.01), &["c is missing in "]);
     check(holes(1, 0.02), holes(2, 0.02), &[]);
     check(holes(1, 0.9), holes(2, 0.01), &[]);

@@ -9,7 +9,6 @@ use super::super::baseline::part::BaselinePart;
 use super::super::baseline::{
     Baseline, BaselineColumn, NumberBaseline, ValueDistribution, WordBaseline,
 };
-use super::super::distance::largest;
 use super::super::settings::MonitorSettings;
 use super::{
     ColumnComparison, FACTOR, FALSE, TOLD_MAX, apart_at_least, by_name, column_missing,
@@ -167,7 +166,7 @@ impl ColumnComparison<'_> {
         let fault = self.other_type().or_else(|| self.no_values());
         let fault = fault
             .or_else(|| self.one_value())
-            .or_else(|| self.more_missing())
+            .or_else(|| self.missing(|now, then| now > then))
             .or_else(|| {
                 let (own, before) = self.both_numbers()?;
                 self.other_unit(own, before)
@@ -240,25 +239,6 @@ impl ColumnComparison<'_> {
             format!(
                 "{} has one value in all rows, in version {} it had several",
                 self.own.name, self.version
-            )
-        })
-    }
-
-    /// Tells that more rows miss the value than a threshold allows.
-    fn more_missing(&self) -> Option<String> {
-        let sizes = self.sizes(|column| (rows(column), column.missing_effect))?;
-        let sides = |column: &BaselineColumn| [values(column), column.missing];
-        let measured = largest(&sides(self.own), &sides(self.before), sizes);
-        let share = |column| column_missing(column, rows(column));
-        let (now, then) = (share(self.own), share(self.before));
-        let is_told = Self::is_certain(measured, self.settings.missing) && now > then;
-        is_told.then(|| {
-            format!(
-                "{} is missing in {} of the rows, in version {} it was in {}",
-                self.own.name,
-                percent(now),
-                self.version,
-                percent(then)
             )
         })
     }

@@ -98,9 +98,7 @@ fn measured_note(measured: &MeasuredPerformance) -> Markup {
             @if let Some(allowed) = measured.loss_allowed {
                 " Up to " (number(allowed * 100.0))
                 " % of the rows may be wrong before an alarm is raised."
-                @if measured.is_of_numbers() {
-                    " A row is wrong if its absolute error is larger than that of 90 % of the baseline's rows."
-                }
+                (measured.wrong_means())
             }
         }
     }

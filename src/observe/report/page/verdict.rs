@@ -45,18 +45,9 @@ fn performance(measured: &MeasuredPerformance) -> Markup {
             b { "The model is wrong more often than it was on its baseline" }
             ", according to the labels"
             @if let Some(allowed) = allowed { " (up to " (percent(allowed)) " of rows are allowed)" }
-            "." (wrong_means(measured))
+            "." (measured.wrong_means())
             p class="do" { "Train the model with the newest labelled rows. If an earlier version was better, promote it (" code { "ortus rollback" } ")." }
         }
-    }
-}
-
-/// Says which row counts as wrong, where the model answers numbers.
-fn wrong_means(measured: &MeasuredPerformance) -> &'static str {
-    if measured.is_of_numbers() {
-        " A row is wrong if its absolute error is larger than that of 90 % of the baseline's rows."
-    } else {
-        ""
     }
 }
 

@@ -1,9 +1,8 @@
 //! Tests of how the rows of two training runs are compared.
 
-use super::super::tests::{baseline, numbers, words};
+use super::super::tests::{baseline, even, holes, numbers, words};
 use super::*;
 use crate::observe::drift::series::ColumnSeries;
-use crate::observe::drift::watch::tests::Random;
 
 /// Checks what is told of a column against version 3, and whether it looks like a fault.
 fn check(own: ColumnSeries, before: ColumnSeries, expected: Option<(bool, &str)>) {
@@ -29,24 +28,6 @@ fn plain(text: &str) -> Option<(bool, &str)> {
 
 fn usual(seed: u64) -> ColumnSeries {
     numbers(seed, |v| 52.0 + 4.0 * v)
-}
-
-/// Numbers of which a share is missing.
-fn holes(seed: u64, share: f64) -> ColumnSeries {
-    let mut random = Random(seed);
-    let mut value = || {
-        let number = random.normal();
-        if random.next() < share {
-            f64::NAN
-        } else {
-            number
-        }
-    };
-    ColumnSeries::Numbers((0..5_000).map(|_| value()).collect())
-}
-
-fn even(n: f64) -> &'static str {
-    ["north", "south"][usize::from(n < 0.5)]
 }
 
 #[test]
