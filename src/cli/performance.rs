@@ -5,6 +5,7 @@ use super::registry::split_target;
 use super::{block_on, monitor};
 use crate::core::count::{agreed, counted};
 use crate::core::error::Result;
+use crate::observe::report::compared::{self, ComparedVersion};
 use crate::observe::report::performance::{
     EstimatedPerformance, MeasuredPerformance, PerformanceReport, SlicePerformance, WaitingLabels,
 };
@@ -35,6 +36,7 @@ pub(super) fn performance(arguments: &PerformanceArguments) -> Result<()> {
     }
 
     let report: PerformanceReport = monitor::read(&body)?;
+    show_versions(&report.compared);
     report.measured.iter().for_each(show);
     report.waiting.iter().for_each(show_waiting);
     for version in &report.estimated {
@@ -44,6 +46,22 @@ pub(super) fn performance(arguments: &PerformanceArguments) -> Result<()> {
     }
 
     Ok(())
+}
+
+/// Prints the served versions beside each other, if there are several.
+fn show_versions(versions: &[ComparedVersion]) {
+    if versions.is_empty() {
+        return;
+    }
+    let mut table = TextTable::new(&compared::HEADINGS);
+    for version in versions {
+        table.row(&compared::cells(version).each_ref().map(String::as_str));
+    }
+    table.print();
+    compared::sentences(versions)
+        .iter()
+        .for_each(|text| line(text));
+    line("");
 }
 
 /// Prints the labels that wait for their prediction, with their reasons.

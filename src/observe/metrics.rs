@@ -16,8 +16,9 @@ use crate::core::model::{ModelName, Version};
 use crate::core::request::Protocol;
 use catalogue::Catalogue;
 use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::Metric;
 use prometheus::{Encoder, IntCounter, IntCounterVec, TextEncoder};
-use servable::{REQUEST_SECONDS, ServableMetrics, ServingFamilies};
+use servable::{REQUEST_SECONDS, REQUESTS, ServableMetrics, ServingFamilies};
 use server::{DirectoryFamilies, ListenerFamilies, RegistryFamilies};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -81,19 +82,12 @@ impl Metrics {
         let families = self.catalogue.gather();
         let family = families.iter().find(|f| f.name() == REQUEST_SECONDS);
         for metric in family.into_iter().flat_map(|f| f.get_metric()) {
-            let label = |name: &str| {
-                metric
-                    .get_label()
-                    .iter()
-                    .find(|l| l.name() == name)
-                    .map(|l| l.value())
-            };
-            if label("model") != Some(model) {
+            if label(metric, "model") != Some(model) {
                 continue;
             }
             let buckets = metric.get_histogram().get_bucket();
             let sums = times
-                .entry(label("version").unwrap_or_default().to_owned())
+                .entry(label(metric, "version").unwrap_or_default().to_owned())
                 .or_default();
             sums.resize(buckets.len(), (0.0, 0));
             for (sum, bucket) in sums.iter_mut().zip(buckets) {
@@ -102,6 +96,26 @@ impl Metrics {
         }
 
         times
+    }
+
+    /// Returns the requests of each version of a model, and how many of them failed.
+    pub(crate) fn requests(&self, model: &str) -> BTreeMap<String, (u64, u64)> {
+        let mut requests: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        let families = self.catalogue.gather();
+        let family = families.iter().find(|f| f.name() == REQUESTS);
+        for metric in family.into_iter().flat_map(|f| f.get_metric()) {
+            if label(metric, "model") != Some(model) {
+                continue;
+            }
+            let version = label(metric, "version").unwrap_or_default();
+            let (all, failed) = requests.entry(version.to_owned()).or_default();
+            let count = metric.get_counter().get_value() as u64;
+            *all += count;
+            if label(metric, "outcome") != Some("ok") {
+                *failed += count;
+            }
+        }
+        requests
     }
 
     /// Returns every family that Ortus declares, by name.
@@ -134,4 +148,10 @@ impl Metrics {
     pub(crate) fn servable(&self, model: &ModelName, version: Version) -> Arc<ServableMetrics> {
         self.serving.of(model, version)
     }
+}
+
+/// Returns the value of a label.
+fn label<'m>(metric: &'m Metric, name: &str) -> Option<&'m str> {
+    let found = metric.get_label().iter().find(|l| l.name() == name);
+    found.map(|l| l.value())
 }

@@ -5,6 +5,7 @@
 pub mod alarm;
 pub mod chart;
 pub mod column;
+pub mod compared;
 pub mod drift;
 pub mod incident;
 pub mod model;

@@ -16,6 +16,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The alias whose version receives copies of requests.
 const SHADOW: &str = "shadow";
+/// The alias of the version that serves requests without a version.
+const CHAMPION: &str = "champion";
 
 /// The routes of one model.
 #[derive(Clone, Default)]
@@ -120,6 +122,36 @@ impl ModelRoutes {
             Unqualified::NoChampion => {
                 Err(Error::not_found(format!("model '{name}' has no champion")))
             }
+        }
+    }
+}
+
+impl ModelRoutes {
+    /// Returns the aliases that point at a version.
+    pub(crate) fn labels_of(&self, version: Version) -> Vec<String> {
+        let of = self.labels.iter().filter(|(_, target)| **target == version);
+        of.map(|(label, _)| label.clone()).collect()
+    }
+
+    /// Returns the version that others are compared with: the champion, or the latest.
+    pub(crate) fn main(&self) -> Option<Version> {
+        match &self.unqualified {
+            Unqualified::Champion(version) => Some(*version),
+            Unqualified::Split(_) | Unqualified::NoChampion => self.label(CHAMPION),
+            Unqualified::Latest => self.versions.last_key_value().map(|(version, _)| *version),
+        }
+    }
+
+    /// Returns a version's share of the requests that name none, in percent.
+    pub(crate) fn traffic_of(&self, version: Version) -> u32 {
+        match &self.unqualified {
+            Unqualified::Split(parts) => {
+                let own = parts.iter().filter(|(part, _)| *part == version);
+                own.map(|(_, percent)| percent).sum()
+            }
+            Unqualified::NoChampion => 0,
+            Unqualified::Champion(_) | Unqualified::Latest if self.main() == Some(version) => 100,
+            Unqualified::Champion(_) | Unqualified::Latest => 0,
         }
     }
 }

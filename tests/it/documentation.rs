@@ -2,7 +2,7 @@
 //! every page is in the summary.
 //!
 //! A page is run from top to bottom, as a reader would do it, in a folder of its
-//! own that holds a copy of `models/` (see `session.rs`):
+//! own that holds copies of `models/` and `examples/` (see `session.rs`):
 //!
 //! - `sh`: command by command. `ortus serve` stays in the background until the
 //!   next one or the end of the page.

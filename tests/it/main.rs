@@ -102,6 +102,7 @@ mod observability;
 mod capture;
 
 /// Ground-truth labels, and measured performance.
+mod compared;
 mod labels;
 mod late_labels;
 

@@ -7,6 +7,7 @@ use crate::api::oip::describe;
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::observe::drift::observer::Monitor;
+use crate::observe::report::compared::{ComparedVersion, LabelledRows, VersionFacts, compare};
 use crate::observe::report::drift::{DriftReport, VersionDrift};
 use crate::observe::report::model::ModelReport;
 use crate::observe::report::performance::{PerformanceReport, VersionEstimate};
@@ -15,6 +16,7 @@ use crate::proto::inference::repository_index_response::ModelIndex;
 use crate::serve::route::RouteTable;
 use crate::serve::servable::{Batching, Servable};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The hours that a report covers unless the request says otherwise.
@@ -125,6 +127,10 @@ pub(super) fn report(
     let labels = front.labels.as_ref();
     let measured = labels.map(|labels| labels.report(&model, version));
     let times = front.metrics.times(model.as_str());
+    let compared = match version {
+        Some(_) => Vec::new(),
+        None => compared(front, &model),
+    };
 
     Ok(ModelReport {
         time: now,
@@ -132,6 +138,7 @@ pub(super) fn report(
         watched,
         measured: measured.unwrap_or_default(),
         times,
+        compared,
     })
 }
 
@@ -157,7 +164,11 @@ pub(super) fn performance(
         .map(|monitor| monitor.report(&name, version))
         .unwrap_or_default();
     let estimated: Vec<VersionEstimate> = watched.into_iter().filter_map(estimated).collect();
-    if measured.is_empty() && estimated.is_empty() {
+    let compared = match version {
+        Some(_) => Vec::new(),
+        None => compared(front, &name),
+    };
+    if measured.is_empty() && estimated.is_empty() && compared.is_empty() {
         return Err(Error::not_found(format!(
             "model '{name}' has neither labels nor an estimated performance"
         )));
@@ -167,7 +178,51 @@ pub(super) fn performance(
         measured,
         estimated,
         waiting: labels.waiting(),
+        compared,
     })
+}
+
+/// Shows the served versions of a model beside each other.
+fn compared(front: &Front, name: &ModelName) -> Vec<ComparedVersion> {
+    let table = front.predictor.routes().table();
+    let Some(routes) = table.models.get(name) else {
+        return Vec::new();
+    };
+    let labels = front.labels.as_ref();
+    let measured = labels.map(|labels| labels.report(name, None));
+    let measured = measured.unwrap_or_default();
+    let watched = front
+        .monitor
+        .as_ref()
+        .map(|monitor| monitor.report(name, None));
+    let watched = watched.unwrap_or_default();
+    let times = front.metrics.times(name.as_str());
+    let requests = front.metrics.requests(name.as_str());
+
+    let facts = |(version, servable): (&Version, &Arc<Servable>)| {
+        let (number, digest) = (version.number(), servable.digest.to_string());
+        let drift = watched
+            .iter()
+            .find(|drift| drift.version == number && drift.digest == digest);
+        let rows = measured
+            .iter()
+            .find(|rows| rows.version == number && rows.digest == digest);
+        let key = version.to_string();
+        VersionFacts {
+            version: number,
+            aliases: routes.labels_of(*version),
+            traffic: routes.traffic_of(*version),
+            requests: requests.get(&key).copied().unwrap_or_default(),
+            times: times.get(&key).map(Vec::as_slice).unwrap_or_default(),
+            open_incidents: drift.map_or(0, |drift| drift.open_incidents().count()),
+            labelled: rows.map(|rows| LabelledRows {
+                count: rows.window.labelled_rows,
+                measures: &rows.window.measures,
+            }),
+        }
+    };
+    let facts: Vec<VersionFacts<'_>> = routes.versions.iter().map(facts).collect();
+    compare(&facts, routes.main().map(Version::number))
 }
 
 /// Takes the estimate of one version out of its drift report.

@@ -67,7 +67,7 @@ impl RequestFamilies {
     fn new(r: &Catalogue) -> Result<Self> {
         Ok(Self {
             total: r.counters(
-                "ortus_requests_total",
+                REQUESTS,
                 "Predictions by outcome: ok, or the kind of error.",
                 &["model", "version", "protocol", "outcome"],
             )?,
@@ -127,6 +127,8 @@ impl RequestFamilies {
     }
 }
 
+/// The family from which reports read outcomes.
+pub(super) const REQUESTS: &str = "ortus_requests_total";
 /// The family from which reports read durations.
 pub(super) const REQUEST_SECONDS: &str = "ortus_request_duration_seconds";
 

@@ -1,6 +1,7 @@
 //! Everything that the HTML page about a model shows, as
 //! `GET /v1/models/NAME/report` answers it.
 
+use super::compared::ComparedVersion;
 use super::drift::{DriftCharts, VersionDrift};
 use super::performance::MeasuredPerformance;
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,9 @@ pub struct ModelReport {
     /// Latency histogram of each version: upper bounds in seconds, and the
     /// requests up to each.
     pub times: BTreeMap<String, Vec<(f64, u64)>>,
+    /// The served versions beside each other. Absent if there is only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compared: Vec<ComparedVersion>,
 }
 
 /// One version of the report.

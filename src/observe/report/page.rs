@@ -8,6 +8,7 @@ mod quality;
 mod verdict;
 
 use super::column::BaselineSource;
+use super::compared::{self, ComparedVersion};
 use super::drift::VersionDrift;
 use super::model::{ModelReport, VersionReport};
 use super::performance::MeasuredPerformance;
@@ -23,7 +24,29 @@ pub(super) fn body(name: &str, report: &ModelReport) -> Markup {
             "Report of " (time(report.time)) ". Charts over time cover the last "
             (report.hours) " hours."
         }
+        (beside(&report.compared))
         @for version in &report.watched { (section(version, report)) }
+    }
+}
+
+/// Writes the served versions beside each other, if there are several.
+fn beside(versions: &[ComparedVersion]) -> Markup {
+    if versions.is_empty() {
+        return html! {};
+    }
+    html! {
+        h2 { "Versions" }
+        table {
+            tr { @for heading in compared::HEADINGS { th { (heading) } } }
+            @for version in versions {
+                tr { @for cell in compared::cells(version) { td { (cell) } } }
+            }
+        }
+        @for sentence in compared::sentences(versions) { p { (sentence) "." } }
+        p class="quiet" {
+            "Requests, failures and durations are of this server since it started; labelled rows are of the last days. "
+            "Intervals take rows as independent. Whoever looks often sees differences that chance made."
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The performance report of served versions, as `GET /v1/models/NAME/performance`
 //! answers it. Owns its JSON form; does not measure anything.
 
+use super::compared::ComparedVersion;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -15,6 +16,9 @@ pub struct PerformanceReport {
     /// if none waits and no answer was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<WaitingLabels>,
+    /// The served versions beside each other. Absent if there is only one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub compared: Vec<ComparedVersion>,
 }
 
 /// Labels that wait for their prediction, whose model is not known.

@@ -1,9 +1,9 @@
-//! A page's shell: a folder of its own with a copy of the models, one bash that
+//! A page's shell: a folder of its own with a copy of the models and examples, one bash that
 //! lives as long as the page, and the server that the page started. Adapts examples to
 //! the test; reads no Markdown.
 
 use crate::support::optional::{or_not_run, python};
-use crate::support::{eventually, models_folder, ortus_built_for_tests, ortus_program};
+use crate::support::{eventually, models_folder, ortus_built_for_tests, ortus_program, root};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -53,6 +53,10 @@ impl Session {
             fs::create_dir_all(own).expect("a folder");
         }
         copy(&models_folder(), &folder.path().join("work/models"));
+        copy(
+            &root().join("examples"),
+            &folder.path().join("work/examples"),
+        );
 
         let script = concat!(
             env!("CARGO_MANIFEST_DIR"),

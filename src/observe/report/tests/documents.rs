@@ -6,6 +6,7 @@ use crate::observe::alarms::LoggedAlarm;
 use crate::observe::drift::layout::Side;
 use crate::observe::report::alarm::{AlarmEvent, DriftAlarm, PerformanceAlarm};
 use crate::observe::report::column::BaselineSource;
+use crate::observe::report::compared::{ComparedMeasure, ComparedVersion};
 use crate::observe::report::drift::{DriftReport, FleetDrift, PartDrift, VersionDrift};
 use crate::observe::report::incident::{Incident, IncidentColumn, IncidentPhase};
 use crate::observe::report::model::ModelReport;
@@ -258,6 +259,28 @@ fn full_performance() -> PerformanceReport {
             answers_since: Some("2025-11-16T12:00:00Z".to_owned()),
             lost_predictions: BTreeMap::from([("queue".to_owned(), 1)]),
         }),
+        compared: vec![version_beside_another()],
+    }
+}
+
+fn version_beside_another() -> ComparedVersion {
+    let measure = ComparedMeasure {
+        name: "accuracy".to_owned(),
+        value: 0.9,
+        interval: [0.8, 0.95],
+    };
+    ComparedVersion {
+        version: 2,
+        aliases: vec!["canary".to_owned()],
+        traffic: 10,
+        requests: 100,
+        failed_share: Some(0.0),
+        latency_ms: Some([1.0, 2.0]),
+        open_incidents: 0,
+        labelled_rows: 100,
+        measured: Some(measure.clone()),
+        compared_with: Some(1),
+        difference: Some(measure),
     }
 }
 
