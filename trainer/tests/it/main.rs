@@ -14,6 +14,9 @@ mod place;
 /// From data to a version that is served.
 mod trainer;
 
+/// Rows of the file, sent as JSON, give what training gave.
+mod wire;
+
 /// What `init` writes is taken by `run`.
 mod init;
 

@@ -232,8 +232,8 @@ impl Elements {
                 true
             }
             DType::Bool => parse_bool(&mut self.raw, text),
-            // Not a number, or not one of this datatype.
-            _ => false,
+            // Not a number, or not one of this datatype; but truth is 1.
+            dtype => truth(&mut self.raw, dtype, text),
         };
 
         if !fits {
@@ -290,6 +290,9 @@ impl Elements {
         } else if self.rules.base64 && value.is_object() {
             let bytes = base64_of(value).map_err(|e| e.context(what))?;
             self.push_string(&bytes)
+        } else if text == "null" {
+            // A missing word.
+            self.push_string(b"")
         } else {
             Err(self.wrong_element(text))
         }
@@ -312,6 +315,25 @@ fn parse_bool(raw: &mut Vec<u8>, text: &str) -> bool {
     };
 
     raw.push(value);
+    true
+}
+
+/// Appends 1 for `true` and 0 for `false`.
+fn truth(raw: &mut Vec<u8>, dtype: DType, text: &str) -> bool {
+    let is_true = match text {
+        "true" => true,
+        "false" => false,
+        _ => return false,
+    };
+    match dtype {
+        DType::F32 => raw.extend_from_slice(&f32::from(u8::from(is_true)).to_le_bytes()),
+        DType::F64 => raw.extend_from_slice(&f64::from(u8::from(is_true)).to_le_bytes()),
+        dtype => {
+            let width = dtype.element_bytes().unwrap_or_default();
+            let bytes = u64::from(is_true).to_le_bytes();
+            raw.extend_from_slice(&bytes[..width]);
+        }
+    }
     true
 }
 

@@ -74,7 +74,7 @@ fn numbers_must_be_of_their_datatype() {
     check(DType::I32, "\"1\"", "not a valid INT32");
     check(DType::I32, "null", "not a valid INT32");
     check(DType::I32, "{}", "not a valid INT32");
-    check(DType::I32, "true", "not a valid INT32");
+    check(DType::I32, "[true]", "[1] [1]");
     check(DType::U8, "255", "[] [255]");
     check(DType::U8, "300", "element 0 is 300");
     check(DType::U8, "-1", "not a valid UINT8");
@@ -131,6 +131,10 @@ fn numbers_must_be_of_their_datatype() {
         check(DType::F32, text, "not valid JSON");
     }
     check(DType::Bool, "[true,false]", "[2] [true,false]");
+    check(DType::F32, "[true, 0.5, false]", "[3] [1.0,0.5,0.0]");
+    check(DType::F64, "[[true], [null]]", "[2, 1] [1.0,NaN]");
+    check(DType::U8, "[2, true]", "[2] [2,1]");
+    check(DType::I64, "[false,-3,true]", "[3] [0,-3,1]");
     check(DType::Bool, "1", "not a valid BOOL");
     check(DType::F16, "1", "FP16 has no JSON form");
     check(DType::BF16, "1", "binary tensor data");
@@ -329,8 +333,15 @@ fn reference(text: &str, dtype: DType) -> Option<(Vec<usize>, Vec<Vec<u8>>)> {
 fn reference_element(text: &str, dtype: DType) -> Option<Vec<u8>> {
     let is_number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
     let string = serde_json::from_str::<String>(text);
+    let is_truth = ["true", "false"].contains(&text);
+    let truth = f32::from(u8::from(text == "true"));
     match dtype {
+        DType::String if text == "null" => Some(Vec::new()),
         DType::String => string.ok().map(String::into_bytes),
+        DType::F32 if is_truth => Some(truth.to_le_bytes().into()),
+        DType::F64 if is_truth => Some(f64::from(truth).to_le_bytes().into()),
+        DType::I64 if is_truth => Some((truth as i64).to_le_bytes().into()),
+        DType::U8 if is_truth => Some(vec![truth as u8]),
         DType::F32 if text == "null" => Some(f32::NAN.to_le_bytes().into()),
         DType::F64 if text == "null" => Some(f64::NAN.to_le_bytes().into()),
         _ if !is_number => None,
