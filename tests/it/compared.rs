@@ -119,7 +119,12 @@ fn a_canary_stands_beside_its_champion_with_what_labels_say() {
         "{difference}"
     );
 
-    let said = performance(&server, &[]);
+    check_texts(&server, &registry);
+}
+
+/// The table, the sentence and the page.
+fn check_texts(server: &Server, registry: &Registry) {
+    let said = performance(server, &[]);
     assert!(said.contains("canary, 5 % of requests"), "{said}");
     let sentence = "version 2: worse than version 1 by labels: accuracy -0.3000 (";
     assert!(said.contains(sentence), "{said}");

@@ -66,7 +66,13 @@ pub(super) enum TrainerCommand {
     /// Train as of past times, with only the data known then. The versions get no alias.
     Backfill(BackfillArguments),
     /// Search the settings of `[sweep]`, and publish the best if it passes all gates.
-    Sweep(RunArguments),
+    Sweep {
+        #[command(flatten)]
+        run: RunArguments,
+        /// Write a page of the trials to this file: settings, losses and learning curves.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
     /// Compare two runs: settings, metrics and gates.
     Compare {
         /// The name of the model.
@@ -75,6 +81,9 @@ pub(super) enum TrainerCommand {
         one: String,
         /// The key of the other run, or its first characters.
         other: String,
+        /// Write a page of both to this file: settings, metrics and learning curves.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
         #[command(flatten)]
         common: RegistryArguments,
     },
@@ -82,6 +91,9 @@ pub(super) enum TrainerCommand {
     Runs {
         /// The name of the model.
         model: String,
+        /// Write a page of the runs to this file: metrics over time and by setting, learning curves.
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
         #[command(flatten)]
         common: RegistryArguments,
     },
@@ -145,7 +157,11 @@ pub(super) fn run(command: TrainerCommand) -> Result<ExitCode> {
         }
         TrainerCommand::Plan { spec, common } => block_on(plan::plan(&spec, &common))?,
         TrainerCommand::Run(arguments) => return block_on(runs::once(&arguments)),
-        TrainerCommand::Runs { model, common } => block_on(runs::runs(&model, &common))?,
+        TrainerCommand::Runs {
+            model,
+            html,
+            common,
+        } => block_on(runs::runs(&model, html.as_deref(), &common))?,
         TrainerCommand::Explain {
             model,
             run,
@@ -153,14 +169,18 @@ pub(super) fn run(command: TrainerCommand) -> Result<ExitCode> {
             common,
         } => block_on(runs::explain(&model, &run, html.as_deref(), &common))?,
         TrainerCommand::Watch(arguments) => return block_on(watching::watch(&arguments)),
-        TrainerCommand::Sweep(arguments) => return block_on(experiments::sweep(&arguments)),
+        TrainerCommand::Sweep { run, html } => {
+            return block_on(experiments::sweep(&run, html.as_deref()));
+        }
         TrainerCommand::Compare {
             model,
             one,
             other,
+            html,
             common,
         } => {
-            block_on(experiments::compare(&model, &one, &other, &common))?;
+            let keys = [one.as_str(), other.as_str()];
+            block_on(experiments::compare(&model, keys, html.as_deref(), &common))?;
         }
         TrainerCommand::Status { spec, common } => block_on(status::status(&spec, &common))?,
         TrainerCommand::Trigger { model, common, by } => {

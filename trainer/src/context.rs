@@ -59,6 +59,52 @@ pub(crate) trait Watcher {
     fn round(&mut self, round: Round);
 }
 
+/// The most points of a learning curve, times two.
+const CURVE_POINTS: usize = 400;
+
+/// The loss on the stopping rows by round: of a long fit every second, fourth … round.
+pub(crate) struct LearningCurve {
+    points: Vec<(usize, f64)>,
+    last: Option<(usize, f64)>,
+    every: usize,
+}
+
+impl LearningCurve {
+    pub(crate) fn new() -> Self {
+        Self {
+            points: Vec::new(),
+            last: None,
+            every: 1,
+        }
+    }
+
+    /// Adds a round.
+    pub(crate) fn add(&mut self, round: &Round) {
+        let Some(loss) = round.loss.filter(|loss| loss.is_finite()) else {
+            return;
+        };
+        self.last = Some((round.number, loss));
+        if round.number.is_multiple_of(self.every) {
+            self.points.push((round.number, loss));
+        }
+        if self.points.len() >= CURVE_POINTS {
+            self.every *= 2;
+            let every = self.every;
+            self.points
+                .retain(|(number, _)| number.is_multiple_of(every));
+        }
+    }
+
+    /// Returns the points, the last round among them; none if there was no loss.
+    pub(crate) fn into_points(mut self) -> Option<Vec<(usize, f64)>> {
+        let last = self.last?;
+        if self.points.last() != Some(&last) {
+            self.points.push(last);
+        }
+        Some(self.points)
+    }
+}
+
 impl Trainer<'_> {
     /// Returns the records of runs.
     pub(crate) fn records(&self) -> Records {

@@ -42,6 +42,7 @@ mod record;
 // Records: what is kept of runs, and when a run is due.
 mod checkpoint;
 mod event_key;
+mod experiments;
 mod history;
 mod pins;
 mod trigger;

@@ -88,6 +88,9 @@ pub(crate) struct RunRecord {
     pub code: RecordField<Vec<Code>>,
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub companion: RecordField<CompanionSummary>,
+    /// The loss on the stopping rows after rounds.
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub curve: RecordField<Vec<(usize, f64)>>,
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub data: RecordField<DataManifest>,
     #[serde(skip_serializing_if = "RecordField::is_absent")]

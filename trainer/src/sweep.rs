@@ -5,7 +5,7 @@
 mod tests;
 
 use crate::command::{self, Code};
-use crate::context::{Trainer, Watcher};
+use crate::context::{LearningCurve, Trainer, Watcher};
 use crate::data::{self, Rows};
 use crate::history::{RecordedRun, RunHistory, RunStatus};
 use crate::judge::{LossMeasure, judge};
@@ -16,6 +16,7 @@ use crate::{evaluation, fitted_model, split};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
 use ortus::core::model::ModelName;
+use ortus::observe::quality::measure::Measures;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -28,6 +29,8 @@ pub(crate) struct Trial {
     pub spec: Spec,
     /// The values of the settings, by name.
     pub set: Map<String, Value>,
+    /// The key of its run.
+    pub run: String,
     /// The mean loss on the held-out rows; none if the trial failed.
     pub loss: Option<f64>,
 }
@@ -78,7 +81,12 @@ pub(crate) async fn sweep(
                 ran.record.loss.value().copied()
             }
         };
-        trials.push(Trial { spec, set, loss });
+        trials.push(Trial {
+            spec,
+            set,
+            run: run.to_string(),
+            loss,
+        });
     }
 
     let loss = |trial: &Trial| trial.loss.unwrap_or(f64::INFINITY);
@@ -157,9 +165,10 @@ impl<'t> Trials<'t> {
             ..RunRecord::default()
         };
         let loss = match try_one(self.trainer, spec, &self.rows, self.measure, watcher) {
-            Ok((loss, metrics)) => {
-                record.metrics = MetricValues::from(&metrics).into();
-                Some(loss).filter(|loss| loss.is_finite())
+            Ok(tried) => {
+                record.metrics = MetricValues::from(&tried.measures).into();
+                record.curve = tried.curve.into();
+                Some(tried.loss).filter(|loss| loss.is_finite())
             }
             Err(error) => {
                 record.error = error.message.into();
@@ -204,17 +213,29 @@ fn training_rows(spec: &Spec, rows: &Rows) -> Result<Rows> {
     Ok(rows.take(&learned))
 }
 
+/// What a trial showed.
+struct Tried {
+    loss: f64,
+    /// Of the last origin.
+    measures: Measures,
+    curve: Option<Vec<(usize, f64)>>,
+}
+
 fn try_one(
     trainer: &Trainer<'_>,
     spec: &Spec,
     rows: &Rows,
     measure: LossMeasure,
     watcher: &mut dyn Watcher,
-) -> Result<(f64, ortus::observe::quality::measure::Measures)> {
+) -> Result<Tried> {
     let (folds, _) = split::split(spec, rows)?;
     let (mut sum, mut count, mut last) = (0.0, 0, None);
     for fold in &folds {
-        let fitted = fitted_model::fit(spec, rows, fold, &mut |round| watcher.round(round))?;
+        let mut curve = LearningCurve::new();
+        let fitted = fitted_model::fit(spec, rows, fold, &mut |round| {
+            curve.add(&round);
+            watcher.round(round);
+        })?;
         let mut predictor = evaluation::open(
             trainer,
             fitted.graph(spec, ""),
@@ -229,10 +250,15 @@ fn try_one(
         )?;
         sum += judged.losses.iter().sum::<f64>();
         count += judged.losses.len();
-        last = Some(judged.measures);
+        last = Some((judged.measures, curve.into_points()));
     }
 
-    Ok((sum / count.max(1) as f64, last.unwrap_or_default()))
+    let (measures, curve) = last.unwrap_or_default();
+    Ok(Tried {
+        loss: sum / count.max(1) as f64,
+        measures,
+        curve,
+    })
 }
 
 /// Returns the specifications of the trials, with their settings.

@@ -1,27 +1,33 @@
-//! The commands `sweep` and `compare`, and logging of runs to MLflow.
+//! The commands `sweep` and `compare`, pages of runs, and logging of runs to MLflow.
 
 use super::setup::{Setup, history, history_of};
 use super::show::{ProgressDisplay, show};
 use super::{NOT_PASSED, RunArguments};
 use crate::context::RunOutcome;
+use crate::experiments::{
+    Experiment, ExperimentsPage, RUNS_MAX, measure_of, render, settings, short_key,
+};
 use crate::history::{RecordedRun, RunHistory, RunStatus};
 use crate::mlflow::{TrackedRun, Tracking};
-use crate::record::{MetricValues, RunRecord};
+use crate::record::MetricValues;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
 use crate::sweep::{self, SweepResult, Trial};
 use chrono::TimeDelta;
+use ortus::cli::monitor;
 use ortus::cli::print::{TextTable, line, note};
 use ortus::cli::registry::arguments::RegistryArguments;
 use ortus::cli::registry::nudge;
+use ortus::core::count::counted;
 use ortus::core::error::{Error, Result};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Runs a sweep; the best trial is fitted to all training rows, and published by
 /// the same gates as any run.
-pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
+pub(super) async fn sweep(arguments: &RunArguments, html: Option<&Path>) -> Result<ExitCode> {
     let spec = Spec::read(&arguments.spec)?;
     let setup = Setup::of_run(arguments, &spec).await?;
     let history = history_of(&setup.operator, &spec.model.name)?;
@@ -33,6 +39,10 @@ pub(super) async fn sweep(arguments: &RunArguments) -> Result<ExitCode> {
         history: &history,
     };
     let swept = command.run_trials(&spec, &mut shown).await?;
+    if let Some(file) = html {
+        let all = history.all().await?;
+        monitor::write(file, sweep_page(&spec.model.name, &swept, &all).as_bytes())?;
+    }
     let best = swept
         .trials
         .first()
@@ -131,6 +141,56 @@ fn in_json(swept: &SweepResult, best: &RecordedRun) -> Value {
     json!({"measure": swept.measure, "trials": trials, "cut": swept.cut, "best": best})
 }
 
+/// Returns the page of a sweep: its trials, the best first.
+fn sweep_page(model: &str, swept: &SweepResult, all: &[RecordedRun]) -> String {
+    let of = |trial: &Trial| all.iter().rev().find(|ran| ran.key() == trial.run);
+    let trials = swept.trials.iter().take(RUNS_MAX).filter_map(of);
+    let mut said = vec![format!(
+        "{} compared on rows that were held back of those that are learned from. The rows that judge the published model were not looked at.",
+        counted(swept.trials.len(), "trial")
+    )];
+    said.extend(swept.cut.clone());
+    render(&ExperimentsPage {
+        title: format!("{model}: sweep"),
+        said,
+        measure: swept.measure,
+        in_time: false,
+        experiments: trials
+            .map(|ran| Experiment::of(ran, swept.measure))
+            .collect(),
+    })
+}
+
+/// Returns the page of the newest runs of a model.
+pub(super) fn runs_page(model: &str, all: &[RecordedRun]) -> String {
+    let ran: Vec<RecordedRun> = all
+        .iter()
+        .filter(|ran| ran.status != RunStatus::Skipped)
+        .cloned()
+        .collect();
+    let newest = &ran[ran.len().saturating_sub(RUNS_MAX)..];
+    let mut said = vec![
+        "Metrics of runs are of their test rows, and the loss of a trial is of rows that were held back: compare runs of the same rows.".to_owned(),
+    ];
+    if newest.len() < ran.len() {
+        said.push(format!(
+            "The newest {RUNS_MAX} of {}.",
+            counted(ran.len(), "run")
+        ));
+    }
+    let measure = measure_of(newest);
+    render(&ExperimentsPage {
+        title: format!("{model}: runs"),
+        said,
+        measure: &measure,
+        in_time: true,
+        experiments: newest
+            .iter()
+            .map(|ran| Experiment::of(ran, &measure))
+            .collect(),
+    })
+}
+
 fn list(swept: &SweepResult) {
     let mut table = TextTable::new(&[swept.measure, "set"]);
     for trial in &swept.trials {
@@ -201,40 +261,18 @@ fn tracked(ran: &RecordedRun) -> TrackedRun {
     }
 }
 
-/// Returns the settings of a run, by their full names.
-fn settings(record: &RunRecord) -> BTreeMap<String, String> {
-    let mut all = BTreeMap::new();
-    let spec = record.spec.value();
-    let table = spec.and_then(|text| text.parse::<toml::Table>().ok());
-    flatten("", &table.unwrap_or_default(), &mut all);
-    all
-}
-
-/// Adds the values of a table and of its inner tables, with dotted names.
-fn flatten(prefix: &str, table: &toml::Table, all: &mut BTreeMap<String, String>) {
-    for (key, value) in table {
-        let name = if prefix.is_empty() {
-            key.clone()
-        } else {
-            format!("{prefix}.{key}")
-        };
-        match value {
-            toml::Value::Table(inner) => flatten(&name, inner, all),
-            toml::Value::String(text) => drop(all.insert(name, text.clone())),
-            other => drop(all.insert(name, other.to_string())),
-        }
-    }
-}
-
 /// Compares two runs: settings that differ, metrics and gates.
 pub(super) async fn compare(
     model: &str,
-    one: &str,
-    other: &str,
+    [one, other]: [&str; 2],
+    html: Option<&Path>,
     common: &RegistryArguments,
 ) -> Result<()> {
     let history = history(model, common).await?;
     let (one, other) = (history.find(one).await?, history.find(other).await?);
+    if let Some(file) = html {
+        return monitor::write(file, comparison_page(model, &[one, other]).as_bytes());
+    }
     let set = beside(&settings(&one.record), &settings(&other.record), |a, b| {
         a != b
     });
@@ -250,17 +288,45 @@ pub(super) async fn compare(
         return Ok(());
     }
 
-    line(if is_same {
-        "the runs used the same data"
-    } else {
-        "the runs used different data: their metrics are of different rows"
-    });
+    line(data_text(is_same));
     let keys = [short_key(&one), short_key(&other)];
     for (what, all) in [("setting", &set), ("metric", &measured), ("gate", &gates)] {
         print_sides(what, &keys, all);
     }
 
     Ok(())
+}
+
+/// Says whether two runs used the same data.
+fn data_text(is_same: bool) -> &'static str {
+    if is_same {
+        "the runs used the same data"
+    } else {
+        "the runs used different data: their metrics are of different rows"
+    }
+}
+
+/// Returns the page of two runs.
+fn comparison_page(model: &str, runs: &[RecordedRun; 2]) -> String {
+    let [one, other] = runs;
+    let is_same = one.record.data_digest.value() == other.record.data_digest.value();
+    let metrics = beside(&metrics(one), &metrics(other), |_, _| true);
+    let mut said = vec![format!("{}.", data_text(is_same))];
+    for (name, (one, other)) in &metrics {
+        let of = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+        said.push(format!("{name}: {} and {}", of(one), of(other)));
+    }
+    let measure = measure_of(runs);
+    render(&ExperimentsPage {
+        title: format!("{model}: {} and {}", short_key(one), short_key(other)),
+        said,
+        measure: &measure,
+        in_time: false,
+        experiments: runs
+            .iter()
+            .map(|ran| Experiment::of(ran, &measure))
+            .collect(),
+    })
 }
 
 /// Returns the two values of each name, as JSON.
@@ -285,12 +351,6 @@ fn print_sides(what: &str, [one, other]: &[String; 2], all: &Sides) {
         ]);
     }
     table.print();
-}
-
-/// Returns the first characters of the key of a run.
-fn short_key(ran: &RecordedRun) -> String {
-    let key = ran.key().trim_start_matches("sha256:");
-    key.chars().take(12).collect()
 }
 
 /// Returns the metrics of a run, and the loss of a trial, as text.

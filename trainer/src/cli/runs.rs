@@ -1,7 +1,7 @@
 //! The commands `run`, `runs` and `explain`: trains once, lists runs, and shows
 //! the result of a run.
 
-use super::experiments::{log_to_mlflow, note_if_not_stored};
+use super::experiments::{log_to_mlflow, note_if_not_stored, runs_page};
 use super::setup::{Setup, history, history_of};
 use super::show::{ProgressDisplay, show, word};
 use super::{NOT_PASSED, RunArguments};
@@ -99,9 +99,16 @@ pub(super) fn registry_argument(common: &RegistryArguments) -> String {
     registry.map_or_else(String::new, |url| format!(" --registry {url}"))
 }
 
-/// Lists the runs of a model.
-pub(super) async fn runs(model: &str, common: &RegistryArguments) -> Result<()> {
+/// Lists the runs of a model, or writes a page of them.
+pub(super) async fn runs(
+    model: &str,
+    html: Option<&Path>,
+    common: &RegistryArguments,
+) -> Result<()> {
     let all = history(model, common).await?.all().await?;
+    if let Some(file) = html {
+        return monitor::write(file, runs_page(model, &all).as_bytes());
+    }
     if common.json {
         line(&serde_json::json!(all).to_string());
         return Ok(());

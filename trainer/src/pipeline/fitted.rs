@@ -4,7 +4,7 @@
 use super::Job;
 use super::split::Split;
 use crate::checkpoint::{self, Checkpoints};
-use crate::context::Watcher;
+use crate::context::{LearningCurve, Watcher};
 use crate::evaluation;
 use crate::fitted_model::{self, FittedModel};
 use crate::history::RunHistory;
@@ -19,6 +19,8 @@ pub(super) struct Fitted {
     pub model: FittedModel,
     /// Metrics of the models of earlier origins.
     pub origins: Vec<OriginSummary>,
+    /// How the model learned; none if an earlier attempt fitted it, or it has no rounds.
+    pub curve: Option<Vec<(usize, f64)>>,
     pub steps: Checkpoints,
 }
 
@@ -55,13 +57,14 @@ impl Fitted {
             key: "fit".to_owned(),
             what: format!("fitting to {} rows", split.summary.train),
         };
-        let model = fitting.fit(&step, &split.fold, watcher).await?;
+        let (model, curve) = fitting.fit(&step, &split.fold, watcher).await?;
 
         split.dataset.rows.notes.extend(model.notes());
         Ok(Self {
             split,
             model,
             origins,
+            curve,
             steps,
         })
     }
@@ -81,26 +84,29 @@ impl Fitting<'_> {
         step: &KeptFit,
         fold: &Fold,
         watcher: &mut dyn Watcher,
-    ) -> Result<FittedModel> {
+    ) -> Result<(FittedModel, Option<Vec<(usize, f64)>>)> {
         let kept = self.steps.done(&step.key).await?;
         if let Some(model) = kept.as_ref().and_then(FittedModel::read) {
             watcher.step(&format!("{}: done by an earlier attempt", step.what));
-            return Ok(model);
+            return Ok((model, None));
         }
 
         watcher.step(&step.what);
+        let mut curve = LearningCurve::new();
         let model = fitted_model::fit(self.job.spec, self.split.rows(), fold, &mut |round| {
+            curve.add(&round);
             watcher.round(round);
         })?;
-        match self.steps.keep(&step.key, model.write()?).await {
-            Ok(kept) => Ok(FittedModel::read(&kept).unwrap_or(model)),
+        let model = match self.steps.keep(&step.key, model.write()?).await {
+            Ok(kept) => FittedModel::read(&kept).unwrap_or(model),
             Err(error) => {
                 watcher.step(&format!(
                     "the fitted model cannot be stored, so a resumed run fits it again: {error}"
                 ));
-                Ok(model)
+                model
             }
-        }
+        };
+        Ok((model, curve.into_points()))
     }
 
     /// Evaluates models of earlier origins, which shows whether the last result was luck.
@@ -112,7 +118,7 @@ impl Fitting<'_> {
                 key: format!("origin-{at}"),
                 what: format!("fitting, origin {} of {}", at + 1, split.earlier.len() + 1),
             };
-            let model = self.fit(&step, fold, watcher).await?;
+            let (model, _) = self.fit(&step, fold, watcher).await?;
 
             let graph = model.graph(job.spec, "");
             let columns = model.columns(job.spec, split.rows());

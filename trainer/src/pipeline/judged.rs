@@ -185,6 +185,7 @@ fn record(
         champion_metrics: champion_metrics.into(),
         code: dataset.code.clone().into(),
         companion: companion.into(),
+        curve: proven.fitted.curve.clone().into(),
         data: shortened(&dataset.rows.manifest).into(),
         data_digest: dataset.rows.manifest.digest().to_string().into(),
         gates: gates.to_vec().into(),

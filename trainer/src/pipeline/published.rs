@@ -74,8 +74,9 @@ async fn push(job: &Job<'_>, proven: &mut Proven, judged: &Judged) -> Result<Pus
     write(job, proven, judged, folder.path())?;
 
     let (spec, champion) = (job.spec, judged.champion);
-    // The manifest holds metrics in another field.
+    // The manifest holds metrics in another field. A resumed run has no curve, and publishes the same.
     let lineage = RunRecord {
+        curve: RecordField::Absent,
         metrics: RecordField::Absent,
         ..judged.record.clone()
     };

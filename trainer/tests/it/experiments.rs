@@ -63,6 +63,7 @@ fn the_best_of_a_sweep_is_published_by_the_same_gates_and_mlflow_reads_every_run
 
     let tried = tried(&place);
     assert_eq!(tried.len(), 4);
+    check_pages(&place, &tried);
     check_second_sweep(&place, &file, &said);
     check_comparison(&place, &tried, best);
 
@@ -71,6 +72,44 @@ fn the_best_of_a_sweep_is_published_by_the_same_gates_and_mlflow_reads_every_run
         return;
     };
     check_mlflow(&python, &folder, best);
+}
+
+/// The pages of the runs and of two of them.
+fn check_pages(place: &Place, tried: &[Value]) {
+    let page = |arguments: &[&str]| {
+        let file = place.at("page.html");
+        let mut command = trainer();
+        command.args(arguments).arg("--html").arg(&file);
+        run(command.args(["--registry", &place.registry.url()])).expect("written");
+        std::fs::read_to_string(&file).expect("a page")
+    };
+    let runs = page(&["runs", "m"]);
+    // Over time, parallel coordinates, four charts by setting at least, and learning curves.
+    assert!(runs.matches("<svg").count() >= 5, "{runs}");
+    for part in [
+        "From run to run",
+        "fit.trees.learning_rate",
+        "Learning curves",
+        "version 1",
+    ] {
+        assert!(runs.contains(part), "{part}: {runs}");
+    }
+    let key = |at: usize| {
+        tried[at]["record"]["run"]
+            .as_str()
+            .expect("a key")
+            .to_owned()
+    };
+    let both = page(&["compare", "m", &key(0), &key(3)]);
+    assert!(both.contains("the runs used the same data."), "{both}");
+    let curves = tried
+        .iter()
+        .map(|ran| ran["record"]["curve"].as_array().map_or(0, Vec::len));
+    assert!(
+        curves.clone().all(|points| points > 1),
+        "{:?}",
+        curves.collect::<Vec<_>>()
+    );
 }
 
 fn check_trials(said: &Value) {

@@ -62,6 +62,18 @@ fn check(dtype: DType, text: &str, expected: &str) {
 }
 
 #[test]
+fn truth_is_a_number_and_null_a_missing_float_or_word() {
+    check(DType::F32, "[true, 0.5, false]", "[3] [1.0,0.5,0.0]");
+    check(DType::F64, "[[true], [null]]", "[2, 1] [1.0,NaN]");
+    check(DType::U8, "[2, true]", "[2] [2,1]");
+    check(DType::I64, "[false,-3,true]", "[3] [0,-3,1]");
+    check(DType::I32, "[true]", "[1] [1]");
+    check(DType::F32, "[truth]", "not valid JSON");
+    let words = read_bytes(b"[\"a\", null]", DType::String).expect("words");
+    assert_eq!(words.shape(), [2]);
+}
+
+#[test]
 fn numbers_must_be_of_their_datatype() {
     check(DType::I32, "[1, -2]", "[2] [1,-2]");
     check(DType::I32, "7", "[] [7]");
@@ -74,7 +86,6 @@ fn numbers_must_be_of_their_datatype() {
     check(DType::I32, "\"1\"", "not a valid INT32");
     check(DType::I32, "null", "not a valid INT32");
     check(DType::I32, "{}", "not a valid INT32");
-    check(DType::I32, "[true]", "[1] [1]");
     check(DType::U8, "255", "[] [255]");
     check(DType::U8, "300", "element 0 is 300");
     check(DType::U8, "-1", "not a valid UINT8");
@@ -131,10 +142,6 @@ fn numbers_must_be_of_their_datatype() {
         check(DType::F32, text, "not valid JSON");
     }
     check(DType::Bool, "[true,false]", "[2] [true,false]");
-    check(DType::F32, "[true, 0.5, false]", "[3] [1.0,0.5,0.0]");
-    check(DType::F64, "[[true], [null]]", "[2, 1] [1.0,NaN]");
-    check(DType::U8, "[2, true]", "[2] [2,1]");
-    check(DType::I64, "[false,-3,true]", "[3] [0,-3,1]");
     check(DType::Bool, "1", "not a valid BOOL");
     check(DType::F16, "1", "FP16 has no JSON form");
     check(DType::BF16, "1", "binary tensor data");
