@@ -131,18 +131,15 @@ impl Experiment {
     }
 }
 
-/// Returns the names of the settings that are not the same in all runs.
+/// Returns the names of the settings that have several values. A setting that some runs do not have tells
+/// nothing by that: another setting, such as the algorithm, says why.
 fn varied(all: &[Experiment]) -> Vec<&str> {
-    let names: BTreeSet<&str> = all
-        .iter()
-        .flat_map(|e| e.settings.keys().map(String::as_str))
-        .collect();
-    let is_varied = |name: &&str| {
-        let mut values = all.iter().map(|experiment| experiment.settings.get(*name));
-        let first = values.next();
-        values.any(|value| Some(value) != first)
-    };
-    names.into_iter().filter(is_varied).collect()
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, value) in all.iter().flat_map(|experiment| &experiment.settings) {
+        values.entry(name).or_default().insert(value);
+    }
+    let several = values.into_iter().filter(|(_, values)| values.len() > 1);
+    several.map(|(name, _)| name).collect()
 }
 
 /// Returns the rank of each run, the best first; none without a value.
@@ -319,13 +316,13 @@ impl Drawn<'_> {
             .filter(|at| self.experiments()[*at].curve.len() > 1)
             .collect();
         order.sort_by_key(|at| self.ranks[*at].unwrap_or(usize::MAX));
-        let count = order.len();
+        let (count, first) = (order.len(), order.first().copied());
         let lines: Vec<plot::Curve<'_>> = order
             .into_iter()
             .take(CURVES_MAX)
             .map(|at| plot::Curve {
                 points: &self.experiments()[at].curve,
-                is_best: self.ranks[at] == Some(0),
+                is_best: Some(at) == first,
                 text: self.told(at),
             })
             .collect();
@@ -335,7 +332,7 @@ impl Drawn<'_> {
                 p class="quiet" {
                     "The loss on the stopping rows after each round"
                     @if count > CURVES_MAX { ", of the best " (CURVES_MAX) " of " (counted(count, "run")) }
-                    ". The best run is dark."
+                    ". The best of them is dark."
                 }
                 div class="plots" { (plot::curves("loss by round", &lines)) }
             }
@@ -377,8 +374,8 @@ fn table(page: &ExperimentsPage<'_>, names: &[&str], ranks: &[Option<usize>]) ->
                 @for (at, experiment) in page.experiments.iter().enumerate() {
                     tr {
                         td class="n" { (ranks[at].map_or_else(|| "-".to_owned(), |rank| (rank + 1).to_string())) }
-                        td { code { (experiment.name) } }
-                        td { (experiment.began) }
+                        td style="white-space:nowrap" { code style="overflow-wrap:normal" { (experiment.name) } }
+                        td style="white-space:nowrap" { (experiment.began) }
                         td { (experiment.result) }
                         td class="n" { (experiment.value.map_or_else(|| "-".to_owned(), |v| format!("{v:.6}"))) }
                         @for name in names {

@@ -57,6 +57,8 @@ pub(crate) async fn sweep(
     let trials_of = Trials::read(trainer, spec, history, watcher).await?;
 
     let begun = Instant::now();
+    // Settings that do not apply, such as those of trees for a linear model, make equal trials.
+    let mut known = trials_of.known.clone();
     let (mut trials, mut cut) = (Vec::new(), None);
     for (at, (set, spec)) in settings.into_iter().enumerate() {
         if begun.elapsed() >= spec.sweep.time_max {
@@ -69,7 +71,7 @@ pub(crate) async fn sweep(
 
         let step = format!("{} of {count}: {}", at + 1, settings_text(&set));
         let run = trials_of.key(&spec);
-        let loss = match trials_of.known.get(&run.to_string()) {
+        let loss = match known.get(&run.to_string()) {
             Some(loss) => {
                 watcher.step(&format!("{step}: tried before"));
                 *loss
@@ -78,7 +80,9 @@ pub(crate) async fn sweep(
                 watcher.step(&step);
                 let ran = trials_of.run(&spec, &set, &run, watcher);
                 history.keep(&ran).await?;
-                ran.record.loss.value().copied()
+                let loss = ran.record.loss.value().copied();
+                known.insert(run.to_string(), loss);
+                loss
             }
         };
         trials.push(Trial {

@@ -144,7 +144,10 @@ fn in_json(swept: &SweepResult, best: &RecordedRun) -> Value {
 /// Returns the page of a sweep: its trials, the best first.
 fn sweep_page(model: &str, swept: &SweepResult, all: &[RecordedRun]) -> String {
     let of = |trial: &Trial| all.iter().rev().find(|ran| ran.key() == trial.run);
-    let trials = swept.trials.iter().take(RUNS_MAX).filter_map(of);
+    // Trials that differ only in settings that do not apply are one run.
+    let mut seen = BTreeSet::new();
+    let trials = swept.trials.iter().filter(|trial| seen.insert(&trial.run));
+    let trials = trials.take(RUNS_MAX).filter_map(of);
     let mut said = vec![format!(
         "{} compared on rows that were held back of those that are learned from. The rows that judge the published model were not looked at.",
         counted(swept.trials.len(), "trial")

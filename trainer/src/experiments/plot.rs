@@ -33,7 +33,7 @@ pub(super) struct Curve<'c> {
     pub text: String,
 }
 
-/// A run across parallel axes; it has a gap where it has no value.
+/// A run across parallel axes; it passes those where it has no value.
 pub(super) struct Path {
     pub places: Vec<Option<f64>>,
     pub is_best: bool,
@@ -147,10 +147,8 @@ pub(super) fn parallel(axes: &[Axis], lines: &[Path]) -> Markup {
                 text class="middle" x=(x(at)) y="14" { (short(&axis.name)) title { (axis.name) } }
             }
             @for line in lines {
-                @for part in joined(&line.places) {
-                    @let points: Vec<String> = part.iter().map(|(at, place)| format!("{:.1},{:.1}", x(*at), y(*place))).collect();
-                    polyline class=(class(line.is_best)) points=(points.join(" ")) { title { (line.text) } }
-                }
+                @let points: Vec<String> = present(&line.places).map(|(at, place)| format!("{:.1},{:.1}", x(at), y(place))).collect();
+                polyline class=(class(line.is_best)) points=(points.join(" ")) { title { (line.text) } }
             }
             @for (at, axis) in axes.iter().enumerate() {
                 @for (place, text) in axis.marks.iter().step_by(axis.marks.len().div_ceil(MARKS_MAX).max(1)) {
@@ -161,18 +159,12 @@ pub(super) fn parallel(axes: &[Axis], lines: &[Path]) -> Markup {
     }
 }
 
-/// Returns the stretches of places without a gap.
-fn joined(places: &[Option<f64>]) -> Vec<Vec<(usize, f64)>> {
-    let mut parts = vec![Vec::new()];
-    for (at, place) in places.iter().enumerate() {
-        match (place, parts.last_mut()) {
-            (Some(place), Some(part)) => part.push((at, *place)),
-            (_, Some(part)) if !part.is_empty() => parts.push(Vec::new()),
-            _ => {}
-        }
-    }
-    parts.retain(|part| part.len() > 1);
-    parts
+/// Returns the axes on which a run has a place.
+fn present(places: &[Option<f64>]) -> impl Iterator<Item = (usize, f64)> {
+    places
+        .iter()
+        .enumerate()
+        .filter_map(|(at, place)| Some((at, (*place)?)))
 }
 
 fn short(text: &str) -> String {

@@ -74,6 +74,23 @@ fn the_best_of_a_sweep_is_published_by_the_same_gates_and_mlflow_reads_every_run
     check_mlflow(&python, &folder, best);
 }
 
+#[test]
+fn trials_that_differ_only_in_what_does_not_apply_are_run_once() {
+    let place = Place::new();
+    let values = "[sweep]\nmethod = \"grid\"\n[sweep.values]\n\"fit.algorithm\" = [\"linear\"]\n\"fit.trees.leaves_max\" = [2, 12, 20]\n";
+    let file = spec(&place, values);
+    let page = place.at("sweep.html");
+    let (code, said, error) = sweep(&place, &file, &["--html", page.to_str().expect("text")]);
+    assert_eq!(code, 0, "{said} {error}");
+    assert_eq!(said["trials"].as_array().map(Vec::len), Some(3));
+    assert_eq!(tried(&place).len(), 1, "{said}");
+    let page = std::fs::read_to_string(page).expect("a page");
+    assert!(
+        page.contains("m: sweep") && page.contains("3 trials compared"),
+        "{page}"
+    );
+}
+
 /// The pages of the runs and of two of them.
 fn check_pages(place: &Place, tried: &[Value]) {
     let page = |arguments: &[&str]| {
