@@ -5,6 +5,7 @@
 mod tests;
 
 use crate::derivation::Derivation;
+use crate::values::Values;
 use std::collections::{BTreeMap, HashMap};
 
 /// The code of a missing word.
@@ -25,7 +26,7 @@ pub(crate) struct Frame {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SourceColumn {
     pub name: String,
-    pub values: Vec<f64>,
+    pub values: Values<f64>,
 }
 
 /// A named column.
@@ -39,14 +40,14 @@ pub(crate) struct FrameColumn {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum FrameValues {
     /// NaN if missing.
-    Numbers(Vec<f32>),
+    Numbers(Values<f32>),
     Words(WordCodes),
 }
 
 /// Words by code, [`MISSING`] if there is none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct WordCodes {
-    pub codes: Vec<u32>,
+    pub codes: Values<u32>,
     pub list: Vec<String>,
 }
 
@@ -59,7 +60,7 @@ impl Frame {
     /// Returns an FP64 input by its name.
     pub(crate) fn source(&self, name: &str) -> Option<&[f64]> {
         let found = self.sources.iter().find(|source| source.name == name);
-        found.map(|source| source.values.as_slice())
+        found.map(|source| &*source.values)
     }
 
     /// Returns the columns that are inputs of the model themselves.
@@ -99,7 +100,7 @@ impl Frame {
         });
         let sources = self.sources.iter().map(|source| SourceColumn {
             name: source.name.clone(),
-            values: rows.iter().map(|r| source.values[*r as usize]).collect(),
+            values: source.values.take(rows),
         });
         Self {
             columns: columns.collect(),
@@ -113,9 +114,9 @@ impl Frame {
 impl FrameValues {
     fn take(&self, rows: &[u32]) -> Self {
         match self {
-            Self::Numbers(all) => Self::Numbers(rows.iter().map(|r| all[*r as usize]).collect()),
+            Self::Numbers(all) => Self::Numbers(all.take(rows)),
             Self::Words(words) => Self::Words(WordCodes {
-                codes: rows.iter().map(|r| words.codes[*r as usize]).collect(),
+                codes: words.codes.take(rows),
                 list: words.list.clone(),
             }),
         }
@@ -129,35 +130,53 @@ impl WordCodes {
     }
 }
 
-/// Encodes words.
+/// The words that were seen, each with its code.
 #[derive(Default)]
-pub(crate) struct Coder {
-    words: WordCodes,
+pub(crate) struct WordList {
+    list: Vec<String>,
     known: HashMap<String, u32>,
 }
 
-impl Coder {
-    /// Adds a row's word; an empty one is missing, as in a served model.
-    pub(crate) fn push(&mut self, word: Option<&str>) {
+impl WordList {
+    /// Returns the code of a word; an empty one is missing, as in a served model.
+    pub(crate) fn code(&mut self, word: Option<&str>) -> u32 {
         let Some(word) = word.filter(|w| !w.is_empty()) else {
-            self.words.codes.push(MISSING);
-            return;
+            return MISSING;
         };
-        let code = match self.known.get(word) {
-            Some(code) => *code,
-            None => {
-                let code = self.words.list.len() as u32;
-                self.words.list.push(word.to_owned());
-                self.known.insert(word.to_owned(), code);
-                code
-            }
-        };
+        if let Some(code) = self.known.get(word) {
+            return *code;
+        }
+        let code = self.list.len() as u32;
+        self.list.push(word.to_owned());
+        self.known.insert(word.to_owned(), code);
+        code
+    }
 
-        self.words.codes.push(code);
+    /// Returns words by their codes.
+    pub(crate) fn with(self, codes: Values<u32>) -> WordCodes {
+        WordCodes {
+            codes,
+            list: self.list,
+        }
+    }
+}
+
+/// Encodes words in memory.
+#[derive(Default)]
+pub(crate) struct Coder {
+    words: WordList,
+    codes: Vec<u32>,
+}
+
+impl Coder {
+    /// Adds a row's word.
+    pub(crate) fn push(&mut self, word: Option<&str>) {
+        let code = self.words.code(word);
+        self.codes.push(code);
     }
 
     /// Returns the words so far.
     pub(crate) fn finish(self) -> WordCodes {
-        self.words
+        self.words.with(self.codes.into())
     }
 }

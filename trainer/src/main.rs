@@ -14,6 +14,7 @@ mod proto;
 mod random;
 mod scratch;
 mod tensors;
+mod values;
 
 // Input: the specification (`train.toml`), the dataset and its split.
 mod data;

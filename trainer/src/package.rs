@@ -141,7 +141,7 @@ pub(crate) fn batch_dependence(
 pub(crate) fn predicts_missing_row(predictor: &mut OpenModel, rows: &Rows) -> Result<bool> {
     let missing_source = |source: &SourceColumn| SourceColumn {
         name: source.name.clone(),
-        values: vec![f64::NAN],
+        values: vec![f64::NAN].into(),
     };
     let frame = Frame {
         columns: rows.frame.columns.iter().map(missing).collect(),
@@ -157,9 +157,9 @@ fn missing(column: &FrameColumn) -> FrameColumn {
     FrameColumn {
         name: column.name.clone(),
         values: match &column.values {
-            FrameValues::Numbers(_) => FrameValues::Numbers(vec![f32::NAN]),
+            FrameValues::Numbers(_) => FrameValues::Numbers(vec![f32::NAN].into()),
             FrameValues::Words(words) => FrameValues::Words(WordCodes {
-                codes: vec![MISSING],
+                codes: vec![MISSING].into(),
                 list: words.list.clone(),
             }),
         },

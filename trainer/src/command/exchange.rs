@@ -121,7 +121,7 @@ fn table(spec: &Spec, rows: &Rows, part: &[u32], has_targets: bool) -> Table {
     let mut all: Vec<(String, Column)> = Vec::with_capacity(frame.columns.len() + 2);
     for column in frame.plain() {
         let values = match &column.values {
-            FrameValues::Numbers(all) => Column::F32(all.clone()),
+            FrameValues::Numbers(all) => Column::F32(all.to_vec()),
             FrameValues::Words(words) => Column::Words(
                 (0..count)
                     .map(|row| words.get(row).unwrap_or_default().to_owned())
@@ -131,7 +131,7 @@ fn table(spec: &Spec, rows: &Rows, part: &[u32], has_targets: bool) -> Table {
         all.push((column.name.clone(), values));
     }
     for source in frame.sources {
-        all.push((source.name, Column::F64(source.values)));
+        all.push((source.name, Column::F64(source.values.to_vec())));
     }
 
     if has_targets {

@@ -1,6 +1,7 @@
 //! Converts the batches of a query to whole columns, by type.
 
-use crate::frame::{Coder, MISSING, WordCodes};
+use crate::frame::{Coder, MISSING, WordCodes, WordList};
+use crate::values::{MemoryShare, ValueWriter, Values};
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
@@ -8,6 +9,7 @@ use datafusion::arrow::datatypes::{
 };
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
+use std::sync::Arc;
 
 /// A column of the query's result.
 #[derive(Clone)]
@@ -26,7 +28,7 @@ pub(super) struct Gathered {
 #[derive(Clone)]
 pub(super) enum Raw {
     /// NaN if missing.
-    Numbers(Vec<f64>),
+    Numbers(Values<f64>),
     Words(WordCodes),
     /// Microseconds since 1970; `i64::MIN` if missing.
     Times(Vec<i64>),
@@ -41,8 +43,8 @@ pub(super) struct Growing {
 }
 
 enum GrowingColumn {
-    Numbers(Vec<f64>),
-    Words(Coder),
+    Numbers(ValueWriter<f64>),
+    Words(WordList, ValueWriter<u32>),
     Times(Vec<i64>),
 }
 
@@ -53,21 +55,22 @@ pub(super) const NO_TIME: i64 = i64::MIN;
 
 /// Whether a model can take a column of a type, or a specification can name it as a time.
 pub(super) fn is_plain(kind: &DataType) -> bool {
-    Growing::new("", kind).is_ok()
+    Growing::new("", kind, &MemoryShare::of(0)).is_ok()
 }
 
 impl Growing {
     /// Starts a column. Refuses types that a model cannot take.
-    pub(super) fn new(name: &str, kind: &DataType) -> Result<Self> {
+    pub(super) fn new(name: &str, kind: &DataType, share: &Arc<MemoryShare>) -> Result<Self> {
+        let numbers = || GrowingColumn::Numbers(ValueWriter::new(share.clone()));
         let values = match plain(kind) {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-                GrowingColumn::Words(Coder::default())
+                GrowingColumn::Words(WordList::default(), ValueWriter::new(share.clone()))
             }
             DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 => {
                 GrowingColumn::Times(Vec::new())
             }
-            DataType::Boolean | DataType::Null => GrowingColumn::Numbers(Vec::new()),
-            kind if kind.is_numeric() => GrowingColumn::Numbers(Vec::new()),
+            DataType::Boolean | DataType::Null => numbers(),
+            kind if kind.is_numeric() => numbers(),
             _ => {
                 return Err(Error::invalid(format!(
                     "column '{}' is of type {kind}, which a model cannot take; leave it out of the query, or convert it to a number or text",
@@ -101,14 +104,12 @@ impl Growing {
                         .as_primitive::<Float64Type>()
                         .iter()
                         .map(|v| v.unwrap_or(f64::NAN)),
-                );
+                )?;
             }
-            GrowingColumn::Words(coder) => {
+            GrowingColumn::Words(words, codes) => {
                 let array = to(&DataType::Utf8)?;
-                array
-                    .as_string::<i32>()
-                    .iter()
-                    .for_each(|word| coder.push(word));
+                let array = array.as_string::<i32>();
+                codes.extend(array.iter().map(|word| words.code(word)))?;
             }
             GrowingColumn::Times(all) => {
                 let array = to(&DataType::Timestamp(TimeUnit::Microsecond, None))?;
@@ -124,22 +125,22 @@ impl Growing {
         Ok(())
     }
 
-    pub(super) fn finish(self) -> Gathered {
+    pub(super) fn finish(self) -> Result<Gathered> {
         let kind = plain(&self.kind);
         let (was_truth, was_whole) = (*kind == DataType::Boolean, kind.is_integer());
         let values = match self.values {
-            GrowingColumn::Numbers(all) => Raw::Numbers(all),
-            GrowingColumn::Words(coder) => Raw::Words(coder.finish()),
+            GrowingColumn::Numbers(all) => Raw::Numbers(all.finish()?),
+            GrowingColumn::Words(words, codes) => Raw::Words(words.with(codes.finish()?)),
             GrowingColumn::Times(all) => Raw::Times(all),
         };
 
-        Gathered {
+        Ok(Gathered {
             name: self.name,
             values,
             was_truth,
             was_whole,
             first_inexact: self.first_inexact,
-        }
+        })
     }
 }
 
@@ -179,12 +180,11 @@ pub(super) fn integers_as_words(all: &[f64]) -> WordCodes {
 impl Gathered {
     /// Returns the rows at these indices.
     pub(super) fn take(&self, rows: &[u32]) -> Self {
-        let rows = rows.iter().map(|row| *row as usize);
         let values = match &self.values {
-            Raw::Numbers(all) => Raw::Numbers(rows.map(|row| all[row]).collect()),
-            Raw::Times(all) => Raw::Times(rows.map(|row| all[row]).collect()),
+            Raw::Numbers(all) => Raw::Numbers(all.take(rows)),
+            Raw::Times(all) => Raw::Times(rows.iter().map(|row| all[*row as usize]).collect()),
             Raw::Words(words) => Raw::Words(WordCodes {
-                codes: rows.map(|row| words.codes[row]).collect(),
+                codes: words.codes.take(rows),
                 list: words.list.clone(),
             }),
         };
@@ -216,7 +216,7 @@ impl Gathered {
 
     /// Converts to groups; each row without one is its own group.
     pub(super) fn groups(self) -> Vec<u32> {
-        let mut words = match self.values {
+        let words = match self.values {
             Raw::Words(words) => words,
             Raw::Numbers(all) => integers_as_words(&all),
             Raw::Times(all) => {
@@ -228,10 +228,11 @@ impl Gathered {
         };
 
         let alone = words.list.len() as u32..;
+        let mut codes = words.codes.to_vec();
         alone
-            .zip(words.codes.iter_mut().filter(|c| **c == MISSING))
+            .zip(codes.iter_mut().filter(|c| **c == MISSING))
             .for_each(|(next, code)| *code = next);
-        words.codes
+        codes
     }
 
     /// Converts to weights.
@@ -254,7 +255,7 @@ impl Gathered {
             None if all.iter().all(|w| *w == 0.0) => Err(Error::invalid(format!(
                 "'{name}', the weight, is 0 in every row; at least one must be above 0"
             ))),
-            None => Ok(all.into_iter().map(|w| w as f32).collect()),
+            None => Ok(all.iter().map(|w| *w as f32).collect()),
         }
     }
 }

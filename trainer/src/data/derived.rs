@@ -7,6 +7,7 @@ use super::wide;
 use crate::derivation::{CalendarPart, Derivation, DerivedValue};
 use crate::frame::{Frame, FrameColumn, FrameValues, SourceColumn};
 use crate::spec::calendar::CalendarFeatures;
+use crate::values::Values;
 use ortus::core::error::{Error, Result, short};
 
 /// The features so far, with notes for a person.
@@ -48,7 +49,7 @@ impl FeatureColumns {
             }
         }
         let values = match column.values {
-            Raw::Numbers(all) => FrameValues::Numbers(all.into_iter().map(|v| v as f32).collect()),
+            Raw::Numbers(all) => FrameValues::Numbers(all.convert(|v| v as f32)?),
             Raw::Words(words) => FrameValues::Words(words),
             Raw::Times(_) => return Err(Error::internal("a time is no feature")),
         };
@@ -107,7 +108,7 @@ impl FeatureColumns {
         self.frame.columns.push(FrameColumn { name, values });
     }
 
-    fn source(&mut self, name: &str, values: Vec<f64>) {
+    fn source(&mut self, name: &str, values: Values<f64>) {
         self.frame.rows = values.len();
         if self.frame.source(name).is_none() {
             self.frame.sources.push(SourceColumn {
@@ -123,7 +124,7 @@ impl FeatureColumns {
             how,
         };
         self.frame.derived.insert(name.to_owned(), derivation);
-        self.push(name.to_owned(), FrameValues::Numbers(Vec::new()));
+        self.push(name.to_owned(), FrameValues::Numbers(Values::default()));
     }
 }
 

@@ -8,6 +8,7 @@ use super::columns::{Gathered, NO_TIME, Raw};
 use super::manifest::DataManifest;
 use super::{Reach, Rows, roles, source};
 use crate::spec::Spec;
+use crate::values::Values;
 use ortus::core::error::Result;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
@@ -85,9 +86,9 @@ pub(crate) struct LookedColumn {
 /// The column that is to be predicted, for the search of entities.
 enum LookedTarget {
     /// A class for each row; `u32::MAX` for none.
-    Classes(Vec<u32>),
+    Classes(Values<u32>),
     /// NaN for none.
-    Values(Vec<f64>),
+    Values(Values<f64>),
 }
 
 /// A source whose rows were all read.

@@ -12,6 +12,7 @@ use super::tables::{TableNotes, register};
 use super::{LabelledTimes, Reach};
 use crate::spec::Spec;
 use crate::spec::capture_source::CaptureSource;
+use crate::values::MemoryShare;
 use chrono::{DateTime, Utc};
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::common::ScalarValue;
@@ -106,11 +107,13 @@ pub(super) async fn times(spec: &Spec, reach: &Reach) -> Result<LabelledTimes> {
     let frame = frame.and_then(|frame| frame.select(chosen));
     let frame = frame.map_err(refused)?;
     let growing = names.iter().zip(frame.schema().fields());
-    let growing = growing.map(|(name, field)| Growing::new(name, field.data_type()));
+    let share = MemoryShare::of(spec.data.columns_memory_max);
+    let growing = growing.map(|(name, field)| Growing::new(name, field.data_type(), &share));
     let mut growing = growing.collect::<Result<Vec<_>>>()?;
     collect(frame, &mut growing, usize::MAX).await?;
 
-    let mut gathered = growing.into_iter().map(Growing::finish);
+    let gathered = growing.into_iter().map(Growing::finish);
+    let mut gathered = gathered.collect::<Result<Vec<_>>>()?.into_iter();
     let times = gathered.next().map_or(Ok(Vec::new()), Gathered::times)?;
     let groups = gathered.next().map(Gathered::groups);
     Ok(in_order(times, groups, reach.now))
@@ -339,15 +342,19 @@ async fn query(
     check_names(&schema)?;
 
     let fields = schema.fields().iter();
+    let share = MemoryShare::of(spec.data.columns_memory_max);
     let mut columns: Vec<Growing> = fields
-        .map(|field| Growing::new(field.name(), field.data_type()))
+        .map(|field| Growing::new(field.name(), field.data_type(), &share))
         .collect::<Result<_>>()?;
     let rows = collect(frame, &mut columns, spec.data.rows_max).await?;
 
     let types = schema.fields().iter();
     let types = types.map(|field| (field.name().clone(), field.data_type().to_string()));
     Ok(QueryResult {
-        columns: columns.into_iter().map(Growing::finish).collect(),
+        columns: columns
+            .into_iter()
+            .map(Growing::finish)
+            .collect::<Result<_>>()?,
         types: types.collect(),
         rows,
         unfit,

@@ -7,6 +7,7 @@ use super::super::frame::FrameValues;
 use super::super::spec::Spec;
 use super::*;
 use crate::frame::WordCodes;
+use crate::values::Values;
 use ortus::core::settings::section::SettingSection;
 use std::path::Path;
 
@@ -56,6 +57,33 @@ fn words(rows: &Rows, column: usize) -> Option<&WordCodes> {
         FrameValues::Words(words) => Some(words),
         FrameValues::Numbers(_) => None,
     }
+}
+
+#[test]
+fn columns_beyond_the_limit_of_memory_lie_in_files_and_are_the_same() {
+    let line = |row: usize| {
+        let word = ["red", "", "blue"][row % 3];
+        let account = 490_000_000_000_u64 + row as u64;
+        format!("{},{word},{account},{}\n", row as f64 / 8.0, row % 2)
+    };
+    let text: String = std::iter::once("x,colour,account,y\n".to_owned())
+        .chain((0..70_000).map(line))
+        .collect();
+    let held = of(&text, &[]).expect("reads");
+    let filed = of(&text, &[("columns_memory_max", "0B")]).expect("reads");
+    assert!(
+        matches!(filed.frame.sources[0].values, Values::File(_)),
+        "an input in FP64"
+    );
+    assert!(matches!(
+        words(&filed, 1),
+        Some(WordCodes {
+            codes: Values::File(_),
+            ..
+        })
+    ));
+    assert_eq!(filed.frame, held.frame);
+    assert_eq!(filed.target, held.target);
 }
 
 #[test]
@@ -121,7 +149,7 @@ fn a_query_may_join_and_compute_but_not_write() {
     assert_eq!(rows.target, RowTarget::Values(vec![0.5, 1.25, 2.5]));
     assert_eq!(
         rows.frame.columns[0].values,
-        FrameValues::Numbers(vec![1.0, 2.0, 3.0])
+        FrameValues::Numbers(vec![1.0, 2.0, 3.0].into())
     );
     assert_eq!(rows.manifest.sources[0].files.len(), 2);
     let same = rows.manifest.digest();

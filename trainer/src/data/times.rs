@@ -5,6 +5,7 @@
 mod tests;
 
 use super::columns::{Gathered, NO_TIME, Raw};
+use crate::values::Values;
 use ortus::core::count::{agreed, counted};
 use ortus::core::error::{Error, Result, short};
 use ortus::storage::table::text::scan::UnixUnit;
@@ -51,7 +52,7 @@ pub(crate) enum TimeForm {
 /// Times as numbers.
 pub(super) struct Moments {
     /// NaN if missing.
-    pub values: Vec<f64>,
+    pub values: Values<f64>,
     /// How many of their unit are a second.
     pub per_second: f64,
 }
@@ -181,7 +182,7 @@ impl Gathered {
                         NO_TIME
                     }
                 };
-                Ok(all.into_iter().map(time).collect())
+                Ok(all.iter().map(|v| time(*v)).collect())
             }
             Raw::Words(_) => Err(self.no_time()),
         }

@@ -9,7 +9,7 @@ fn words_become_codes_and_a_missing_word_stays_missing() {
         .into_iter()
         .for_each(|w| coder.push(w));
     let words = coder.finish();
-    assert_eq!(words.codes, [0, MISSING, 1, 0, MISSING]);
+    assert_eq!(words.codes[..], [0, MISSING, 1, 0, MISSING]);
     let column = FrameColumn {
         name: "c".to_owned(),
         values: FrameValues::Words(words),

@@ -57,11 +57,11 @@ fn world(rows: usize, target: impl Fn(f32) -> f32, classes: usize) -> Rows {
     let columns = vec![
         FrameColumn {
             name: "a".to_owned(),
-            values: FrameValues::Numbers(a),
+            values: FrameValues::Numbers(a.into()),
         },
         FrameColumn {
             name: "b".to_owned(),
-            values: FrameValues::Numbers(b),
+            values: FrameValues::Numbers(b.into()),
         },
         FrameColumn {
             name: "kind".to_owned(),

@@ -28,6 +28,9 @@ section! {
         rows_max: usize = 20_000_000, in 1..=100_000_000;
         /// Memory that the query may take, 16 MiB to 1 TiB; default 4 GiB. Larger sorts use the disk.
         memory_max: usize as Size = 4 << 30, in 16 << 20..=1 << 40;
+        /// Memory that the columns may take while they are read, 0 to 1 TiB; default 4 GiB. What exceeds it is kept in
+        /// files of the temporary folder.
+        columns_memory_max: usize as Size = 4 << 30, in 0..=1 << 40;
         /// The most bytes copied from object storage, 1 MiB to 1 PiB; default 64 GiB.
         staged_max: usize as Size = 64 << 30, in 1 << 20..=1 << 50;
         /// The fewest rows to train on, 2 to 100 million; default 100.

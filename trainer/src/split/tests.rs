@@ -8,7 +8,7 @@ use std::time::Duration;
 pub(super) fn rows(count: usize) -> Rows {
     let column = FrameColumn {
         name: "x".to_owned(),
-        values: FrameValues::Numbers(vec![0.0; count]),
+        values: FrameValues::Numbers(vec![0.0; count].into()),
     };
     let of = (0..count).map(|r| u32::from(r % 4 == 0)).collect();
     Rows {

@@ -8,7 +8,7 @@ use crate::frame::{Frame, FrameColumn, SourceColumn};
 fn a_program_gets_numbers_that_fp32_would_merge_as_they_are() {
     let numbers = |name: &str, all: &[f32]| FrameColumn {
         name: name.to_owned(),
-        values: FrameValues::Numbers(all.to_vec()),
+        values: FrameValues::Numbers(all.to_vec().into()),
     };
     let shift = Derivation {
         source: "account".to_owned(),
@@ -20,7 +20,7 @@ fn a_program_gets_numbers_that_fp32_would_merge_as_they_are() {
             rows: 2,
             sources: vec![SourceColumn {
                 name: "account".to_owned(),
-                values: vec![490_000_000_001.0, 490_000_000_002.0],
+                values: vec![490_000_000_001.0, 490_000_000_002.0].into(),
             }],
             derived: [("account".to_owned(), shift)].into(),
         },

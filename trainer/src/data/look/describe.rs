@@ -322,7 +322,7 @@ impl LookedTarget {
     pub(super) fn of(column: &Gathered) -> Self {
         match &column.values {
             Raw::Words(words) => Self::Classes(words.codes.clone()),
-            Raw::Times(all) => Self::Classes(vec![MISSING; all.len()]),
+            Raw::Times(all) => Self::Classes(vec![MISSING; all.len()].into()),
             Raw::Numbers(all) => {
                 let seen = pass(all);
                 if !seen.is_whole || seen.few.len() > 10 {

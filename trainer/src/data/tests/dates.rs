@@ -157,7 +157,7 @@ fn a_time_in_milliseconds_is_read_joined_and_counted_as_such() {
     let rows = run(&spec).expect("reads");
     assert_eq!(seconds(&rows), [at / 1_000, (at + 2 * day) / 1_000]);
     let joined = rows.frame.column("known_v").map(|c| &c.values);
-    assert_eq!(joined, Some(&FrameValues::Numbers(vec![5.0, 7.0])));
+    assert_eq!(joined, Some(&FrameValues::Numbers(vec![5.0, 7.0].into())));
     let note = "'at', the time, is milliseconds since 1970";
     assert!(
         rows.notes.iter().any(|found| found == note),

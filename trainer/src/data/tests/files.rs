@@ -36,7 +36,7 @@ fn text_files_are_read_as_people_have_them() {
     let counted = run(&spec(folder.path(), "rows.csv", &more)).expect("reads");
     assert_eq!(counted.target, RowTarget::Values(vec![1.0, 2.0]));
     let sums = &counted.frame.columns[0].values;
-    assert_eq!(*sums, FrameValues::Numbers(vec![1.0, 9.5]));
+    assert_eq!(*sums, FrameValues::Numbers(vec![1.0, 9.5].into()));
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn the_format_of_a_source_is_set_in_the_specification() {
         let rows = run(&spec).expect("reads");
         assert_eq!(
             rows.frame.columns[0].values,
-            FrameValues::Numbers(vec![1.234, 5.0])
+            FrameValues::Numbers(vec![1.234, 5.0].into())
         );
         assert_eq!(
             rows.time,

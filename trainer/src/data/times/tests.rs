@@ -22,7 +22,7 @@ fn words(all: &[&str]) -> Raw {
 #[test]
 fn numbers_are_times_by_their_range_and_a_name_or_an_order() {
     let unit = |name: &str, all: &[f64]| {
-        let found = found(&column(name, Raw::Numbers(all.to_vec())));
+        let found = found(&column(name, Raw::Numbers(all.to_vec().into())));
         match found.map(|time| time.form) {
             Some(TimeForm::Unix(unit)) => Some(unit),
             _ => None,
@@ -51,16 +51,18 @@ fn numbers_are_times_by_their_range_and_a_name_or_an_order() {
 fn numbers_of_any_unit_are_the_same_times() {
     for unit in [1.0, 1e3, 1e6, 1e9] {
         let all = vec![1.7e9 * unit, 1.6e9 * unit, f64::NAN];
-        let times = column("t", Raw::Numbers(all)).times().expect("times");
+        let times = column("t", Raw::Numbers(all.into()))
+            .times()
+            .expect("times");
         assert_eq!(
             times,
             [1_700_000_000_000_000, 1_600_000_000_000_000, NO_TIME]
         );
     }
     // Numbers that only count are seconds, as before.
-    let times = column("t", Raw::Numbers(vec![0.0, 2.5])).times();
+    let times = column("t", Raw::Numbers(vec![0.0, 2.5].into())).times();
     assert_eq!(times.ok(), Some(vec![0, 2_500_000]));
-    let moments = column("t", Raw::Numbers(vec![0.0, 2.5])).moments();
+    let moments = column("t", Raw::Numbers(vec![0.0, 2.5].into())).moments();
     assert!(moments.is_err_and(|e| e.message.contains("is no time")));
     let moments = column("t", Raw::Times(vec![1_500_000, NO_TIME])).moments();
     let moments = moments.expect("times");

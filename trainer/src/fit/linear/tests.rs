@@ -15,7 +15,7 @@ fn ridge_regression_finds_the_exact_weights() {
         .collect();
     let numbers = |name: &str, all: &[f32]| FrameColumn {
         name: name.to_owned(),
-        values: FrameValues::Numbers(all.to_vec()),
+        values: FrameValues::Numbers(all.to_vec().into()),
     };
 
     let frame = Frame {
@@ -75,7 +75,7 @@ fn logistic_regression_learns_from_numbers_categories_and_missing_values() {
     let columns = vec![
         FrameColumn {
             name: "x".to_owned(),
-            values: FrameValues::Numbers(x),
+            values: FrameValues::Numbers(x.into()),
         },
         FrameColumn {
             name: "c".to_owned(),

@@ -43,7 +43,7 @@ fn world(rows: usize, seed: u64) -> (Frame, Vec<f32>) {
     };
     (
         Frame {
-            columns: vec![numbers("a", a), numbers("b", b), word],
+            columns: vec![numbers("a", a.into()), numbers("b", b.into()), word],
             rows,
             ..Frame::default()
         },
