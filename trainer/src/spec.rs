@@ -230,7 +230,7 @@ impl Spec {
         let mut root = toml::Table::new();
         // The content of files counts, not their location and not the limits of reading.
         let mut data = self.data.to_table();
-        ["memory_max", "rows_max", "staged_max"]
+        ["columns_memory_max", "memory_max", "rows_max", "staged_max"]
             .into_iter()
             .for_each(|key| drop(data.remove(key)));
         for (name, join) in &self.joins.0 {
