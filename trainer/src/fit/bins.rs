@@ -149,9 +149,35 @@ impl Binned {
         }
     }
 
+    /// Asks the processor for the bins of a row that is needed soon. The rows of a leaf lie apart in memory, and
+    /// waiting for each takes longer than adding it up.
+    #[inline]
+    pub(crate) fn prefetch(&self, row: u32) {
+        let width = self.cuts.len();
+        let from = row as usize * width;
+        fetch_soon(&self.bytes, from);
+        fetch_soon(&self.bytes, from + width.saturating_sub(1));
+    }
+
     /// Returns the bins of a row.
     pub(crate) fn row(&self, row: usize) -> &[u8] {
         let width = self.cuts.len();
         &self.bytes[row * width..][..width]
     }
+}
+
+/// How many rows before its use a row is fetched.
+pub(crate) const AHEAD: usize = 12;
+
+/// Asks for the memory of an element; nothing on other processors.
+#[inline]
+pub(crate) fn fetch_soon<T>(all: &[T], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(wanted) = all.get(at) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing that a program sees, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(wanted).cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (all, at);
 }

@@ -1,7 +1,7 @@
 //! Grows one tree: splits the leaf with the largest gain, until there are enough
 //! leaves or no split gains. Works on bins; the tree it returns has thresholds.
 
-use super::super::bins::{Binned, Cut};
+use super::super::bins::{AHEAD, Binned, Cut, fetch_soon};
 use super::histogram::Histogram;
 use super::split::{self, LeafSplit, Test, Total};
 use super::{Branch, Choice, Node, SplitSide, Tree, TreeOptions};
@@ -261,9 +261,19 @@ fn choice(test: &Test, cut: &Cut) -> Choice {
 
 /// Partitions rows, the left side first, and keeps their order; returns the number on the left.
 fn part(data: &Binned, rows: &mut [u32], found: &LeafSplit) -> usize {
-    let is_left = |row: &u32| found.test.is_left(data.row(*row as usize)[found.feature]);
-    let halves =
-        |rows: &[u32]| -> (Vec<u32>, Vec<u32>) { rows.iter().partition(|row| is_left(row)) };
+    let width = data.cuts.len();
+    let halves = |rows: &[u32]| -> (Vec<u32>, Vec<u32>) {
+        let (mut left, mut right) = (Vec::with_capacity(rows.len()), Vec::new());
+        for (at, row) in rows.iter().enumerate() {
+            if let Some(soon) = rows.get(at + AHEAD) {
+                fetch_soon(&data.bytes, *soon as usize * width + found.feature);
+            }
+            let is_left = found.test.is_left(data.row(*row as usize)[found.feature]);
+            let side = if is_left { &mut left } else { &mut right };
+            side.push(*row);
+        }
+        (left, right)
+    };
     let size = if rows.len() < SHARED_ROWS {
         rows.len().max(1)
     } else {

@@ -5,7 +5,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::super::bins::Binned;
+use super::super::bins::{AHEAD, Binned, fetch_soon};
 use rayon::prelude::*;
 
 /// The gradient and Hessian of a row, or their sums.
@@ -51,7 +51,11 @@ impl Histogram {
 
     fn of_block(data: &Binned, rows: &[u32], gradients: &[[f32; 2]]) -> Self {
         let mut sums = Self(vec![[[0.0; 2]; 256]; data.cuts.len()]);
-        for row in rows {
+        for (at, row) in rows.iter().enumerate() {
+            if let Some(soon) = rows.get(at + AHEAD) {
+                data.prefetch(*soon);
+                fetch_soon(gradients, *soon as usize);
+            }
             let [g, h] = gradients[*row as usize];
             let pair = [f64::from(g), f64::from(h)];
             for (byte, parts) in data.row(*row as usize).iter().zip(&mut sums.0) {
