@@ -14,6 +14,9 @@ mod place;
 /// From data to a version that is served.
 mod trainer;
 
+/// One table in many dialects has one score.
+mod dialects;
+
 /// Rows of the file, sent as JSON, give what training gave.
 mod wire;
 
