@@ -244,10 +244,10 @@ impl BreachWatch {
 
     /// Returns the oldest snapshot within a horizon.
     fn before(&self, now: Instant, horizon: Duration) -> Option<&CountSnapshot> {
-        self.past
-            .iter()
-            .find(|past| now.saturating_duration_since(past.at) <= horizon)
-            .or(self.past.back())
+        // They are in the order of time.
+        let older = |past: &CountSnapshot| now.saturating_duration_since(past.at) > horizon;
+        let at = self.past.partition_point(older);
+        self.past.get(at).or(self.past.back())
     }
 
     /// Keeps a snapshot. Of older ones the first of each step is kept; the steps grow with the age.
