@@ -23,7 +23,7 @@ use crate::frame::Frame;
 use crate::spec::Spec;
 use chrono::{DateTime, Utc};
 pub(crate) use manifest::DataManifest;
-use ortus::core::error::Result;
+use ortus::core::error::{Error, Result, short};
 use ortus::storage::layout::Records;
 
 /// What can be read beside files, and up to which time.
@@ -106,9 +106,25 @@ impl RowTarget {
 pub(crate) async fn read(spec: &Spec, reach: &Reach) -> Result<Rows> {
     let queried = source::read(spec, reach).await?;
     let notes = queried.lines();
-    let mut rows = roles::assign(spec, queried.columns, queried.manifest, &queried.captured)?;
+    let rows = roles::assign(spec, queried.columns, queried.manifest, &queried.captured);
+    let mut rows = rows.map_err(|error| with_reading(error, spec, &notes))?;
     rows.notes.extend(notes);
     Ok(rows)
+}
+
+/// Adds to an error about the target how the reader of text files took it, such as which word made words of
+/// its numbers.
+fn with_reading(mut error: Error, spec: &Spec, notes: &[String]) -> Error {
+    let name = format!("'{}'", short(&spec.schema.target));
+    let is_about = |note: &&String| note.starts_with(&format!("{name}:"));
+    if let Some(note) = notes
+        .iter()
+        .find(is_about)
+        .filter(|_| error.message.contains(&name))
+    {
+        error.message.push_str(&format!(" ({note})"));
+    }
+    error
 }
 
 /// Counts the rows that have a target, of a later time than `after` where the

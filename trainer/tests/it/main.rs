@@ -14,6 +14,9 @@ mod place;
 /// From data to a version that is served.
 mod trainer;
 
+/// Data that break what was seen before.
+mod bad_data;
+
 /// One table in many dialects has one score.
 mod dialects;
 
