@@ -12,6 +12,7 @@ pub(crate) mod body;
 pub(crate) mod bounded_codec;
 mod connection;
 mod decoded_size;
+mod explained_answer;
 mod headers;
 mod inbound;
 mod inflate;

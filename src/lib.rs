@@ -8,6 +8,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod core;
+pub mod explain;
 pub mod observe;
 pub mod onnx;
 #[allow(missing_docs, reason = "generated from proto/")]

@@ -2,13 +2,14 @@
 //!
 //! Entry points: [`predict`] (the one use case), [`route`] (which version
 //! answers), [`servable`] (a loaded version), [`batch`] (queue, batch forming,
-//! lanes), [`shadow`] (copies of requests to a second version), [`manager`]
+//! lanes), [`shadow`] (copies of requests to a second version), [`explanations`] (what inputs contributed), [`manager`]
 //! (loads and unloads versions, publishes routes),
 //! [`settings`] (how one model is loaded and served).
 //!
 //! May import every wing above it in `lib.rs`; never `api` or `client`.
 
 pub(crate) mod batch;
+pub(crate) mod explanations;
 pub(crate) mod manager;
 pub(crate) mod parts;
 pub(crate) mod predict;

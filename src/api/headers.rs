@@ -7,6 +7,7 @@ mod tests;
 use crate::core::error::{Error, Result};
 use crate::core::request::Deadline;
 use crate::core::request::trace::Context;
+use crate::explain::request::TOP_MAX;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,9 @@ const TIMEOUT_DIGITS_MAX: usize = 12;
 /// The request header whose value decides where split traffic goes.
 const ROUTE_KEY_HEADER: &str = "ortus-route-key";
 
+/// The request header that asks for the largest contributions of inputs to the scores.
+pub(crate) const EXPLAIN_HEADER: &str = "ortus-explain";
+
 /// The headers of a request that change how it is served. They are found in one pass.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct RequestHeaders<'h> {
@@ -37,6 +41,7 @@ pub(crate) struct RequestHeaders<'h> {
     route_key: Option<&'h HeaderValue>,
     grpc_timeout: Option<&'h HeaderValue>,
     timeout_ms: Option<&'h HeaderValue>,
+    explain: Option<&'h HeaderValue>,
 }
 
 impl<'h> RequestHeaders<'h> {
@@ -49,6 +54,7 @@ impl<'h> RequestHeaders<'h> {
                 ROUTE_KEY_HEADER => &mut found.route_key,
                 GRPC_TIMEOUT_HEADER => &mut found.grpc_timeout,
                 TIMEOUT_HEADER => &mut found.timeout_ms,
+                EXPLAIN_HEADER => &mut found.explain,
                 _ => continue,
             };
             place.get_or_insert(value);
@@ -64,6 +70,24 @@ impl<'h> RequestHeaders<'h> {
     /// Reads the routing key of a traffic split; empty if there is none.
     pub(crate) fn route_key(&self) -> &'h [u8] {
         self.route_key.map_or(&[], HeaderValue::as_bytes)
+    }
+
+    /// Reads how many contributions of each score are asked for; none if the prediction is not to be explained.
+    pub(crate) fn explain(&self) -> Result<Option<usize>> {
+        let Some(value) = self.explain else {
+            return Ok(None);
+        };
+        let digits = value
+            .to_str()
+            .ok()
+            .filter(|text| text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit()));
+        let top = digits.and_then(|text| text.parse().ok());
+        match top.filter(|top| (1..=TOP_MAX).contains(top)) {
+            Some(top) => Ok(Some(top)),
+            None => Err(Error::invalid(format!(
+                "{EXPLAIN_HEADER} must be an integer of 1 to {TOP_MAX}: how many contributions are wanted"
+            ))),
+        }
     }
 
     /// Reads the deadline of a request: `grpc-timeout`, else `ortus-timeout-ms`.

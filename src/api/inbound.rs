@@ -3,8 +3,10 @@
 //! in the answer's headers. Counts a refused request once. Knows no protocol:
 //! a handler passes in what it read and how it encodes.
 
+use super::explained_answer::ExplainedAnswer;
 use super::headers::{
-    DIGEST_HEADER, PREDICTION_HEADER, RequestHeaders, TRACED_HEADER, VERSION_HEADER, earlier,
+    DIGEST_HEADER, EXPLAIN_HEADER, PREDICTION_HEADER, RequestHeaders, TRACED_HEADER,
+    VERSION_HEADER, earlier,
 };
 use super::limits::Limits;
 use super::tables::{TableLimits, TableSchema};
@@ -12,7 +14,9 @@ use crate::core::error::{Error, Kind, Result};
 use crate::core::model::Signature;
 use crate::core::request::{Deadline, Protocol, Request, Response, Target};
 use crate::core::tensor::Tensor;
+use crate::explain::request::check_request;
 use crate::serve::batch::Done;
+use crate::serve::explanations::AskedExplanation;
 use crate::serve::parts;
 use crate::serve::predict::{Predicted, Predictor, RunningPrediction};
 use crate::serve::servable::Servable;
@@ -178,12 +182,52 @@ impl<'c> Admitted<'c, '_> {
         begun.finish(done, encode)
     }
 
+    /// Returns what is to be explained, if the headers ask for it. Refuses what cannot be explained before it is
+    /// predicted.
+    fn asked_explanation<F>(
+        &self,
+        decoded: &Result<Decoded<F>>,
+    ) -> Result<Option<AskedExplanation>> {
+        let Ok(decoded) = decoded else {
+            // It is refused anyway.
+            return Ok(None);
+        };
+        let inbound = &self.inbound;
+        let top = inbound.headers.explain();
+        let Some(top) = top.map_err(|error| inbound.refused(error))? else {
+            return Ok(None);
+        };
+        if !matches!(inbound.protocol, Protocol::OipGrpc | Protocol::OipRest) {
+            return Err(inbound.refused(Error::invalid(format!(
+                "{EXPLAIN_HEADER} goes with the Open Inference Protocol only; send the request to ModelInfer or /v2/models/NAME/infer, or without it"
+            ))));
+        }
+
+        let (servable, inputs) = (&self.servable, &decoded.inputs);
+        // A routing key in the body may choose another version, which is looked at later.
+        if decoded.route_key.is_none() {
+            let checked = servable.explanation.model().and_then(|model| {
+                servable.signature.check(inputs.clone())?;
+                check_request(model, inputs, top)
+            });
+            checked.map_err(|error| inbound.refused_by(servable, error))?;
+        }
+        Ok(Some(AskedExplanation {
+            top,
+            inputs: inputs.clone(),
+            deadline: earlier(self.deadline, decoded.timeout_us, inbound.arrived),
+        }))
+    }
+
     /// Starts to predict.
     pub(crate) fn begin<F>(self, decoded: Result<Decoded<F>>) -> Result<Begun<'c, F>> {
+        let asked = self.asked_explanation(&decoded)?;
         let predictor = self.inbound.predictor;
         let (servable, request, form) = self.request(decoded)?;
         Ok(Begun {
             running: predictor.start(servable, request),
+            // On the heap, as few requests need it.
+            explaining: asked.map(|asked| Box::new(ExplainedAnswer::new(asked))),
             form,
         })
     }
@@ -225,13 +269,18 @@ impl<'c> Admitted<'c, '_> {
 /// A prediction request that was submitted. Dropping it cancels it.
 pub(crate) struct Begun<'c, F> {
     running: RunningPrediction<'c>,
+    /// What explains the prediction, if the request asks for it.
+    explaining: Option<Box<ExplainedAnswer>>,
     form: F,
 }
 
 impl<F> Begun<'_, F> {
-    /// Waits for the outputs.
+    /// Waits for the outputs, and for their explanation if there is one.
     pub(crate) fn poll_done(&mut self, cx: &mut Context<'_>) -> Poll<Result<Done>> {
-        self.running.poll_done(cx)
+        match &mut self.explaining {
+            None => self.running.poll_done(cx),
+            Some(explaining) => explaining.poll(&mut self.running, cx),
+        }
     }
 
     /// Encodes what [`Begun::poll_done`] returned, and names the version and the prediction in the
@@ -252,7 +301,10 @@ impl<F> Begun<'_, F> {
             encoded: mut answer,
         } = self
             .running
-            .finish(done, |response, servable| encode(response, form, servable))?;
+            .finish(done, |response, servable| match self.explaining {
+                None => encode(response, form, servable),
+                Some(explained) => encode(&explained.added_to(response), form, servable),
+            })?;
         stamp(answer.headers_mut(), texts, &response);
         Ok(answer)
     }

@@ -114,6 +114,8 @@ pub(crate) struct Loaded {
     pub baseline: Option<Bytes>,
     /// The companion beside it, if there is one.
     pub companion: Option<Bytes>,
+    /// What explains its predictions, if there is a file, or why it cannot be read: a version serves without it.
+    pub explanation: Option<Result<Bytes>>,
     /// Names of the input's columns, if given.
     pub features: Vec<String>,
 }

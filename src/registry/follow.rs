@@ -14,7 +14,9 @@ use super::catalog::{Catalog, FileStamp, Fingerprint, FolderSight, ModelEntry, V
 use super::directory::Loaded;
 use super::fold::{NamespaceState, RegisteredModel};
 use super::log::Log;
-use super::manifest::{BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, File, GOLDEN_BYTES_MAX, Role};
+use super::manifest::{
+    BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, EXPLANATION_BYTES_MAX, File, GOLDEN_BYTES_MAX, Role,
+};
 use super::model_file::ModelFile;
 use super::servers::{self, Addresses};
 use super::settings::Registry;
@@ -406,6 +408,7 @@ impl Follower {
             golden: beside(Role::Golden, GOLDEN_BYTES_MAX)?,
             baseline: beside(Role::Baseline, BASELINE_BYTES_MAX)?,
             companion: beside(Role::Companion, COMPANION_BYTES_MAX)?,
+            explanation: beside(Role::Explanation, EXPLANATION_BYTES_MAX).transpose(),
             features: folder.manifest.features.clone(),
         })
     }

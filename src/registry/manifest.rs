@@ -33,6 +33,10 @@ pub(crate) const GOLDEN_BYTES_MAX: u64 = 16 << 20;
 pub const COMPANION_PATH: &str = "companion.onnx";
 pub(crate) const COMPANION_BYTES_MAX: u64 = 64 << 20;
 
+/// The name of what explains a version's predictions, and the most bytes of it.
+pub const EXPLANATION_PATH: &str = "explanation.bin";
+pub(crate) const EXPLANATION_BYTES_MAX: u64 = crate::explain::file::BYTES_MAX;
+
 /// The name of the manifest's own file beside a version's files.
 pub const MANIFEST_PATH: &str = "manifest.json";
 
@@ -108,6 +112,8 @@ pub enum Role {
     Golden,
     /// A second model, which predicts the error of the first.
     Companion,
+    /// What explains its predictions: its trees or its weights.
+    Explanation,
     /// Anything else that was pushed with it.
     Other,
 }

@@ -14,6 +14,7 @@ use crate::observe::drift::observer::offer::AskedRequest;
 use crate::observe::metrics::Metrics;
 use crate::observe::traces::{EndedPrediction, Followed, Tracer};
 use crate::serve::batch::Done;
+use crate::serve::explanations::{AskedExplanation, Explanations, RunningExplanation};
 use crate::serve::parts::{self, Submitted};
 use crate::serve::route::Routes;
 use crate::serve::servable::Servable;
@@ -35,6 +36,7 @@ pub(crate) struct Predictor {
     mint: Arc<Mint>,
     tracer: Option<Tracer>,
     slow: SlowLog,
+    explanations: Explanations,
     ready: watch::Sender<bool>,
     is_stopping: AtomicBool,
 }
@@ -64,6 +66,7 @@ impl Predictor {
         Ok(Self {
             shadows: Shadows::start(&parts.metrics)?,
             slow: SlowLog::new(parts.slow),
+            explanations: Explanations::default(),
             routes: parts.routes,
             metrics: parts.metrics,
             mint: parts.mint,
@@ -243,6 +246,12 @@ impl RunningPrediction<'_> {
                 .take()
                 .unwrap_or_else(|| Error::internal("the answer was taken before")))),
         }
+    }
+
+    /// Starts to explain the prediction.
+    pub(crate) fn explain(&self, asked: AskedExplanation) -> Result<RunningExplanation> {
+        let model = self.prediction.servable.explanation.model()?;
+        self.predictor.explanations.start(model, asked)
     }
 
     /// Completes the prediction with what [`RunningPrediction::poll_done`] returned.

@@ -20,6 +20,7 @@ use crate::serve::batch::recheck::RecheckOptions;
 use crate::serve::batch::waiting::Waiting;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{self, BatchOptions, Batcher, Reopen, Submission};
+use crate::serve::explanations::VersionExplanation;
 use crate::serve::reshapes::Reshapes;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -104,6 +105,8 @@ pub(crate) struct ServableParts {
     pub metrics: Arc<ServableMetrics>,
     /// Monitors the version, if monitoring is on.
     pub observer: Option<Observer>,
+    /// What explains its predictions.
+    pub explanation: VersionExplanation,
     pub declared: DeclaredSettings,
 }
 
@@ -131,6 +134,8 @@ pub(crate) struct Servable {
     pub request_timeout: Option<Duration>,
     pub metrics: Arc<ServableMetrics>,
     pub observer: Option<Observer>,
+    /// What explains its predictions.
+    pub explanation: VersionExplanation,
     pub declared: DeclaredSettings,
     output_names: Vec<Arc<str>>,
     batcher: Batcher,
@@ -184,6 +189,7 @@ impl Servable {
             request_timeout: parts.request_timeout,
             metrics: parts.metrics,
             observer: parts.observer,
+            explanation: parts.explanation,
             declared: parts.declared,
             output_names,
             batcher,

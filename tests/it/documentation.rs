@@ -84,6 +84,7 @@ pages! {
     algorithms_run = "docs/training/algorithms.md";
     gates_run = "docs/training/gates.md";
     automation_runs = "docs/training/automation.md";
+    explanations_run = "docs/explanations.md";
     operator_api_runs = "docs/operator-api.md";
     security_runs = "docs/security.md";
     troubleshooting_runs = "docs/troubleshooting.md";

@@ -3,6 +3,7 @@
 //! means one thing. Each breach is printed with its file, its line and the rule.
 
 mod imports;
+mod wings;
 
 use imports::{
     Module, Modules, circles, code_of, imports as imports_of, names_child, without_tests,
@@ -10,59 +11,7 @@ use imports::{
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// Wing, a folder of `src/` with its page beside it → the wings that it may import, in `lib.rs`'s order.
-const WINGS: &[(&str, &[&str])] = &[
-    ("core", &[]),
-    ("proto", &[]),
-    ("sandbox", &["core"]),
-    ("onnx", &["core", "proto", "sandbox"]),
-    ("storage", &["core"]),
-    ("observe", &["core", "proto", "onnx", "storage"]),
-    (
-        "registry",
-        &["core", "onnx", "storage", "sandbox", "observe"],
-    ),
-    (
-        "serve",
-        &["core", "onnx", "sandbox", "storage", "observe", "registry"],
-    ),
-    ("client", &["core", "proto", "observe"]),
-    (
-        "api",
-        &[
-            "core", "proto", "onnx", "storage", "observe", "registry", "serve",
-        ],
-    ),
-    (
-        "config",
-        &[
-            "core", "onnx", "storage", "observe", "registry", "serve", "api",
-        ],
-    ),
-    (
-        "app",
-        &[
-            "core", "onnx", "sandbox", "storage", "observe", "registry", "serve", "client", "api",
-            "config",
-        ],
-    ),
-    (
-        "cli",
-        &[
-            "core", "onnx", "storage", "observe", "registry", "serve", "client", "api", "config",
-            "app",
-        ],
-    ),
-    (
-        "testing",
-        &[
-            "core", "proto", "onnx", "storage", "observe", "registry", "serve", "api",
-        ],
-    ),
-    ("bin", &["cli"]),
-    ("lib", &[]),
-];
+use wings::WINGS;
 
 /// A word that only some files may name.
 struct Fence {

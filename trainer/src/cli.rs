@@ -1,6 +1,7 @@
 //! `ortus-trainer`: parses, calls the trainer, prints.
 
 mod backfill;
+mod contributions;
 mod experiments;
 mod plan;
 mod runs;
@@ -97,18 +98,8 @@ pub(super) enum TrainerCommand {
         #[command(flatten)]
         common: RegistryArguments,
     },
-    /// Show the result of a run and the reasons for it.
-    Explain {
-        /// The name of the model.
-        model: String,
-        /// The key of the run, or its first characters.
-        run: String,
-        /// Write the evidence page of the run to this file.
-        #[arg(long, value_name = "FILE")]
-        html: Option<PathBuf>,
-        #[command(flatten)]
-        common: RegistryArguments,
-    },
+    /// Show the result of a run and the reasons for it; with rows, what each feature contributes to their predictions.
+    Explain(ExplainRunArguments),
     /// Show the whole loop: input drift, an alarm, retraining, and recovery.
     Demo(DemoArguments),
     /// Run as `ortus` (for the demonstration).
@@ -139,6 +130,41 @@ pub(super) struct RunArguments {
     by: By,
 }
 
+#[derive(Args)]
+pub(super) struct ExplainRunArguments {
+    /// The name of the model.
+    model: String,
+    /// The key of the run, or its first characters.
+    #[arg(required_unless_present_any = ["row", "rows"])]
+    run: Option<String>,
+    /// Write the evidence page of the run to this file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["row", "rows"])]
+    html: Option<PathBuf>,
+    /// Explain the prediction of this row: a JSON object with a value for each input, null for a missing one.
+    #[arg(long, value_name = "JSON", conflicts_with = "rows")]
+    row: Option<String>,
+    /// Explain the predictions of a file with such an object on each line; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    rows: Option<PathBuf>,
+    /// The most lines of the file that are read.
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "rows")]
+    limit: usize,
+    /// The most contributions that are shown of a row.
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    top: usize,
+    /// The version that predicts, by number or alias [default: the champion].
+    #[arg(long, value_name = "VERSION", conflicts_with = "run")]
+    version: Option<String>,
+    #[command(flatten)]
+    common: RegistryArguments,
+}
+
+impl ExplainRunArguments {
+    fn has_rows(&self) -> bool {
+        self.row.is_some() || self.rows.is_some()
+    }
+}
+
 /// Runs the command line; exits 0 on success, 1 on an error, 2 on misuse, 3 if a gate did not pass.
 pub(crate) fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
     run_as("ortus-trainer", arguments, |parsed: OrtusTrainer| {
@@ -162,12 +188,10 @@ pub(super) fn run(command: TrainerCommand) -> Result<ExitCode> {
             html,
             common,
         } => block_on(runs::runs(&model, html.as_deref(), &common))?,
-        TrainerCommand::Explain {
-            model,
-            run,
-            html,
-            common,
-        } => block_on(runs::explain(&model, &run, html.as_deref(), &common))?,
+        TrainerCommand::Explain(arguments) => match arguments.has_rows() {
+            true => block_on(contributions::explain(&arguments))?,
+            false => block_on(runs::explain(&arguments))?,
+        },
         TrainerCommand::Watch(arguments) => return block_on(watching::watch(&arguments)),
         TrainerCommand::Sweep { run, html } => {
             return block_on(experiments::sweep(&run, html.as_deref()));

@@ -4,6 +4,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::explanation::summary::ContributionSummary;
 use crate::gate::{Slice, TestRows};
 use crate::interval::mean;
 use crate::judge::Evaluation;
@@ -23,16 +24,29 @@ const BINS: usize = 10;
 /// Slices that are drawn.
 const SLICES_MAX: usize = 40;
 
+/// What a page is about.
+pub(super) struct PageSubject<'p> {
+    pub record: &'p RunRecord,
+    pub rows: &'p TestRows<'p>,
+    pub model: &'p Evaluation,
+    pub champion: Option<&'p Evaluation>,
+    /// The confidence of the gates.
+    pub confidence: f64,
+    pub contributions: Option<&'p ContributionSummary>,
+}
+
 /// Renders the page.
-pub(super) fn page(
-    record: &RunRecord,
-    rows: &TestRows<'_>,
-    model: &Evaluation,
-    champion: Option<&Evaluation>,
-    confidence: f64,
-) -> String {
+pub(super) fn page(subject: &PageSubject<'_>) -> String {
+    let &PageSubject {
+        rows,
+        model,
+        champion,
+        confidence,
+        ..
+    } = subject;
     let mut run = Run {
-        record: record.clone(),
+        record: subject.record.clone(),
+        contributions: subject.contributions.cloned(),
         ..Run::default()
     };
     match classes(model) {

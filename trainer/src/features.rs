@@ -4,8 +4,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::derivation::Derivation;
 use crate::frame::{Frame, FrameValues};
+use ortus::explain::derivation::Derivation;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 

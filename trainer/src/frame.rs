@@ -4,8 +4,8 @@
 #[cfg(test)]
 mod tests;
 
-use crate::derivation::Derivation;
 use crate::values::Values;
+use ortus::explain::derivation::Derivation;
 use std::collections::{BTreeMap, HashMap};
 
 /// The code of a missing word.

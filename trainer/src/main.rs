@@ -3,7 +3,6 @@
 //! it, and no two files import each other.
 
 // Foundations: columns in memory, names of tensors, statistics, files.
-mod derivation;
 mod features;
 mod frame;
 mod interval;
@@ -22,6 +21,7 @@ mod spec;
 mod split;
 
 // Training: the algorithms, the fitted model and its ONNX graph.
+mod explanation;
 mod export;
 mod fit;
 mod learn;

@@ -13,7 +13,9 @@ use ortus::observe::drift::baseline::Baseline;
 use ortus::observe::drift::facts::{LearnedValues, RowFacts};
 use ortus::observe::profile::Making;
 use ortus::onnx::golden::Golden;
-use ortus::registry::manifest::{BASELINE_PATH, COMPANION_PATH, GOLDEN_PATH, MODEL_PATH};
+use ortus::registry::manifest::{
+    BASELINE_PATH, COMPANION_PATH, EXPLANATION_PATH, GOLDEN_PATH, MODEL_PATH,
+};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -166,10 +168,11 @@ fn missing(column: &FrameColumn) -> FrameColumn {
     }
 }
 
-/// The graphs of a version.
+/// The graphs of a version, and what explains its predictions.
 pub(crate) struct Graphs<'g> {
     pub model: &'g [u8],
     pub companion: Option<&'g [u8]>,
+    pub explanation: Option<&'g [u8]>,
 }
 
 /// Writes the files of a version into a folder.
@@ -190,6 +193,9 @@ pub(crate) fn write(
     graphs
         .companion
         .map_or(Ok(()), |companion| put(COMPANION_PATH, companion))?;
+    graphs
+        .explanation
+        .map_or(Ok(()), |explanation| put(EXPLANATION_PATH, explanation))?;
     put(BASELINE_PATH, &baseline.write())?;
     if let Some(golden) = golden {
         put(GOLDEN_PATH, &golden.write())?;

@@ -1,9 +1,11 @@
 //! The evidence page of a run as HTML: data, metrics beside those of the champion,
 //! gates and plots. One file without external resources. Computes no curve.
 
+mod swarm;
 #[cfg(test)]
 mod tests;
 
+use crate::explanation::summary::ContributionSummary;
 use crate::gate::Verdict;
 use crate::record::{Importance, RunRecord, text_of};
 use maud::{Markup, html};
@@ -52,6 +54,8 @@ pub(crate) struct Run {
     pub errors: Vec<(String, f64)>,
     /// All rows first, then the slices.
     pub parts: Vec<SliceDifference>,
+    /// What features contribute to the scores, if the model can be explained.
+    pub contributions: Option<ContributionSummary>,
 }
 
 /// A colour of the plots, in the order of series.
@@ -97,6 +101,7 @@ pub(crate) fn render(run: &Run) -> String {
         (comparison(&run.parts))
         (plots(run))
         (importances(record))
+        @if let Some(summary) = &run.contributions { (swarm::section(summary)) }
         (notes(record))
     };
     document(&format!("{model}: training run"), &body)

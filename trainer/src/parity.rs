@@ -4,7 +4,6 @@
 #[cfg(test)]
 mod tests;
 
-use crate::derivation::{DAY, DerivedValue};
 use crate::features::Feature;
 use crate::fit::encode::Term;
 use crate::fit::linear::Linear;
@@ -16,6 +15,7 @@ use crate::model::{Learned, TrainedModel};
 use crate::random::mix;
 use ortus::core::error::{Error, Result};
 use ortus::core::tensor::{Data, Tensor};
+use ortus::explain::derivation::{DAY, DerivedValue};
 use serde::{Deserialize, Serialize};
 
 /// The largest relative difference of a prediction.

@@ -6,6 +6,7 @@
 
 mod dataset;
 mod earlier;
+mod explained;
 mod fitted;
 mod judged;
 mod plan;

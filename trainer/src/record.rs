@@ -88,6 +88,9 @@ pub(crate) struct RunRecord {
     pub code: RecordField<Vec<Code>>,
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub companion: RecordField<CompanionSummary>,
+    /// The mean size of what each feature contributes to the scores of test rows, the largest first.
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub contributions: RecordField<Vec<Importance>>,
     /// The loss on the stopping rows after rounds.
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub curve: RecordField<Vec<(usize, f64)>>,

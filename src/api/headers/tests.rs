@@ -33,3 +33,34 @@ fn timeouts_are_read_in_every_unit_and_malformed_ones_are_refused() {
             .is_ok_and(|d| d.is_none())
     );
 }
+
+#[test]
+fn a_number_of_contributions_is_read_and_others_are_refused() {
+    let explain = |value: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(EXPLAIN_HEADER, http::HeaderValue::from_static(value));
+        RequestHeaders::read(&headers).explain()
+    };
+    for (value, expected) in [("1", 1), ("8", 8), ("256", 256)] {
+        assert_eq!(explain(value).ok().flatten(), Some(expected), "{value}");
+    }
+    for bad in [
+        "0",
+        "257",
+        "-1",
+        "+8",
+        "8.0",
+        "all",
+        "",
+        "0008",
+        "99999999999999999999",
+    ] {
+        let error = explain(bad).expect_err(bad);
+        assert!(error.message.contains("1 to 256"), "{error}");
+    }
+    assert!(
+        RequestHeaders::default()
+            .explain()
+            .is_ok_and(|e| e.is_none())
+    );
+}

@@ -101,6 +101,7 @@ fn extra_files(arguments: &PushArguments) -> Vec<(Role, PathBuf)> {
         (Role::Card, &arguments.card),
         (Role::Golden, &arguments.golden),
         (Role::Companion, &arguments.companion),
+        (Role::Explanation, &arguments.explanation),
     ];
 
     given

@@ -1,6 +1,7 @@
 //! Metrics of served versions. The series of a version appear when it is loaded and are removed
 //! when the last servable of it is dropped.
 
+mod explanations;
 mod padding;
 
 use super::catalogue::Catalogue;
@@ -8,6 +9,7 @@ use super::statistics::Statistics;
 use crate::core::error::{Kind, Result};
 use crate::core::model::{ModelName, Version};
 use crate::core::request::{Protocol, Timing};
+use explanations::ExplanationFamily;
 use padding::{PaddingFamilies, PaddingSeries};
 use parking_lot::Mutex;
 use prometheus::{
@@ -43,6 +45,7 @@ pub(super) struct ServingFamilies {
     batch_shape_changes: IntCounterVec,
     batch_disagreements: IntCounterVec,
     padding: PaddingFamilies,
+    explanation_seconds: ExplanationFamily,
     runs_terminated: IntCounterVec,
     lanes_hung: IntGaugeVec,
     ready: IntGaugeVec,
@@ -172,6 +175,7 @@ impl ServingFamilies {
                 SERVED,
             )?,
             padding: PaddingFamilies::new(r)?,
+            explanation_seconds: ExplanationFamily::new(r)?,
             runs_terminated: r.counters(
                 "ortus_runs_terminated_total",
                 "Runs terminated 1 s after their last client gave up, or after 1 s on an I/O thread.",
@@ -287,6 +291,7 @@ impl ServingFamilies {
         let _ = self.batch_shape_changes.remove_label_values(labels);
         let _ = self.batch_disagreements.remove_label_values(labels);
         self.padding.remove(labels[0], labels[1]);
+        self.explanation_seconds.remove(labels[0], labels[1]);
         self.requests.remove(labels[0], labels[1]);
     }
 }
@@ -403,6 +408,12 @@ impl ServableMetrics {
                 protocol.label(),
             ])
         })
+    }
+
+    /// Counts an explained prediction.
+    pub(crate) fn explained(&self, took: Duration) {
+        let family = &self.families.explanation_seconds;
+        family.observe(self.model.as_str(), self.version, took);
     }
 
     /// Notes whether requests are padded, for a version whose padding is declared.

@@ -169,7 +169,13 @@ impl Operator {
 }
 
 /// Roles that a file keeps when the bundle is pushed.
-const GIVEN_BY_ROLE: [Role; 4] = [Role::Baseline, Role::Card, Role::Golden, Role::Companion];
+const GIVEN_BY_ROLE: [Role; 5] = [
+    Role::Baseline,
+    Role::Card,
+    Role::Golden,
+    Role::Companion,
+    Role::Explanation,
+];
 
 /// A bundle in a folder.
 struct Bundle<'b>(&'b Path);

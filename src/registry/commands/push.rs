@@ -11,6 +11,7 @@ use super::{Operator, manifest};
 use crate::core::error::{Error, Result};
 use crate::core::hash::Digest;
 use crate::core::model::{Alias, ModelName, Version};
+use crate::explain;
 use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::watch;
 use crate::observe::quality::companion::Wiring;
@@ -20,8 +21,8 @@ use crate::registry::entry::{Blob, Evidence, Op};
 use crate::registry::fold::{NamespaceState, RegisteredModel};
 use crate::registry::log::{Author, Change};
 use crate::registry::manifest::{
-    BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, MANIFEST_BYTES_MAX, MODEL_PATH, Manifest,
-    Role,
+    BASELINE_BYTES_MAX, COMPANION_BYTES_MAX, Declared, EXPLANATION_BYTES_MAX, MANIFEST_BYTES_MAX,
+    MODEL_PATH, Manifest, Role,
 };
 use crate::registry::sign::statement;
 use bytes::Bytes;
@@ -277,6 +278,7 @@ impl Operator {
         manifest.evaluation = push.evaluation.clone();
 
         check_companion(&files, &graph)?;
+        check_explanation(&files, &graph)?;
         check_baseline(&files, name, push, graph)?;
         Ok((manifest, files))
     }
@@ -405,6 +407,14 @@ fn check_companion(files: &[Local], graph: &Graph) -> Result<()> {
     };
     let bytes = read_whole(local, COMPANION_BYTES_MAX)?;
     Wiring::read(&graph.signature, bytes.into()).map(drop)
+}
+
+fn check_explanation(files: &[Local], graph: &Graph) -> Result<()> {
+    let Some(local) = files.iter().find(|l| l.file.role == Role::Explanation) else {
+        return Ok(());
+    };
+    let bytes = read_whole(local, EXPLANATION_BYTES_MAX)?;
+    explain::file::read(&bytes)?.check_signature(&graph.signature)
 }
 
 fn check_baseline(files: &[Local], name: &ModelName, push: &Push, graph: Graph) -> Result<()> {

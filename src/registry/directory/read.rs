@@ -10,8 +10,8 @@ use crate::core::error::{Error, Result};
 use crate::core::hash::{Digest, Hasher};
 use crate::onnx::graph::{self, Graph};
 use crate::registry::manifest::{
-    BASELINE_BYTES_MAX, BASELINE_PATH, COMPANION_BYTES_MAX, COMPANION_PATH, GOLDEN_BYTES_MAX,
-    GOLDEN_PATH,
+    BASELINE_BYTES_MAX, BASELINE_PATH, COMPANION_BYTES_MAX, COMPANION_PATH, EXPLANATION_BYTES_MAX,
+    EXPLANATION_PATH, GOLDEN_BYTES_MAX, GOLDEN_PATH,
 };
 use crate::registry::model_file::{KEPT_BYTES_MAX, ModelFile};
 use bytes::Bytes;
@@ -68,6 +68,7 @@ pub(super) fn load(place: &ModelPlace<'_>, purpose: Purpose<'_>) -> Result<Loade
     let golden = beside(GOLDEN_PATH, GOLDEN_BYTES_MAX)?;
     let baseline = beside(BASELINE_PATH, BASELINE_BYTES_MAX)?;
     let companion = beside(COMPANION_PATH, COMPANION_BYTES_MAX)?;
+    let explanation = beside(EXPLANATION_PATH, EXPLANATION_BYTES_MAX).transpose();
 
     // Quick where there is external data: most of the weights are there.
     let file_digest = Digest::of(&bytes);
@@ -94,13 +95,14 @@ pub(super) fn load(place: &ModelPlace<'_>, purpose: Purpose<'_>) -> Result<Loade
         bytes,
         graph,
         digest,
-        used: used(digest, &[&golden, &baseline, &companion]),
+        used: used(digest, &[&golden, &baseline, &companion], &explanation),
         file,
         external_dir,
         copy: copy.map(Arc::new),
         golden,
         baseline,
         companion,
+        explanation,
         features: Vec::new(),
     })
 }
@@ -160,14 +162,20 @@ fn add_external(
     Ok(())
 }
 
-/// Adds the files beside a model to its digest.
-fn used(model: Digest, beside: &[&Option<Bytes>]) -> Digest {
+/// Adds the files beside a model to its digest. Without an explanation it is what it was before there were any, so
+/// that what was refused then stays refused.
+fn used(model: Digest, beside: &[&Option<Bytes>], explanation: &Option<Result<Bytes>>) -> Digest {
     let digests = beside.iter().map(|file| {
         file.as_deref()
             .map(Digest::of)
             .map_or_else(String::new, |d| d.hex())
     });
-    let all: Vec<String> = std::iter::once(model.hex()).chain(digests).collect();
+    let explanation = explanation.as_ref().map(|file| match file {
+        Ok(bytes) => Digest::of(bytes).hex(),
+        Err(error) => error.message.clone(),
+    });
+    let all = std::iter::once(model.hex()).chain(digests);
+    let all: Vec<String> = all.chain(explanation).collect();
     Digest::of(all.join(" ").as_bytes())
 }
 

@@ -29,6 +29,7 @@ use crate::registry::directory::Loaded;
 use crate::serve::batch::input_axes::InputAxes;
 use crate::serve::batch::watchdog::Watchdog;
 use crate::serve::batch::{BatchOptions, cost::BatchCost};
+use crate::serve::explanations::VersionExplanation;
 use crate::serve::reshapes::Reshapes;
 use crate::serve::servable::{self, Batching, DeclaredSettings, Drained, Servable};
 use crate::serve::settings;
@@ -70,6 +71,7 @@ impl Loading<'_> {
         let task = self.task(&loaded)?;
         let observer = self.watch(&loaded, task.as_ref())?;
         let columns = self.columns(&loaded)?;
+        let explanation = self.explanation(&mut loaded);
         let model = self.undecided(&loaded)?;
         let options = self.session_options();
         let reopening = Reopening::new(self.parts, &loaded, &options);
@@ -131,6 +133,7 @@ impl Loading<'_> {
             request_timeout: self.settings.model.request_timeout,
             metrics: self.parts.metrics.servable(self.name, self.version),
             observer,
+            explanation,
             declared,
         };
 
@@ -293,6 +296,26 @@ impl Loading<'_> {
             _ => loaded.features.clone(),
         };
         InputColumns::of(signature, &features).or_else(|_| InputColumns::of(signature, &[]))
+    }
+
+    /// Reads what explains predictions. A version serves without it too.
+    fn explanation(&self, loaded: &mut Loaded) -> VersionExplanation {
+        let read = VersionExplanation::read(loaded.explanation.take(), &loaded.graph.signature);
+        let (model, version) = (self.name.as_str(), self.version.number());
+        match &read {
+            VersionExplanation::None => {}
+            VersionExplanation::Broken(reason) => tracing::warn!(
+                model,
+                version,
+                reason,
+                "served without explanations: the file cannot be used"
+            ),
+            VersionExplanation::Ready(explained) => {
+                let memory_bytes = explained.memory_bytes();
+                tracing::debug!(model, version, memory_bytes, "predictions can be explained");
+            }
+        }
+        read
     }
 
     /// Starts the monitoring of the version, where monitoring is on.

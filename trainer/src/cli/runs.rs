@@ -4,7 +4,7 @@
 use super::experiments::{log_to_mlflow, note_if_not_stored, runs_page};
 use super::setup::{Setup, history, history_of};
 use super::show::{ProgressDisplay, show, word};
-use super::{NOT_PASSED, RunArguments};
+use super::{ExplainRunArguments, NOT_PASSED, RunArguments};
 use crate::context::RunOutcome;
 use crate::record::text_of;
 use crate::recorded_run::{Cause, attempt};
@@ -15,7 +15,6 @@ use ortus::cli::print::{TextTable, line, note};
 use ortus::cli::registry::arguments::RegistryArguments;
 use ortus::core::error::Result;
 use ortus::core::model::{ModelName, Version};
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Trains once.
@@ -134,15 +133,12 @@ pub(super) async fn runs(
 }
 
 /// Shows the result of a run, or writes its evidence page to a file.
-pub(super) async fn explain(
-    model: &str,
-    run: &str,
-    html: Option<&Path>,
-    common: &RegistryArguments,
-) -> Result<()> {
-    let history = history(model, common).await?;
+pub(super) async fn explain(arguments: &ExplainRunArguments) -> Result<()> {
+    let common = &arguments.common;
+    let history = history(&arguments.model, common).await?;
+    let run = arguments.run.as_deref().unwrap_or_default();
     let ran = history.find(run).await?;
-    if let Some(file) = html {
+    if let Some(file) = &arguments.html {
         return monitor::write(file, &history.page(ran.key()).await?);
     }
     if common.json {

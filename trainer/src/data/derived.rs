@@ -4,11 +4,11 @@
 use super::columns::{Gathered, Raw};
 use super::times::{self, Moments};
 use super::wide;
-use crate::derivation::{CalendarPart, Derivation, DerivedValue};
 use crate::frame::{Frame, FrameColumn, FrameValues, SourceColumn};
 use crate::spec::calendar::CalendarFeatures;
 use crate::values::Values;
 use ortus::core::error::{Error, Result, short};
+use ortus::explain::derivation::{CalendarPart, Derivation, DerivedValue};
 
 /// The features so far, with notes for a person.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 //! [`crate::derivation`], in the same order, so that both round in the same way.
 
 use super::graph::GraphBuilder;
-use crate::derivation::{CalendarPart, DAY, Derivation, DerivedValue};
+use ortus::explain::derivation::{CalendarPart, DAY, Derivation, DerivedValue};
 
 /// Adds operations on FP64 numbers to a graph.
 struct DoubleNodes<'g> {

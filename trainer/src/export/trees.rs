@@ -108,6 +108,7 @@ pub(super) fn scores(
             &Tree {
                 nodes: Vec::new(),
                 leaves: vec![0.0],
+                leaf_rows: Vec::new(),
             },
             0,
         );

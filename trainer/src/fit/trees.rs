@@ -70,6 +70,9 @@ pub(crate) enum SplitSide {
 pub(crate) struct Tree {
     pub nodes: Vec<Node>,
     pub leaves: Vec<f32>,
+    /// The training rows of each leaf; empty in checkpoints of earlier releases.
+    #[serde(default)]
+    pub leaf_rows: Vec<u32>,
 }
 
 /// A branch with its condition.

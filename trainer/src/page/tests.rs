@@ -1,7 +1,29 @@
 //! Tests of `page`.
 
 use super::*;
+use crate::explanation::summary::{Swarm, SwarmDot, SwarmFeature};
 use serde_json::json;
+
+/// A summary of one row of one feature.
+fn contributions(name: &str) -> ContributionSummary {
+    let feature = SwarmFeature {
+        name: name.to_owned(),
+        mean: 0.5,
+        dots: vec![SwarmDot {
+            contribution: 0.5,
+            rank: Some(1.0),
+        }],
+    };
+    ContributionSummary {
+        means: vec![(name.to_owned(), 0.5)],
+        swarms: vec![Swarm {
+            class: None,
+            scale: "log odds",
+            features: vec![feature],
+        }],
+        rows: 1,
+    }
+}
 
 #[test]
 fn a_page_shows_the_run_and_holds_no_script() {
@@ -33,13 +55,16 @@ fn a_page_shows_the_run_and_holds_no_script() {
         figures: vec![figure],
         errors: vec![(evil.to_owned(), 1.0)],
         parts: vec![part],
+        contributions: Some(contributions(evil)),
     });
 
     assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
     assert!(
         page.contains("A gate failed")
             && page.contains("0.75")
-            && page.matches("<svg").count() == 4,
+            && page.matches("<svg").count() == 5
+            && page.contains("Contributions to the log odds")
+            && page.contains("<path"),
         "{page}"
     );
 }

@@ -6,11 +6,12 @@ mod tests;
 
 use super::Job;
 use super::dataset::algorithm;
+use super::explained::RunExplanation;
 use super::proven::Proven;
 use crate::context::{RunOutcome, Watcher};
 use crate::data::DataManifest;
 use crate::evaluation::{self, Champion};
-use crate::evidence;
+use crate::evidence::{self, PageSubject};
 use crate::gate::{self, Gate, Verdict};
 use crate::history::{RunHistory, RunStatus};
 use crate::record::{MetricValues, RecordField, RunRecord};
@@ -72,13 +73,17 @@ impl Judged {
             );
             record.held = held.map_or(RecordField::Absent, RecordField::Value);
         }
-        let page = evidence::page(
-            &record,
-            &rows,
-            &proven.evaluation,
-            beside,
-            job.spec.gates.confidence,
-        );
+        let page = evidence::page(&PageSubject {
+            record: &record,
+            rows: &rows,
+            model: &proven.evaluation,
+            champion: beside,
+            confidence: job.spec.gates.confidence,
+            contributions: proven
+                .explained
+                .as_ref()
+                .map(|explained| &explained.summary),
+        });
 
         let history = RunHistory::new(job.trainer.records(), job.name.clone());
         if let Err(error) = history.keep_page(proven.run(), &page).await {
@@ -179,12 +184,14 @@ fn record(
         .and_then(|c| c.evaluation.as_ref().ok())
         .map(|evaluation| MetricValues::from(&evaluation.measures));
     let companion = proven.companion.as_ref().map(|(_, summary)| *summary);
+    let contributions = proven.explained.as_ref().map(RunExplanation::contributions);
 
     RunRecord {
         algorithm: algorithm(spec).to_owned().into(),
         champion_metrics: champion_metrics.into(),
         code: dataset.code.clone().into(),
         companion: companion.into(),
+        contributions: contributions.map_or(RecordField::Absent, RecordField::Value),
         curve: proven.fitted.curve.clone().into(),
         data: shortened(&dataset.rows.manifest).into(),
         data_digest: dataset.rows.manifest.digest().to_string().into(),
@@ -192,7 +199,9 @@ fn record(
         importances: model.importances().into(),
         metrics: MetricValues::from(&proven.evaluation.measures).into(),
         model: spec.model.name.clone().into(),
-        notes: dataset.rows.notes.clone().into(),
+        notes: [&dataset.rows.notes[..], proven.unexplained.as_slice()]
+            .concat()
+            .into(),
         origins: proven.fitted.origins.clone().into(),
         own_metrics: model.own_metrics().into(),
         parent: champion.map(|c| c.version.number()).into(),

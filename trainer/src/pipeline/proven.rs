@@ -2,6 +2,7 @@
 //! fitted model predicts, that it is robust, and that a server can load it.
 
 use super::Job;
+use super::explained::RunExplanation;
 use super::fitted::Fitted;
 use super::split::Split;
 use crate::context::Watcher;
@@ -35,6 +36,10 @@ pub(super) struct Proven {
     pub baseline: Baseline,
     /// The companion model, and its summary for the record.
     pub companion: Option<(Bytes, CompanionSummary)>,
+    /// What explains its predictions, if that is wanted and possible.
+    pub explained: Option<RunExplanation>,
+    /// Why predictions are not explained although that is wanted.
+    pub unexplained: Option<String>,
     cluster: Vec<u32>,
     slices: Vec<Slice>,
     guess: Guess,
@@ -79,6 +84,8 @@ impl Proven {
                 is_balanced: job.spec.fit.balanced,
             },
         );
+        let explained = RunExplanation::of(job.spec, model, (rows, fold), &frame);
+        let unexplained = explained.as_ref().err().map(|error| error.message.clone());
         let companion = companion::learn_errors(job.trainer, job.spec, rows, fold, &mut predictor)?;
         let held_out = [&fold.stop[..], &fold.test].concat();
         let baseline = package::baseline(&mut predictor, rows, &held_out, &model.importances())?;
@@ -94,6 +101,8 @@ impl Proven {
             target,
             evaluation,
             companion,
+            explained: explained.ok().flatten(),
+            unexplained,
             cluster,
             slices,
             guess,

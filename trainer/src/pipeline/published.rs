@@ -146,6 +146,10 @@ fn write(job: &Job<'_>, proven: &mut Proven, judged: &Judged, folder: &Path) -> 
     let graphs = Graphs {
         model: &proven.graph,
         companion: proven.companion.as_ref().map(|(bytes, _)| &bytes[..]),
+        explanation: proven
+            .explained
+            .as_ref()
+            .map(|explained| &explained.bytes[..]),
     };
     package::write(
         folder,

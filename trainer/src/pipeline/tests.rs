@@ -1,6 +1,7 @@
 //! Tests of the pipeline: every kind of model, exported and run by ONNX Runtime,
 //! predicts like the fitted one on 100,000 rows at and beside each threshold.
 
+mod explained;
 mod sources;
 
 use super::key;
@@ -291,12 +292,14 @@ fn a_tree_of_one_leaf_is_exported_with_the_others() {
         Tree {
             nodes: Vec::new(),
             leaves: vec![0.25],
+            leaf_rows: vec![600],
         },
     );
 
     trees.push(Tree {
         nodes: Vec::new(),
         leaves: vec![-1.5],
+        leaf_rows: vec![600],
     });
     model.learned = crate::model::Learned::Trees(Booster { base, trees });
     let bytes = Bytes::from(export::export(&model, "", &[]));

@@ -1,6 +1,6 @@
 //! `[schema.calendar]`: features that are computed from times, such as the hour and the weekday.
 
-use crate::derivation::CalendarPart;
+use ortus::explain::derivation::CalendarPart;
 use ortus::storage::table::text::format::zone_seconds;
 use std::collections::BTreeMap;
 use toml::Value;

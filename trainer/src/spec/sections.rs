@@ -372,5 +372,7 @@ section! {
         canary_percent: u32 = 5, in 1..=50;
         /// Whether the signature may differ from the champion's, which can break clients; default false.
         allow_signature_change: bool = false;
+        /// Whether the version has what a server needs to say how much each input contributed to a score, for trees and linear models; default true. It is left out where it would be over 16 MiB.
+        explanations: bool = true;
     }
 }

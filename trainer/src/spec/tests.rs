@@ -82,7 +82,7 @@ fn calendar_features_are_checked_where_they_are_declared() {
     );
     let spec = spec.expect("reads");
     let since = &spec.calendar.0["since"];
-    assert!(since.age && since.parts == [crate::derivation::CalendarPart::Days]);
+    assert!(since.age && since.parts == [ortus::explain::derivation::CalendarPart::Days]);
     assert_eq!(since.zone_seconds(), -12_600);
     let plain = load::parse("train.toml", &with("")).expect("reads");
     assert_ne!(spec.canonical(), plain.canonical(), "they change the run");

@@ -32,6 +32,9 @@ mod gates;
 /// Exported graphs and the companion model.
 mod exports;
 
+/// What inputs contributed to predictions.
+mod explain;
+
 /// Rows and registry in a bucket.
 mod buckets;
 

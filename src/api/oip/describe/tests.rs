@@ -13,6 +13,7 @@ use crate::registry::version_policy::VersionPolicy;
 use crate::serve::batch::BatchOptions;
 use crate::serve::batch::cost::BatchCost;
 use crate::serve::batch::watchdog::Watchdog;
+use crate::serve::explanations::VersionExplanation;
 use crate::serve::servable::DeclaredSettings;
 use crate::serve::servable::ServableParts;
 use crate::testing::tensor_spec;
@@ -76,6 +77,7 @@ fn mixing(watchdog: &Watchdog) -> Arc<Servable> {
         recheck: Duration::from_nanos(1),
         request_timeout: None,
         observer: None,
+        explanation: VersionExplanation::None,
     };
     Servable::start(parts, watchdog).expect("starts").0
 }

@@ -41,6 +41,9 @@ pub(crate) struct PushArguments {
     /// Companion model: an ONNX model that predicts the error of this regression model.
     #[arg(long, value_name = "FILE")]
     pub companion: Option<PathBuf>,
+    /// What explains predictions: the `explanation.bin` that ortus-trainer wrote for this model.
+    #[arg(long, value_name = "FILE")]
+    pub explanation: Option<PathBuf>,
     /// Names of the input columns.
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     pub features: Vec<String>,

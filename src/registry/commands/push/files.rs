@@ -7,7 +7,8 @@ use crate::core::hash::Digest;
 use crate::registry::blob::{Progress, measure};
 use crate::registry::commands::Operator;
 use crate::registry::manifest::{
-    BASELINE_PATH, COMPANION_PATH, File, GOLDEN_PATH, MANIFEST_PATH, MODEL_PATH, Role, check_path,
+    BASELINE_PATH, COMPANION_PATH, EXPLANATION_PATH, File, GOLDEN_PATH, MANIFEST_PATH, MODEL_PATH,
+    Role, check_path,
 };
 use std::fs;
 use std::io::{self, Write};
@@ -67,6 +68,7 @@ pub(super) fn gather(push: &Push) -> Result<Vec<Local>> {
             Role::Card => CARD_PATH,
             Role::Golden => GOLDEN_PATH,
             Role::Companion => COMPANION_PATH,
+            Role::Explanation => EXPLANATION_PATH,
             Role::Model | Role::Weights | Role::Other => path
                 .file_name()
                 .and_then(|n| n.to_str())
@@ -185,6 +187,7 @@ fn role_of(name: &str) -> Role {
         CARD_PATH => Role::Card,
         GOLDEN_PATH => Role::Golden,
         COMPANION_PATH => Role::Companion,
+        EXPLANATION_PATH => Role::Explanation,
         _ => Role::Other,
     }
 }

@@ -1,8 +1,8 @@
 //! Tests of `exchange`.
 
 use super::*;
-use crate::derivation::{Derivation, DerivedValue};
 use crate::frame::{Frame, FrameColumn, SourceColumn};
+use ortus::explain::derivation::{Derivation, DerivedValue};
 
 #[test]
 fn a_program_gets_numbers_that_fp32_would_merge_as_they_are() {

@@ -46,6 +46,7 @@ pub(super) fn grow(
         tree: Tree {
             nodes: Vec::new(),
             leaves: Vec::new(),
+            leaf_rows: Vec::new(),
         },
         tests: Vec::new(),
         open: Vec::new(),
@@ -217,6 +218,7 @@ impl Growth<'_> {
             };
             let value = (wanted * self.options.learning_rate) as f32;
             self.tree.leaves.push(value);
+            self.tree.leaf_rows.push((leaf.to - leaf.from) as u32);
             leaves.push(leaf.from..leaf.to);
         }
 

@@ -202,6 +202,35 @@ fn the_same_rows_give_the_same_trees_on_any_number_of_threads() {
 }
 
 #[test]
+fn each_leaf_knows_how_many_training_rows_it_has() {
+    let (frame, y) = world(3_000, 17);
+    let prepared = prepare(&frame, 3_000);
+    let train = TreeRows {
+        data: &prepared.train,
+        targets: &y,
+        weights: None,
+    };
+    let options = TreeOptions {
+        rounds_max: 3,
+        ..TreeOptions::default()
+    };
+    let booster = fit(&train, None, Loss::Squared, &options, &mut |_| {});
+    let values = rows(&frame, &prepared.features);
+    for tree in &booster.trees {
+        assert!(tree.leaves.len() > 10);
+        for (leaf, known) in tree.leaf_rows.iter().enumerate() {
+            let value = tree.leaves[leaf];
+            let alike = tree.leaves.iter().filter(|other| **other == value);
+            assert_eq!(alike.count(), 1, "leaves can be told apart");
+            let of = values
+                .chunks_exact(3)
+                .filter(|row| tree.value(row) == value);
+            assert_eq!(of.count(), *known as usize, "leaf {leaf}");
+        }
+    }
+}
+
+#[test]
 fn boosting_stops_when_the_early_stopping_loss_no_longer_falls() {
     let (frame, _) = world(2_000, 5);
     let mut state = 99;

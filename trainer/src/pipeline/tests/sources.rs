@@ -3,11 +3,11 @@
 
 use super::{prove, served};
 use crate::data::{self, Reach, Rows};
-use crate::derivation::CalendarPart;
 use crate::frame::FrameValues;
 use crate::spec::{Algorithm, Spec};
 use chrono::{DateTime, Datelike, Timelike};
 use ortus::core::tensor::{DType, Tensor};
+use ortus::explain::derivation::CalendarPart;
 use ortus::testing::engine;
 use std::fmt::Write as _;
 

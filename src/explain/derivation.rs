@@ -8,24 +8,26 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 /// Seconds of a day.
-pub(crate) const DAY: f64 = 86_400.0;
+pub const DAY: f64 = 86_400.0;
 
 /// How a feature is computed from an input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Derivation {
+pub struct Derivation {
     /// The input, which is FP64.
     pub source: String,
+    /// What is computed from it.
     pub how: DerivedValue,
 }
 
 /// What is computed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum DerivedValue {
+pub enum DerivedValue {
     /// The number minus a constant.
     Minus(f64),
     /// A part of a time.
     Part {
+        /// Which part.
         part: CalendarPart,
         /// How many of the input's unit are a second.
         per_second: f64,
@@ -34,8 +36,11 @@ pub(crate) enum DerivedValue {
     },
     /// Whole days from a time until another, in the unit of each.
     DaysUntil {
+        /// The input with the other time.
         until: String,
+        /// How many of the input's unit are a second.
         per_second: f64,
+        /// How many of the other input's unit are a second.
         until_per_second: f64,
     },
 }
@@ -43,7 +48,7 @@ pub(crate) enum DerivedValue {
 /// A part of a time. All are whole numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum CalendarPart {
+pub enum CalendarPart {
     /// 0 to 59.
     Minute,
     /// 0 to 23.
@@ -54,6 +59,7 @@ pub(crate) enum CalendarPart {
     Day,
     /// 1 to 12.
     Month,
+    /// The year.
     Year,
     /// Days since 1970-01-01.
     Days,
@@ -61,7 +67,7 @@ pub(crate) enum CalendarPart {
 
 impl CalendarPart {
     /// Its parts with their names in the specification.
-    pub(crate) const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("minute", Self::Minute),
         ("hour", Self::Hour),
         ("weekday", Self::Weekday),
@@ -72,7 +78,7 @@ impl CalendarPart {
     ];
 
     /// Returns the part of a time in seconds since 1970. Every step is exact for whole numbers.
-    pub(crate) fn of(self, seconds: f64) -> f64 {
+    pub fn of(self, seconds: f64) -> f64 {
         let days = (seconds / DAY).floor();
         match self {
             Self::Days => days,
@@ -113,7 +119,7 @@ impl CalendarPart {
 
 impl Derivation {
     /// Returns the input besides the first, if there is one.
-    pub(crate) fn until(&self) -> Option<&str> {
+    pub fn until(&self) -> Option<&str> {
         match &self.how {
             DerivedValue::DaysUntil { until, .. } => Some(until),
             DerivedValue::Minus(_) | DerivedValue::Part { .. } => None,
@@ -121,7 +127,7 @@ impl Derivation {
     }
 
     /// Computes the feature. `until` is the value of the other input.
-    pub(crate) fn value(&self, source: f64, until: f64) -> f32 {
+    pub fn value(&self, source: f64, until: f64) -> f32 {
         let value = match &self.how {
             DerivedValue::Minus(constant) => source - constant,
             DerivedValue::Part {
