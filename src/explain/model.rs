@@ -30,6 +30,8 @@ pub enum ScoreScale {
     Log,
     /// The logarithm of the odds of the second of two classes.
     LogOdds,
+    /// The same before the graph calibrates it.
+    Uncalibrated,
     /// A score for each class, of which Softmax makes probabilities.
     Softmax,
 }
@@ -41,14 +43,17 @@ impl ScoreScale {
             Self::Value => "value",
             Self::Log => "log of the value",
             Self::LogOdds => "log odds",
+            Self::Uncalibrated => "log odds before calibration",
             Self::Softmax => "score of the class",
         }
     }
 
-    /// Returns what is predicted from scores: a value, or a probability for each class.
+    /// Returns what is predicted from scores: a value, or a probability for each class; nothing where only the
+    /// graph knows.
     pub fn prediction(self, scores: &[f64]) -> Vec<f64> {
         match self {
             Self::Value => scores.to_vec(),
+            Self::Uncalibrated => Vec::new(),
             Self::Log => scores.iter().map(|score| score.exp()).collect(),
             Self::LogOdds => {
                 let odds = scores.first().copied().unwrap_or(0.0);
@@ -150,7 +155,7 @@ impl ExplainedModel {
         let scores = parts.start.len();
         let expected = match (parts.scale, parts.classes.len()) {
             (ScoreScale::Value | ScoreScale::Log, 0) => 1..=SCORES_MAX,
-            (ScoreScale::LogOdds, 2) => 1..=1,
+            (ScoreScale::LogOdds | ScoreScale::Uncalibrated, 2) => 1..=1,
             (ScoreScale::Softmax, classes) if (2..=SCORES_MAX).contains(&classes) => {
                 classes..=classes
             }

@@ -7,7 +7,7 @@ use crate::data::{RowTarget, Rows};
 use crate::judge::OpenModel;
 use crate::random::mix;
 use crate::record::CompanionSummary;
-use crate::spec::{Algorithm, Spec, Trees};
+use crate::spec::{Algorithm, Fit as FitSettings, Objective, Spec, Trees};
 use crate::split::Fold;
 use crate::{evaluation, export, learn};
 use bytes::Bytes;
@@ -28,7 +28,9 @@ pub(super) fn learn_errors(
     fold: &Fold,
     predictor: &mut OpenModel,
 ) -> Result<Option<(Bytes, CompanionSummary)>> {
-    if spec.fit.algorithm == Algorithm::Command || fold.stop.len() < ROWS_MIN {
+    // The scores of a ranking are no estimates, and have no errors.
+    let is_ranking = spec.fit.objective == Objective::LambdaRank;
+    if spec.fit.algorithm == Algorithm::Command || is_ranking || fold.stop.len() < ROWS_MIN {
         return Ok(None);
     }
     let Some(errors) = errors(rows, &fold.stop, predictor)? else {
@@ -47,18 +49,8 @@ pub(super) fn learn_errors(
     let seed = u64::from(spec.fit.seed);
     let (stop, train): (Vec<u32>, Vec<u32>) =
         (0..own.len() as u32).partition(|row| mix(seed, u64::from(*row)).is_multiple_of(STOP));
-    let mut settings = Spec {
-        trees: Trees {
-            rounds_max: 300,
-            leaves_max: 15,
-            ..Trees::default()
-        },
-        ..spec.clone()
-    };
-
-    (settings.fit.algorithm, settings.fit.balanced) = (Algorithm::Trees, false);
     let model = learn::learn(
-        &settings,
+        &settings(spec),
         &own,
         &Fold {
             train,
@@ -101,6 +93,23 @@ pub(super) fn learn_errors(
     };
 
     Ok(Some((bytes, summary)))
+}
+
+/// Returns how the errors are learned, as values of their own.
+fn settings(spec: &Spec) -> Spec {
+    Spec {
+        trees: Trees {
+            rounds_max: 300,
+            leaves_max: 15,
+            ..Trees::default()
+        },
+        fit: FitSettings {
+            seed: spec.fit.seed,
+            threads: spec.fit.threads,
+            ..FitSettings::default()
+        },
+        ..spec.clone()
+    }
 }
 
 fn errors(rows: &Rows, part: &[u32], predictor: &mut OpenModel) -> Result<Option<Vec<f32>>> {

@@ -2,12 +2,14 @@
 //! clusters of dependent rows, slices, and the gates of robustness and loading.
 
 use crate::context::Trainer;
-use crate::data::{RowTarget, Rows};
-use crate::frame::{Frame, FrameValues};
+use crate::data::Rows;
+use crate::frame::FrameValues;
 use crate::gate::{Gate, Slice, Verdict};
-use crate::judge::{Evaluation, LossMeasure, OpenModel, judge};
+use crate::judge::losses::JudgedRows;
+use crate::judge::measure::LossMeasure;
+use crate::judge::{Evaluation, OpenModel, judge};
 use crate::package;
-use crate::spec::Spec;
+use crate::spec::{Objective, Spec};
 use crate::split::Fold;
 use bytes::Bytes;
 use ortus::core::error::{Error, Result};
@@ -57,8 +59,7 @@ pub(super) struct Champion {
 pub(super) async fn champion(
     trainer: &Trainer<'_>,
     name: &ModelName,
-    frame: &Frame,
-    target: &RowTarget,
+    rows: &JudgedRows<'_>,
     measure: LossMeasure,
 ) -> Result<Option<Champion>> {
     // Fails if the registry does not answer, which is not the same as no champion.
@@ -79,11 +80,11 @@ pub(super) async fn champion(
                 .map_err(|e| Error::unavailable(format!("read {name}")).with_source(e))
         };
         let manifest = Manifest::read(&read(ortus::registry::manifest::MANIFEST_PATH)?)?;
+        check_comparable(&manifest, measure)?;
         let bytes = read(MODEL_PATH)?.into();
         judge(
             &mut open(trainer, bytes, Some(into.clone()), &manifest.features)?,
-            frame,
-            target,
+            rows,
             measure,
         )
     };
@@ -93,6 +94,18 @@ pub(super) async fn champion(
         evaluation: judged(),
         baseline: baseline.and_then(|bytes| Baseline::read(&bytes).ok()),
     }))
+}
+
+/// Refuses a champion whose predictions have no unit, if they are not judged as a ranking.
+fn check_comparable(manifest: &Manifest, measure: LossMeasure) -> Result<()> {
+    let objective = manifest.lineage.get("objective").and_then(|o| o.as_str());
+    if objective == Some(Objective::LambdaRank.word()) && !measure.is_better_above() {
+        return Err(Error::precondition(format!(
+            "it ranks the rows of a query (objective \"lambdarank\"), and its scores have no {}; promote a version of this objective by hand once",
+            measure.name()
+        )));
+    }
+    Ok(())
 }
 
 /// Returns the cluster of each test row: its group, or its part of the time.

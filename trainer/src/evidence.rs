@@ -6,7 +6,7 @@ mod tests;
 
 use crate::explanation::summary::ContributionSummary;
 use crate::gate::{Slice, TestRows};
-use crate::interval::mean;
+use crate::interval::weighted_mean;
 use crate::judge::Evaluation;
 use crate::page::{Figure, PlotSeries, Points, Run, SliceDifference, render};
 use crate::record::RunRecord;
@@ -313,8 +313,11 @@ fn comparisons(
         let worse = of
             .clone()
             .map(|row| model.losses[row] - champion.losses[row]);
+        let weights = model.weights.as_ref();
+        let weights: Option<Vec<f64>> = weights.map(|all| of.clone().map(|row| all[row]).collect());
         let cluster: Vec<u32> = of.map(|row| rows.cluster[row]).collect();
-        let found = mean(&worse.collect::<Vec<f64>>(), &cluster, confidence);
+        let worse: Vec<f64> = worse.collect();
+        let found = weighted_mean(&worse, weights.as_deref(), &cluster, confidence);
         SliceDifference {
             name: slice.name.clone(),
             rows: slice.rows.len(),

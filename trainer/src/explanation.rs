@@ -74,10 +74,12 @@ fn explained(model: &TrainedModel, training: TrainingRows<'_>) -> Result<Explain
     ExplainedModel::new(ExplainedModelParts {
         features: explained_features(&model.features),
         classes: model.classes.clone().unwrap_or_default(),
-        scale: match model.loss() {
-            Loss::Squared => ScoreScale::Value,
+        scale: match model.loss {
+            Loss::Logistic if model.calibration.is_some() => ScoreScale::Uncalibrated,
             Loss::Logistic => ScoreScale::LogOdds,
             Loss::Softmax(_) => ScoreScale::Softmax,
+            Loss::Squared | Loss::Quantile(_) | Loss::LambdaRank(_) => ScoreScale::Value,
+            Loss::Poisson | Loss::Tweedie(_) => ScoreScale::Log,
         },
         start: start.iter().map(|base| f64::from(*base)).collect(),
         parts,

@@ -7,7 +7,9 @@ mod graph;
 mod linear;
 mod trees;
 
+use crate::calibration::{CurveLine, ScoreCalibration};
 use crate::features::{ABSENT, Feature, OTHER};
+use crate::fit::trees::loss::LOG_RATE_MAX;
 use crate::model::{Learned, TrainedModel};
 use crate::tensors::{LABEL, NUMBERS, PROBABILITIES, VALUE};
 use graph::{ElementType, GraphBuilder, OnnxOperator};
@@ -279,14 +281,64 @@ fn codes(graph: &mut GraphBuilder, input: &GraphInput, features: &[Feature]) -> 
     graph.node_of("ai.onnx.ml", "LabelEncoder", &[&input.name], &attributes)
 }
 
+/// Adds the value of a score.
+fn value(graph: &mut GraphBuilder, model: &TrainedModel, scores: &str) {
+    if !model.loss.is_log_link() {
+        graph.name("Identity", &[scores], &[], VALUE);
+        return;
+    }
+    let most = LOG_RATE_MAX as f32;
+    let (low, high) = (graph.floats(&[-most], &[]), graph.floats(&[most], &[]));
+    let bounded = graph.node("Clip", &[scores, &low, &high], &[]);
+    graph.name("Exp", &[&bounded], &[], VALUE);
+}
+
+/// Adds the probability of the positive class of two; returns its name.
+fn probability(graph: &mut GraphBuilder, model: &TrainedModel, scores: &str) -> String {
+    match &model.calibration {
+        None => graph.node("Sigmoid", &[scores], &[]),
+        Some(ScoreCalibration::Platt { slope, offset }) => {
+            let (slope, offset) = (
+                graph.floats(&[*slope], &[1, 1]),
+                graph.floats(&[*offset], &[1, 1]),
+            );
+            let scaled = graph.node("Mul", &[scores, &slope], &[]);
+            let shifted = graph.node("Add", &[&scaled, &offset], &[]);
+            graph.node("Sigmoid", &[&shifted], &[])
+        }
+        Some(
+            curve @ ScoreCalibration::Isotonic {
+                probabilities: ends,
+                ..
+            },
+        ) => {
+            let lines = curve.lines();
+            let count = lines.len() as i64;
+            let mut row = |of: fn(&CurveLine) -> f32, dims: &[i64]| {
+                graph.floats(&lines.iter().map(of).collect::<Vec<_>>(), dims)
+            };
+            let from = row(|line| line.from, &[1, count]);
+            let length = row(|line| line.length, &[1, count]);
+            let rises = row(|line| line.rise, &[count, 1]);
+            let first = graph.floats(&ends[..1], &[1, 1]);
+            let (low, high) = (graph.floats(&[0.0], &[]), graph.floats(&[1.0], &[]));
+            let passed = graph.node("Sub", &[scores, &from], &[]);
+            let share = graph.node("Div", &[&passed, &length], &[]);
+            let along = graph.node("Clip", &[&share, &low, &high], &[]);
+            let risen = graph.node("MatMul", &[&along, &rises], &[]);
+            graph.node("Add", &[&risen, &first], &[])
+        }
+    }
+}
+
 /// Adds the outputs, computed from scores.
 fn answer(graph: &mut GraphBuilder, model: &TrainedModel, scores: &str) {
     let Some(classes) = &model.classes else {
-        graph.name("Identity", &[scores], &[], VALUE);
+        value(graph, model, scores);
         return;
     };
     if classes.len() == 2 {
-        let p = graph.node("Sigmoid", &[scores], &[]);
+        let p = probability(graph, model, scores);
         let one = graph.floats(&[1.0], &[1, 1]);
         let q = graph.node("Sub", &[&one, &p], &[]);
         graph.name("Concat", &[&q, &p], &[("axis", 1.into())], PROBABILITIES);

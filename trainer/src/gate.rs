@@ -6,8 +6,10 @@
 mod tests;
 
 use crate::guess::{Guess, RARE};
-use crate::interval::{Interval, mean};
-use crate::judge::{Evaluation, LossMeasure};
+use crate::interval::{Interval, weighted_mean};
+use crate::judge::Evaluation;
+use crate::judge::losses::mean_of;
+use crate::judge::measure::LossMeasure;
 use crate::spec::{First, Gates};
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
@@ -103,6 +105,8 @@ pub(crate) struct TestRows<'r> {
     pub slices: Vec<Slice>,
     /// The model beside guessing.
     pub guess: &'r Guess,
+    /// What calibrates the probabilities better; none if nothing does.
+    pub calibration_hint: Option<&'static str>,
 }
 
 /// A part of the test rows in which the model must not be worse either.
@@ -125,9 +129,9 @@ pub(crate) fn judge(
     champion: Option<Result<&Evaluation, &str>>,
 ) -> Vec<Gate> {
     let mut found = vec![
-        baseline(gates, rows),
+        baseline(gates, rows, model),
         bound(gates, rows, model),
-        calibration(gates, model),
+        calibration(gates, rows, model),
     ];
 
     match champion {
@@ -182,7 +186,7 @@ fn first_champion(gates: &Gates) -> Gate {
 const BASELINE_CERTAINTY: f64 = 0.99;
 
 /// Compares the model with guessing. It passes only if it is certainly better.
-fn baseline(gates: &Gates, rows: &TestRows<'_>) -> Gate {
+fn baseline(gates: &Gates, rows: &TestRows<'_>, model: &Evaluation) -> Gate {
     let Guess {
         what,
         measure,
@@ -191,13 +195,15 @@ fn baseline(gates: &Gates, rows: &TestRows<'_>) -> Gate {
         rarest,
     } = rows.guess;
     let certainty = gates.confidence.max(BASELINE_CERTAINTY);
-    let found = mean(worse, rows.cluster, certainty);
+    let found = weighted_mean(worse, model.weights.as_deref(), rows.cluster, certainty);
+    let shown = measure.interval_of_difference(&found);
     let difference = format!(
-        "{} minus that of {what} ({loss:.6}) is {:.6}, interval {:.6} to {:.6}",
+        "{} minus that of {what} ({:.6}) is {:.6}, interval {:.6} to {:.6}",
         measure.name(),
-        found.mean,
-        found.low,
-        found.high
+        measure.shown(*loss),
+        shown.mean,
+        shown.low,
+        shown.high
     );
     let (verdict, said) = match (gates.baseline, found.high < 0.0, found.mean >= 0.0) {
         (false, ..) => (Verdict::NotGated, "; 'baseline' is false"),
@@ -227,7 +233,9 @@ fn baseline(gates: &Gates, rows: &TestRows<'_>) -> Gate {
 /// Compares the mean loss with `bound`.
 fn bound(gates: &Gates, rows: &TestRows<'_>, model: &Evaluation) -> Gate {
     let name = rows.measure.name();
-    let found = mean(&model.losses, rows.cluster, gates.confidence);
+    let weights = model.weights.as_deref();
+    let found = weighted_mean(&model.losses, weights, rows.cluster, gates.confidence);
+    let found = rows.measure.interval(&found);
     let Some(bound) = gates.bound else {
         let reason = format!(
             "{name} {:.6}, interval {:.6} to {:.6}; no 'bound' is set",
@@ -239,11 +247,22 @@ fn bound(gates: &Gates, rows: &TestRows<'_>, model: &Evaluation) -> Gate {
         };
     };
 
-    Gate::compare_with_threshold("bound", found, bound, name)
+    if !rows.measure.is_better_above() {
+        return Gate::compare_with_threshold("bound", found, bound, name);
+    }
+    let verdict = match (found.low >= bound, found.high < bound) {
+        (true, _) => Verdict::Pass,
+        (_, true) => Verdict::Fail,
+        _ => Verdict::Inconclusive,
+    };
+    Gate {
+        verdict,
+        ..Gate::compare_with_threshold("bound", found, bound, name)
+    }
 }
 
 /// Compares the expected calibration error with `calibration_max`.
-fn calibration(gates: &Gates, model: &Evaluation) -> Gate {
+fn calibration(gates: &Gates, rows: &TestRows<'_>, model: &Evaluation) -> Gate {
     let Some(error) = model.measures.get("ece") else {
         let reason = "a regression model has no calibration";
         return Gate::plain("calibration", Verdict::NotGated, reason);
@@ -254,7 +273,7 @@ fn calibration(gates: &Gates, model: &Evaluation) -> Gate {
     };
 
     // The most that chance adds to the error if every score is right.
-    let noise = (10.0 / model.losses.len().max(1) as f64).sqrt() / 2.0;
+    let noise = (10.0 / model.effective_rows().max(1.0)).sqrt() / 2.0;
     let found = Interval {
         clusters: model.losses.len(),
         high: *error,
@@ -270,11 +289,15 @@ fn calibration(gates: &Gates, model: &Evaluation) -> Gate {
         Verdict::Inconclusive
     };
 
+    let hint = rows
+        .calibration_hint
+        .filter(|_| verdict > Verdict::NotGated);
+    let hint = hint.map_or_else(String::new, |hint| format!("; {hint}"));
     Gate {
         interval: Some(found),
         name: "calibration".to_owned(),
         reason: format!(
-            "ece {error:.4}, of which up to {noise:.4} by chance; threshold {error_max:.4}"
+            "ece {error:.4}, of which up to {noise:.4} by chance; threshold {error_max:.4}{hint}"
         ),
         threshold: Some(error_max),
         verdict,
@@ -336,15 +359,24 @@ impl ChampionComparison<'_> {
             .iter()
             .map(|row| loss(self.model, *row) - loss(self.champion, *row))
             .collect();
-        let sum: f64 = rows.iter().map(|row| loss(self.champion, *row)).sum();
+        let before: Vec<f64> = rows.iter().map(|row| loss(self.champion, *row)).collect();
+        let weights = self.model.weights.as_ref();
+        let weights: Option<Vec<f64>> =
+            weights.map(|all| rows.iter().map(|row| all[*row as usize]).collect());
 
-        let before = sum / rows.len().max(1) as f64;
+        let before = mean_of(&before, weights.as_deref());
         let cluster = rows.iter().map(|row| self.rows.cluster[*row as usize]);
         let cluster: Vec<u32> = cluster.collect();
 
-        let found = mean(&worse, &cluster, limits.certainty);
-        let measure = self.rows.measure.name();
-        let what = format!("{measure} minus the champion's ({before:.6})");
+        let found = weighted_mean(&worse, weights.as_deref(), &cluster, limits.certainty);
+        let (measure, shown) = (self.rows.measure.name(), self.rows.measure.shown(before));
+        // Of a ranking the loss is what NDCG lacks to 1.
+        let what = match self.rows.measure.is_better_above() {
+            true => {
+                format!("1 - {measure}, minus the champion's ({before:.6}, {measure} {shown:.6})")
+            }
+            false => format!("{measure} minus the champion's ({before:.6})"),
+        };
         let gate = Gate::compare_with_threshold(name, found, limits.regression_max * before, &what);
 
         let is_same = !worse.is_empty() && worse.iter().all(|w| *w == 0.0);

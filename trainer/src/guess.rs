@@ -5,8 +5,12 @@
 mod tests;
 
 use crate::data::RowTarget;
-use crate::judge::{Evaluation, LossMeasure};
-use ortus::observe::quality::answer::{RowAnswer, Truth};
+use crate::fit::trees::loss::quantile;
+use crate::judge::Evaluation;
+use crate::judge::losses::{JudgedRows, constant_losses, mean_of};
+use crate::judge::measure::LossMeasure;
+use ortus::core::error::Result;
+use ortus::observe::quality::answer::Truth;
 
 /// Share of the rows under which a class counts as rare.
 pub(crate) const RARE: f64 = 0.05;
@@ -26,15 +30,21 @@ pub(crate) struct Guess {
 }
 
 impl Guess {
-    /// Compares a model with guessing. `known` are the targets of the rows learned from.
-    pub(crate) fn of(known: &RowTarget, places: &[usize], judged: &GuessedModel<'_>) -> Self {
-        match known {
+    /// Compares a model with guessing. `known` are the rows learned from.
+    pub(crate) fn of(
+        known: &Known<'_>,
+        places: &[usize],
+        judged: &GuessedModel<'_>,
+    ) -> Result<Self> {
+        match known.target {
             RowTarget::Classes { of, names } => {
                 let mut rows = vec![0.0; names.len()];
-                of.iter().for_each(|class| rows[*class as usize] += 1.0);
-                Self::of_shares(&rows, places, judged)
+                for (row, class) in of.iter().enumerate() {
+                    rows[*class as usize] += known.weight(row);
+                }
+                Ok(Self::of_shares(&rows, places, judged))
             }
-            RowTarget::Values(values) => Self::of_value(values, judged),
+            RowTarget::Values(values) => Self::of_value(values, known, judged),
         }
     }
 
@@ -67,20 +77,34 @@ impl Guess {
         }
     }
 
-    /// Guesses the value that loses least.
-    fn of_value(values: &[f32], judged: &GuessedModel<'_>) -> Self {
-        let (what, value) = if judged.measure == LossMeasure::SquaredError {
-            let sum: f64 = values.iter().map(|v| f64::from(*v)).sum();
-            ("guessing the mean", sum / values.len().max(1) as f64)
-        } else {
-            let mut sorted = values.to_vec();
-            sorted.sort_unstable_by(f32::total_cmp);
-            let middle = sorted.get(sorted.len() / 2);
-            ("guessing the median", middle.map_or(0.0, |v| f64::from(*v)))
+    /// Guesses the value that loses least; for a ranking, one score for all rows.
+    fn of_value(values: &[f32], known: &Known<'_>, judged: &GuessedModel<'_>) -> Result<Self> {
+        let pairs = (0..values.len()).map(|row| (f64::from(values[row]), known.weight(row)));
+        let level = |level| quantile(&mut pairs.clone().collect::<Vec<_>>(), level);
+        let (what, value) = match judged.measure {
+            LossMeasure::SquaredError
+            | LossMeasure::PoissonDeviance
+            | LossMeasure::TweedieDeviance(_) => {
+                let (sum, whole) = pairs.clone().fold((0.0, 0.0), |(sum, whole), (value, w)| {
+                    (sum + w * value, whole + w)
+                });
+                ("guessing the mean", sum / whole.max(f64::MIN_POSITIVE))
+            }
+            LossMeasure::Pinball(of) => ("guessing the quantile", level(of)),
+            LossMeasure::Ndcg(_) => ("guessing the same score for each row", 0.0),
+            _ => ("guessing the median", level(0.5)),
         };
-        let guessed = RowAnswer::Value(value);
-        let loss = |truth| (judged.measure.loss(Some(&guessed), truth), 1.0);
-        Self::compared(what, judged.measure, judged, loss)
+
+        let evaluation = judged.evaluation;
+        let guessed = constant_losses(judged.rows, &evaluation.truths, value, judged.measure)?;
+        let pairs = evaluation.losses.iter().zip(&guessed);
+        Ok(Self {
+            what,
+            measure: judged.measure,
+            loss: mean_of(&guessed, evaluation.weights.as_deref()),
+            worse: pairs.map(|(found, guessed)| found - guessed).collect(),
+            rarest: None,
+        })
     }
 
     fn compared(
@@ -92,25 +116,52 @@ impl Guess {
         let Evaluation {
             answers, truths, ..
         } = judged.evaluation;
-        let (mut sum, mut worse) = (0.0, Vec::with_capacity(truths.len()));
+        let (mut all, mut worse) = (Vec::new(), Vec::with_capacity(truths.len()));
         for (answer, truth) in answers.iter().zip(truths) {
             let (guessed, weight) = loss_and_weight(*truth);
-            sum += weight * guessed;
+            all.push(weight * guessed);
             worse.push(weight * (measure.loss(answer.as_ref(), *truth) - guessed));
         }
         Self {
             what,
             measure,
-            loss: sum / truths.len().max(1) as f64,
+            loss: mean_of(&all, judged.evaluation.weights.as_deref()),
             worse,
             rarest: None,
         }
     }
 }
 
+/// The rows learned from.
+pub(crate) struct Known<'k> {
+    pub target: &'k RowTarget,
+    weights: Option<&'k [f32]>,
+    /// The mean weight.
+    mean: f64,
+}
+
+impl<'k> Known<'k> {
+    pub(crate) fn of(target: &'k RowTarget, weights: Option<&'k [f32]>) -> Self {
+        let sum = |all: &[f32]| all.iter().map(|w| f64::from(*w)).sum::<f64>();
+        let mean = weights.map_or(1.0, |all| sum(all) / all.len().max(1) as f64);
+        Self {
+            target,
+            weights,
+            mean: mean.max(f64::MIN_POSITIVE),
+        }
+    }
+
+    /// Returns the weight of a row as a share of the mean weight.
+    fn weight(&self, row: usize) -> f64 {
+        self.weights
+            .map_or(1.0, |all| f64::from(all[row]) / self.mean)
+    }
+}
+
 /// A model with its predictions of the test rows.
 pub(crate) struct GuessedModel<'e> {
     pub evaluation: &'e Evaluation,
+    pub rows: &'e JudgedRows<'e>,
     /// The measure of the gates.
     pub measure: LossMeasure,
     /// Whether it learned from rows in which every class has the same weight.

@@ -38,12 +38,26 @@ const CLUSTERS_MIN: usize = 6;
 
 /// Returns the mean of rows and its one-sided confidence bounds, at a level of
 /// `certainty`. `cluster` names the cluster of each row.
+#[cfg(test)]
 pub(crate) fn mean(values: &[f64], cluster: &[u32], certainty: f64) -> Interval {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n.max(1.0);
+    weighted_mean(values, None, cluster, certainty)
+}
+
+/// Returns the same of rows with weights; rows of weight 0 do not count.
+pub(crate) fn weighted_mean(
+    values: &[f64],
+    weights: Option<&[f64]>,
+    cluster: &[u32],
+    certainty: f64,
+) -> Interval {
+    let weight = |row: usize| weights.map_or(1.0, |weights| weights[row]);
+    let rows = || (0..values.len()).filter(|row| weight(*row) > 0.0);
+    let n: f64 = rows().map(weight).sum();
+    let sum: f64 = rows().map(|row| weight(row) * values[row]).sum();
+    let mean = if n > 0.0 { sum / n } else { 0.0 };
     let mut sums: std::collections::BTreeMap<u32, f64> = std::collections::BTreeMap::new();
-    for (value, cluster) in values.iter().zip(cluster) {
-        *sums.entry(*cluster).or_default() += value - mean;
+    for row in rows() {
+        *sums.entry(cluster[row]).or_default() += weight(row) * (values[row] - mean);
     }
     let clusters = sums.len();
     if clusters < CLUSTERS_MIN {

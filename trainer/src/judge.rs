@@ -3,6 +3,8 @@
 
 use crate::data::RowTarget;
 use crate::frame::{Frame, FrameValues, WordCodes};
+use losses::{AnsweredRows, JudgedRows, RowLosses};
+use measure::LossMeasure;
 use ortus::core::count::{agreed, counted};
 use ortus::core::error::short;
 use ortus::core::error::{Error, Result};
@@ -11,16 +13,16 @@ use ortus::core::model::{Dim, Signature, TensorSpec};
 use ortus::core::tensor::{DType, Strings, Tensor, View};
 use ortus::observe::profile::rows::width;
 use ortus::observe::quality::answer::{RowAnswer, Truth, answers};
-use ortus::observe::quality::measure::{Measures, measure as measures_of};
+use ortus::observe::quality::measure::{Measures, measure_weighted};
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::Session;
 use std::ops::Range;
 
+pub(crate) mod losses;
+pub(crate) mod measure;
+
 /// Rows of a batch.
 const RUN_ROWS: usize = 4_096;
-/// Probabilities are clipped to this in a logarithm, the precision of FP32.
-const CLIP: f64 = 1e-7;
-
 /// Called with inputs, outputs and row range of each batch.
 pub(crate) type BatchCallback<'s> = dyn FnMut(&[Tensor], &[Tensor], Range<usize>) + 's;
 
@@ -243,89 +245,6 @@ impl OpenModel {
     }
 }
 
-/// A loss that is a mean over rows, which gates can compare.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LossMeasure {
-    LogLoss,
-    Brier,
-    /// The error rate: the share of wrong classes.
-    Error,
-    AbsoluteError,
-    SquaredError,
-}
-
-impl LossMeasure {
-    /// Parses the name of a measure; none means the default of the task.
-    pub(crate) fn parse(name: Option<&str>, is_class: bool) -> Result<Self> {
-        match (name, is_class) {
-            (None | Some("log_loss"), true) => Ok(Self::LogLoss),
-            (Some("brier"), true) => Ok(Self::Brier),
-            (Some("error"), true) => Ok(Self::Error),
-            (None | Some("mae"), false) => Ok(Self::AbsoluteError),
-            (Some("mse"), false) => Ok(Self::SquaredError),
-            (Some(name), true) => Err(Error::invalid(format!(
-                "'measure' in [gates] is '{}'; for classification it must be log_loss, brier or error",
-                short(name)
-            ))),
-            (Some(name), false) => Err(Error::invalid(format!(
-                "'measure' in [gates] is '{}'; for regression it must be mae or mse",
-                short(name)
-            ))),
-        }
-    }
-
-    /// Its name.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::LogLoss => "log_loss",
-            Self::Brier => "brier",
-            Self::Error => "error",
-            Self::AbsoluteError => "mae",
-            Self::SquaredError => "mse",
-        }
-    }
-
-    /// Returns the loss of a prediction; a missing one has the largest loss.
-    pub(crate) fn loss(self, answer: Option<&RowAnswer>, truth: Truth) -> f64 {
-        match (answer, truth) {
-            (Some(RowAnswer::Class(class, scores)), Truth::Class(truth)) => {
-                let score = |class: usize| scores.get(class).map_or(0.0, |s| f64::from(*s));
-                match self {
-                    Self::LogLoss => -score(truth).clamp(CLIP, 1.0).ln(),
-                    Self::Brier => {
-                        let looked_at = if scores.len() == 2 {
-                            1..2
-                        } else {
-                            0..scores.len()
-                        };
-                        looked_at
-                            .map(|c| (score(c) - f64::from(u8::from(c == truth))).powi(2))
-                            .sum()
-                    }
-                    _ => f64::from(u8::from(*class as usize != truth)),
-                }
-            }
-            (Some(RowAnswer::Value(value)), Truth::Value(truth)) => match self {
-                Self::SquaredError => (value - truth).powi(2),
-                _ => (value - truth).abs(),
-            },
-            (_, Truth::Value(truth)) => if self == Self::SquaredError {
-                truth * truth
-            } else {
-                truth.abs()
-            }
-            .max(1e30),
-            (_, Truth::Class(_)) => {
-                if self == Self::LogLoss {
-                    -CLIP.ln()
-                } else {
-                    1.0
-                }
-            }
-        }
-    }
-}
-
 /// The evaluation of a model on some rows.
 #[derive(Default)]
 pub(crate) struct Evaluation {
@@ -335,12 +254,25 @@ pub(crate) struct Evaluation {
     /// Predictions and labels, with the class indices of the model.
     pub answers: Vec<Option<RowAnswer>>,
     pub truths: Vec<Truth>,
+    /// The weight of each row in means; none if all count the same.
+    pub weights: Option<Vec<f64>>,
 }
 
 /// Largest difference of two scores or values, as a share of the larger, that are the same.
 const SAME: f64 = 1e-6;
 
 impl Evaluation {
+    /// Returns the number of rows of equal weight that say as much (Kish 1965).
+    pub(crate) fn effective_rows(&self) -> f64 {
+        let Some(weights) = &self.weights else {
+            return self.losses.len() as f64;
+        };
+        let (sum, squares) = weights
+            .iter()
+            .fold((0.0, 0.0), |(sum, squares), w| (sum + w, squares + w * w));
+        sum * sum / f64::max(squares, f64::MIN_POSITIVE)
+    }
+
     /// Returns whether the predictions of all rows are those of another model.
     pub(crate) fn answers_as(&self, other: &Self) -> bool {
         let alike = |(a, b): (f64, f64)| (a - b).abs() <= SAME * a.abs().max(b.abs());
@@ -361,22 +293,31 @@ impl Evaluation {
 /// Predicts rows and compares the predictions with the labels.
 pub(crate) fn judge(
     predictor: &mut OpenModel,
-    frame: &Frame,
-    target: &RowTarget,
+    rows: &JudgedRows<'_>,
     measure: LossMeasure,
 ) -> Result<Evaluation> {
-    let truths = truths(target, &predictor.task)?;
-    let answers = predictor.predict(frame, &mut |_, _, _| {})?;
-    let rows = || answers.iter().zip(&truths);
-    let known = rows().filter_map(|(answer, truth)| Some((answer.as_ref()?, *truth)));
-    let measures = measures_of(known);
-    let losses = rows()
-        .map(|(answer, truth)| measure.loss(answer.as_ref(), *truth))
-        .collect();
+    let truths = truths(rows.target, &predictor.task)?;
+    let answers = predictor.predict(rows.frame, &mut |_, _, _| {})?;
+    let weight = |row: usize| rows.weights.map_or(1.0, |weights| f64::from(weights[row]));
+    let known = answers.iter().zip(&truths).enumerate();
+    let known =
+        known.filter_map(|(row, (answer, truth))| Some((answer.as_ref()?, *truth, weight(row))));
+    let mut measures = measure_weighted(known);
+
+    let answered = AnsweredRows {
+        rows,
+        answers: &answers,
+        truths: &truths,
+    };
+    for of in [Some(measure), rows.objective].into_iter().flatten() {
+        measures.extend(answered.measured(of)?);
+    }
+    let RowLosses { losses, weights } = answered.losses(measure)?;
     Ok(Evaluation {
         losses,
         measures,
         answers,
         truths,
+        weights,
     })
 }

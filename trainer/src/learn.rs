@@ -1,16 +1,18 @@
 //! Fits a model: finds the features of the rows, and runs the algorithm of the
 //! specification.
 
+use crate::calibration::{ScoreCalibration, ScoredRow};
 use crate::data::Rows;
 use crate::features::Feature;
 use crate::fit::bins::{Binned, Cut};
 use crate::fit::encode::Labelled;
 use crate::fit::trees::loss::Loss;
+use crate::fit::trees::rank::Queries;
 use crate::fit::trees::{self, Round, TreeRows};
 use crate::fit::{linear, mlp};
 use crate::frame::Frame;
 use crate::model::{Learned, TrainedModel, loss};
-use crate::spec::{Algorithm, Spec};
+use crate::spec::{Algorithm, CalibrationMethod, Spec};
 use crate::split::Fold;
 use ortus::core::error::{Error, Result};
 
@@ -31,7 +33,7 @@ pub(crate) fn learn(
         rows,
         fold,
         features,
-        loss: loss(classes.as_ref().map(Vec::len)),
+        loss: loss(&spec.fit, classes.as_ref().map(Vec::len)),
         targets: rows.target.numbers(),
         weights: weights(spec, rows, fold),
     };
@@ -43,9 +45,11 @@ pub(crate) fn learn(
         Algorithm::Command => return Err(Error::internal("a training program fits its own model")),
     };
 
-    let model = TrainedModel {
+    let mut model = TrainedModel {
         features: fit.features,
         classes,
+        loss: fit.loss,
+        calibration: None,
         learned,
     };
 
@@ -55,7 +59,35 @@ pub(crate) fn learn(
         ));
     }
 
+    model.calibration = calibration(spec, rows, fold, &model)?;
     Ok(model)
+}
+
+/// Fits the probabilities of two classes to the stopping rows; none if the specification asks for none.
+fn calibration(
+    spec: &Spec,
+    rows: &Rows,
+    fold: &Fold,
+    model: &TrainedModel,
+) -> Result<Option<ScoreCalibration>> {
+    let fit = match spec.fit.calibration {
+        CalibrationMethod::None => return Ok(None),
+        CalibrationMethod::Platt => ScoreCalibration::platt,
+        CalibrationMethod::Isotonic => ScoreCalibration::isotonic,
+    };
+    let (width, targets) = (model.features.len(), rows.target.numbers());
+    let numbers = trees::rows(&rows.frame.take(&fold.stop), &model.features);
+    let scored = fold.stop.iter().zip(numbers.chunks(width.max(1)));
+    let one = |(row, values): (&u32, &[f32])| ScoredRow {
+        score: model.scores(values)[0],
+        is_positive: targets[*row as usize] > 0.5,
+        // The weights of `balanced` would bend the frequencies.
+        weight: rows
+            .weight
+            .as_ref()
+            .map_or(1.0, |w| w[*row as usize].into()),
+    };
+    fit(&scored.map(one).collect::<Vec<_>>()).map(Some)
 }
 
 /// A fit: the rows with their features, targets and weights.
@@ -94,20 +126,35 @@ impl Fit<'_> {
         let (train, stop) = (binned(&self.fold.train), binned(&self.fold.stop));
 
         let (train_part, stop_part) = (self.part(&self.fold.train), self.part(&self.fold.stop));
+        let (train_queries, stop_queries) = (
+            self.queries(&self.fold.train),
+            self.queries(&self.fold.stop),
+        );
 
         let train = TreeRows {
             data: &train,
             targets: &train_part.targets,
             weights: train_part.weights.as_deref(),
+            queries: train_queries.as_ref(),
         };
 
         let stop = TreeRows {
             data: &stop,
             targets: &stop_part.targets,
             weights: stop_part.weights.as_deref(),
+            queries: stop_queries.as_ref(),
         };
 
-        trees::fit(&train, Some(&stop), self.loss, &options(self.spec), watch)
+        let options = options(self.spec, &self.features);
+        trees::fit(&train, Some(&stop), self.loss, &options, watch)
+    }
+
+    /// Returns the queries of some rows, if the rows of queries are ranked.
+    fn queries(&self, rows: &[u32]) -> Option<Queries> {
+        let groups = self.rows.group.as_ref();
+        let groups = groups.filter(|_| matches!(self.loss, Loss::LambdaRank(_)))?;
+        let groups: Vec<u32> = rows.iter().map(|row| groups[*row as usize]).collect();
+        Some(Queries::of(&groups))
     }
 
     fn mlp(&self, watch: &mut dyn FnMut(Round)) -> mlp::Mlp {
@@ -148,8 +195,10 @@ impl WeightedTargets {
     }
 }
 
-fn options(spec: &Spec) -> trees::TreeOptions {
+fn options(spec: &Spec, features: &[Feature]) -> trees::TreeOptions {
     let t = &spec.trees;
+    let monotone = &spec.fit.monotone.0;
+    let directions = features.iter().map(|f| monotone.get(&f.name).copied());
     trees::TreeOptions {
         rounds_max: t.rounds_max,
         patience: t.patience,
@@ -158,6 +207,10 @@ fn options(spec: &Spec) -> trees::TreeOptions {
         depth_max: t.depth_max,
         leaf_rows_min: t.leaf_rows_min,
         l2: t.l2,
+        monotone: match monotone.is_empty() {
+            true => Vec::new(),
+            false => directions.collect(),
+        },
         ..trees::TreeOptions::default()
     }
 }

@@ -9,6 +9,7 @@ mod interval;
 mod lease;
 mod listen;
 mod mlflow;
+mod ndcg;
 mod proto;
 mod random;
 mod scratch;
@@ -21,6 +22,7 @@ mod spec;
 mod split;
 
 // Training: the algorithms, the fitted model and its ONNX graph.
+mod calibration;
 mod explanation;
 mod export;
 mod fit;

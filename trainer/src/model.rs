@@ -1,11 +1,13 @@
 //! A model of a built-in algorithm: its features, its classes, and its trees or
 //! weights. The exported graph is compared with it.
 
+use crate::calibration::ScoreCalibration;
 use crate::features::Feature;
 use crate::fit::linear::Linear;
 use crate::fit::mlp::Mlp;
 use crate::fit::trees::Booster;
 use crate::fit::trees::loss::Loss;
+use crate::spec::{Fit, Objective};
 use serde::{Deserialize, Serialize};
 
 /// A trained model.
@@ -15,6 +17,11 @@ pub(crate) struct TrainedModel {
     /// The classes in the order of their scores; none for regression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
+    /// What the fit minimised, which also defines the meaning of scores.
+    pub loss: Loss,
+    /// How the scores of two classes become probabilities, if not by the logistic function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<ScoreCalibration>,
     pub learned: Learned,
 }
 
@@ -28,21 +35,26 @@ pub(crate) enum Learned {
 }
 
 impl TrainedModel {
-    /// Returns the loss function, which also defines the meaning of scores.
-    pub(crate) fn loss(&self) -> Loss {
-        loss(self.classes.as_ref().map(Vec::len))
-    }
-
     /// Predicts a row of numbers and categories by code: a value, or a
     /// probability for each class.
     pub(crate) fn answer(&self, row: &[f32]) -> Vec<f64> {
-        let scores = match &self.learned {
+        let scores = self.scores(row);
+        match &self.calibration {
+            None => self.loss.answer(&scores),
+            Some(calibration) => {
+                let p = calibration.probability(scores[0]);
+                vec![1.0 - p, p]
+            }
+        }
+    }
+
+    /// Returns the scores of a row, from which its prediction is computed.
+    pub(crate) fn scores(&self, row: &[f32]) -> Vec<f64> {
+        match &self.learned {
             Learned::Trees(booster) => booster.scores(row),
             Learned::Linear(linear) => linear.scores(row),
             Learned::Mlp(mlp) => mlp.scores(row),
-        };
-
-        self.loss().answer(&scores)
+        }
     }
 
     /// Returns whether the fit converged, or for a perceptron found weights that are
@@ -65,11 +77,15 @@ impl TrainedModel {
     }
 }
 
-/// Returns the loss function of a task: regression, or a number of classes.
-pub(crate) fn loss(classes: Option<usize>) -> Loss {
-    match classes {
-        None => Loss::Squared,
-        Some(2) => Loss::Logistic,
-        Some(classes) => Loss::Softmax(classes),
+/// Returns the loss function of a fit to numbers, or to a number of classes.
+pub(crate) fn loss(fit: &Fit, classes: Option<usize>) -> Loss {
+    match (classes, fit.objective) {
+        (Some(2), _) => Loss::Logistic,
+        (Some(classes), _) => Loss::Softmax(classes),
+        (None, Objective::Auto | Objective::Squared) => Loss::Squared,
+        (None, Objective::Poisson) => Loss::Poisson,
+        (None, Objective::Tweedie) => Loss::Tweedie(fit.power()),
+        (None, Objective::Quantile) => Loss::Quantile(fit.level()),
+        (None, Objective::LambdaRank) => Loss::LambdaRank(fit.truncation()),
     }
 }

@@ -168,10 +168,20 @@ fn size(model: &TrainedModel, row: &[f32], expected: &[f64]) -> f64 {
     if model.classes.is_some() {
         // FP32 sums have a relative error of a few 1e-7, and a probability has that
         // error times its derivative.
-        let moves = expected.iter().map(|p| p * (1.0 - p)).fold(0.0, f64::max);
+        let moves = match &model.calibration {
+            None => expected.iter().map(|p| p * (1.0 - p)).fold(0.0, f64::max),
+            Some(calibration) => {
+                let score = model.scores(row)[0];
+                calibration.steepness(score, WITHIN * (1.0 + sums))
+            }
+        };
         return 1.0 + 0.05 * sums * moves;
     }
 
+    if model.loss.is_log_link() {
+        // The absolute error of a logarithm is the relative error of the rate.
+        return expected[0] * (1.0 + 0.05 * sums) + f64::from(f32::MIN_POSITIVE);
+    }
     expected[0].abs() + sums + f64::from(f32::MIN_POSITIVE)
 }
 

@@ -120,6 +120,9 @@ pub(crate) struct RunRecord {
     pub model: RecordField<String>,
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub notes: RecordField<Vec<String>>,
+    /// What the fit minimised, if it was chosen.
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub objective: RecordField<String>,
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub origins: RecordField<Vec<OriginSummary>>,
     /// The metrics that a training program reported.

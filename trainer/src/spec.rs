@@ -5,6 +5,7 @@ pub(crate) mod calendar;
 pub(crate) mod capture_source;
 mod check;
 mod load;
+pub(crate) mod objective;
 mod sections;
 #[cfg(test)]
 mod tests;
@@ -265,6 +266,7 @@ impl Spec {
 
         // The result is the same on any number of threads.
         fit.remove("threads");
+        self.drop_defaults(&mut fit);
         let tables = [
             ("model", self.model.to_table()),
             ("data", data),

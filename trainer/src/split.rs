@@ -7,7 +7,7 @@ mod tests;
 
 use crate::data::Rows;
 use crate::random::mix;
-use crate::spec::{Algorithm, Spec, SplitBy};
+use crate::spec::{Algorithm, CalibrationMethod, Spec, SplitBy};
 use learned::LearnedTimes;
 use ortus::core::error::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -97,9 +97,9 @@ fn kind(spec: &Spec, has_time: bool, has_group: bool) -> SplitBy {
     }
 }
 
-/// Returns whether rows are kept back to stop the fit by.
+/// Returns whether rows are kept back to stop the fit by, or to calibrate it.
 fn stops(spec: &Spec) -> bool {
-    spec.fit.algorithm != Algorithm::Linear
+    spec.fit.algorithm != Algorithm::Linear || spec.fit.calibration != CalibrationMethod::None
 }
 
 impl Fold {

@@ -8,7 +8,9 @@ use crate::command::{self, Code};
 use crate::context::{LearningCurve, Trainer, Watcher};
 use crate::data::{self, Rows};
 use crate::history::{RecordedRun, RunHistory, RunStatus};
-use crate::judge::{LossMeasure, judge};
+use crate::judge::judge;
+use crate::judge::losses::JudgedRows;
+use crate::judge::measure::LossMeasure;
 use crate::pipeline::{gate_measure, key};
 use crate::record::{MetricValues, RunRecord};
 use crate::spec::{Method, Spec, TrialValues};
@@ -233,7 +235,7 @@ fn try_one(
     watcher: &mut dyn Watcher,
 ) -> Result<Tried> {
     let (folds, _) = split::split(spec, rows)?;
-    let (mut sum, mut count, mut last) = (0.0, 0, None);
+    let (mut sum, mut count, mut last) = (0.0, 0.0, None);
     for fold in &folds {
         let mut curve = LearningCurve::new();
         let fitted = fitted_model::fit(spec, rows, fold, &mut |round| {
@@ -246,20 +248,21 @@ fn try_one(
             None,
             &fitted.columns(spec, rows),
         )?;
-        let judged = judge(
-            &mut predictor,
-            &rows.frame.take(&fold.test),
-            &rows.target.take(&fold.test),
-            measure,
-        )?;
-        sum += judged.losses.iter().sum::<f64>();
-        count += judged.losses.len();
+        let test = rows.take(&fold.test);
+        let judged = judge(&mut predictor, &JudgedRows::of(&test, &spec.fit), measure)?;
+        let weight = |row: usize| judged.weights.as_ref().map_or(1.0, |w| w[row]);
+        for (row, loss) in judged.losses.iter().enumerate() {
+            if weight(row) > 0.0 {
+                sum += weight(row) * loss;
+                count += weight(row);
+            }
+        }
         last = Some((judged.measures, curve.into_points()));
     }
 
     let (measures, curve) = last.unwrap_or_default();
     Ok(Tried {
-        loss: sum / count.max(1) as f64,
+        loss: sum / f64::max(count, f64::MIN_POSITIVE),
         measures,
         curve,
     })

@@ -19,17 +19,27 @@ const ECE_BINS: usize = 10;
 
 /// Measures rows of one task; other rows are skipped.
 pub fn measure<'r>(rows: impl Iterator<Item = (&'r RowAnswer, Truth)>) -> Measures {
+    measure_weighted(rows.map(|(answer, truth)| (answer, truth, 1.0)))
+}
+
+/// Measures rows with their weights; rows of weight 0 are skipped.
+pub fn measure_weighted<'r>(rows: impl Iterator<Item = (&'r RowAnswer, Truth, f64)>) -> Measures {
     let (mut classes, mut values) = (Vec::new(), Vec::new());
-    for row in rows {
+    for row in rows.filter(|(_, _, weight)| *weight > 0.0) {
         match row {
-            (RowAnswer::Class(class, scores), Truth::Class(truth)) if truth < scores.len() => {
+            (RowAnswer::Class(class, scores), Truth::Class(truth), weight)
+                if truth < scores.len() =>
+            {
                 classes.push(ClassifiedRow {
                     class: *class as usize,
                     truth,
                     scores,
+                    weight,
                 });
             }
-            (RowAnswer::Value(value), Truth::Value(truth)) => values.push((*value, truth)),
+            (RowAnswer::Value(value), Truth::Value(truth), weight) => {
+                values.push((*value, truth, weight));
+            }
             _ => {}
         }
     }
@@ -46,6 +56,7 @@ struct ClassifiedRow<'r> {
     class: usize,
     truth: usize,
     scores: &'r [f32],
+    weight: f64,
 }
 
 impl ClassifiedRow<'_> {
@@ -55,8 +66,10 @@ impl ClassifiedRow<'_> {
 }
 
 fn classification(rows: &[ClassifiedRow<'_>]) -> Measures {
-    let n = rows.len() as f64;
-    let mean = |of: &dyn Fn(&ClassifiedRow<'_>) -> f64| rows.iter().map(of).sum::<f64>() / n;
+    let n: f64 = rows.iter().map(|r| r.weight).sum();
+    let mean = |of: &dyn Fn(&ClassifiedRow<'_>) -> f64| {
+        rows.iter().map(|r| r.weight * of(r)).sum::<f64>() / n
+    };
     let width = rows.iter().map(|r| r.scores.len()).max().unwrap_or(0);
     let looked_at: Vec<usize> = if width == 2 {
         vec![1]
@@ -121,8 +134,10 @@ pub(super) struct ConfusionCounts {
 
 impl ConfusionCounts {
     fn of(rows: &[ClassifiedRow<'_>], class: usize) -> Self {
-        let count =
-            |is: &dyn Fn(&ClassifiedRow<'_>) -> bool| rows.iter().filter(|r| is(r)).count() as f64;
+        let count = |is: &dyn Fn(&ClassifiedRow<'_>) -> bool| -> f64 {
+            let of = rows.iter().filter(|r| is(r));
+            of.map(|r| r.weight).sum()
+        };
         Self {
             right: count(&|r| r.class == class && r.truth == class),
             wrong: count(&|r| r.class == class && r.truth != class),
@@ -154,24 +169,27 @@ fn share(part: f64, whole: f64) -> f64 {
 /// Returns the probability that a row of the class scores higher than another; ties count half.
 /// None if all rows are of one kind.
 fn area(rows: &[ClassifiedRow<'_>], class: usize) -> Option<f64> {
-    area_of(scored(rows, class))
+    weighted_area(scored(rows, class))
 }
 
+/// The score of a class, whether the row is of the class, and the weight of the row.
+type WeightedScore = (f64, bool, f64);
+
 /// Returns the score of a class in each row, and whether the row is of the class.
-fn scored(rows: &[ClassifiedRow<'_>], class: usize) -> Vec<(f64, bool)> {
-    let one = |r: &ClassifiedRow<'_>| (r.score(class), r.truth == class);
+fn scored(rows: &[ClassifiedRow<'_>], class: usize) -> Vec<WeightedScore> {
+    let one = |r: &ClassifiedRow<'_>| (r.score(class), r.truth == class, r.weight);
     rows.iter().map(one).collect()
 }
 
 /// Returns the average precision of pairs of a score and whether the row is of the class: the sum over
 /// all scores, from the highest on, of the precision times the gain of recall. Rows of equal score
 /// count together. None if all rows are of one kind.
-fn average_precision_of(mut sorted: Vec<(f64, bool)>) -> Option<f64> {
+fn average_precision_of(mut sorted: Vec<WeightedScore>) -> Option<f64> {
     sorted.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));
     let (mut rows, mut right, mut sum) = (0.0, 0.0, 0.0);
     for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
-        let hits = tied.iter().filter(|(_, is)| *is).count() as f64;
-        rows += tied.len() as f64;
+        let (hits, others) = hits_and_others(tied);
+        rows += hits + others;
         right += hits;
         sum += hits * right / rows;
     }
@@ -179,12 +197,28 @@ fn average_precision_of(mut sorted: Vec<(f64, bool)>) -> Option<f64> {
 }
 
 /// Returns the same for pairs of a score and whether the row is of the class.
-pub fn area_of(mut sorted: Vec<(f64, bool)>) -> Option<f64> {
+pub fn area_of(rows: Vec<(f64, bool)>) -> Option<f64> {
+    weighted_area(
+        rows.into_iter()
+            .map(|(score, is)| (score, is, 1.0))
+            .collect(),
+    )
+}
+
+/// Returns the weights of rows of the class, and of the others.
+fn hits_and_others(rows: &[WeightedScore]) -> (f64, f64) {
+    rows.iter()
+        .fold((0.0, 0.0), |(hits, others), (_, is, weight)| match is {
+            true => (hits + weight, others),
+            false => (hits, others + weight),
+        })
+}
+
+fn weighted_area(mut sorted: Vec<WeightedScore>) -> Option<f64> {
     sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
     let (mut below, mut won, mut of_class) = (0.0, 0.0, 0.0);
     for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
-        let hits = tied.iter().filter(|(_, is)| *is).count() as f64;
-        let others = tied.len() as f64 - hits;
+        let (hits, others) = hits_and_others(tied);
         won += hits * (below + others / 2.0);
         below += others;
         of_class += hits;
@@ -201,24 +235,25 @@ fn calibration_error(rows: &[ClassifiedRow<'_>]) -> f64 {
         let score = row.score(row.class);
         // A bin excludes its lower end: 0.1 belongs to the first.
         let at = ((score * ECE_BINS as f64).ceil() as usize).clamp(1, ECE_BINS) - 1;
-        bins[at].0 += score;
-        bins[at].1 += f64::from(u8::from(row.class == row.truth));
+        bins[at].0 += row.weight * score;
+        bins[at].1 += row.weight * f64::from(u8::from(row.class == row.truth));
     }
 
     bins.iter()
         .map(|(score, right)| (score - right).abs())
         .sum::<f64>()
-        / rows.len() as f64
+        / rows.iter().map(|row| row.weight).sum::<f64>()
 }
 
-fn regression(rows: &[(f64, f64)]) -> Measures {
+/// Measures predicted values with their labels and weights.
+fn regression(rows: &[(f64, f64, f64)]) -> Measures {
     if rows.is_empty() {
         return Measures::new();
     }
-    let n = rows.len() as f64;
+    let n: f64 = rows.iter().map(|(_, _, weight)| weight).sum();
     let mean = |of: &dyn Fn(f64, f64) -> f64| {
         rows.iter()
-            .map(|(value, truth)| of(*value, *truth))
+            .map(|(value, truth, weight)| weight * of(*value, *truth))
             .sum::<f64>()
             / n
     };

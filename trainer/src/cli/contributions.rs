@@ -228,6 +228,9 @@ fn print(explained: &ExplainedRows, features: usize) {
 fn predicted(prediction: &Value) -> String {
     let digits = |value: &Value| format!("{:.5}", value.as_f64().unwrap_or(f64::NAN));
     match prediction {
+        Value::Object(classes) if classes.is_empty() => {
+            "the probability is calibrated by the graph; ask a server for it".to_owned()
+        }
         Value::Object(classes) => {
             let all = classes
                 .iter()

@@ -15,6 +15,7 @@ use ortus::cli::print::{TextTable, line, note};
 use ortus::cli::registry::arguments::RegistryArguments;
 use ortus::core::error::Result;
 use ortus::core::model::{ModelName, Version};
+use std::path::Path;
 use std::process::ExitCode;
 
 /// Trains once.

@@ -4,8 +4,8 @@
 use super::columns::{Gathered, NO_TIME};
 use super::derived::{FeatureColumns, RowMoment};
 use super::{DataManifest, Rows, target, times};
-use crate::frame::Frame;
-use crate::spec::Spec;
+use crate::frame::{Frame, FrameValues};
+use crate::spec::{CalibrationMethod, Spec};
 use crate::tensors;
 use ortus::core::count::counted;
 use ortus::core::error::{Error, Result, short};
@@ -69,7 +69,47 @@ pub(super) fn assign(
         ));
     }
     rows.notes.extend(notes);
+    check_fit(spec, &rows)?;
     Ok(rows)
+}
+
+/// Refuses monotone features that are absent or categories, and settings of the fit that the number of
+/// classes does not allow.
+fn check_fit(spec: &Spec, rows: &Rows) -> Result<()> {
+    let (fit, classes) = (&spec.fit, rows.target.classes().map_or(0, <[String]>::len));
+    for name in fit.monotone.0.keys() {
+        let short = short(name);
+        let why = match rows.frame.column(name).map(|column| &column.values) {
+            Some(FrameValues::Numbers(_)) if classes > 2 => format!(
+                "the target has {classes} classes, and predictions are monotone only for numbers and two classes"
+            ),
+            Some(FrameValues::Numbers(_)) => continue,
+            Some(FrameValues::Words(_)) => {
+                "it is a category, which has no order; make a number of it in 'sql' of [data]"
+                    .to_owned()
+            }
+            None => {
+                let names = rows.frame.columns.iter().map(|column| column.name.as_str());
+                format!(
+                    "it is no feature; the features are {}",
+                    ortus::core::error::short(&names.collect::<Vec<_>>().join(", "))
+                )
+            }
+        };
+        return Err(Error::invalid(format!(
+            "'monotone' in [fit] names '{short}': {why}"
+        )));
+    }
+    if fit.calibration != CalibrationMethod::None && classes != 2 {
+        let found = match classes {
+            0 => "the target is a number".to_owned(),
+            classes => format!("the target has {classes} classes"),
+        };
+        return Err(Error::invalid(format!(
+            "'calibration' in [fit] is for two classes, and {found}; leave it out"
+        )));
+    }
+    Ok(())
 }
 
 /// Says which columns of captured predictions are no features.

@@ -3,7 +3,8 @@
 use super::columns::{self, Gathered, Raw};
 use super::{CLASSES_MAX, RowTarget};
 use crate::frame::{MISSING, WordCodes};
-use crate::spec::{Spec, Task};
+use crate::ndcg::GRADE_MAX;
+use crate::spec::{Objective, Spec, Task};
 use ortus::core::error::{Error, Result, short};
 
 /// Integers of at most this many distinct values are classes by default.
@@ -16,7 +17,16 @@ type TargetValues = (RowTarget, Vec<u32>);
 pub(super) fn read(spec: &Spec, target: Gathered) -> Result<TargetValues> {
     let name = short(&spec.schema.target).to_owned();
     match (task(spec, &target), target.values) {
-        (Task::Regression, Raw::Numbers(all)) => values(&name, &all),
+        (Task::Regression, Raw::Numbers(all)) => {
+            check_values(spec, &name, &all)?;
+            values(&name, &all)
+        }
+        (Task::Regression, _) if spec.fit.objective != Objective::Auto => {
+            Err(Error::invalid(format!(
+                "'{name}' holds text, but 'objective' in [fit] is \"{}\", which predicts numbers; leave it out for classes",
+                spec.fit.objective.word()
+            )))
+        }
         (Task::Regression, _) => Err(Error::invalid(format!(
             "'{name}' holds text, but the task is regression; set task = \"classification\" in [schema]"
         ))),
@@ -38,6 +48,9 @@ pub(super) fn read(spec: &Spec, target: Gathered) -> Result<TargetValues> {
 
 /// Returns the task of the specification, or the one that fits the values.
 fn task(spec: &Spec, target: &Gathered) -> Task {
+    if spec.fit.objective != Objective::Auto {
+        return Task::Regression;
+    }
     match (spec.schema.task, &target.values) {
         (Task::Auto, Raw::Numbers(all)) if !target.was_truth => {
             if are_few_integers(all) {
@@ -48,6 +61,42 @@ fn task(spec: &Spec, target: &Gathered) -> Task {
         }
         (Task::Auto, _) => Task::Classification,
         (task, _) => task,
+    }
+}
+
+/// Refuses targets that the objective, or the measure of the gates, cannot judge.
+fn check_values(spec: &Spec, name: &str, all: &[f64]) -> Result<()> {
+    let objective = spec.fit.objective;
+    let measure = spec.gates.measure.as_deref().unwrap_or_default();
+    let is_rate = matches!(objective, Objective::Poisson | Objective::Tweedie)
+        || matches!(measure, "poisson_deviance" | "tweedie_deviance");
+    let is_ranking = objective == Objective::LambdaRank || measure.starts_with("ndcg_at_");
+    let of = match is_rate || is_ranking {
+        false => return Ok(()),
+        true if objective == Objective::Auto => format!("'measure' in [gates] is \"{measure}\""),
+        true => format!("'objective' in [fit] is \"{}\"", objective.word()),
+    };
+
+    let negative = all.iter().position(|v| *v < 0.0);
+    let no_grade = all
+        .iter()
+        .position(|v| !(v.is_nan() || v.fract() == 0.0 && (0.0..=GRADE_MAX).contains(v)));
+    match (
+        negative.filter(|_| is_rate),
+        no_grade.filter(|_| is_ranking),
+    ) {
+        (Some(row), _) => Err(Error::invalid(format!(
+            "'{name}' of row {row} is {}, but {of}, which needs targets of 0 or more; leave such rows out in 'sql' of [data], or use objective = \"squared\"",
+            all[row]
+        ))),
+        (_, Some(row)) => Err(Error::invalid(format!(
+            "'{name}' of row {row} is {}, but {of}, which needs grades: whole numbers from 0 to {GRADE_MAX}; convert it in 'sql' of [data]",
+            all[row]
+        ))),
+        _ if !all.iter().any(|v| *v > 0.0) => Err(Error::invalid(format!(
+            "'{name}' is 0 in every row, but {of}, which needs a target above 0"
+        ))),
+        _ => Ok(()),
     }
 }
 

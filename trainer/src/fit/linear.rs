@@ -1,4 +1,4 @@
-//! Linear and logistic regression: standardised numbers, a weight for each category
+//! Linear, logistic, Poisson and Tweedie regression: standardised numbers, a weight for each category
 //! and for each missing number, L2 regularisation (Hoerl and Kennard 1970). Weights
 //! are fitted by limited-memory BFGS (Liu and Nocedal 1989) on the exact sum over
 //! all rows.
@@ -133,17 +133,9 @@ impl Problem<'_> {
         let mut gradient = vec![0.0; at.len()];
         for (place, row) in rows.clone().enumerate() {
             let weight = weights.map_or(1.0, |w| f64::from(w[place]));
-            let mut answer = self.loss.answer(&scores[place * scored..][..scored]);
-            // Of two classes only the second has a score.
-            if self.loss == Loss::Logistic {
-                answer.remove(0);
-            }
-            for (score, found) in answer.into_iter().enumerate() {
-                let truth = match self.loss {
-                    Loss::Softmax(_) => f64::from(u8::from(targets[place] as usize == score)),
-                    _ => f64::from(targets[place]),
-                };
-                let pull = weight * (found - truth);
+            let scores = &scores[place * scored..][..scored];
+            for (score, pull) in self.pulls(targets[place], scores).into_iter().enumerate() {
+                let pull = weight * pull;
                 let gradient = &mut gradient[score * stride..][..stride];
                 gradient[stride - 1] += pull;
                 self.rows
@@ -158,6 +150,18 @@ impl Problem<'_> {
         }
 
         (value, gradient)
+    }
+}
+
+impl Problem<'_> {
+    /// Returns the gradient of a row's loss by each of its scores.
+    fn pulls(&self, target: f32, scores: &[f64]) -> Vec<f64> {
+        if !matches!(self.loss, Loss::Softmax(_)) {
+            return vec![self.loss.derivatives(f64::from(target), scores[0])[0]];
+        }
+        let shares = self.loss.answer(scores).into_iter().enumerate();
+        let is = |class: usize| f64::from(u8::from(target as usize == class));
+        shares.map(|(class, share)| share - is(class)).collect()
     }
 }
 

@@ -103,7 +103,7 @@ pub(crate) fn fit(
             weights: weights.to_vec(),
         })
         .collect();
-    if let Some(last) = layers.last_mut().filter(|_| options.loss == Loss::Squared) {
+    if let Some(last) = layers.last_mut().filter(|_| is_scaled(options.loss)) {
         scale.restore(last);
     }
 
@@ -165,9 +165,14 @@ struct TargetScale {
     deviation: f32,
 }
 
+/// Returns whether scores are of the unit of targets.
+fn is_scaled(loss: Loss) -> bool {
+    matches!(loss, Loss::Squared | Loss::Quantile(_))
+}
+
 impl TargetScale {
     fn of(targets: &[f32], loss: Loss) -> Self {
-        if loss != Loss::Squared {
+        if !is_scaled(loss) {
             return Self {
                 mean: 0.0,
                 deviation: 1.0,

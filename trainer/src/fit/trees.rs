@@ -5,6 +5,9 @@
 mod grow;
 mod histogram;
 pub(crate) mod loss;
+mod monotone;
+pub(crate) mod rank;
+mod renew;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -12,9 +15,12 @@ mod tests;
 use super::super::features::{self, Feature};
 use super::super::frame::{Frame, FrameValues};
 use super::bins::Binned;
+use crate::spec::objective::Direction;
 use grow::{GrownTree, grow};
 use loss::Loss;
+use rank::Queries;
 use rayon::prelude::*;
+use renew::Residuals;
 use serde::{Deserialize, Serialize};
 
 /// The settings of a fit.
@@ -37,6 +43,23 @@ pub(crate) struct TreeOptions {
     pub category_rows_min: usize,
     /// The most categories on one side of a split.
     pub category_set_max: usize,
+    /// The largest value of a leaf, before the learning rate.
+    #[serde(skip, default = "no_limit")]
+    pub step_max: f64,
+    /// How predictions may move with each feature; empty if none is bound.
+    #[serde(default)]
+    pub monotone: Vec<Option<Direction>>,
+}
+
+fn no_limit() -> f64 {
+    f64::INFINITY
+}
+
+impl TreeOptions {
+    /// Returns how predictions may move with a feature.
+    fn direction(&self, feature: usize) -> Option<Direction> {
+        self.monotone.get(feature).copied().flatten()
+    }
 }
 
 impl Default for TreeOptions {
@@ -53,6 +76,8 @@ impl Default for TreeOptions {
             category_smooth: 10.0,
             category_rows_min: 10,
             category_set_max: 64,
+            step_max: no_limit(),
+            monotone: Vec::new(),
         }
     }
 }
@@ -157,6 +182,26 @@ pub(crate) struct TreeRows<'s> {
     /// The value, or the index of the class.
     pub targets: &'s [f32],
     pub weights: Option<&'s [f32]>,
+    /// The rows of each query, for a loss of rankings.
+    pub queries: Option<&'s Queries>,
+}
+
+impl TreeRows<'_> {
+    fn gradients(&self, loss: Loss, scores: &[f64]) -> Vec<Vec<[f32; 2]>> {
+        match (loss, self.queries) {
+            (Loss::LambdaRank(truncation), Some(queries)) => {
+                vec![rank::gradients(queries, self, scores, truncation)]
+            }
+            _ => loss.gradients(self.targets, self.weights, scores),
+        }
+    }
+
+    fn mean_loss(&self, loss: Loss, scores: &[f64]) -> f64 {
+        match (loss, self.queries) {
+            (Loss::LambdaRank(_), Some(queries)) => rank::mean_loss(queries, self, scores),
+            _ => loss.mean(self.targets, self.weights, scores),
+        }
+    }
 }
 
 /// The progress of a fit.
@@ -176,43 +221,42 @@ pub(crate) fn fit(
     options: &TreeOptions,
     watch: &mut dyn FnMut(Round),
 ) -> Booster {
+    let options = TreeOptions {
+        step_max: loss.step_max(),
+        ..options.clone()
+    };
     let width = loss.scores();
     let base = loss.base(train.targets, train.weights);
     let mut booster = Booster {
         base: base.iter().map(|b| *b as f32).collect(),
         trees: Vec::new(),
     };
-    let start = |rows: usize| {
-        base.iter()
-            .copied()
-            .cycle()
-            .take(rows * width)
-            .collect::<Vec<f64>>()
-    };
-
-    let (mut scores, mut stop_scores) = (
-        start(train.data.rows),
-        start(stop.map_or(0, |s| s.data.rows)),
-    );
+    let start = |rows: usize| base.repeat(rows);
+    let mut scores = start(train.data.rows);
+    let mut stop_scores = start(stop.map_or(0, |s| s.data.rows));
     let mut best = (f64::INFINITY, 0);
     let mut order: Vec<u32> = (0..train.data.rows as u32).collect();
     for number in 1..=options.rounds_max {
-        let gradients = loss.gradients(train.targets, train.weights, &scores);
+        let gradients = train.gradients(loss, &scores);
         for (at, gradients) in gradients.iter().enumerate() {
             order
                 .iter_mut()
                 .zip(0..)
                 .for_each(|(place, row)| *place = row);
+            let mut grown = grow(train.data, &mut order, gradients, &options);
+            if let Loss::Quantile(level) = loss {
+                let residuals = Residuals::of(train, &scores, level);
+                renew::quantiles(&mut grown, &order, &residuals, &options);
+            }
             let GrownTree {
                 tree,
                 tests,
                 leaves,
-            } = grow(train.data, &mut order, gradients, options);
-            for (leaf, rows) in leaves.iter().enumerate() {
-                let value = f64::from(tree.leaves[leaf]);
-                order[rows.clone()]
-                    .iter()
-                    .for_each(|row| scores[*row as usize * width + at] += value);
+            } = grown;
+            for (leaf, rows) in tree.leaves.iter().zip(leaves) {
+                for row in &order[rows] {
+                    scores[*row as usize * width + at] += f64::from(*leaf);
+                }
             }
             if let Some(stop) = stop {
                 let found = |row: usize| f64::from(by_bytes(&tree, &tests, stop.data.row(row)));
@@ -224,7 +268,7 @@ pub(crate) fn fit(
             }
             booster.trees.push(tree);
         }
-        let found = stop.map(|stop| loss.mean(stop.targets, stop.weights, &stop_scores));
+        let found = stop.map(|stop| stop.mean_loss(loss, &stop_scores));
         watch(Round {
             number,
             of: options.rounds_max,

@@ -38,6 +38,7 @@ fn verdicts(
         cluster: &cluster,
         slices,
         guess: &guess(vec![-1.0; model.len()]),
+        calibration_hint: None,
     };
 
     let found = judge(gates, &rows, &judged(model), Some(Ok(&judged(champion))));
@@ -124,6 +125,7 @@ fn one_worse_slice_fails_the_gate_and_a_threshold_is_required() {
         cluster: &cluster,
         slices: Vec::new(),
         guess: &guess(vec![-1.0; 10]),
+        calibration_hint: None,
     };
 
     let alone = |gates: &Gates, champion| {
@@ -156,6 +158,7 @@ fn a_model_must_certainly_be_better_than_guessing() {
             cluster: &cluster[..worse.len()],
             slices: Vec::new(),
             guess: &guess(worse),
+            calibration_hint: None,
         };
         let found = judge(gates, &rows, &judged(&[0.0; 10]), None);
         let overall = overall_verdict(&found);

@@ -57,6 +57,7 @@ fn fitted_to_sine(frame: &Frame) -> TrainedModel {
         data: &data,
         targets: &targets,
         weights: None,
+        queries: None,
     };
     let options = trees::TreeOptions {
         rounds_max: 20,
@@ -68,6 +69,8 @@ fn fitted_to_sine(frame: &Frame) -> TrainedModel {
     TrainedModel {
         features,
         classes: None,
+        loss,
+        calibration: None,
         learned: Learned::Trees(booster),
     }
 }

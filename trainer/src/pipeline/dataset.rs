@@ -5,7 +5,7 @@ use super::{Job, earlier};
 use crate::command::{self, Code};
 use crate::context::{RunOutcome, Watcher};
 use crate::data::{self, Rows};
-use crate::judge::LossMeasure;
+use crate::judge::measure::LossMeasure;
 use crate::spec::{Algorithm, Spec};
 use ortus::core::error::{Error, Result};
 use ortus::core::hash::Digest;
@@ -86,6 +86,7 @@ pub(crate) fn gate_measure(spec: &Spec, rows: &Rows) -> Result<LossMeasure> {
     LossMeasure::parse(
         spec.gates.measure.as_deref(),
         rows.target.classes().is_some(),
+        &spec.fit,
     )
 }
 

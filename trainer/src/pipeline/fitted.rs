@@ -9,6 +9,7 @@ use crate::evaluation;
 use crate::fitted_model::{self, FittedModel};
 use crate::history::RunHistory;
 use crate::judge::judge;
+use crate::judge::losses::JudgedRows;
 use crate::record::{MetricValues, OriginSummary};
 use crate::split::Fold;
 use ortus::core::error::Result;
@@ -123,9 +124,9 @@ impl Fitting<'_> {
             let graph = model.graph(job.spec, "");
             let columns = model.columns(job.spec, split.rows());
             let mut predictor = evaluation::open(job.trainer, graph, None, &columns)?;
-            let frame = split.rows().frame.take(&fold.test);
-            let target = split.rows().target.take(&fold.test);
-            let evaluation = judge(&mut predictor, &frame, &target, split.measure)?;
+            let test = split.rows().take(&fold.test);
+            let test = JudgedRows::of(&test, &job.spec.fit);
+            let evaluation = judge(&mut predictor, &test, split.measure)?;
             origins.push(OriginSummary {
                 metrics: MetricValues::from(&evaluation.measures),
                 test: fold.test.len(),

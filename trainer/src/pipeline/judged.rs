@@ -14,8 +14,9 @@ use crate::evaluation::{self, Champion};
 use crate::evidence::{self, PageSubject};
 use crate::gate::{self, Gate, Verdict};
 use crate::history::{RunHistory, RunStatus};
+use crate::judge::losses::JudgedRows;
 use crate::record::{MetricValues, RecordField, RunRecord};
-use crate::spec::{Policy, Spec, SuspectRows};
+use crate::spec::{Objective, Policy, Spec, SuspectRows};
 use ortus::core::error::Result;
 use ortus::core::model::Version;
 use ortus::observe::drift::compare::training::{RowsDifference, rows_differences};
@@ -41,13 +42,12 @@ impl Judged {
         proven: &Proven,
         watcher: &mut dyn Watcher,
     ) -> Result<Self> {
-        watcher.step(&format!("evaluating on {} rows", proven.frame.rows));
+        watcher.step(&format!("evaluating on {} rows", proven.test.len()));
         let measure = proven.split().measure;
         let champion = evaluation::champion(
             job.trainer,
             &job.name,
-            &proven.frame,
-            &proven.target,
+            &JudgedRows::of(&proven.test, &job.spec.fit),
             measure,
         )
         .await?;
@@ -202,6 +202,7 @@ fn record(
         notes: [&dataset.rows.notes[..], proven.unexplained.as_slice()]
             .concat()
             .into(),
+        objective: objective(spec),
         origins: proven.fitted.origins.clone().into(),
         own_metrics: model.own_metrics().into(),
         parent: champion.map(|c| c.version.number()).into(),
@@ -215,6 +216,14 @@ fn record(
         trigger: job.trainer.trigger.map(str::to_owned).into(),
         verdict: gate::overall_verdict(gates).into(),
         ..RunRecord::default()
+    }
+}
+
+/// Returns what the fit minimised, if it was chosen.
+fn objective(spec: &Spec) -> RecordField<String> {
+    match spec.fit.objective {
+        Objective::Auto => RecordField::Absent,
+        objective => objective.word().to_owned().into(),
     }
 }
 

@@ -6,13 +6,14 @@ use super::explained::RunExplanation;
 use super::fitted::Fitted;
 use super::split::Split;
 use crate::context::Watcher;
-use crate::data::RowTarget;
-use crate::frame::Frame;
+use crate::data::Rows;
 use crate::gate::{Gate, Slice, TestRows, Verdict};
-use crate::guess::{Guess, GuessedModel};
+use crate::guess::{Guess, GuessedModel, Known};
+use crate::judge::losses::JudgedRows;
 use crate::judge::{Evaluation, OpenModel, judge};
 use crate::parity::Parity;
 use crate::record::CompanionSummary;
+use crate::spec::{Algorithm, CalibrationMethod, Spec};
 use crate::{companion, evaluation, package};
 use bytes::Bytes;
 use ortus::core::error::Result;
@@ -28,9 +29,8 @@ pub(super) struct Proven {
     pub parity: Option<Parity>,
     /// The gates that need no champion.
     pub gates: Vec<Gate>,
-    /// The features and targets of the test rows.
-    pub frame: Frame,
-    pub target: RowTarget,
+    /// The test rows.
+    pub test: Rows,
     pub evaluation: Evaluation,
     /// The baseline of rows that the model was not trained on.
     pub baseline: Baseline,
@@ -43,6 +43,7 @@ pub(super) struct Proven {
     cluster: Vec<u32>,
     slices: Vec<Slice>,
     guess: Guess,
+    calibration_hint: Option<&'static str>,
 }
 
 impl Proven {
@@ -69,22 +70,25 @@ impl Proven {
             ),
         ];
 
-        let frame = rows.frame.take(&fold.test);
-        let target = rows.target.take(&fold.test);
+        let test = rows.take(&fold.test);
+        let judged = JudgedRows::of(&test, &job.spec.fit);
         let cluster = evaluation::clusters(rows, fold);
         let slices = evaluation::slices(job.spec, rows, fold);
-        let evaluation = judge(&mut predictor, &frame, &target, split.measure)?;
+        let evaluation = judge(&mut predictor, &judged, split.measure)?;
         let learned: Vec<u32> = fold.train.iter().chain(&fold.stop).copied().collect();
+        let weights = |all: &Vec<f32>| learned.iter().map(|row| all[*row as usize]).collect();
+        let weights: Option<Vec<f32>> = rows.weight.as_ref().map(weights);
         let guess = Guess::of(
-            &rows.target.take(&learned),
+            &Known::of(&rows.target.take(&learned), weights.as_deref()),
             &predictor.class_indices(&rows.target)?,
             &GuessedModel {
                 evaluation: &evaluation,
+                rows: &judged,
                 measure: split.measure,
                 is_balanced: job.spec.fit.balanced,
             },
-        );
-        let explained = RunExplanation::of(job.spec, model, (rows, fold), &frame);
+        )?;
+        let explained = RunExplanation::of(job.spec, model, (rows, fold), &test.frame);
         let unexplained = explained.as_ref().err().map(|error| error.message.clone());
         let companion = companion::learn_errors(job.trainer, job.spec, rows, fold, &mut predictor)?;
         let held_out = [&fold.stop[..], &fold.test].concat();
@@ -97,8 +101,7 @@ impl Proven {
             predictor,
             columns,
             gates,
-            frame,
-            target,
+            test,
             evaluation,
             companion,
             explained: explained.ok().flatten(),
@@ -106,6 +109,7 @@ impl Proven {
             cluster,
             slices,
             guess,
+            calibration_hint: calibration_hint(job.spec),
         })
     }
 
@@ -125,8 +129,16 @@ impl Proven {
             cluster: &self.cluster,
             slices: self.slices.clone(),
             guess: &self.guess,
+            calibration_hint: self.calibration_hint,
         }
     }
+}
+
+/// Says how the probabilities can be calibrated, if they are not.
+fn calibration_hint(spec: &Spec) -> Option<&'static str> {
+    let is_built_in = spec.fit.algorithm != Algorithm::Command;
+    (is_built_in && spec.fit.calibration == CalibrationMethod::None)
+        .then_some("of two classes, calibration = \"isotonic\" or \"platt\" in [fit] may lower it")
 }
 
 fn parity_gate(parity: &Result<Parity>) -> Gate {

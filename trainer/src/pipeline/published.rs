@@ -63,7 +63,7 @@ impl Published {
             },
             record,
             // An example that cannot be made is none.
-            example: example::arguments(&mut proven.predictor, &proven.frame).unwrap_or(None),
+            example: example::arguments(&mut proven.predictor, &proven.test.frame).unwrap_or(None),
         }
     }
 }

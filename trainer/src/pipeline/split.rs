@@ -3,7 +3,7 @@
 use super::Job;
 use super::dataset::{Dataset, gate_measure};
 use crate::data::Rows;
-use crate::judge::LossMeasure;
+use crate::judge::measure::LossMeasure;
 use crate::split::{self, Fold, SplitSummary};
 use ortus::core::error::{Error, Result};
 

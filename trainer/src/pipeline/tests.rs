@@ -8,7 +8,9 @@ use super::key;
 use crate::command::Code;
 use crate::data::{DataManifest, RowTarget, Rows};
 use crate::frame::{Coder, Frame, FrameColumn, FrameValues};
-use crate::judge::{LossMeasure, OpenModel, judge};
+use crate::judge::losses::JudgedRows;
+use crate::judge::measure::LossMeasure;
+use crate::judge::{OpenModel, judge};
 use crate::spec::{Algorithm, Spec};
 use crate::{export, learn, package, parity, split};
 use bytes::Bytes;
@@ -136,12 +138,10 @@ fn prove(engine: &OnnxRuntime, rows: &Rows, spec: &Spec) -> Measures {
     let parity = parity::check(&model, &mut predictor, &rows.frame, PARITY, 11).expect("the same");
 
     assert_eq!(parity.rows, PARITY);
-    let wrong = LossMeasure::parse(None, rows.target.classes().is_some()).expect("a measure");
-    let (frame, target) = (
-        rows.frame.take(&folds[0].test),
-        rows.target.take(&folds[0].test),
-    );
-    let measures = judge(&mut predictor, &frame, &target, wrong)
+    let is_class = rows.target.classes().is_some();
+    let wrong = LossMeasure::parse(None, is_class, &spec.fit).expect("a measure");
+    let test = rows.take(&folds[0].test);
+    let measures = judge(&mut predictor, &JudgedRows::of(&test, &spec.fit), wrong)
         .expect("of its kind")
         .measures;
     let (name, least) = if rows.target.classes().is_some() {

@@ -18,6 +18,7 @@ impl Spec {
         self.check_calendar()?;
         self.check_split()?;
         self.check_triggers()?;
+        self.check_objective()?;
 
         if self.fit.algorithm == Algorithm::Command && self.program.program.is_empty() {
             return refuse(

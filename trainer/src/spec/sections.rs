@@ -1,6 +1,7 @@
 //! The tables of `train.toml`: each setting with its meaning, default and range.
 
 use super::MultilineText;
+use super::objective::{Monotone, MonotoneTable, QuantileLevel, TweediePower};
 use ortus::core::settings::form::{Size, TextLine};
 use ortus::{choice, section};
 use std::time::Duration;
@@ -145,11 +146,53 @@ choice! {
     }
 }
 
+choice! {
+    /// What a fit minimises.
+    Objective {
+        /// The log loss for classes, `squared` for numbers.
+        Auto = "auto",
+        /// The squared error.
+        Squared = "squared",
+        /// The Poisson deviance, for counts.
+        Poisson = "poisson",
+        /// The Tweedie deviance, for amounts of which many are 0.
+        Tweedie = "tweedie",
+        /// The pinball loss of a quantile.
+        Quantile = "quantile",
+        /// NDCG, for ranking the rows of a query.
+        LambdaRank = "lambdarank",
+    }
+}
+
+choice! {
+    /// How the probabilities of two classes are calibrated.
+    CalibrationMethod {
+        /// They are not.
+        None = "none",
+        /// By a logistic function of the score.
+        Platt = "platt",
+        /// By a rising curve of the score.
+        Isotonic = "isotonic",
+    }
+}
+
 section! {
     /// `[fit]`: the training algorithm.
     Fit {
         /// The algorithm; default `trees`.
         algorithm: Algorithm = Algorithm::Trees;
+        /// What the fit minimises; default `auto`: the log loss for classes, `squared` for numbers.
+        objective: Objective = Objective::Auto;
+        /// The variance power of `objective = "tweedie"`, above 1 (Poisson) and below 2 (gamma); default 1.5.
+        tweedie_power: Option<f64> as TweediePower = None;
+        /// The quantile of `objective = "quantile"`, above 0 and below 1; default 0.5, the median.
+        quantile: Option<f64> as QuantileLevel = None;
+        /// The first places of a ranking whose pairs are learned from, with `objective = "lambdarank"`, 1 to 10000; default 30.
+        ndcg_truncation: Option<usize> = None, in Some(1)..=Some(10_000);
+        /// Features in which predictions never fall (`"increasing"`) or never rise (`"decreasing"`), by name; trees only.
+        monotone: Monotone as MonotoneTable = Monotone::default();
+        /// How the probabilities of two classes are calibrated, on the early-stopping rows; default `none`.
+        calibration: CalibrationMethod = CalibrationMethod::None;
         /// The seed of random numbers; default 7.
         seed: u32 = 7;
         /// The number of threads, at most 1024; default 0, which means one per core.

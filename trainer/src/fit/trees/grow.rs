@@ -3,6 +3,7 @@
 
 use super::super::bins::{AHEAD, Binned, Cut, fetch_soon};
 use super::histogram::Histogram;
+use super::monotone::LeafBounds;
 use super::split::{self, LeafSplit, Test, Total};
 use super::{Branch, Choice, Node, SplitSide, Tree, TreeOptions};
 use rayon::prelude::*;
@@ -22,6 +23,7 @@ struct Leaf {
     best: Option<LeafSplit>,
     /// The branch above the leaf.
     parent: Option<(usize, SplitSide)>,
+    bounds: LeafBounds,
 }
 
 /// A grown tree, and the rows of each leaf.
@@ -93,7 +95,8 @@ impl Growth<'_> {
             sums: of_rows,
             rows: rows.len(),
         };
-        let best = split::find(&sums, &self.data.cuts, total, self.options);
+        let bounds = LeafBounds::OPEN;
+        let best = split::find(&sums, &self.data.cuts, total, self.options, bounds);
         Leaf {
             from: 0,
             to: rows.len(),
@@ -102,6 +105,7 @@ impl Growth<'_> {
             sums,
             best,
             parent: None,
+            bounds,
         }
     }
 
@@ -131,14 +135,16 @@ impl Growth<'_> {
         let middle = leaf.from + part(self.data, &mut rows[leaf.from..leaf.to], &found);
         let depth = leaf.depth + 1;
         let is_last = self.is_last_below(&leaf);
+        let bounds = self.bounds_below(&leaf, &found);
         let halves = self.halve(leaf, &found, middle, rows);
         self.tests.push(found.test);
 
-        for half in halves {
+        for (half, bounds) in halves.into_iter().zip(bounds) {
             let best = if is_last || half.total.rows < 2 * self.options.leaf_rows_min {
                 None
             } else {
-                split::find(&half.sums, &self.data.cuts, half.total, self.options)
+                let cuts = &self.data.cuts;
+                split::find(&half.sums, cuts, half.total, self.options, bounds)
             };
             // A leaf that cannot be split needs no histogram.
             let sums = if best.is_some() {
@@ -154,8 +160,23 @@ impl Growth<'_> {
                 sums,
                 best,
                 parent: Some((branch, half.side)),
+                bounds,
             });
         }
+    }
+
+    /// Returns the bounds of the two leaves that replace a leaf.
+    fn bounds_below(&self, leaf: &Leaf, found: &LeafSplit) -> [LeafBounds; 2] {
+        let Some(way) = self.options.direction(found.feature) else {
+            return [leaf.bounds; 2];
+        };
+        if found.test.is_of_missing(&self.data.cuts[found.feature]) {
+            return [leaf.bounds; 2];
+        }
+        let (all, left) = (leaf.total.sums, found.left);
+        let right = [all[0] - left[0], all[1] - left[1]];
+        let value = |sums| leaf.bounds.value(sums, self.options.l2);
+        leaf.bounds.split(way, value(left), value(right))
     }
 
     /// Returns whether the two leaves that replace a leaf are not split again.
@@ -210,12 +231,8 @@ impl Growth<'_> {
             let number = self.tree.leaves.len();
             link(&mut self.tree, leaf.parent, Branch::Leaf(number));
             let [g, h] = leaf.total.sums;
-            // Rows with a Hessian of 0 have the leaf value 0.
-            let wanted = if h + self.options.l2 > 0.0 {
-                -g / (h + self.options.l2)
-            } else {
-                0.0
-            };
+            let wanted = leaf.bounds.value([g, h], self.options.l2);
+            let wanted = wanted.min(self.options.step_max);
             let value = (wanted * self.options.learning_rate) as f32;
             self.tree.leaves.push(value);
             self.tree.leaf_rows.push((leaf.to - leaf.from) as u32);

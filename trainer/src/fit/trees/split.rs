@@ -6,7 +6,9 @@ mod tests;
 use super::super::super::features::ABSENT;
 use super::super::bins::Cut;
 use super::histogram::{FeatureHistogram, Histogram, Pair};
+use super::monotone::LeafBounds;
 use super::{SplitSide, TreeOptions};
+use crate::spec::objective::Direction;
 
 /// The sums of a leaf.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,6 +45,14 @@ impl Test {
             Self::OneOf(members) => members[usize::from(part >> 6)] >> (part & 63) & 1 == 1,
         }
     }
+
+    /// Returns whether it only tells missing values from others.
+    pub(super) fn is_of_missing(&self, cut: &Cut) -> bool {
+        match (self, cut) {
+            (Self::UpTo(last, _), Cut::Number(edges)) => usize::from(*last) == edges.len(),
+            _ => false,
+        }
+    }
 }
 
 /// Finds the split with the largest gain over all features; none if no split gains.
@@ -51,6 +61,7 @@ pub(super) fn find(
     cuts: &[Cut],
     total: Total,
     options: &TreeOptions,
+    bounds: LeafBounds,
 ) -> Option<LeafSplit> {
     use rayon::prelude::*;
     let one = |(feature, parts): (usize, &FeatureHistogram)| {
@@ -59,6 +70,8 @@ pub(super) fn find(
             total,
             options,
             feature,
+            direction: options.direction(feature),
+            bounds,
         };
         match &cuts[feature] {
             Cut::Number(edges) if edges.is_empty() && parts[usize::from(ABSENT)][1] == 0.0 => None,
@@ -86,12 +99,15 @@ struct Search<'s> {
     total: Total,
     options: &'s TreeOptions,
     feature: usize,
+    /// How predictions may move with the feature.
+    direction: Option<Direction>,
+    bounds: LeafBounds,
 }
 
 impl Search<'_> {
     /// Returns the gain of a split: how much it lowers the loss; none if a side would be too
     /// small.
-    fn gain(&self, left: Pair) -> Option<f64> {
+    fn gain(&self, left: Pair, direction: Option<Direction>) -> Option<f64> {
         let all = self.total.sums;
         let right = [all[0] - left[0], all[1] - left[1]];
         // The number of rows is estimated from the Hessian.
@@ -101,14 +117,33 @@ impl Search<'_> {
         if !enough(left) || !enough(right) {
             return None;
         }
-        let worth = |sums: Pair| sums[0] * sums[0] / (sums[1] + self.options.l2);
+        let worth = |sums: Pair| match self.bounds.are_open() {
+            true => sums[0] * sums[0] / (sums[1] + self.options.l2),
+            false => self.bounds.worth(sums, self.options.l2),
+        };
+        let value = |sums: Pair| self.bounds.value(sums, self.options.l2);
+        if direction.is_some_and(|way| !way.allows(value(left), value(right))) {
+            return None;
+        }
         let gain = worth(left) + worth(right) - worth(all);
         (gain > 1e-9 * worth(all).abs().max(1e-12)).then_some(gain)
     }
 
+    /// Takes a split if it gains more than the best one. A split that only tells missing values
+    /// from others has no direction.
     fn better(&self, best: &mut Option<LeafSplit>, left: Pair, test: impl FnOnce() -> Test) {
+        self.better_in(best, left, self.direction, test);
+    }
+
+    fn better_in(
+        &self,
+        best: &mut Option<LeafSplit>,
+        left: Pair,
+        direction: Option<Direction>,
+        test: impl FnOnce() -> Test,
+    ) {
         if let Some(gain) = self
-            .gain(left)
+            .gain(left, direction)
             .filter(|gain| best.as_ref().is_none_or(|b| *gain > b.gain))
         {
             *best = Some(LeafSplit {
@@ -132,7 +167,10 @@ impl Search<'_> {
             left = [left[0] + self.parts[part][0], left[1] + self.parts[part][1]];
             let at = part as u8;
             if has_missing {
-                self.better(&mut best, left, || Test::UpTo(at, SplitSide::Right));
+                let direction = self.direction.filter(|_| part + 1 < count);
+                self.better_in(&mut best, left, direction, || {
+                    Test::UpTo(at, SplitSide::Right)
+                });
                 if part + 1 < count {
                     let with = [left[0] + missing[0], left[1] + missing[1]];
                     self.better(&mut best, with, || Test::UpTo(at, SplitSide::Left));

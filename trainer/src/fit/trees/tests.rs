@@ -76,12 +76,14 @@ fn fit_world(loss: Loss, targets: &[f32], prepared: &Prepared, options: &TreeOpt
         data: &prepared.train,
         targets: &targets[..at],
         weights: None,
+        queries: None,
     };
 
     let stop = TreeRows {
         data: &prepared.stop,
         targets: &targets[at..],
         weights: None,
+        queries: None,
     };
 
     fit(&train, Some(&stop), loss, options, &mut |_| {})
@@ -209,6 +211,7 @@ fn each_leaf_knows_how_many_training_rows_it_has() {
         data: &prepared.train,
         targets: &y,
         weights: None,
+        queries: None,
     };
     let options = TreeOptions {
         rounds_max: 3,
@@ -241,12 +244,14 @@ fn boosting_stops_when_the_early_stopping_loss_no_longer_falls() {
         data: &prepared.train,
         targets: &noise[..1_000],
         weights: None,
+        queries: None,
     };
 
     let stop = TreeRows {
         data: &prepared.stop,
         targets: &noise[1_000..],
         weights: None,
+        queries: None,
     };
 
     let booster = fit(
@@ -289,6 +294,7 @@ fn a_row_of_weight_2_counts_as_two_rows() {
                 data: &data,
                 targets: &targets,
                 weights,
+                queries: None,
             },
             None,
             Loss::Squared,

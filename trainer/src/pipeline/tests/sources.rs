@@ -160,8 +160,11 @@ fn unix_seconds_that_are_a_number_are_told_apart() {
     let all = source.values.iter().map(|v| *v as f32).collect();
     rounded.frame.columns[0].values = FrameValues::Numbers(all);
     let mut kept = served(&engine, &rounded, &spec);
-    let loss = crate::judge::LossMeasure::LogLoss;
-    let judged = crate::judge::judge(&mut kept, &rounded.frame, &rounded.target, loss);
+    let judged = crate::judge::judge(
+        &mut kept,
+        &crate::judge::losses::JudgedRows::of(&rounded, &spec.fit),
+        crate::judge::measure::LossMeasure::LogLoss,
+    );
     let accuracy = judged.expect("answers").measures["accuracy"];
     assert!(accuracy < 0.7, "{accuracy}");
 }

@@ -20,7 +20,13 @@ fn search(parts: &[(usize, f64, f64)], cut: Cut) -> Option<LeafSplit> {
         sums,
         rows: sums[1] as usize,
     };
-    find(&Histogram(vec![all]), &[cut], total, &options())
+    find(
+        &Histogram(vec![all]),
+        &[cut],
+        total,
+        &options(),
+        LeafBounds::OPEN,
+    )
 }
 
 #[test]
