@@ -36,6 +36,8 @@ const FENCES: &[Fence] = &[
             "src/sandbox/limits.rs",
             "src/bin/",
             "trainer/src/main.rs",
+            "trainer/src/values.rs",
+            "trainer/src/fit/prefetch.rs",
         ],
         why: "few places to review",
     },

@@ -51,6 +51,8 @@ pub(super) fn page(subject: &PageSubject<'_>) -> String {
     };
     match classes(model) {
         Some(classes) => run.figures = curves(classes, model, champion),
+        // The scores of a ranking are of no unit, and have no errors.
+        None if rows.measure.is_better_above() => {}
         None => {
             let pairs = values(model);
             run.figures.push(scatter(&pairs));

@@ -317,10 +317,10 @@ impl Drawn<'_> {
             .collect();
         order.sort_by_key(|at| self.ranks[*at].unwrap_or(usize::MAX));
         let (count, first) = (order.len(), order.first().copied());
-        let lines: Vec<plot::Curve<'_>> = order
+        let lines: Vec<plot::LossCurve<'_>> = order
             .into_iter()
             .take(CURVES_MAX)
-            .map(|at| plot::Curve {
+            .map(|at| plot::LossCurve {
                 points: &self.experiments()[at].curve,
                 is_best: Some(at) == first,
                 text: self.told(at),

@@ -302,7 +302,11 @@ pub(crate) fn judge(
     let known = answers.iter().zip(&truths).enumerate();
     let known =
         known.filter_map(|(row, (answer, truth))| Some((answer.as_ref()?, *truth, weight(row))));
-    let mut measures = measure_weighted(known);
+    let mut measures = match rows.objective {
+        // The scores of a ranking are no estimates of grades.
+        Some(objective) if objective.is_better_above() => Measures::new(),
+        _ => measure_weighted(known),
+    };
 
     let answered = AnsweredRows {
         rows,

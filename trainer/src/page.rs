@@ -126,7 +126,7 @@ fn verdict(record: &RunRecord) -> Markup {
 fn facts(record: &RunRecord) -> Markup {
     let facts = [
         ("trigger", text_of(&record.trigger)),
-        ("algorithm", text_of(&record.algorithm)),
+        ("algorithm", record.algorithm_and_objective()),
         ("training, stopping and test rows", record.split_rows()),
         ("split by", record.split_by()),
         ("data", text_of(&record.data_digest)),

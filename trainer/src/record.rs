@@ -172,7 +172,17 @@ pub(crate) struct RunRecord {
 }
 
 /// Metrics that are shown before the others, which follow by name.
-const FIRST_METRICS: [&str; 3] = ["log_loss", "average_precision", "auc"];
+const FIRST_METRICS: [&str; 9] = [
+    "log_loss",
+    "average_precision",
+    "auc",
+    "poisson_deviance",
+    "tweedie_deviance",
+    "pinball_loss",
+    "coverage",
+    "ndcg_at_10",
+    "ndcg_at_5",
+];
 
 impl RunRecord {
     /// Returns the key of the run; empty if the run did not get one.
@@ -237,6 +247,15 @@ impl RunRecord {
             || "-, -, -".to_owned(),
             |split| format!("{}, {}, {}", split.train, split.stop, split.test),
         )
+    }
+
+    /// Returns the algorithm, with what the fit minimised if it was chosen.
+    pub(crate) fn algorithm_and_objective(&self) -> String {
+        let algorithm = text_of(&self.algorithm);
+        match self.objective.value() {
+            Some(objective) => format!("{algorithm}, objective {objective}"),
+            None => algorithm,
+        }
     }
 
     /// Returns how the rows were split.

@@ -20,16 +20,16 @@ const CHUNK: usize = 65_536;
 const COPY_MAX: usize = 64 << 20;
 
 /// A number whose every pattern of bytes is a value, which has no padding.
-pub(crate) trait Plain: Copy + Send + Sync + 'static {}
-impl Plain for f32 {}
-impl Plain for f64 {}
-impl Plain for u32 {}
+pub(crate) trait ByteValue: Copy + Send + Sync + 'static {}
+impl ByteValue for f32 {}
+impl ByteValue for f64 {}
+impl ByteValue for u32 {}
 
 /// Memory that columns share.
 #[derive(Debug)]
-pub(crate) struct MemoryShare(AtomicUsize);
+pub(crate) struct ColumnMemory(AtomicUsize);
 
-impl MemoryShare {
+impl ColumnMemory {
     /// Starts with so many bytes.
     pub(crate) fn of(bytes: usize) -> Arc<Self> {
         Arc::new(Self(AtomicUsize::new(bytes)))
@@ -49,7 +49,7 @@ impl MemoryShare {
 }
 
 /// The values of a column.
-pub(crate) enum Values<T: Plain> {
+pub(crate) enum Values<T: ByteValue> {
     Memory(Vec<T>),
     File(MappedValues<T>),
 }
@@ -61,7 +61,7 @@ pub(crate) struct MappedValues<T> {
     kind: PhantomData<T>,
 }
 
-impl<T: Plain> Deref for Values<T> {
+impl<T: ByteValue> Deref for Values<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -76,7 +76,7 @@ impl<T: Plain> Deref for Values<T> {
     }
 }
 
-impl<T: Plain> Clone for Values<T> {
+impl<T: ByteValue> Clone for Values<T> {
     fn clone(&self) -> Self {
         match self {
             Self::Memory(all) => Self::Memory(all.clone()),
@@ -89,37 +89,37 @@ impl<T: Plain> Clone for Values<T> {
     }
 }
 
-impl<T: Plain> Default for Values<T> {
+impl<T: ByteValue> Default for Values<T> {
     fn default() -> Self {
         Self::Memory(Vec::new())
     }
 }
 
-impl<T: Plain + fmt::Debug> fmt::Debug for Values<T> {
+impl<T: ByteValue + fmt::Debug> fmt::Debug for Values<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.deref().fmt(f)
     }
 }
 
-impl<T: Plain + PartialEq> PartialEq for Values<T> {
+impl<T: ByteValue + PartialEq> PartialEq for Values<T> {
     fn eq(&self, other: &Self) -> bool {
         self.deref() == other.deref()
     }
 }
 
-impl<T: Plain> From<Vec<T>> for Values<T> {
+impl<T: ByteValue> From<Vec<T>> for Values<T> {
     fn from(all: Vec<T>) -> Self {
         Self::Memory(all)
     }
 }
 
-impl<T: Plain> FromIterator<T> for Values<T> {
+impl<T: ByteValue> FromIterator<T> for Values<T> {
     fn from_iter<I: IntoIterator<Item = T>>(all: I) -> Self {
         Self::Memory(all.into_iter().collect())
     }
 }
 
-impl<'v, T: Plain> IntoIterator for &'v Values<T> {
+impl<'v, T: ByteValue> IntoIterator for &'v Values<T> {
     type Item = &'v T;
     type IntoIter = std::slice::Iter<'v, T>;
 
@@ -128,20 +128,20 @@ impl<'v, T: Plain> IntoIterator for &'v Values<T> {
     }
 }
 
-impl<T: Plain> Values<T> {
+impl<T: ByteValue> Values<T> {
     /// Whether they lie in a file.
     fn is_file(&self) -> bool {
         matches!(self, Self::File(_))
     }
 
     /// Returns the memory or the file for as many values as this has, or fewer.
-    fn writer<U: Plain>(&self, count: usize) -> ValueWriter<U> {
+    fn writer<U: ByteValue>(&self, count: usize) -> ValueWriter<U> {
         let is_file = self.is_file() && count * size_of::<U>() > COPY_MAX;
-        ValueWriter::new(MemoryShare::of(if is_file { 0 } else { usize::MAX }))
+        ValueWriter::new(ColumnMemory::of(if is_file { 0 } else { usize::MAX }))
     }
 
     /// Converts each value; what lies in a file stays in one.
-    pub(crate) fn convert<U: Plain>(self, to: impl Fn(T) -> U) -> Result<Values<U>> {
+    pub(crate) fn convert<U: ByteValue>(self, to: impl Fn(T) -> U) -> Result<Values<U>> {
         if let Self::Memory(all) = self {
             return Ok(all.into_iter().map(to).collect());
         }
@@ -163,20 +163,20 @@ impl<T: Plain> Values<T> {
 }
 
 /// Values that are added one after the other.
-pub(crate) struct ValueWriter<T: Plain> {
+pub(crate) struct ValueWriter<T: ByteValue> {
     /// All values, or those that are not in the file yet.
     held: Vec<T>,
     file: Option<BufWriter<File>>,
     /// Values in the file.
     written: usize,
-    share: Arc<MemoryShare>,
+    share: Arc<ColumnMemory>,
     /// Bytes taken of the share.
     taken: usize,
 }
 
-impl<T: Plain> ValueWriter<T> {
+impl<T: ByteValue> ValueWriter<T> {
     /// Starts without values.
-    pub(crate) fn new(share: Arc<MemoryShare>) -> Self {
+    pub(crate) fn new(share: Arc<ColumnMemory>) -> Self {
         Self {
             held: Vec::new(),
             file: None,
@@ -222,7 +222,7 @@ impl<T: Plain> ValueWriter<T> {
                 tempfile::tempfile().map_err(full)?,
             )),
         };
-        // SAFETY: a `Plain` value has no padding, so all its bytes are set.
+        // SAFETY: a `ByteValue` value has no padding, so all its bytes are set.
         let bytes = unsafe {
             std::slice::from_raw_parts(self.held.as_ptr().cast::<u8>(), size_of_val(&self.held[..]))
         };

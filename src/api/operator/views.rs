@@ -7,7 +7,7 @@ use crate::api::oip::describe;
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::observe::drift::observer::Monitor;
-use crate::observe::report::compared::{ComparedVersion, LabelledRows, VersionFacts, compare};
+use crate::observe::report::compared::{ComparedVersion, CountedLabels, VersionFacts, compare};
 use crate::observe::report::drift::{DriftReport, VersionDrift};
 use crate::observe::report::model::ModelReport;
 use crate::observe::report::performance::{PerformanceReport, VersionEstimate};
@@ -215,7 +215,7 @@ fn compared(front: &Front, name: &ModelName) -> Vec<ComparedVersion> {
             requests: requests.get(&key).copied().unwrap_or_default(),
             times: times.get(&key).map(Vec::as_slice).unwrap_or_default(),
             open_incidents: drift.map_or(0, |drift| drift.open_incidents().count()),
-            labelled: rows.map(|rows| LabelledRows {
+            labelled: rows.map(|rows| CountedLabels {
                 count: rows.window.labelled_rows,
                 measures: &rows.window.measures,
             }),

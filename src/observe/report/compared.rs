@@ -68,12 +68,12 @@ pub(crate) struct VersionFacts<'f> {
     pub times: &'f [(f64, u64)],
     pub open_incidents: usize,
     /// Labelled rows of the last days.
-    pub labelled: Option<LabelledRows<'f>>,
+    pub labelled: Option<CountedLabels<'f>>,
 }
 
 /// How well the labelled rows of a version were predicted.
 #[derive(Clone, Copy)]
-pub(crate) struct LabelledRows<'f> {
+pub(crate) struct CountedLabels<'f> {
     pub count: u64,
     pub measures: &'f BTreeMap<String, f64>,
 }
@@ -121,7 +121,7 @@ fn latency(times: &[(f64, u64)]) -> Option<[f64; 2]> {
 }
 
 /// Returns the accuracy or the mean absolute error, with the half widths of its interval.
-fn bounded(rows: LabelledRows<'_>) -> Option<(&'static str, f64, [f64; 2])> {
+fn bounded(rows: CountedLabels<'_>) -> Option<(&'static str, f64, [f64; 2])> {
     let n = rows.count as f64;
     if rows.count < 2 {
         return None;
@@ -140,7 +140,7 @@ fn bounded(rows: LabelledRows<'_>) -> Option<(&'static str, f64, [f64; 2])> {
     Some(("mae", mae, [half, half]))
 }
 
-fn measure(rows: LabelledRows<'_>) -> Option<ComparedMeasure> {
+fn measure(rows: CountedLabels<'_>) -> Option<ComparedMeasure> {
     let (name, value, [below, above]) = bounded(rows)?;
     Some(ComparedMeasure {
         name: name.to_owned(),
@@ -150,7 +150,7 @@ fn measure(rows: LabelledRows<'_>) -> Option<ComparedMeasure> {
 }
 
 /// Returns a measure minus the champion's. The interval is Newcombe's.
-fn difference(own: LabelledRows<'_>, base: LabelledRows<'_>) -> Option<ComparedMeasure> {
+fn difference(own: CountedLabels<'_>, base: CountedLabels<'_>) -> Option<ComparedMeasure> {
     let (name, value, [below, above]) = bounded(own)?;
     let (base_name, base_value, [base_below, base_above]) = bounded(base)?;
     let by = value - base_value;

@@ -142,8 +142,10 @@ fn print(plan: &RunPlan) {
             counted(files, "file")
         ));
     }
+    let objective = plan.objective;
+    let objective = objective.map_or_else(String::new, |word| format!(", objective {word}"));
     line(&format!(
-        "predicts '{}' ({}) by {}",
+        "predicts '{}' ({}{objective}) by {}",
         plan.target, plan.task, plan.algorithm
     ));
 

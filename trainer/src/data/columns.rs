@@ -1,7 +1,7 @@
 //! Converts the batches of a query to whole columns, by type.
 
 use crate::frame::{Coder, MISSING, WordCodes, WordList};
-use crate::values::{MemoryShare, ValueWriter, Values};
+use crate::values::{ColumnMemory, ValueWriter, Values};
 use datafusion::arrow::array::{ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{
@@ -55,12 +55,12 @@ pub(super) const NO_TIME: i64 = i64::MIN;
 
 /// Whether a model can take a column of a type, or a specification can name it as a time.
 pub(super) fn is_plain(kind: &DataType) -> bool {
-    Growing::new("", kind, &MemoryShare::of(0)).is_ok()
+    Growing::new("", kind, &ColumnMemory::of(0)).is_ok()
 }
 
 impl Growing {
     /// Starts a column. Refuses types that a model cannot take.
-    pub(super) fn new(name: &str, kind: &DataType, share: &Arc<MemoryShare>) -> Result<Self> {
+    pub(super) fn new(name: &str, kind: &DataType, share: &Arc<ColumnMemory>) -> Result<Self> {
         let numbers = || GrowingColumn::Numbers(ValueWriter::new(share.clone()));
         let values = match plain(kind) {
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {

@@ -12,7 +12,7 @@ use super::tables::{TableNotes, register};
 use super::{LabelledTimes, Reach};
 use crate::spec::Spec;
 use crate::spec::capture_source::CaptureSource;
-use crate::values::MemoryShare;
+use crate::values::ColumnMemory;
 use chrono::{DateTime, Utc};
 use datafusion::arrow::datatypes::{Field, Schema};
 use datafusion::common::ScalarValue;
@@ -107,7 +107,7 @@ pub(super) async fn times(spec: &Spec, reach: &Reach) -> Result<LabelledTimes> {
     let frame = frame.and_then(|frame| frame.select(chosen));
     let frame = frame.map_err(refused)?;
     let growing = names.iter().zip(frame.schema().fields());
-    let share = MemoryShare::of(spec.data.columns_memory_max);
+    let share = ColumnMemory::of(spec.data.columns_memory_max);
     let growing = growing.map(|(name, field)| Growing::new(name, field.data_type(), &share));
     let mut growing = growing.collect::<Result<Vec<_>>>()?;
     collect(frame, &mut growing, usize::MAX).await?;
@@ -342,7 +342,7 @@ async fn query(
     check_names(&schema)?;
 
     let fields = schema.fields().iter();
-    let share = MemoryShare::of(spec.data.columns_memory_max);
+    let share = ColumnMemory::of(spec.data.columns_memory_max);
     let mut columns: Vec<Growing> = fields
         .map(|field| Growing::new(field.name(), field.data_type(), &share))
         .collect::<Result<_>>()?;

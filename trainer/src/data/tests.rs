@@ -2,6 +2,7 @@
 
 mod dates;
 mod files;
+mod objectives;
 
 use super::super::frame::FrameValues;
 use super::super::spec::Spec;

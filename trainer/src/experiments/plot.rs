@@ -27,7 +27,7 @@ pub(super) struct Dot {
 }
 
 /// A curve.
-pub(super) struct Curve<'c> {
+pub(super) struct LossCurve<'c> {
     pub points: &'c [(f64, f64)],
     pub is_best: bool,
     pub text: String,
@@ -115,13 +115,13 @@ pub(super) fn dots(title: &str, all: &[Dot], left: &str, right: &str) -> Markup 
 }
 
 /// Draws curves by round, the best one last.
-pub(super) fn curves(title: &str, all: &[Curve<'_>]) -> Markup {
+pub(super) fn curves(title: &str, all: &[LossCurve<'_>]) -> Markup {
     let points = || all.iter().flat_map(|curve| curve.points);
     let ranges = Range::of(points().map(|p| p.0)).zip(Range::of(points().map(|p| p.1)));
     let Some((across, up)) = ranges else {
         return html! {};
     };
-    let line = |curve: &Curve<'_>| {
+    let line = |curve: &LossCurve<'_>| {
         let place =
             |(x, y): &(f64, f64)| format!("{},{}", x_of(across.place(*x)), y_of(up.place(*y)));
         let path: Vec<String> = curve.points.iter().map(place).collect();

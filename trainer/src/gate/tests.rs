@@ -153,6 +153,7 @@ fn one_worse_slice_fails_the_gate_and_a_threshold_is_required() {
 fn a_model_must_certainly_be_better_than_guessing() {
     let cluster: Vec<u32> = (0..1_000).collect();
     let of_guess = |worse: Vec<f64>, gates: &Gates| {
+        let model = vec![0.0; worse.len()];
         let rows = TestRows {
             measure: LossMeasure::Error,
             cluster: &cluster[..worse.len()],
@@ -160,7 +161,7 @@ fn a_model_must_certainly_be_better_than_guessing() {
             guess: &guess(worse),
             calibration_hint: None,
         };
-        let found = judge(gates, &rows, &judged(&[0.0; 10]), None);
+        let found = judge(gates, &rows, &judged(&model), None);
         let overall = overall_verdict(&found);
         let gate = found.into_iter().find(|gate| gate.name == "baseline");
         (gate.expect("always judged"), overall)
@@ -189,4 +190,107 @@ fn a_model_must_certainly_be_better_than_guessing() {
     };
     let (gate, overall) = of_guess(vec![0.0; 1_000], &off);
     assert_eq!((gate.verdict, overall), (Verdict::NotGated, Verdict::Pass));
+}
+
+/// Judges rows of these losses and weights by a measure, without a champion.
+fn by_measure(
+    gates: &Gates,
+    measure: LossMeasure,
+    losses: &[f64],
+    weights: Option<Vec<f64>>,
+) -> Vec<Gate> {
+    let cluster: Vec<u32> = (0..losses.len() as u32).collect();
+    let rows = TestRows {
+        measure,
+        cluster: &cluster,
+        slices: Vec::new(),
+        guess: &Guess {
+            measure,
+            ..guess(losses.iter().map(|loss| loss - 0.5).collect())
+        },
+        calibration_hint: Some("a hint"),
+    };
+    let model = Evaluation {
+        weights,
+        measures: [("ece", 0.2)].into(),
+        ..judged(losses)
+    };
+    judge(gates, &rows, &model, None)
+}
+
+#[test]
+fn the_bound_of_ndcg_is_the_least_that_it_may_be() {
+    // NDCG is 0.7 or 0.8.
+    let losses: Vec<f64> = (0..200).map(|row| 0.2 + 0.1 * f64::from(row % 2)).collect();
+    let of = |bound: f64| {
+        let gates = Gates {
+            bound: Some(bound),
+            ..Gates::default()
+        };
+        let all = by_measure(&gates, LossMeasure::Ndcg(10), &losses, None);
+        all.into_iter()
+            .find(|gate| gate.name == "bound")
+            .expect("a gate")
+    };
+    assert_eq!(of(0.7).verdict, Verdict::Pass);
+    assert_eq!(of(0.75).verdict, Verdict::Inconclusive);
+    assert_eq!(of(0.8).verdict, Verdict::Fail);
+    let reason = of(0.7).reason;
+    assert!(
+        reason.starts_with("ndcg_at_10 0.750000, interval 0.74"),
+        "{reason}"
+    );
+    let all = by_measure(&Gates::default(), LossMeasure::Ndcg(10), &losses, None);
+    assert_eq!(all[0].verdict, Verdict::Pass, "{}", all[0].reason);
+    assert!(
+        all[0].reason.contains("(0.500000) is 0.25"),
+        "{}",
+        all[0].reason
+    );
+}
+
+#[test]
+fn rows_count_by_their_weights_in_each_gate() {
+    let losses: Vec<f64> = (0..400)
+        .map(|row| f64::from(row % 2) + 0.001 * f64::from(row % 7))
+        .collect();
+    let gates = Gates {
+        bound: Some(0.5),
+        ..Gates::default()
+    };
+    let heavy = |of: i32| -> Vec<f64> {
+        (0..400)
+            .map(|row| if row % 2 == of { 9.0 } else { 1.0 })
+            .collect()
+    };
+    let measure = LossMeasure::AbsoluteError;
+    for (weights, expected) in [(heavy(0), Verdict::Pass), (heavy(1), Verdict::Fail)] {
+        let all = by_measure(&gates, measure, &losses, Some(weights));
+        assert_eq!(
+            (all[0].verdict, all[1].verdict),
+            (expected, expected),
+            "{all:?}"
+        );
+    }
+}
+
+#[test]
+fn the_calibration_gate_says_what_lowers_the_error() {
+    let check = |calibration_max: Option<f64>, verdict: Verdict, says: bool| {
+        let gates = Gates {
+            calibration_max,
+            ..Gates::default()
+        };
+        let all = by_measure(&gates, LossMeasure::Error, &[0.0; 4_000], None);
+        let gate = all
+            .into_iter()
+            .find(|gate| gate.name == "calibration")
+            .expect("a gate");
+        assert_eq!(gate.verdict, verdict, "{}", gate.reason);
+        assert_eq!(gate.reason.ends_with("; a hint"), says, "{}", gate.reason);
+    };
+    check(Some(0.1), Verdict::Fail, true);
+    check(Some(0.19), Verdict::Inconclusive, true);
+    check(Some(0.2), Verdict::Pass, false);
+    check(None, Verdict::NotGated, false);
 }

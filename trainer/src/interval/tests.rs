@@ -60,3 +60,26 @@ fn few_clusters_give_wide_bounds_and_ten_correct_rows_no_certainty() {
         "ten right ones of ten: {found:?}"
     );
 }
+
+#[test]
+fn rows_count_by_their_weights() {
+    let values: Vec<f64> = (0..60).map(|i| f64::from((i * 37) % 17)).collect();
+    let cluster: Vec<u32> = (0..60).map(|i| i % 20).collect();
+    let weights: Vec<f64> = (0..60).map(|i| f64::from(i % 3)).collect();
+    let found = weighted_mean(&values, Some(&weights), &cluster, 0.95);
+    let repeated: Vec<usize> = (0..60)
+        .flat_map(|row| std::iter::repeat_n(row, row % 3))
+        .collect();
+    let again: Vec<f64> = repeated.iter().map(|row| values[*row]).collect();
+    let of: Vec<u32> = repeated.iter().map(|row| cluster[*row]).collect();
+    let expected = mean(&again, &of, 0.95);
+    assert!((found.mean - expected.mean).abs() < 1e-12);
+    assert!(
+        (found.low - expected.low).abs() < 1e-9,
+        "{found:?} {expected:?}"
+    );
+
+    let nothing = weighted_mean(&values, Some(&[0.0; 60]), &cluster, 0.95);
+    assert_eq!((nothing.mean, nothing.clusters), (0.0, 0));
+    assert_eq!(nothing.high, f64::INFINITY, "nothing is certain");
+}

@@ -6,7 +6,7 @@ mod tests;
 use super::dataset::{algorithm, gate_measure, key, span};
 use crate::command::{self, Code};
 use crate::data::{self, DataManifest, Reach};
-use crate::spec::Spec;
+use crate::spec::{Objective, Spec};
 use crate::split::{self, SplitSummary};
 use ortus::core::error::Result;
 use serde::Serialize;
@@ -25,6 +25,9 @@ pub(crate) struct RunPlan {
     pub features: Vec<String>,
     pub model: String,
     pub notes: Vec<String>,
+    /// What the fit minimises, if it was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<&'static str>,
     /// The key of the run.
     pub run: String,
     pub split: SplitSummary,
@@ -53,6 +56,7 @@ pub(crate) async fn plan(spec: &Spec, reach: &Reach) -> Result<RunPlan> {
         code,
         data_digest: digest.to_string(),
         model: spec.model.name.clone(),
+        objective: (spec.fit.objective != Objective::Auto).then(|| spec.fit.objective.word()),
         split: summary,
         target: spec.schema.target.clone(),
         task: match rows.target.classes() {

@@ -2,6 +2,7 @@
 //! predicts like the fitted one on 100,000 rows at and beside each threshold.
 
 mod explained;
+mod objectives;
 mod sources;
 
 use super::key;

@@ -113,3 +113,120 @@ fn calendar_features_are_checked_where_they_are_declared() {
     let ignored = format!("{LEAST}ignore = [\"at\"]\n[schema.calendar]\nat = [\"hour\"]");
     assert!(refused(&ignored).contains("it is also in 'ignore'"));
 }
+
+#[test]
+fn objectives_that_do_not_fit_the_other_settings_are_refused() {
+    let check = |text: &str, expected: &str| {
+        let found = refused(&format!("{LEAST}{text}"));
+        assert!(found.contains(expected), "{text}: {found}");
+    };
+    check(
+        "[fit]\nobjective = \"gamma\"",
+        "train.toml:8: 'objective' in [fit] is \"gamma\"; it must be one of \"auto\", \"squared\", \"poisson\", \"tweedie\", \"quantile\", \"lambdarank\"",
+    );
+    check("[fit]\nquantile = 1.0", "above 0 and below 1");
+    check("[fit]\ntweedie_power = 2", "above 1 and below 2");
+    check("[fit]\nndcg_truncation = 0", "from 1 to 10000");
+    check(
+        "[fit]\nmonotone = { x = \"up\" }",
+        "\"increasing\" or \"decreasing\"",
+    );
+    check("[fit]\nmonotone = \"x\"", "a table of features");
+
+    let poisson = "[fit]\nobjective = \"poisson\"\n";
+    check(
+        &format!("task = \"classification\"\n{poisson}"),
+        "leave 'objective' out",
+    );
+    check(
+        &format!("classes = [\"a\", \"b\"]\n{poisson}"),
+        "'classes' in [schema] lists classes",
+    );
+    check(
+        &format!("{poisson}balanced = true"),
+        "set 'weight' in [schema]",
+    );
+    check(
+        &format!("{poisson}calibration = \"platt\""),
+        "predicts a number; leave it out",
+    );
+    check(
+        &format!("{poisson}quantile = 0.9"),
+        "'quantile' in [fit] has no effect; set objective = \"quantile\"",
+    );
+    check(
+        &format!("{poisson}tweedie_power = 1.3"),
+        "'tweedie_power' in [fit] has no effect",
+    );
+    check(
+        &format!("{poisson}ndcg_truncation = 10"),
+        "'ndcg_truncation' in [fit] has no effect",
+    );
+    check(
+        &format!("{poisson}algorithm = \"command\"\n[fit.command]\nprogram = [\"a\"]"),
+        "a training program chooses what it minimises",
+    );
+
+    check(
+        "[fit]\nobjective = \"lambdarank\"",
+        "set 'group' in [schema]",
+    );
+    check(
+        "group = \"q\"\n[fit]\nobjective = \"lambdarank\"\nalgorithm = \"mlp\"",
+        "only \"trees\" rank",
+    );
+    check(
+        "[fit]\nobjective = \"quantile\"\nalgorithm = \"linear\"",
+        "use \"trees\" or \"mlp\"",
+    );
+    check(
+        "[fit]\nalgorithm = \"linear\"\nmonotone = { x = \"increasing\" }",
+        "only \"trees\" keep predictions monotone",
+    );
+    check(
+        "[fit]\nmonotone = { churned = \"increasing\" }",
+        "which is the target",
+    );
+    check(
+        "task = \"regression\"\n[fit]\ncalibration = \"platt\"",
+        "predicts a number",
+    );
+}
+
+#[test]
+fn objectives_are_a_part_of_the_canonical_text_and_defaults_are_not() {
+    let canonical = |text: &str| {
+        load::parse("train.toml", &format!("{LEAST}{text}"))
+            .expect("reads")
+            .canonical()
+    };
+    let plain = canonical("");
+    for word in ["objective", "calibration", "monotone", "quantile"] {
+        assert!(!plain.contains(word), "{plain}");
+    }
+    let all = [
+        "[fit]\nobjective = \"squared\"",
+        "[fit]\nobjective = \"quantile\"",
+        "[fit]\nobjective = \"quantile\"\nquantile = 0.9",
+        "[fit]\nobjective = \"tweedie\"\ntweedie_power = 1.2",
+        "[fit]\nmonotone = { x = \"increasing\" }",
+        "[fit]\nmonotone = { x = \"decreasing\" }",
+        "[fit.monotone]\ny = \"decreasing\"",
+        "[fit]\ncalibration = \"isotonic\"",
+    ];
+    let mut found: Vec<String> = all.into_iter().map(canonical).collect();
+    found.push(plain);
+    found.sort();
+    found.dedup();
+    assert_eq!(found.len(), all.len() + 1, "each is another run");
+}
+
+#[test]
+fn a_sweep_varies_objectives() {
+    let spec = load::parse(
+        "train.toml",
+        &format!("{LEAST}[fit]\nobjective = \"tweedie\"\n[sweep.values]\n\"fit.tweedie_power\" = [1.2, 1.5]\n\"fit.objective\" = [\"tweedie\", \"squared\"]"),
+    )
+    .expect("reads");
+    assert_eq!(spec.sweep_values.0.len(), 2);
+}

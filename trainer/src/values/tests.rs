@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn written(count: usize, share: &Arc<MemoryShare>) -> Values<f64> {
+fn written(count: usize, share: &Arc<ColumnMemory>) -> Values<f64> {
     let mut writer = ValueWriter::new(share.clone());
     writer
         .extend((0..count).map(|v| v as f64))
@@ -13,7 +13,7 @@ fn written(count: usize, share: &Arc<MemoryShare>) -> Values<f64> {
 #[test]
 fn what_exceeds_the_share_lies_in_a_file_and_reads_alike() {
     let count = 5 * CHUNK + 17;
-    let share = MemoryShare::of(3 * CHUNK * 8);
+    let share = ColumnMemory::of(3 * CHUNK * 8);
     let large = written(count, &share);
     assert!(large.is_file());
     assert_eq!(large.len(), count);
@@ -35,7 +35,7 @@ fn what_exceeds_the_share_lies_in_a_file_and_reads_alike() {
 #[test]
 fn copies_of_a_file_are_files_if_they_are_large() {
     let count = COPY_MAX / 4 + CHUNK;
-    let all = written(count, &MemoryShare::of(0));
+    let all = written(count, &ColumnMemory::of(0));
     let narrow = all
         .clone()
         .convert(|value| value as f32)
@@ -59,7 +59,7 @@ fn copies_of_a_file_are_files_if_they_are_large() {
 
 #[test]
 fn no_values_and_those_in_memory_stay_there() {
-    let share = MemoryShare::of(0);
+    let share = ColumnMemory::of(0);
     let none: Values<u32> = ValueWriter::new(share).finish().expect("finished");
     assert!(none.is_empty() && !none.is_file());
     let few: Values<f64> = vec![1.0, f64::NAN].into();

@@ -29,6 +29,9 @@ mod init;
 /// Gates, and how rows are split.
 mod gates;
 
+/// Objectives, monotone features, weights and calibration.
+mod objectives;
+
 /// Exported graphs and the companion model.
 mod exports;
 

@@ -90,3 +90,31 @@ fn values_are_measured_by_their_errors() {
     check(&m, "quantile_loss_90", (0.9 + 0.1 + 2.7) / 3.0);
     check(&m, "r2", 1.0 - 11.0 / 24.0);
 }
+
+#[test]
+fn a_row_of_weight_2_counts_as_two_rows() {
+    let classes: Vec<(RowAnswer, Truth, usize)> = (0..40)
+        .map(|row| {
+            let yes = ((row * 7) % 10) as f32 / 10.0;
+            let answer = RowAnswer::Class(u32::from(yes > 0.5), vec![1.0 - yes, yes]);
+            (answer, Truth::Class(usize::from(row % 3 == 0)), row % 4)
+        })
+        .collect();
+    let values: Vec<(RowAnswer, Truth, usize)> = (0..40)
+        .map(|row| {
+            let truth = Truth::Value(f64::from(row as u32).sin());
+            (RowAnswer::Value(row as f64 / 40.0), truth, row % 3)
+        })
+        .collect();
+    for rows in [classes, values] {
+        let weighed = rows.iter().map(|(a, t, n)| (a, *t, *n as f64));
+        let repeated = rows
+            .iter()
+            .flat_map(|(a, t, n)| std::iter::repeat_n((a, *t), *n));
+        let (weighed, repeated) = (measure_weighted(weighed), measure(repeated));
+        assert_eq!(weighed.len(), repeated.len());
+        for (name, value) in &repeated {
+            assert!((weighed[name] - value).abs() < 1e-12, "{name}");
+        }
+    }
+}

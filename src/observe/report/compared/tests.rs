@@ -15,7 +15,7 @@ fn compared(champion: &Measured, canary: &Measured) -> Vec<ComparedVersion> {
         VersionFacts {
             version,
             aliases: vec![alias.to_owned()],
-            labelled: Some(LabelledRows {
+            labelled: Some(CountedLabels {
                 count: rows.0,
                 measures: &rows.1,
             }),

@@ -1,7 +1,8 @@
 //! Grows one tree: splits the leaf with the largest gain, until there are enough
 //! leaves or no split gains. Works on bins; the tree it returns has thresholds.
 
-use super::super::bins::{AHEAD, Binned, Cut, fetch_soon};
+use super::super::bins::{Binned, Cut};
+use super::super::prefetch::{AHEAD, fetch_soon};
 use super::histogram::Histogram;
 use super::monotone::LeafBounds;
 use super::split::{self, LeafSplit, Test, Total};

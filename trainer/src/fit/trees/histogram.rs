@@ -5,7 +5,8 @@
 #[cfg(test)]
 mod tests;
 
-use super::super::bins::{AHEAD, Binned, fetch_soon};
+use super::super::bins::Binned;
+use super::super::prefetch::{AHEAD, fetch_soon};
 use rayon::prelude::*;
 
 /// The gradient and Hessian of a row, or their sums.

@@ -27,6 +27,7 @@ fn a_plan_is_written_as_plans_have_always_been_written() {
         features: vec!["x".to_owned()],
         model: "m".to_owned(),
         notes: vec!["a note".to_owned()],
+        objective: None,
         run: "sha256:cd".to_owned(),
         split,
         target: "y".to_owned(),
