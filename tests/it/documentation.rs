@@ -82,6 +82,7 @@ pages! {
     training_runs = "docs/training.md";
     training_data_runs = "docs/training/data.md";
     algorithms_run = "docs/training/algorithms.md";
+    objectives_run = "docs/training/objectives.md";
     gates_run = "docs/training/gates.md";
     automation_runs = "docs/training/automation.md";
     explanations_run = "docs/explanations.md";

@@ -1,7 +1,7 @@
 """How good the trainer's objectives are: Poisson, Tweedie, quantiles, LambdaRank and monotone features against LightGBM's on the
 same rows, with the same rate, leaves and rows to stop by.
 
-`objectives.py TRAINER OUT.jsonl [SEEDS [ROWS]]`: for every case and seed, rows (queries, for rankings) are shuffled, the last fifth is
+`objectives.py TRAINER OUT.jsonl [SEEDS [ROWS [CASE …]]]`: for every case and seed, rows (queries, for rankings) are shuffled, the last fifth is
 judged, of the others the last 15 % stop the rounds. Writes a line for each; `objectives.py table OUT.jsonl` prints, for each case, the
 mean relative difference of the loss with its 95 % interval over seeds; below 0 the trainer is better.
 """
@@ -126,8 +126,8 @@ def trainer_loss(trainer, columns, y, fit, name, order):
         return 1 - found if name.startswith("ndcg") else found
 
 
-def measure(trainer, out, seeds, rows):
-    for name in CASES:
+def measure(trainer, out, seeds, rows, cases):
+    for name in cases or CASES:
         for seed in range(seeds):
             columns, y, fit, parameters, loss, measured = case(name, rows, 100 + seed)
             queries = rows // PER_QUERY
@@ -162,5 +162,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "table":
         table(sys.argv[2])
     else:
-        seeds, rows = (int(v) for v in (sys.argv[3:] + ["5", "10000"][len(sys.argv) - 3 :])[:2])
-        measure(sys.argv[1], sys.argv[2], seeds, rows)
+        trainer, out, *more = sys.argv[1:]
+        seeds, rows, *cases = more + ["5", "10000"][len(more) :]
+        measure(trainer, out, int(seeds), int(rows), cases)

@@ -2,7 +2,7 @@
 //! specification.
 
 use crate::calibration::{ScoreCalibration, ScoredRow};
-use crate::data::Rows;
+use crate::data::{RowTarget, Rows};
 use crate::features::Feature;
 use crate::fit::bins::{Binned, Cut};
 use crate::fit::encode::Labelled;
@@ -12,7 +12,7 @@ use crate::fit::trees::{self, Round, TreeRows};
 use crate::fit::{linear, mlp};
 use crate::frame::Frame;
 use crate::model::{Learned, TrainedModel, loss};
-use crate::spec::{Algorithm, CalibrationMethod, Spec};
+use crate::spec::{Algorithm, CalibrationMethod, Objective, Spec};
 use crate::split::Fold;
 use ortus::core::error::{Error, Result};
 
@@ -24,6 +24,7 @@ pub(crate) fn learn(
     fold: &Fold,
     watch: &mut dyn FnMut(Round),
 ) -> Result<TrainedModel> {
+    check_target(spec, &rows.target)?;
     let classes = rows.target.classes().map(<[String]>::to_vec);
     let features = (0..rows.frame.columns.len())
         .map(|column| Feature::learn(&rows.frame, column, &fold.train))
@@ -61,6 +62,26 @@ pub(crate) fn learn(
 
     model.calibration = calibration(spec, rows, fold, &model)?;
     Ok(model)
+}
+
+/// Refuses targets that the objective cannot learn from. The trials of a sweep share targets that were
+/// read for another objective.
+fn check_target(spec: &Spec, target: &RowTarget) -> Result<()> {
+    let objective = spec.fit.objective;
+    let is_rate = matches!(objective, Objective::Poisson | Objective::Tweedie);
+    let why = match target {
+        RowTarget::Classes { .. } if objective != Objective::Auto => {
+            "predicts a number, but the target was read as classes; set task = \"regression\" in [schema]"
+        }
+        RowTarget::Values(values) if is_rate && values.iter().any(|v| *v < 0.0) => {
+            "needs targets of 0 or more, and some are below 0"
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::invalid(format!(
+        "'objective' in [fit] is \"{}\", which {why}",
+        objective.word()
+    )))
 }
 
 /// Fits the probabilities of two classes to the stopping rows; none if the specification asks for none.
@@ -218,8 +239,7 @@ fn options(spec: &Spec, features: &[Feature]) -> trees::TreeOptions {
 /// Returns the weight of each row: its own, multiplied by the rarity of its class if
 /// the classes are balanced.
 fn weights(spec: &Spec, rows: &Rows, fold: &Fold) -> Option<Vec<f32>> {
-    let (true, crate::data::RowTarget::Classes { of, names }) = (spec.fit.balanced, &rows.target)
-    else {
+    let (true, RowTarget::Classes { of, names }) = (spec.fit.balanced, &rows.target) else {
         return rows.weight.clone();
     };
     let own = |row: usize| rows.weight.as_ref().map_or(1.0, |w| f64::from(w[row]));

@@ -234,6 +234,8 @@ fn try_one(
     measure: LossMeasure,
     watcher: &mut dyn Watcher,
 ) -> Result<Tried> {
+    // Trials may set what does not go together.
+    spec.check_objective()?;
     let (folds, _) = split::split(spec, rows)?;
     let (mut sum, mut count, mut last) = (0.0, 0.0, None);
     for fold in &folds {

@@ -141,7 +141,7 @@ impl Spec {
     }
 
     /// Checks what the fit minimises against the other settings.
-    pub(super) fn check_objective(&self) -> Result<()> {
+    pub(crate) fn check_objective(&self) -> Result<()> {
         let checks = [
             self.objective_of_task(),
             self.objective_of_algorithm(),

@@ -115,7 +115,7 @@ fn calendar_features_are_checked_where_they_are_declared() {
 }
 
 #[test]
-fn objectives_that_do_not_fit_the_other_settings_are_refused() {
+fn objectives_and_their_numbers_are_of_their_form() {
     let check = |text: &str, expected: &str| {
         let found = refused(&format!("{LEAST}{text}"));
         assert!(found.contains(expected), "{text}: {found}");
@@ -132,7 +132,14 @@ fn objectives_that_do_not_fit_the_other_settings_are_refused() {
         "\"increasing\" or \"decreasing\"",
     );
     check("[fit]\nmonotone = \"x\"", "a table of features");
+}
 
+#[test]
+fn objectives_that_do_not_fit_the_other_settings_are_refused() {
+    let check = |text: &str, expected: &str| {
+        let found = refused(&format!("{LEAST}{text}"));
+        assert!(found.contains(expected), "{text}: {found}");
+    };
     let poisson = "[fit]\nobjective = \"poisson\"\n";
     check(
         &format!("task = \"classification\"\n{poisson}"),

@@ -4,7 +4,7 @@ use crate::place::{Place, noise, trainer};
 use crate::support::Server;
 use crate::support::optional::run;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Draws a count at a rate.
 fn count(rate: f64, chance: f64) -> u32 {
@@ -37,7 +37,7 @@ fn spec_of(place: &Place, name: &str, more: &str) -> PathBuf {
 }
 
 /// Runs a specification that must publish; returns the record.
-fn published(place: &Place, spec: &PathBuf) -> Value {
+fn published(place: &Place, spec: &Path) -> Value {
     let (code, said, error) = place.run(spec);
     assert_eq!(
         (code, said["became"].clone()),

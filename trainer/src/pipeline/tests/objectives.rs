@@ -40,11 +40,13 @@ fn poisson(rate: f64, chance: f64) -> f64 {
 }
 
 fn spec(objective: Objective, algorithm: Algorithm) -> Spec {
-    let mut spec = Spec::default();
-    spec.fit = Fit {
-        objective,
-        algorithm,
-        ..Fit::default()
+    let mut spec = Spec {
+        fit: Fit {
+            objective,
+            algorithm,
+            ..Fit::default()
+        },
+        ..Spec::default()
     };
     (spec.trees.rounds_max, spec.mlp.epochs_max) = (80, 20);
     (spec.mlp.hidden, spec.mlp.rate) = (16, 0.01);
@@ -194,4 +196,21 @@ fn weights_of_rows_count_in_every_algorithm_and_in_the_measures() {
         assert_eq!(weights.len(), found.losses.len());
         assert!(weights.contains(&0.0) && weights.contains(&3.0));
     }
+}
+
+#[test]
+fn targets_that_were_read_for_another_objective_are_refused() {
+    let check = |rows: &Rows, objective: Objective, expected: &str| {
+        let of = spec(objective, Algorithm::Trees);
+        let (folds, _) = split::split(&of, rows).expect("splits");
+        let why = learn::learn(&of, rows, &folds[0], &mut |_| {}).expect_err("refused");
+        assert!(why.message.contains(expected), "{}", why.message);
+    };
+    let classes = world(500, |v| f32::from(u8::from(v > 1.0)), 2);
+    check(&classes, Objective::Quantile, "set task = \"regression\"");
+    check(
+        &of_values(|v, _| v - 9.0),
+        Objective::Tweedie,
+        "targets of 0 or more",
+    );
 }
