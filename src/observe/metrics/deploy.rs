@@ -175,7 +175,12 @@ const DASHBOARDS: [Dashboard; 2] = [
         rows: &[
             (
                 "Requests",
-                &["ortus_requests_", "ortus_request_", "ortus_rejected_"],
+                &[
+                    "ortus_requests_",
+                    "ortus_request_",
+                    "ortus_rejected_",
+                    "ortus_explanation_",
+                ],
             ),
             (
                 "Queue, batches, runs",
