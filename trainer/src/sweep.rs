@@ -220,7 +220,7 @@ fn training_rows(spec: &Spec, rows: &Rows) -> Result<Rows> {
 }
 
 /// What a trial showed.
-struct Tried {
+struct TrialResult {
     loss: f64,
     /// Of the last origin.
     measures: Measures,
@@ -233,7 +233,7 @@ fn try_one(
     rows: &Rows,
     measure: LossMeasure,
     watcher: &mut dyn Watcher,
-) -> Result<Tried> {
+) -> Result<TrialResult> {
     // Trials may set what does not go together.
     spec.check_objective()?;
     let (folds, _) = split::split(spec, rows)?;
@@ -263,7 +263,7 @@ fn try_one(
     }
 
     let (measures, curve) = last.unwrap_or_default();
-    Ok(Tried {
+    Ok(TrialResult {
         loss: sum / f64::max(count, f64::MIN_POSITIVE),
         measures,
         curve,
