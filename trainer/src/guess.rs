@@ -32,7 +32,7 @@ pub(crate) struct Guess {
 impl Guess {
     /// Compares a model with guessing. `known` are the rows learned from.
     pub(crate) fn of(
-        known: &LearnedRows<'_>,
+        known: &KnownTargets<'_>,
         places: &[usize],
         judged: &GuessedModel<'_>,
     ) -> Result<Self> {
@@ -80,7 +80,7 @@ impl Guess {
     /// Guesses the value that loses least; for a ranking, one score for all rows.
     fn of_value(
         values: &[f32],
-        known: &LearnedRows<'_>,
+        known: &KnownTargets<'_>,
         judged: &GuessedModel<'_>,
     ) -> Result<Self> {
         let pairs = (0..values.len()).map(|row| (f64::from(values[row]), known.weight(row)));
@@ -137,14 +137,14 @@ impl Guess {
 }
 
 /// The rows learned from.
-pub(crate) struct LearnedRows<'k> {
+pub(crate) struct KnownTargets<'k> {
     pub target: &'k RowTarget,
     weights: Option<&'k [f32]>,
     /// The mean weight.
     mean: f64,
 }
 
-impl<'k> LearnedRows<'k> {
+impl<'k> KnownTargets<'k> {
     pub(crate) fn of(target: &'k RowTarget, weights: Option<&'k [f32]>) -> Self {
         let sum = |all: &[f32]| all.iter().map(|w| f64::from(*w)).sum::<f64>();
         let mean = weights.map_or(1.0, |all| sum(all) / all.len().max(1) as f64);

@@ -36,7 +36,7 @@ fn nothing() -> &'static JudgedRows<'static> {
 }
 
 fn guessed(known: &RowTarget, places: &[usize], judged: &GuessedModel<'_>) -> Guess {
-    Guess::of(&LearnedRows::of(known, None), places, judged).expect("a guess")
+    Guess::of(&KnownTargets::of(known, None), places, judged).expect("a guess")
 }
 
 fn beside(evaluation: &Evaluation, measure: LossMeasure, is_balanced: bool) -> GuessedModel<'_> {
@@ -135,14 +135,19 @@ fn what_is_guessed_counts_the_weights_of_rows() {
     };
     let judged = beside(&evaluation, LossMeasure::SquaredError, false);
     let weights = [1.0, 1.0, 2.0];
-    let guess = Guess::of(&LearnedRows::of(&known, Some(&weights)), &[], &judged).expect("a guess");
+    let guess =
+        Guess::of(&KnownTargets::of(&known, Some(&weights)), &[], &judged).expect("a guess");
     // The mean is 21 / 4.
     assert_eq!(guess.loss, (9.0_f64 - 5.25).powi(2));
 
     let classes = classes(&[0, 0, 1]);
     let evaluation = predicted(&[(0.5, 1)]);
     let judged = beside(&evaluation, LossMeasure::LogLoss, false);
-    let guess = Guess::of(&LearnedRows::of(&classes, Some(&weights)), &[0, 1], &judged);
+    let guess = Guess::of(
+        &KnownTargets::of(&classes, Some(&weights)),
+        &[0, 1],
+        &judged,
+    );
     // Half of the weight is of the second class.
     assert!((guess.expect("a guess").loss + 0.5_f64.ln()).abs() < 1e-12);
 }

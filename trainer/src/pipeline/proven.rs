@@ -8,7 +8,7 @@ use super::split::Split;
 use crate::context::Watcher;
 use crate::data::Rows;
 use crate::gate::{Gate, Slice, TestRows, Verdict};
-use crate::guess::{Guess, GuessedModel, LearnedRows};
+use crate::guess::{Guess, GuessedModel, KnownTargets};
 use crate::judge::losses::JudgedRows;
 use crate::judge::{Evaluation, OpenModel, judge};
 use crate::parity::Parity;
@@ -79,7 +79,7 @@ impl Proven {
         let weights = |all: &Vec<f32>| learned.iter().map(|row| all[*row as usize]).collect();
         let weights: Option<Vec<f32>> = rows.weight.as_ref().map(weights);
         let guess = Guess::of(
-            &LearnedRows::of(&rows.target.take(&learned), weights.as_deref()),
+            &KnownTargets::of(&rows.target.take(&learned), weights.as_deref()),
             &predictor.class_indices(&rows.target)?,
             &GuessedModel {
                 evaluation: &evaluation,
