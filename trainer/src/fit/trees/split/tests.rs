@@ -13,6 +13,15 @@ fn options() -> TreeOptions {
 }
 
 fn search(parts: &[(usize, f64, f64)], cut: Cut) -> Option<LeafSplit> {
+    search_in(parts, cut, &options(), LeafBounds::OPEN)
+}
+
+fn search_in(
+    parts: &[(usize, f64, f64)],
+    cut: Cut,
+    options: &TreeOptions,
+    bounds: LeafBounds,
+) -> Option<LeafSplit> {
     let mut all = [[0.0; 2]; 256];
     parts.iter().for_each(|(at, g, h)| all[*at] = [*g, *h]);
     let sums = parts.iter().fold([0.0; 2], |s, p| [s[0] + p.1, s[1] + p.2]);
@@ -20,13 +29,7 @@ fn search(parts: &[(usize, f64, f64)], cut: Cut) -> Option<LeafSplit> {
         sums,
         rows: sums[1] as usize,
     };
-    find(
-        &Histogram(vec![all]),
-        &[cut],
-        total,
-        &options(),
-        LeafBounds::OPEN,
-    )
+    find(&Histogram(vec![all]), &[cut], total, options, bounds)
 }
 
 #[test]
@@ -83,4 +86,53 @@ fn categories_are_split_by_their_gradients_not_by_their_codes() {
 
     let left: Vec<u8> = (0..=u8::MAX).filter(|c| found.test.is_left(*c)).collect();
     assert!(left == [0, 200] || left == [70], "{left:?}");
+}
+
+#[test]
+fn a_split_in_the_wrong_order_is_not_taken() {
+    let bound = |way| TreeOptions {
+        monotone: vec![Some(way)],
+        ..options()
+    };
+    let found = |parts: &[(usize, f64, f64)], way| {
+        let cut = Cut::Number(vec![1.0, 2.0]);
+        search_in(parts, cut, &bound(way), LeafBounds::OPEN).map(|found| found.test)
+    };
+    // Values of 3, 1 and 2: wherever they are split, the right side is lower.
+    let parts = [(0, -15.0, 5.0), (1, -5.0, 5.0), (2, -10.0, 5.0)];
+    let first = Test::UpTo(0, SplitSide::Right);
+    assert_eq!(found(&parts, Direction::Decreasing), Some(first));
+    assert_eq!(found(&parts, Direction::Increasing), None);
+    let rising = [(0, -5.0, 5.0), (1, -15.0, 5.0), (2, -14.0, 5.0)];
+    let first = Test::UpTo(0, SplitSide::Right);
+    assert_eq!(found(&rising, Direction::Increasing), Some(first));
+    assert_eq!(found(&rising, Direction::Decreasing), None);
+
+    // Missing values have no order: they may be apart from all others in either direction.
+    let absent = usize::from(ABSENT);
+    let apart = [(0, -5.0, 5.0), (1, -5.0, 5.0), (absent, 5.0, 5.0)];
+    for way in [Direction::Increasing, Direction::Decreasing] {
+        let cut = || Cut::Number(vec![1.0]);
+        let split = search_in(&apart, cut(), &bound(way), LeafBounds::OPEN).expect("worth it");
+        assert_eq!(split.test, Test::UpTo(1, SplitSide::Right));
+        assert!(split.test.is_of_missing(&cut()));
+    }
+}
+
+#[test]
+fn a_split_gains_what_its_bounded_values_gain() {
+    let parts = [(0, -5.0, 5.0), (1, 5.0, 5.0)];
+    let cut = || Cut::Number(vec![1.0]);
+    let bounds = LeafBounds {
+        low: -0.5,
+        high: 0.5,
+    };
+    // Each side has the value 0.5 in place of 1: 2 × 5 × 0.5 − 5 × 0.25.
+    let found = search_in(&parts, cut(), &options(), bounds).expect("worth it");
+    assert!((found.gain - 7.5).abs() < 1e-12, "{}", found.gain);
+    let all_below = LeafBounds {
+        low: -9.0,
+        high: -2.0,
+    };
+    assert_eq!(search_in(&parts, cut(), &options(), all_below), None);
 }
