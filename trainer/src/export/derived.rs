@@ -1,5 +1,5 @@
 //! Exports features that are computed from FP64 inputs. The operations are those of
-//! [`crate::derivation`], in the same order, so that both round in the same way.
+//! [`ortus::explain::derivation`], in the same order, so that both round in the same way.
 
 use super::graph::GraphBuilder;
 use ortus::explain::derivation::{CalendarPart, DAY, Derivation, DerivedValue};
