@@ -79,43 +79,40 @@ impl Metrics {
     /// histogram, as upper bounds in seconds and the number of requests up to them.
     pub(crate) fn times(&self, model: &str) -> BTreeMap<String, Vec<(f64, u64)>> {
         let mut times: BTreeMap<String, Vec<(f64, u64)>> = BTreeMap::new();
-        let families = self.catalogue.gather();
-        let family = families.iter().find(|f| f.name() == REQUEST_SECONDS);
-        for metric in family.into_iter().flat_map(|f| f.get_metric()) {
-            if label(metric, "model") != Some(model) {
-                continue;
-            }
+        self.each_of_model(REQUEST_SECONDS, model, |version, metric| {
             let buckets = metric.get_histogram().get_bucket();
-            let sums = times
-                .entry(label(metric, "version").unwrap_or_default().to_owned())
-                .or_default();
+            let sums = times.entry(version.to_owned()).or_default();
             sums.resize(buckets.len(), (0.0, 0));
             for (sum, bucket) in sums.iter_mut().zip(buckets) {
                 *sum = (bucket.upper_bound(), sum.1 + bucket.cumulative_count());
             }
-        }
-
+        });
         times
     }
 
     /// Returns the requests of each version of a model, and how many of them failed.
     pub(crate) fn requests(&self, model: &str) -> BTreeMap<String, (u64, u64)> {
         let mut requests: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        let families = self.catalogue.gather();
-        let family = families.iter().find(|f| f.name() == REQUESTS);
-        for metric in family.into_iter().flat_map(|f| f.get_metric()) {
-            if label(metric, "model") != Some(model) {
-                continue;
-            }
-            let version = label(metric, "version").unwrap_or_default();
+        self.each_of_model(REQUESTS, model, |version, metric| {
             let (all, failed) = requests.entry(version.to_owned()).or_default();
             let count = metric.get_counter().get_value() as u64;
             *all += count;
             if label(metric, "outcome") != Some("ok") {
                 *failed += count;
             }
-        }
+        });
         requests
+    }
+
+    /// Shows each series of a model in a family, with its version.
+    fn each_of_model(&self, family: &str, model: &str, mut show: impl FnMut(&str, &Metric)) {
+        let families = self.catalogue.gather();
+        let family = families.iter().find(|f| f.name() == family);
+        let of_model = |metric: &&Metric| label(metric, "model") == Some(model);
+        let series = family.into_iter().flat_map(|f| f.get_metric());
+        for metric in series.filter(of_model) {
+            show(label(metric, "version").unwrap_or_default(), metric);
+        }
     }
 
     /// Returns every family that Ortus declares, by name.

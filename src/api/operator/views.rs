@@ -10,12 +10,15 @@ use crate::observe::drift::observer::Monitor;
 use crate::observe::report::compared::{ComparedVersion, CountedLabels, VersionFacts, compare};
 use crate::observe::report::drift::{DriftReport, VersionDrift};
 use crate::observe::report::model::ModelReport;
-use crate::observe::report::performance::{PerformanceReport, VersionEstimate};
+use crate::observe::report::performance::{
+    MeasuredPerformance, PerformanceReport, VersionEstimate,
+};
 use crate::observe::report::scheduler::SchedulerReport;
 use crate::proto::inference::repository_index_response::ModelIndex;
 use crate::serve::route::RouteTable;
 use crate::serve::servable::{Batching, Servable};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -126,17 +129,21 @@ pub(super) fn report(
     }
     let labels = front.labels.as_ref();
     let measured = labels.map(|labels| labels.report(&model, version));
+    let measured = measured.unwrap_or_default();
     let times = front.metrics.times(model.as_str());
     let compared = match version {
         Some(_) => Vec::new(),
-        None => compared(front, &model),
+        None => {
+            let drifts: Vec<&VersionDrift> = watched.iter().map(|seen| &seen.drift).collect();
+            compared(front, &model, (&measured, &drifts), &times)
+        }
     };
 
     Ok(ModelReport {
         time: now,
         hours,
         watched,
-        measured: measured.unwrap_or_default(),
+        measured,
         times,
         compared,
     })
@@ -163,11 +170,15 @@ pub(super) fn performance(
     let watched = monitor
         .map(|monitor| monitor.report(&name, version))
         .unwrap_or_default();
-    let estimated: Vec<VersionEstimate> = watched.into_iter().filter_map(estimated).collect();
     let compared = match version {
         Some(_) => Vec::new(),
-        None => compared(front, &name),
+        None => {
+            let drifts: Vec<&VersionDrift> = watched.iter().collect();
+            let times = front.metrics.times(name.as_str());
+            compared(front, &name, (&measured, &drifts), &times)
+        }
     };
+    let estimated: Vec<VersionEstimate> = watched.into_iter().filter_map(estimated).collect();
     if measured.is_empty() && estimated.is_empty() && compared.is_empty() {
         return Err(Error::not_found(format!(
             "model '{name}' has neither labels nor an estimated performance"
@@ -182,26 +193,23 @@ pub(super) fn performance(
     })
 }
 
-/// Shows the served versions of a model beside each other.
-fn compared(front: &Front, name: &ModelName) -> Vec<ComparedVersion> {
+/// Shows the served versions of a model beside each other. Labels, drifts and durations are those of all
+/// its versions.
+fn compared(
+    front: &Front,
+    name: &ModelName,
+    (measured, drifts): (&[MeasuredPerformance], &[&VersionDrift]),
+    times: &BTreeMap<String, Vec<(f64, u64)>>,
+) -> Vec<ComparedVersion> {
     let table = front.predictor.routes().table();
     let Some(routes) = table.models.get(name) else {
         return Vec::new();
     };
-    let labels = front.labels.as_ref();
-    let measured = labels.map(|labels| labels.report(name, None));
-    let measured = measured.unwrap_or_default();
-    let watched = front
-        .monitor
-        .as_ref()
-        .map(|monitor| monitor.report(name, None));
-    let watched = watched.unwrap_or_default();
-    let times = front.metrics.times(name.as_str());
     let requests = front.metrics.requests(name.as_str());
 
     let facts = |(version, servable): (&Version, &Arc<Servable>)| {
         let (number, digest) = (version.number(), servable.digest.to_string());
-        let drift = watched
+        let drift = drifts
             .iter()
             .find(|drift| drift.version == number && drift.digest == digest);
         let rows = measured

@@ -111,13 +111,16 @@ pub(crate) fn compare(all: &[VersionFacts<'_>], champion: Option<u64>) -> Vec<Co
 
 /// Returns the bounds of half and of 99 % of the requests, in milliseconds.
 fn latency(times: &[(f64, u64)]) -> Option<[f64; 2]> {
-    let all = times.last().map(|(_, n)| *n).filter(|n| *n > 0)?;
-    let within = |share: f64| {
-        let wanted = (all as f64 * share).ceil() as u64;
-        let found = times.iter().find(|(_, n)| *n >= wanted)?;
-        Some(found.0 * 1e3).filter(|bound| bound.is_finite())
-    };
-    Some([within(0.5)?, within(0.99)?])
+    times.last().filter(|(_, all)| *all > 0)?;
+    Some([bound_ms(times, 0.5)?, bound_ms(times, 0.99)?])
+}
+
+/// Returns the bound below which a share of the requests stays, in milliseconds; none beyond the last.
+pub(crate) fn bound_ms(times: &[(f64, u64)], share: f64) -> Option<f64> {
+    let (_, all) = times.last()?;
+    let wanted = (*all as f64 * share).ceil() as u64;
+    let (bound, _) = times.iter().find(|(_, n)| *n >= wanted)?;
+    Some(bound * 1e3).filter(|bound| bound.is_finite())
 }
 
 /// Returns the accuracy or the mean absolute error, with the half widths of its interval.

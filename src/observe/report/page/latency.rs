@@ -2,6 +2,7 @@
 
 use crate::core::count::counted;
 use crate::observe::report::chart::{bars, number};
+use crate::observe::report::compared::bound_ms;
 use maud::{Markup, html};
 
 /// Writes the section. `times` are upper bounds in seconds, and the predictions up
@@ -15,20 +16,19 @@ pub(super) fn section(times: &[(f64, u64)]) -> Markup {
         h3 { "Latency" }
         p {
             "Of " (counted(all, "prediction")) " since the server started, 50 % took at most "
-            (quantile(times, all, 0.5)) ", 90 % at most " (quantile(times, all, 0.9))
-            ", and 99 % at most " (quantile(times, all, 0.99)) "."
+            (quantile(times, 0.5)) ", 90 % at most " (quantile(times, 0.9))
+            ", and 99 % at most " (quantile(times, 0.99)) "."
         }
         div class="plots" { (histogram(times, all)) }
     }
 }
 
 /// Names the bound that a share of the predictions stays below.
-fn quantile(times: &[(f64, u64)], all: u64, share: f64) -> String {
-    let wanted = (all as f64 * share).ceil() as u64;
-    match times.iter().find(|(_, n)| *n >= wanted) {
-        Some((bound, _)) if bound.is_finite() => format!("{} ms", number(bound * 1e3)),
-        _ => "over 80 s".to_owned(),
-    }
+fn quantile(times: &[(f64, u64)], share: f64) -> String {
+    bound_ms(times, share).map_or_else(
+        || "over 80 s".to_owned(),
+        |bound| format!("{} ms", number(bound)),
+    )
 }
 
 fn histogram(times: &[(f64, u64)], all: u64) -> Markup {
