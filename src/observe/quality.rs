@@ -3,7 +3,7 @@
 
 pub mod answer;
 pub(crate) mod book;
-pub(crate) mod calibrate;
+pub mod calibrate;
 pub(crate) mod companion;
 pub(crate) mod estimate;
 pub mod measure;

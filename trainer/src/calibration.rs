@@ -5,6 +5,7 @@
 mod tests;
 
 use ortus::core::error::{Error, Result};
+use ortus::observe::quality::calibrate::pooled;
 use serde::{Deserialize, Serialize};
 
 /// The most knots of an isotonic curve.
@@ -102,18 +103,8 @@ impl ScoreCalibration {
     /// draws lines between them. Refuses rows of one class.
     pub(crate) fn isotonic(rows: &[ScoredRow]) -> Result<Self> {
         class_weights(rows)?;
-        let mut pooled: Vec<ScoreBin> = Vec::new();
-        for bin in bins(rows) {
-            pooled.push(bin);
-            while let [.., before, last] = &pooled[..] {
-                if before.frequency() < last.frequency() {
-                    break;
-                }
-                let both = before.with(last);
-                pooled.truncate(pooled.len() - 2);
-                pooled.push(both);
-            }
-        }
+        let rises = |before: &ScoreBin, last: &ScoreBin| before.frequency() < last.frequency();
+        let pooled = pooled(bins(rows), rises, ScoreBin::with);
 
         // Never certain: as if there were one row more of each class.
         let least = 1.0 / (rows.len() as f64 + 2.0);

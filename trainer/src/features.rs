@@ -6,15 +6,16 @@ mod tests;
 
 use crate::frame::{Frame, FrameValues};
 use ortus::explain::derivation::Derivation;
+use ortus::explain::model;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// The most distinct categories; rarer ones share a code.
 pub(crate) const CATEGORIES_MAX: usize = 254;
 /// The code of an unknown or rare category.
-pub(crate) const OTHER: u8 = 254;
+pub(crate) const OTHER: u8 = model::OTHER;
 /// The code of a missing category.
-pub(crate) const ABSENT: u8 = 255;
+pub(crate) const ABSENT: u8 = model::ABSENT;
 
 /// One input of the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -26,21 +26,17 @@ impl Curve {
             .collect();
         sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
 
-        // Blocks of equal share: rows, rows of the class, lowest and highest score.
-        let mut blocks: Vec<(f64, f64, f64, f64)> = Vec::new();
-        for tied in sorted.chunk_by(|a, b| a.0 == b.0) {
+        let block = |tied: &[(f64, f64)]| -> ScoreBlock {
             let hits: f64 = tied.iter().map(|(_, hit)| hit).sum();
-            blocks.push((tied.len() as f64, hits, tied[0].0, tied[0].0));
-            while let [.., before, last] = blocks.as_slice()
-                && before.1 * last.0 >= last.1 * before.0
-            {
-                let whole = (before.0 + last.0, before.1 + last.1, before.2, last.3);
-                blocks.truncate(blocks.len() - 2);
-                blocks.push(whole);
-            }
-        }
+            (tied.len() as f64, hits, tied[0].0, tied[0].0)
+        };
+        let blocks = pooled(
+            sorted.chunk_by(|a, b| a.0 == b.0).map(block),
+            |before, last| before.1 * last.0 < last.1 * before.0,
+            |before, last| (before.0 + last.0, before.1 + last.1, before.2, last.3),
+        );
 
-        let ends = |b: &(f64, f64, f64, f64)| [(b.2, b.1 / b.0), (b.3, b.1 / b.0)];
+        let ends = |b: &ScoreBlock| [(b.2, b.1 / b.0), (b.3, b.1 / b.0)];
         let mut points: Vec<(f64, f64)> = blocks.iter().flat_map(ends).collect();
         points.dedup_by(|a, b| a.0 == b.0);
         limit_points(&mut points);
@@ -66,6 +62,30 @@ impl Curve {
             (None, None) => score,
         }
     }
+}
+
+/// Rows of equal share: how many, those of the class, the lowest and the highest score.
+type ScoreBlock = (f64, f64, f64, f64);
+
+/// Joins neighbouring blocks until each one rises above the one before (pool adjacent violators, Ayer et
+/// al. 1955).
+pub fn pooled<B>(
+    blocks: impl IntoIterator<Item = B>,
+    rises: impl Fn(&B, &B) -> bool,
+    join: impl Fn(&B, &B) -> B,
+) -> Vec<B> {
+    let mut pooled: Vec<B> = Vec::new();
+    for block in blocks {
+        pooled.push(block);
+        while let [.., before, last] = pooled.as_slice()
+            && !rises(before, last)
+        {
+            let whole = join(before, last);
+            pooled.truncate(pooled.len() - 2);
+            pooled.push(whole);
+        }
+    }
+    pooled
 }
 
 /// Drops points evenly if there are too many; the ends stay.

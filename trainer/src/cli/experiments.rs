@@ -273,15 +273,16 @@ pub(super) async fn compare(
 ) -> Result<()> {
     let history = history(model, common).await?;
     let (one, other) = (history.find(one).await?, history.find(other).await?);
-    if let Some(file) = html {
-        return monitor::write(file, comparison_page(model, &[one, other]).as_bytes());
-    }
     let set = beside(&settings(&one.record), &settings(&other.record), |a, b| {
         a != b
     });
     let measured = beside(&metrics(&one), &metrics(&other), |_, _| true);
     let gates = beside(&verdicts(&one), &verdicts(&other), |_, _| true);
     let is_same = one.record.data_digest.value() == other.record.data_digest.value();
+    if let Some(file) = html {
+        let page = comparison_page(model, &[one, other], (is_same, &measured));
+        return monitor::write(file, page.as_bytes());
+    }
     if common.json {
         let all = json!({
             "runs": [one.key(), other.key()], "became": [one.status, other.status], "same_data": is_same,
@@ -310,12 +311,14 @@ fn data_text(is_same: bool) -> &'static str {
 }
 
 /// Returns the page of two runs.
-fn comparison_page(model: &str, runs: &[RecordedRun; 2]) -> String {
+fn comparison_page(
+    model: &str,
+    runs: &[RecordedRun; 2],
+    (is_same, metrics): (bool, &Sides),
+) -> String {
     let [one, other] = runs;
-    let is_same = one.record.data_digest.value() == other.record.data_digest.value();
-    let metrics = beside(&metrics(one), &metrics(other), |_, _| true);
     let mut said = vec![format!("{}.", data_text(is_same))];
-    for (name, (one, other)) in &metrics {
+    for (name, (one, other)) in metrics {
         let of = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
         said.push(format!("{name}: {} and {}", of(one), of(other)));
     }

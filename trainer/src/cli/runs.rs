@@ -6,6 +6,7 @@ use super::setup::{Setup, history, history_of};
 use super::show::{ProgressDisplay, show, word};
 use super::{ExplainRunArguments, NOT_PASSED, RunArguments};
 use crate::context::RunOutcome;
+use crate::experiments::short_key;
 use crate::record::text_of;
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
@@ -115,13 +116,12 @@ pub(super) async fn runs(
     }
     let mut table = TextTable::new(&["began", "run", "status", "version", "seconds", "why"]);
     for ran in &all {
-        let key = ran.key().strip_prefix("sha256:").unwrap_or("-");
         let version = text_of(&ran.record.version);
         let began = ran.began.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        let short = &key[..key.len().min(12)];
+        let short = Some(short_key(ran)).filter(|key| !key.is_empty());
         table.row(&[
             &began,
-            short,
+            short.as_deref().unwrap_or("-"),
             word(ran),
             &version,
             &format!("{:.1}", ran.seconds),
