@@ -19,6 +19,7 @@ use crate::config::{Config, DrainConnections, ModelControl};
 use crate::core::error::{Error, Result};
 use crate::core::model::Version;
 use crate::core::request::id::Mint;
+use crate::core::spread::cores;
 use crate::observe::capture::Capture;
 use crate::observe::metrics::Metrics;
 use crate::onnx::first_run::Prober;
@@ -469,9 +470,4 @@ fn has_ended(mut manager: ManagerEnd, is_idle: bool) -> bool {
     }
 
     false
-}
-
-/// Returns the number of cores that this process may use.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }

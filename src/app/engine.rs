@@ -1,9 +1,9 @@
 //! ONNX Runtime as the configuration sets it up: its library, first runs in the sandbox, and
 //! sessions for commands.
 
-use super::cores;
 use crate::config::Config;
 use crate::core::error::{Error, Result};
+use crate::core::spread::cores;
 use crate::onnx::first_run::{self, Prober};
 use crate::onnx::graph::Graph;
 use crate::onnx::runtime::onnx::OnnxRuntime;

@@ -11,6 +11,7 @@ use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::Signature;
 use crate::core::model::task::{Task, Wish};
+use crate::core::spread::cores;
 use crate::core::tensor::Tensor;
 use crate::observe::drift::baseline::{Baseline, Calibration};
 use crate::observe::drift::facts::RowFacts;
@@ -131,6 +132,7 @@ impl Making {
             importances: &self.importances,
             facts: &self.facts,
             lost: &lost,
+            threads: cores(),
         };
         let baseline = reference.baseline(rows as u64, &self.slices);
 

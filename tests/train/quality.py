@@ -213,14 +213,17 @@ def ours(trainer, columns, y, kind, order):
             f'rounds_max = {ROUNDS}\npatience = {PATIENCE}\n[publish]\npolicy = "manual"\n'
         )
         run = [trainer, "run", f"{folder}/train.toml", "--registry", f"file://{folder}/registry", "--json"]
+        said = Path(folder, "stderr")
         start = time.perf_counter()
-        ran = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        out, err = ran.communicate()
+        with open(said, "w") as stderr:
+            ran = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=stderr, text=True)
+            out = ran.stdout.read()
+            _, status, used = os.wait4(ran.pid, 0)
         took = time.perf_counter() - start
         # 3: a gate failed, such as a model that is no better than guessing; it has metrics too.
-        assert ran.returncode in (0, 3), err + out
+        assert os.waitstatus_to_exitcode(status) in (0, 3), said.read_text() + out
         metrics = json.loads(out)["record"]["metrics"]
-        return {"loss": metrics["rmse" if kind == "value" else "log_loss"], "seconds": took}
+        return {"loss": metrics["rmse" if kind == "value" else "log_loss"], "seconds": took, "mib": used.ru_maxrss / 1024}
 
 
 def measure(trainer, out, seeds):
@@ -253,7 +256,8 @@ def table(path):
         rivals = {k: mean[k] for k in LIBRARIES[:3]}
         best[name] = mean["ortus"] / min(rivals.values()) - 1
         cells.append(f"{best[name]:+.2%} ({min(rivals, key=rivals.get)})")
-        cells.append(" ".join(f"{np.mean([r[k]['seconds'] for r in own]):.1f}" for k in ["ortus", *LIBRARIES]))
+        for what, form in [("seconds", ".1f"), ("mib", ".0f")]:
+            cells.append(" ".join(f"{np.mean([r[k][what] for r in own]):{form}}" for k in ["ortus", *LIBRARIES]))
         print(" | ".join(cells) + " |")
     print(f"against the best of LightGBM, XGBoost and CatBoost on each table, on average {np.mean(list(best.values())):+.2%}")
     for other in LIBRARIES:

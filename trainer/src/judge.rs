@@ -16,6 +16,7 @@ use ortus::observe::quality::answer::{RowAnswer, Truth, answers};
 use ortus::observe::quality::measure::{Measures, measure_weighted};
 use ortus::onnx::graph::Graph;
 use ortus::onnx::runtime::Session;
+use rayon::prelude::*;
 use std::ops::Range;
 
 pub(crate) mod losses;
@@ -77,38 +78,88 @@ impl OpenModel {
         frame: &Frame,
         each: &mut BatchCallback<'_>,
     ) -> Result<Vec<Option<RowAnswer>>> {
+        let from = (0..frame.rows).step_by(RUN_ROWS);
+        let batches: Vec<Range<usize>> = from
+            .map(|from| from..(from + RUN_ROWS).min(frame.rows))
+            .collect();
+        let of = BatchInputs {
+            signature: &self.signature,
+            columns: &self.columns,
+            frame,
+        };
+        let mut others = others(self.session.as_ref(), batches.len());
+        let mut sessions = vec![&mut self.session];
+        sessions.extend(&mut others);
+
         let mut all = Vec::with_capacity(frame.rows);
-        let mut from = 0;
-        while from < frame.rows {
-            let rows = from..(from + RUN_ROWS).min(frame.rows);
-            let inputs = self.tensors(frame, rows.clone())?;
-            let views: Vec<View<'_>> = inputs.iter().map(Tensor::view).collect();
-            let outputs = self.session.run(&views)?;
-            let found = answers(&self.task, &outputs);
-            if found.len() != rows.len() {
-                return Err(Error::precondition(
-                    "the model does not return one prediction for each row",
-                ));
+        for together in batches.chunks(sessions.len()) {
+            let ran: Vec<Result<RanBatch>> = sessions
+                .par_iter_mut()
+                .zip(together)
+                .map(|(session, rows)| of.run(session.as_mut(), rows))
+                .collect();
+            for (ran, rows) in ran.into_iter().zip(together) {
+                let RanBatch { inputs, outputs } = ran?;
+                let found = answers(&self.task, &outputs);
+                if found.len() != rows.len() {
+                    return Err(Error::precondition(
+                        "the model does not return one prediction for each row",
+                    ));
+                }
+                each(&inputs, &outputs, rows.clone());
+                all.extend(found);
             }
-            each(&inputs, &outputs, rows.clone());
-            all.extend(found);
-            from = rows.end;
         }
 
         Ok(all)
     }
+}
+
+/// Returns more sessions of a model, so that there is one for each thread; none where there are few batches, or where
+/// runs at the same time are not safe.
+fn others(session: &dyn Session, batches: usize) -> Vec<Box<dyn Session>> {
+    let wanted = rayon::current_num_threads().min(batches).saturating_sub(1);
+    if wanted == 0 {
+        return Vec::new();
+    }
+    let shared = session.shared().into_iter();
+    shared
+        .flat_map(|shared| (0..wanted).map_while(move |_| shared.session()))
+        .collect()
+}
+
+/// The tensors of a batch.
+struct RanBatch {
+    inputs: Vec<Tensor>,
+    outputs: Vec<Tensor>,
+}
+
+/// What the input tensors of batches are made of.
+struct BatchInputs<'b> {
+    signature: &'b Signature,
+    columns: &'b [String],
+    frame: &'b Frame,
+}
+
+impl BatchInputs<'_> {
+    fn run(&self, session: &mut dyn Session, rows: &Range<usize>) -> Result<RanBatch> {
+        let inputs = self.tensors(rows)?;
+        let views: Vec<View<'_>> = inputs.iter().map(Tensor::view).collect();
+        let outputs = session.run(&views)?;
+        Ok(RanBatch { inputs, outputs })
+    }
 
     /// Builds the input tensors of some rows. Refuses an absent column, or one of
     /// another type.
-    fn tensors(&self, frame: &Frame, rows: Range<usize>) -> Result<Vec<Tensor>> {
+    fn tensors(&self, rows: &Range<usize>) -> Result<Vec<Tensor>> {
         let mut names = self.columns.iter();
         let mut tensor = |spec: &TensorSpec| -> Result<Tensor> {
             let columns = names
                 .by_ref()
                 .take(width(spec)?)
-                .map(|name| column(frame, name))
+                .map(|name| column(self.frame, name))
                 .collect::<Result<Vec<_>>>()?;
-            tensor_of(spec, &columns, &rows)
+            tensor_of(spec, &columns, rows)
         };
 
         self.signature.inputs.iter().map(&mut tensor).collect()
@@ -142,14 +193,30 @@ enum InputValues<'f> {
 }
 
 impl InputValues<'_> {
-    /// Returns a number; none if it is a word.
-    fn number(&self, row: usize) -> Option<f64> {
+    /// Returns the numbers of some rows; none if they are words.
+    fn numbers(&self, rows: &Range<usize>) -> Box<dyn Iterator<Item = f64> + '_> {
         match self {
-            Self::Numbers(all) => Some(f64::from(all[row])),
-            Self::Source(all) => Some(all[row]),
-            Self::Words(_) => None,
+            Self::Numbers(all) => Box::new(all[rows.clone()].iter().map(|v| f64::from(*v))),
+            Self::Source(all) => Box::new(all[rows.clone()].iter().copied()),
+            Self::Words(_) => Box::new(std::iter::empty()),
         }
     }
+}
+
+/// Returns the bytes of some rows of columns of numbers, row by row.
+fn bytes_of<const N: usize>(
+    columns: &[InputValues<'_>],
+    rows: &Range<usize>,
+    bytes: impl Fn(f64) -> [u8; N],
+) -> Vec<u8> {
+    let mut all = vec![[0; N]; columns.len() * rows.len()];
+    for (at, column) in columns.iter().enumerate() {
+        let places = all[at..].iter_mut().step_by(columns.len());
+        places
+            .zip(column.numbers(rows))
+            .for_each(|(place, value)| *place = bytes(value));
+    }
+    all.into_flattened()
 }
 
 /// Returns some rows of columns, as the tensor of an input. Refuses columns of another type.
@@ -188,15 +255,12 @@ fn tensor_of(
     {
         return Err(other_type());
     }
-    let all = rows
-        .clone()
-        .flat_map(|row| columns.iter().filter_map(move |values| values.number(row)));
-    let bytes: Vec<u8> = match spec.dtype {
-        DType::F32 => all.flat_map(|v| (v as f32).to_le_bytes()).collect(),
-        DType::F64 => all.flat_map(f64::to_le_bytes).collect(),
-        DType::I64 => all.flat_map(|v| (v as i64).to_le_bytes()).collect(),
-        DType::I32 => all.flat_map(|v| (v as i32).to_le_bytes()).collect(),
-        DType::Bool => all.map(|v| u8::from(v != 0.0)).collect(),
+    let bytes = match spec.dtype {
+        DType::F32 => bytes_of(columns, rows, |v| (v as f32).to_le_bytes()),
+        DType::F64 => bytes_of(columns, rows, f64::to_le_bytes),
+        DType::I64 => bytes_of(columns, rows, |v| (v as i64).to_le_bytes()),
+        DType::I32 => bytes_of(columns, rows, |v| (v as i32).to_le_bytes()),
+        DType::Bool => bytes_of(columns, rows, |v| [u8::from(v != 0.0)]),
         _ => return Err(other_type()),
     };
     Tensor::fixed(spec.dtype, shape, bytes.into())

@@ -15,6 +15,7 @@ use crate::model::{Learned, TrainedModel, loss};
 use crate::spec::{Algorithm, CalibrationMethod, Objective, Spec};
 use crate::split::Fold;
 use ortus::core::error::{Error, Result};
+use rayon::prelude::*;
 
 /// Fits a model to the rows of a fold; `watch` is called after every round.
 /// Refuses a model that is no better than chance.
@@ -140,6 +141,7 @@ impl Fit<'_> {
     fn trees(&self, watch: &mut dyn FnMut(Round)) -> trees::Booster {
         let columns = 0..self.rows.frame.columns.len();
         let cuts: Vec<Cut> = columns
+            .into_par_iter()
             .map(|column| Cut::find(&self.rows.frame, column, &self.fold.train))
             .collect();
         let binned =

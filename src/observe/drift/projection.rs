@@ -10,17 +10,23 @@ use super::quantile::quantile;
 use super::series::ColumnSeries;
 use components::principal_components;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// Name of the column of distances in reports, alarms and settings.
 pub(crate) const MULTIVARIATE: &str = "multivariate";
 /// Most columns that are looked at together.
 pub(crate) const COLUMNS_MAX: usize = 64;
-/// Fewest rows of a baseline, and most rows from which the components are found.
+/// Fewest rows of a baseline, also for each column, and most rows from which the components are found.
 const ROWS_MIN: usize = 200;
+const COLUMN_ROWS_MIN: usize = 50;
 const ROWS_MAX: usize = 20_000;
 /// Share of the variance of the first components, which are left out: they show how the columns vary,
 /// the others how they fit together.
 const VARIANCE: f64 = 0.65;
+/// Fewer rows for each column fit their own components closer than other rows do: the distances of a part are taken from
+/// the components of the other parts.
+const COLUMN_ROWS: usize = 200;
+const PARTS: usize = 10;
 /// Least variance of a component.
 const VARIANCE_MIN: f64 = 0.01;
 /// Most deviations by which a value counts.
@@ -63,7 +69,8 @@ impl Projection {
             return None;
         }
         // Of more columns, those at equal distances.
-        let step = columns.len().div_ceil(COLUMNS_MAX).max(1);
+        let most = COLUMNS_MAX.min(rows / COLUMN_ROWS_MIN);
+        let step = columns.len().div_ceil(most).max(1);
         let (kept, used): (Vec<ProjectedColumn>, Vec<&ColumnSeries>) = columns
             .iter()
             .step_by(step)
@@ -78,9 +85,10 @@ impl Projection {
             components: Vec::new(),
             correlations: Vec::new(),
         };
-        let covariance = projection.covariance(&used, rows.div_ceil(ROWS_MAX));
+        let covariance = projection.covariance(&used, (0..rows).step_by(rows.div_ceil(ROWS_MAX)));
         projection.correlations = correlations(&covariance);
-        projection.components = last_components(covariance);
+        let all = principal_components(covariance);
+        projection.components = last_components(&all, count_of_last(&all));
         Some(projection)
     }
 
@@ -112,18 +120,41 @@ impl Projection {
         Ok(())
     }
 
-    /// Returns the distance of each row of columns.
+    /// Returns the distance of each row of the columns that it was fitted to, as that of another row would be.
     pub(crate) fn distances(&self, columns: &[&ColumnSeries]) -> Vec<f64> {
         let rows = columns.first().map_or(0, |series| series.rows());
-        let mut scaled = vec![0.0; self.columns.len()];
-        (0..rows)
-            .map(|row| {
-                for ((slot, column), series) in scaled.iter_mut().zip(&self.columns).zip(columns) {
-                    *slot = column.scaled(series.number(row));
-                }
-                self.distance(&scaled)
+        if rows >= COLUMN_ROWS * self.columns.len() {
+            return self.distances_of(columns, 0..rows);
+        }
+        let size = rows.div_ceil(PARTS).max(1);
+        let parts = (0..rows).step_by(size);
+        parts
+            .flat_map(|from| {
+                let part = from..(from + size).min(rows);
+                let others = (0..part.start).chain(part.end..rows);
+                let all = principal_components(self.covariance(columns, others));
+                let apart = Self {
+                    components: last_components(&all, self.components.len()),
+                    ..self.clone()
+                };
+                apart.distances_of(columns, part)
             })
             .collect()
+    }
+
+    fn distances_of(&self, columns: &[&ColumnSeries], rows: Range<usize>) -> Vec<f64> {
+        let mut scaled = vec![0.0; self.columns.len()];
+        rows.map(|row| {
+            self.scale_row(columns, row, &mut scaled);
+            self.distance(&scaled)
+        })
+        .collect()
+    }
+
+    fn scale_row(&self, columns: &[&ColumnSeries], row: usize, scaled: &mut [f64]) {
+        for ((slot, column), series) in scaled.iter_mut().zip(&self.columns).zip(columns) {
+            *slot = column.scaled(series.number(row));
+        }
     }
 
     /// Returns how far a row is from what the baseline's rows have in common, in deviations. `scaled` has
@@ -136,14 +167,16 @@ impl Projection {
         self.components.iter().map(along).sum::<f64>().sqrt()
     }
 
-    /// Returns the covariance of the scaled columns, of every `step`-th row.
-    fn covariance(&self, columns: &[&ColumnSeries], step: usize) -> Vec<Vec<f64>> {
+    /// Returns the covariance of the scaled columns, of some rows.
+    fn covariance(
+        &self,
+        columns: &[&ColumnSeries],
+        rows: impl Iterator<Item = usize>,
+    ) -> Vec<Vec<f64>> {
         let mut sums = RowSums::new(self.columns.len());
         let mut scaled = vec![0.0; self.columns.len()];
-        for row in (0..columns[0].rows()).step_by(step) {
-            for ((slot, column), series) in scaled.iter_mut().zip(&self.columns).zip(columns) {
-                *slot = column.scaled(series.number(row));
-            }
+        for row in rows {
+            self.scale_row(columns, row, &mut scaled);
             sums.take(&scaled);
         }
         sums.covariance()
@@ -266,10 +299,8 @@ fn scale(name: &str, series: &ColumnSeries) -> Option<ProjectedColumn> {
     })
 }
 
-/// Returns the components after those that have most of the variance, each divided by the deviation
-/// along it.
-fn last_components(covariance: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
-    let all = principal_components(covariance);
+/// Counts the components after those that have most of the variance.
+fn count_of_last(all: &[(f64, Vec<f64>)]) -> usize {
     let whole: f64 = all.iter().map(|(variance, _)| variance.max(0.0)).sum();
     let mut first = 0.0;
     let mut left_out = 0;
@@ -277,9 +308,14 @@ fn last_components(covariance: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
         first += all[left_out].0.max(0.0);
         left_out += 1;
     }
+    all.len() - left_out
+}
+
+/// Returns so many of the last components, each divided by the deviation along it.
+fn last_components(all: &[(f64, Vec<f64>)], count: usize) -> Vec<Vec<f64>> {
     let weighted = |(variance, component): &(f64, Vec<f64>)| {
         let deviation = variance.max(VARIANCE_MIN).sqrt();
         component.iter().map(|v| v / deviation).collect()
     };
-    all[left_out..].iter().map(weighted).collect()
+    all[all.len() - count..].iter().map(weighted).collect()
 }

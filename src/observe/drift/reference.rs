@@ -15,6 +15,7 @@ use super::projection::{MULTIVARIATE, Projection};
 use super::series::ColumnSeries;
 use super::slice::Slicer;
 use super::slice::choice::{PART_ROWS_MIN, SliceChoice};
+use crate::core::spread::spread;
 use std::collections::BTreeMap;
 
 /// A column that is profiled in parts.
@@ -37,20 +38,19 @@ pub(crate) struct ReferenceRows<'r> {
     pub facts: &'r RowFacts,
     /// Whether the model was wrong in each row, where that is known; empty without labels.
     pub lost: &'r [Option<bool>],
+    /// The threads that may be used.
+    pub threads: usize,
 }
 
 impl ReferenceRows<'_> {
     /// Makes a baseline of `rows` rows.
     pub(crate) fn baseline(&self, rows: u64, slices: &SliceChoice) -> Baseline {
-        let mut columns: Vec<BaselineColumn> = self
-            .places
-            .iter()
-            .zip(self.series)
-            .map(|(place, series)| {
-                let facts = facts_of(self.facts, place);
-                self.weighted(place, profile_known(&place.name, series, facts))
-            })
-            .collect();
+        let of = |at: usize| {
+            let place = &self.places[at];
+            let facts = facts_of(self.facts, place);
+            self.weighted(place, profile_known(&place.name, &self.series[at], facts))
+        };
+        let mut columns = spread(self.places.len(), self.threads, of);
         let together = self.together(&columns);
         let mut all: Vec<&ColumnSeries> = self.series.iter().collect();
         let mut projection = None;
@@ -164,11 +164,12 @@ impl ReferenceRows<'_> {
             let mut chosen: Vec<WantedColumn> = wanted.iter().filter(is_other).copied().collect();
             chosen.truncate(PART_COLUMNS_MAX);
             chosen.sort_unstable_by_key(|wanted| wanted.at);
-            for (part, rows) in rows_of.iter().enumerate() {
-                if rows.len() as u64 >= PART_ROWS_MIN {
-                    parts.push(self.part((&by.name, slicer.name(part)), &chosen, rows));
-                }
-            }
+            let enough = |part: &usize| rows_of[*part].len() as u64 >= PART_ROWS_MIN;
+            let wide: Vec<usize> = (0..rows_of.len()).filter(enough).collect();
+            parts.extend(spread(wide.len(), self.threads, |at| {
+                let part = wide[at];
+                self.part((&by.name, slicer.name(part)), &chosen, &rows_of[part])
+            }));
         }
         parts
     }

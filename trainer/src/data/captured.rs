@@ -3,7 +3,7 @@
 
 use super::super::spec::capture_source::CaptureSource;
 use super::manifest::SourceFile;
-use super::staged::Staged;
+use super::staged::{OriginalFiles, Staged};
 use chrono::{DateTime, Utc};
 use futures_util::stream::TryStreamExt;
 use ortus::core::count::counted;
@@ -104,7 +104,7 @@ pub(super) async fn stage(
     let (paths, rows_digest) = write(tables, into)?;
     Ok(Staged {
         tables: paths,
-        files,
+        files: OriginalFiles::Known(files),
         rows_digest: Some(rows_digest),
         notes: note_of_others(others).into_iter().collect(),
         captured: beside,

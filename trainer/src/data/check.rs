@@ -16,6 +16,8 @@ use std::collections::{HashMap, HashSet};
 const LEAK_ROWS: usize = 20_000;
 /// The fewest rows of a class to check for leaks.
 const HITS_MIN: f64 = 10.0;
+/// Rows that are hashed at once.
+const HASHED_ROWS: usize = 65_536;
 /// The accepted clock skew.
 const AHEAD: i64 = 3_600 * 1_000_000;
 
@@ -158,9 +160,17 @@ pub(crate) fn distinct_rows(rows: &Rows) -> Vec<u32> {
 /// Hashes each row, column by column.
 fn hashes(rows: &Rows) -> Vec<u64> {
     let mut hashes = vec![0_u64; rows.len()];
+    let target = rows.target.numbers();
+    let parts = hashes.par_chunks_mut(HASHED_ROWS).enumerate();
+    parts.for_each(|(at, part)| hash_part(rows, &target, at * HASHED_ROWS, part));
+    hashes
+}
+
+/// Hashes rows from one on.
+fn hash_part(rows: &Rows, target: &[f32], from: usize, hashes: &mut [u64]) {
     let mut add = |value: &dyn Fn(usize) -> u64| {
-        for (row, hash) in hashes.iter_mut().enumerate() {
-            *hash = mix(*hash, value(row));
+        for (at, hash) in hashes.iter_mut().enumerate() {
+            *hash = mix(*hash, value(from + at));
         }
     };
     for column in &rows.frame.columns {
@@ -172,7 +182,6 @@ fn hashes(rows: &Rows) -> Vec<u64> {
     for source in &rows.frame.sources {
         add(&|row| source.values[row].to_bits());
     }
-    let target = rows.target.numbers();
     add(&|row| target[row].to_bits().into());
     if let Some(times) = &rows.time {
         add(&|row| times[row].cast_unsigned());
@@ -180,7 +189,6 @@ fn hashes(rows: &Rows) -> Vec<u64> {
     if let Some(groups) = &rows.group {
         add(&|row| groups[row].into());
     }
-    hashes
 }
 
 /// Returns the target of some rows as numbers; of classes, whether the row is of the class, for

@@ -6,7 +6,7 @@ use super::columns::{Gathered, Growing, is_plain};
 use super::joins;
 use super::manifest::{DataManifest, SourceFiles};
 use super::query_error::message;
-use super::staged::{self, Staged, unreadable};
+use super::staged::{self, OriginalFiles, Staged, unreadable};
 use super::tables::unit::per_second;
 use super::tables::{TableNotes, register};
 use super::{LabelledTimes, Reach};
@@ -23,6 +23,8 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{Expr, SQLOptions, SessionConfig, SessionContext, col, lit};
 use futures_util::stream::StreamExt;
 use ortus::core::error::{Error, Result, short};
+use ortus::core::hash::Digest;
+use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -64,10 +66,18 @@ pub(super) async fn read(spec: &Spec, reach: &Reach) -> Result<QueriedRows> {
         tables,
         captured,
         stamps,
+        sources,
         staging,
     } = prepare(spec, reach).await?;
 
+    // The digests are computed while the query runs.
+    let described = tokio::task::spawn_blocking(|| {
+        let all = sources.into_iter().map(StagedSource::describe);
+        all.collect::<Result<Vec<SourceFiles>>>()
+    });
     let result = query(&context, &manifest.sql, spec, reach).await?;
+    let described = described.await;
+    manifest.sources = described.map_err(|e| Error::internal("read sources").with_source(e))??;
     staged::unchanged(&stamps)?;
     // The copied files had to exist until now.
     drop(staging);
@@ -228,6 +238,7 @@ async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
     };
     let (mut notes, mut stamps) = (Vec::new(), Vec::new());
     let (mut tables, mut captured) = (Vec::new(), Vec::new());
+    let mut sources = Vec::new();
     for (name, at) in &spec.sources.0 {
         let about = |e: Error| e.context(format_args!("the source '{name}'"));
         let into = staging.path().join(name);
@@ -236,7 +247,7 @@ async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
         let text = spec.formats.0.get(name);
         let registered = register(&context, name, &staged.tables, text).await;
         tables.push(registered.map_err(about)?);
-        manifest.sources.push(SourceFiles {
+        sources.push(StagedSource {
             name: name.clone(),
             files: staged.files,
             rows_digest: staged.rows_digest,
@@ -259,8 +270,27 @@ async fn prepare(spec: &Spec, reach: &Reach) -> Result<Prepared> {
         tables,
         captured,
         stamps,
+        sources,
         staging,
     })
+}
+
+/// A source, and where it comes from.
+struct StagedSource {
+    name: String,
+    files: OriginalFiles,
+    rows_digest: Option<Digest>,
+}
+
+impl StagedSource {
+    fn describe(self) -> Result<SourceFiles> {
+        let files = self.files.describe();
+        Ok(SourceFiles {
+            files: files.map_err(|e| e.context(format_args!("the source '{}'", self.name)))?,
+            name: self.name,
+            rows_digest: self.rows_digest,
+        })
+    }
 }
 
 /// A session with the sources as tables.
@@ -272,6 +302,7 @@ struct Prepared {
     /// Names of columns that captured predictions have beside the inputs of the model.
     captured: Vec<String>,
     stamps: Vec<(PathBuf, staged::Stamp)>,
+    sources: Vec<StagedSource>,
     /// The folder of copied files.
     staging: TempDir,
 }
@@ -441,9 +472,12 @@ async fn collect(frame: DataFrame, columns: &mut [Growing], rows_max: usize) -> 
                 "the query returns over {rows_max} rows, 'rows_max' in [data]"
             )));
         }
-        for (column, array) in columns.iter_mut().zip(batch.columns()) {
-            column.push(array)?;
-        }
+        let pushed: Vec<Result<()>> = columns
+            .par_iter_mut()
+            .zip(batch.columns())
+            .map(|(column, array)| column.push(array))
+            .collect();
+        pushed.into_iter().collect::<Result<()>>()?;
     }
     Ok(rows)
 }

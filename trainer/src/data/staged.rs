@@ -65,15 +65,34 @@ pub(super) struct Staged {
     /// The files that hold its rows.
     pub tables: Vec<PathBuf>,
     /// The original files.
-    pub files: Vec<SourceFile>,
+    pub files: OriginalFiles,
     /// The digest of the rows, if they are fewer than those of the original files.
     pub rows_digest: Option<Digest>,
     /// Notes for a person, such as files that were left out.
     pub notes: Vec<String>,
     /// Names of columns that captured predictions have beside the inputs of the model.
     pub captured: Vec<String>,
-    /// The metadata of files that are read in place, as of their digests.
+    /// The metadata of files that are read in place, as of before they are read.
     pub stamps: Vec<(PathBuf, Stamp)>,
+}
+
+/// The original files of a source.
+pub(super) enum OriginalFiles {
+    Known(Vec<SourceFile>),
+    /// Files that are read in place, and the folder of the specification.
+    InPlace(Vec<PathBuf>, PathBuf),
+}
+
+impl OriginalFiles {
+    /// Describes the files. Reads those in place whole.
+    pub(super) fn describe(self) -> Result<Vec<SourceFile>> {
+        match self {
+            Self::Known(files) => Ok(files),
+            Self::InPlace(paths, folder) => {
+                paths.iter().map(|path| describe(path, &folder)).collect()
+            }
+        }
+    }
 }
 
 /// The metadata of a file.
@@ -91,7 +110,7 @@ impl Stamp {
     }
 }
 
-/// Refuses files that changed since their digests were computed.
+/// Refuses files that changed since their reading began.
 pub(super) fn unchanged(stamps: &[(PathBuf, Stamp)]) -> Result<()> {
     match stamps
         .iter()
@@ -147,11 +166,9 @@ pub(super) fn local(folder: &Path, at: &str) -> Result<Staged> {
         .iter()
         .map(|path| Ok((path.clone(), Stamp::of(path)?)))
         .collect::<Result<_>>()?;
-    let files = found.iter().map(|path| describe(path, folder));
-    let files = files.collect::<Result<_>>()?;
     Ok(Staged {
+        files: OriginalFiles::InPlace(found.clone(), folder.to_owned()),
         tables: found,
-        files,
         rows_digest: None,
         notes: Vec::new(),
         captured: Vec::new(),
@@ -245,7 +262,7 @@ pub(super) async fn bucket(url: &str, into: &Path, bytes_max: u64) -> Result<Sta
 
     Ok(Staged {
         tables,
-        files,
+        files: OriginalFiles::Known(files),
         rows_digest: None,
         notes: Vec::new(),
         captured: Vec::new(),

@@ -1,12 +1,13 @@
 //! Columns as bytes: a number becomes the bin of its range, a category its code.
-//! Trees are grown on bins, which take a quarter of the memory of FP32 numbers and
-//! turn sums over values into sums over bins.
+//! Trees are grown on bins, which turn sums over values into sums over bins. They are kept twice, row by row and feature by
+//! feature, which together take half of the memory of FP32 numbers.
 
 #[cfg(test)]
 mod tests;
 
 use super::super::features::{self, ABSENT, Feature};
 use super::super::frame::{Frame, FrameValues};
+use super::large_bytes::LargeBytes;
 use super::prefetch::fetch_soon;
 use rayon::prelude::*;
 
@@ -27,8 +28,10 @@ pub(crate) enum Cut {
 pub(crate) struct Binned {
     pub rows: usize,
     pub cuts: Vec<Cut>,
-    /// Row by row, a byte for each feature.
-    pub bytes: Vec<u8>,
+    /// Row by row, for sums over all features of some rows.
+    by_row: LargeBytes,
+    /// Feature by feature, for the sides of a split.
+    by_feature: LargeBytes,
 }
 
 impl Cut {
@@ -112,42 +115,54 @@ fn between(low: f32, high: f32) -> f32 {
 impl Binned {
     /// Bins some rows.
     pub(crate) fn of(frame: &Frame, features: &[Feature], cuts: Vec<Cut>, rows: &[u32]) -> Self {
-        let width = cuts.len();
-        let mut bytes = vec![0; rows.len() * width];
-        let codes: Vec<Vec<u8>> = frame
-            .columns
-            .iter()
+        let mut by_feature = LargeBytes::zeros(rows.len() * cuts.len());
+        by_feature
+            .par_chunks_mut(rows.len().max(1))
+            .zip(&frame.columns)
             .zip(features)
-            .map(|(column, feature)| match &column.values {
-                FrameValues::Words(words) => feature.codes(&words.list),
-                FrameValues::Numbers(_) => Vec::new(),
-            })
-            .collect();
-        const BLOCK: usize = 8_192;
+            .zip(&cuts)
+            .for_each(|(((bytes, column), feature), cut)| match &column.values {
+                FrameValues::Numbers(all) => bytes
+                    .iter_mut()
+                    .zip(rows)
+                    .for_each(|(byte, row)| *byte = cut.bin_of(all[*row as usize])),
+                FrameValues::Words(words) => {
+                    let codes = feature.codes(&words.list);
+                    bytes.iter_mut().zip(rows).for_each(|(byte, row)| {
+                        *byte = features::code(&codes, words.codes[*row as usize])
+                    });
+                }
+            });
+        Self::by_feature(cuts, rows.len(), by_feature)
+    }
 
-        bytes
+    /// Takes bins feature by feature.
+    pub(super) fn by_feature(cuts: Vec<Cut>, rows: usize, by_feature: LargeBytes) -> Self {
+        const BLOCK: usize = 8_192;
+        let width = cuts.len();
+        let mut by_row = LargeBytes::zeros(rows * width);
+        by_row
             .par_chunks_mut(BLOCK * width.max(1))
-            .zip(rows.par_chunks(BLOCK))
-            .for_each(|(bytes, rows)| {
-                for (at, column) in frame.columns.iter().enumerate() {
-                    let places = bytes[at..].iter_mut().step_by(width);
-                    match &column.values {
-                        FrameValues::Numbers(all) => {
-                            places.zip(rows).for_each(|(byte, row)| {
-                                *byte = cuts[at].bin_of(all[*row as usize])
-                            });
-                        }
-                        FrameValues::Words(words) => places.zip(rows).for_each(|(byte, row)| {
-                            *byte = features::code(&codes[at], words.codes[*row as usize])
-                        }),
-                    }
+            .enumerate()
+            .for_each(|(block, bytes)| {
+                let count = bytes.len() / width;
+                for feature in 0..width {
+                    let bins = &by_feature[feature * rows + block * BLOCK..][..count];
+                    let places = bytes[feature..].iter_mut().step_by(width);
+                    places.zip(bins).for_each(|(place, bin)| *place = *bin);
                 }
             });
         Self {
-            rows: rows.len(),
+            rows,
             cuts,
-            bytes,
+            by_row,
+            by_feature,
         }
+    }
+
+    /// Returns the bins of a feature, row by row.
+    pub(crate) fn feature(&self, feature: usize) -> &[u8] {
+        &self.by_feature[feature * self.rows..][..self.rows]
     }
 
     /// Asks the processor for the bins of a row that is needed soon. The rows of a leaf lie apart in memory, and
@@ -156,13 +171,13 @@ impl Binned {
     pub(crate) fn prefetch(&self, row: u32) {
         let width = self.cuts.len();
         let from = row as usize * width;
-        fetch_soon(&self.bytes, from);
-        fetch_soon(&self.bytes, from + width.saturating_sub(1));
+        fetch_soon(&self.by_row, from);
+        fetch_soon(&self.by_row, from + width.saturating_sub(1));
     }
 
     /// Returns the bins of a row.
     pub(crate) fn row(&self, row: usize) -> &[u8] {
         let width = self.cuts.len();
-        &self.bytes[row * width..][..width]
+        &self.by_row[row * width..][..width]
     }
 }

@@ -187,12 +187,13 @@ pub(crate) struct TreeRows<'s> {
 }
 
 impl TreeRows<'_> {
-    fn gradients(&self, loss: Loss, scores: &[f64]) -> Vec<Vec<[f32; 2]>> {
+    /// Computes the gradients of each score.
+    fn gradients(&self, loss: Loss, scores: &[f64], all: &mut [Vec<[f32; 2]>]) {
         match (loss, self.queries) {
             (Loss::LambdaRank(truncation), Some(queries)) => {
-                vec![rank::gradients(queries, self, scores, truncation)]
+                all[0] = rank::gradients(queries, self, scores, truncation);
             }
-            _ => loss.gradients(self.targets, self.weights, scores),
+            _ => loss.gradients_into(self.targets, self.weights, scores, all),
         }
     }
 
@@ -236,8 +237,9 @@ pub(crate) fn fit(
     let mut stop_scores = start(stop.map_or(0, |s| s.data.rows));
     let mut best = (f64::INFINITY, 0);
     let mut order: Vec<u32> = (0..train.data.rows as u32).collect();
+    let mut gradients = vec![vec![[0.0; 2]; train.data.rows]; width];
     for number in 1..=options.rounds_max {
-        let gradients = train.gradients(loss, &scores);
+        train.gradients(loss, &scores, &mut gradients);
         for (at, gradients) in gradients.iter().enumerate() {
             order
                 .iter_mut()

@@ -15,6 +15,10 @@ const MOVES: f64 = 0.5;
 const MOVES_OF_ONE: f64 = 4.0;
 /// The same for a column that grows or falls.
 const GROWS: f64 = 10.0;
+/// Independent rows that show the range of a steady column well enough: a row in so many lies beyond it on a side.
+const RANGE_ROWS: f64 = 2_000.0;
+/// The outermost rows are one in so many.
+const OUTERMOST: u64 = 16;
 
 /// Whether ranges are wider than the baseline's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,9 +91,59 @@ fn range(
         _ => 0.0,
     };
     let more = spans * (last - first);
-    let (low, high) = (least - more, last + more);
+    let tails = if spans == 0.0 && !is_coded {
+        tails(numbers, effective)
+    } else {
+        (0.0, 0.0)
+    };
+    let (low, high) = (least - more - tails.0, last + more + tails.1);
     let (learned_low, learned_high) = numbers.learned.unwrap_or((low, high));
     Some((low.min(learned_low), high.max(learned_high)))
+}
+
+/// Returns how far values may lie below and above those of a few independent rows: to where one of `RANGE_ROWS` would,
+/// if the tails fall exponentially, as fast as in the outermost rows. A column without negative
+/// numbers gets no range below 0, and one without positive numbers none above.
+fn tails(numbers: &NumberBaseline, effective: f64) -> (f64, f64) {
+    let seen_less = (RANGE_ROWS / effective.max(1.0)).ln();
+    if seen_less <= 0.0 {
+        return (0.0, 0.0);
+    }
+    let cells: Vec<(f64, u64)> = numbers
+        .edges
+        .windows(2)
+        .zip(numbers.counts.iter().skip(1))
+        .map(|(edges, count)| (edges[1] - edges[0], *count))
+        .collect();
+    let all: u64 = cells.iter().map(|(_, count)| count).sum();
+    let beyond = |cells: &mut dyn Iterator<Item = &(f64, u64)>| {
+        let (mut width, mut rows) = (0.0, 0);
+        for (more, count) in cells {
+            (width, rows) = (width + more, rows + count);
+            if rows * OUTERMOST >= all {
+                break;
+            }
+        }
+        let independent = rows as f64 * effective / all.max(1) as f64;
+        width / independent.max(2.0).ln() * seen_less
+    };
+    let below = beyond(&mut cells.iter());
+    let above = beyond(&mut cells.iter().rev());
+
+    // The first edge lies just below the least number, which may be 0.
+    let (first, last) = (numbers.edges[0], numbers.edges[numbers.edges.len() - 1]);
+    let near = SAME * (last - first);
+    let below = if first >= -near {
+        below.min(first.max(0.0))
+    } else {
+        below
+    };
+    let above = if last <= near {
+        above.min((-last).max(0.0))
+    } else {
+        above
+    };
+    (below, above)
 }
 
 /// A set of whole numbers.

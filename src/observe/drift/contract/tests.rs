@@ -5,6 +5,7 @@ use super::*;
 use crate::core::tensor::Strings;
 use crate::observe::drift::profile::profile;
 use crate::observe::drift::series::ColumnSeries;
+use crate::observe::drift::watch::tests::Random;
 use crate::testing::tensor_spec as spec;
 use std::sync::Arc;
 
@@ -93,7 +94,10 @@ fn breaches(series: &ColumnSeries, tensor: Tensor) -> [u64; 3] {
 
 #[test]
 fn every_type_of_number_has_a_contract() {
-    let whole = ColumnSeries::Whole((0..1_000).map(|i| 10 + i % 80).collect());
+    // Enough rows that their range is all there is.
+    let mut random = Random(3);
+    let of_80 = (0..20_000).map(|_| 10 + (random.next() * 80.0) as i64);
+    let whole = ColumnSeries::Whole(of_80.collect());
     let codes = ColumnSeries::Whole((0..1_000).map(|i| 1 + i % 8).collect());
     let flags = ColumnSeries::Whole(vec![0; 1_000]);
     let of = |dtype, width: usize, value: i64| {
@@ -118,6 +122,31 @@ fn every_type_of_number_has_a_contract() {
     }
     assert_eq!(breaches(&flags, of(DType::Bool, 1, 0)), [0; 3]);
     assert_eq!(breaches(&flags, of(DType::Bool, 1, 1)), [0, 0, 1]);
+}
+
+#[test]
+fn the_range_of_few_rows_is_wider_by_what_their_tails_suggest() {
+    let mut random = Random(5);
+    let mut normal = |rows: usize| (0..rows).map(|_| random.normal()).collect::<Vec<f64>>();
+    let of = |values: Vec<f64>, value: f32| {
+        let tensor = Tensor::from_f32(vec![1, 1], &[value]).expect("fits");
+        breaches(&ColumnSeries::Numbers(values), tensor)
+    };
+    let (few, many) = (normal(200), normal(20_000));
+    let most = |values: &[f64]| values.iter().copied().fold(0.0, f64::max) as f32;
+    let (of_few, of_many) = (most(&few), most(&many));
+    // One normal number in 2,000 lies above 3.3.
+    assert_eq!(of(few.clone(), of_few.max(3.3)), [0; 3]);
+    assert_eq!(of(few.clone(), 5.5), [0, 1, 0]);
+    assert_eq!(of(few.clone(), -5.5), [1, 0, 0]);
+    assert_eq!(of(many, of_many + 0.01), [0, 1, 0]);
+
+    // Prices are not negative, whatever their tail suggests.
+    let prices: Vec<f64> = few.iter().map(|v| v.abs()).collect();
+    assert_eq!(of(prices.clone(), of_few + 0.3), [0; 3]);
+    assert_eq!(of(prices.clone(), -0.01), [1, 0, 0]);
+    let losses: Vec<f64> = prices.iter().map(|v| -v).collect();
+    assert_eq!(of(losses, 0.01), [0, 1, 0]);
 }
 
 #[test]

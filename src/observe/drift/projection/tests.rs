@@ -101,13 +101,15 @@ fn few_rows_words_and_columns_that_do_not_vary_have_no_projection() {
 
 #[test]
 fn of_many_columns_some_are_taken() {
-    let columns: Vec<ColumnSeries> = (0..200)
-        .map(|seed| rows(seed, 300, 0.5)[0].clone())
-        .collect();
-    let named: Vec<(&str, &ColumnSeries)> = columns.iter().map(|c| ("a", c)).collect();
-    let projection = Projection::fit(&named).expect("numbers");
-    assert_eq!(projection.columns.len(), 50);
-    projection.check().expect("valid");
+    for (count, wanted) in [(300, 6), (2_500, 50), (5_000, 50)] {
+        let columns: Vec<ColumnSeries> = (0..200)
+            .map(|seed| rows(seed, count, 0.5)[0].clone())
+            .collect();
+        let named: Vec<(&str, &ColumnSeries)> = columns.iter().map(|c| ("a", c)).collect();
+        let projection = Projection::fit(&named).expect("numbers");
+        assert_eq!(projection.columns.len(), wanted, "{count} rows");
+        projection.check().expect("valid");
+    }
 }
 
 #[test]
@@ -126,4 +128,35 @@ fn a_projection_that_does_not_hold_together_is_refused() {
     check(&|p| p.components[0][0] = f64::INFINITY, "components");
     check(&|p| p.correlations.truncate(1), "correlation");
     check(&|p| p.correlations[1][0] = 1.5, "correlation");
+}
+
+#[test]
+fn few_rows_are_as_far_from_their_own_components_as_other_rows() {
+    let columns = |seed: u64, count: usize| -> Vec<ColumnSeries> {
+        let mut random = Random(seed);
+        let mut values = vec![Vec::new(); 12];
+        for _ in 0..count {
+            values
+                .iter_mut()
+                .for_each(|v: &mut Vec<f64>| v.push(random.normal()));
+        }
+        values.into_iter().map(ColumnSeries::Numbers).collect()
+    };
+    let mean = |distances: &[f64]| distances.iter().sum::<f64>() / distances.len() as f64;
+    let mut ratios = Vec::new();
+    for seed in 0..5 {
+        let (few, other) = (columns(seed, 600), columns(100 + seed, 20_000));
+        let named: Vec<(&str, &ColumnSeries)> = few.iter().map(|c| ("a", c)).collect();
+        let projection = Projection::fit(&named).expect("numbers");
+        let all: Vec<&ColumnSeries> = few.iter().collect();
+        let own = projection.distances(&all);
+        let too_near = projection.distances_of(&all, 0..600);
+        let others: Vec<&ColumnSeries> = other.iter().collect();
+        let others = projection.distances_of(&others, 0..20_000);
+        // Own distances from own components would be shorter.
+        let (near, ratio) = (mean(&too_near) / mean(&others), mean(&own) / mean(&others));
+        assert!(near < 0.97, "{seed}: {near}");
+        ratios.push(ratio);
+    }
+    assert!((0.97..1.03).contains(&mean(&ratios)), "{ratios:?}");
 }

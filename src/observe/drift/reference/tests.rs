@@ -58,6 +58,7 @@ impl Rows {
             importances: &BTreeMap::from([("income".to_owned(), 0.5)]),
             facts: &RowFacts::default(),
             lost: &self.lost,
+            threads: 1,
         };
         reference.baseline(self.series[0].rows() as u64, choice)
     }

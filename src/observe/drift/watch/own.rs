@@ -92,6 +92,7 @@ impl Gathering {
             importances: &BTreeMap::new(),
             facts: &RowFacts::default(),
             lost: &[],
+            threads: 1,
         };
         Baseline {
             source: "the first rows that the version served".to_owned(),

@@ -25,12 +25,15 @@ pub(super) struct Together {
     scaled: Vec<f64>,
     /// The last rows, from which correlations are found.
     last: VecDeque<Vec<f64>>,
+    /// The independent rows of the baseline.
+    baseline_rows: f64,
 }
 
 /// Rows from which correlations are found.
 const LAST_ROWS: usize = 512;
-/// The smallest change of a correlation that is told: over three times what so many rows make likely.
+/// The smallest change of a correlation that is told, and how many times what the rows make likely it must be.
 const CHANGE_MIN: f64 = 0.15;
+const CHANGE_DEVIATIONS: f64 = 4.0;
 
 impl VersionWatch {
     /// Starts to watch the inputs together, if the baseline knows how they fit and none of them is left
@@ -65,6 +68,7 @@ impl VersionWatch {
             column: self.columns.len(),
             scaled: Vec::new(),
             last: VecDeque::new(),
+            baseline_rows: baseline.rows as f64 / known.distances.design_effect,
         });
         self.columns.push(WatchedColumn::new(
             distances,
@@ -85,6 +89,7 @@ impl VersionWatch {
             column,
             scaled,
             last,
+            ..
         } = together;
         let width = places.len();
         scaled.clear();
@@ -125,7 +130,10 @@ impl VersionWatch {
         }
         let rows = together.last.iter().map(Vec::as_slice);
         let (a, b, then, now) = together.projection.changed_pair(rows)?;
-        if (now - then).abs() < CHANGE_MIN {
+        let likely = (1.0 / together.last.len().max(1) as f64
+            + 1.0 / together.baseline_rows.max(1.0))
+        .sqrt();
+        if (now - then).abs() < CHANGE_MIN.max(CHANGE_DEVIATIONS * likely) {
             // They lie elsewhere, and vary together as before.
             return None;
         }

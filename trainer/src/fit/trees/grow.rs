@@ -140,13 +140,18 @@ impl Growth<'_> {
         let halves = self.halve(leaf, &found, middle, rows);
         self.tests.push(found.test);
 
-        for (half, bounds) in halves.into_iter().zip(bounds) {
-            let best = if is_last || half.total.rows < 2 * self.options.leaf_rows_min {
-                None
-            } else {
-                let cuts = &self.data.cuts;
-                split::find(&half.sums, cuts, half.total, self.options, bounds)
-            };
+        let find = |at: usize| {
+            let half: &Half = &halves[at];
+            if is_last || half.total.rows < 2 * self.options.leaf_rows_min {
+                return None;
+            }
+            let cuts = &self.data.cuts;
+            split::find(&half.sums, cuts, half.total, self.options, bounds[at])
+        };
+        let (first, second) = rayon::join(|| find(0), || find(1));
+        let best = [first, second];
+
+        for ((half, bounds), best) in halves.into_iter().zip(bounds).zip(best) {
             // A leaf that cannot be split needs no histogram.
             let sums = if best.is_some() {
                 half.sums
@@ -281,17 +286,23 @@ fn choice(test: &Test, cut: &Cut) -> Choice {
 
 /// Partitions rows, the left side first, and keeps their order; returns the number on the left.
 fn part(data: &Binned, rows: &mut [u32], found: &LeafSplit) -> usize {
-    let width = data.cuts.len();
+    let bins = data.feature(found.feature);
+    let is_left: [bool; 256] = std::array::from_fn(|bin| found.test.is_left(bin as u8));
     let halves = |rows: &[u32]| -> (Vec<u32>, Vec<u32>) {
-        let (mut left, mut right) = (Vec::with_capacity(rows.len()), Vec::new());
+        let (mut left, mut right) = (vec![0; rows.len()], vec![0; rows.len()]);
+        let (mut lefts, mut rights) = (0, 0);
         for (at, row) in rows.iter().enumerate() {
             if let Some(soon) = rows.get(at + AHEAD) {
-                fetch_soon(&data.bytes, *soon as usize * width + found.feature);
+                fetch_soon(bins, *soon as usize);
             }
-            let is_left = found.test.is_left(data.row(*row as usize)[found.feature]);
-            let side = if is_left { &mut left } else { &mut right };
-            side.push(*row);
+            // Nothing is jumped over: which side a row is on cannot be predicted.
+            let is_left = is_left[usize::from(bins[*row as usize])];
+            (left[lefts], right[rights]) = (*row, *row);
+            lefts += usize::from(is_left);
+            rights += usize::from(!is_left);
         }
+        left.truncate(lefts);
+        right.truncate(rights);
         (left, right)
     };
     let size = if rows.len() < SHARED_ROWS {

@@ -101,8 +101,20 @@ impl Loss {
         weights: Option<&[f32]>,
         scores: &[f64],
     ) -> Vec<Vec<[f32; 2]>> {
+        let mut all = vec![vec![[0.0; 2]; targets.len()]; self.scores()];
+        self.gradients_into(targets, weights, scores, &mut all);
+        all
+    }
+
+    /// Computes the gradient and Hessian of every row, score by score.
+    pub(crate) fn gradients_into(
+        self,
+        targets: &[f32],
+        weights: Option<&[f32]>,
+        scores: &[f64],
+        all: &mut [Vec<[f32; 2]>],
+    ) {
         let width = self.scores();
-        let mut all = vec![vec![[0.0; 2]; targets.len()]; width];
         if let Self::Softmax(classes) = self {
             let mut shares = scores.to_vec();
             shares
@@ -122,7 +134,7 @@ impl Loss {
                     ];
                 }
             });
-            return all;
+            return;
         }
 
         all[0]
@@ -137,7 +149,6 @@ impl Loss {
                     *out = [(weight * gradient) as f32, (weight * hessian) as f32];
                 }
             });
-        all
     }
 
     /// Returns the gradient and the Hessian of a loss that has one score. The pinball loss has

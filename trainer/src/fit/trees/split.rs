@@ -64,6 +64,10 @@ pub(super) fn find(
     bounds: LeafBounds,
 ) -> Option<LeafSplit> {
     use rayon::prelude::*;
+    // The number of rows of a side is estimated from its Hessian; half a row is rounded up.
+    let of_rows = (options.leaf_rows_min as f64 - 0.5) * total.sums[1] / total.rows as f64;
+    let side_min = options.curvature_min.max(of_rows);
+    let unsplit = worth(total.sums, bounds, options.l2);
     let one = |(feature, parts): (usize, &FeatureHistogram)| {
         let search = Search {
             parts,
@@ -72,6 +76,8 @@ pub(super) fn find(
             feature,
             direction: options.direction(feature),
             bounds,
+            side_min,
+            unsplit,
         };
         match &cuts[feature] {
             Cut::Number(edges) if edges.is_empty() && parts[usize::from(ABSENT)][1] == 0.0 => None,
@@ -84,7 +90,7 @@ pub(super) fn find(
         .0
         .par_iter()
         .enumerate()
-        .with_min_len(8)
+        .with_min_len(64)
         .map(one)
         .collect();
     // Of equal gains the first feature wins, whichever thread found it.
@@ -102,6 +108,18 @@ struct Search<'s> {
     /// How predictions may move with the feature.
     direction: Option<Direction>,
     bounds: LeafBounds,
+    /// The least Hessian of a side.
+    side_min: f64,
+    /// The worth of the leaf as it is.
+    unsplit: f64,
+}
+
+/// Returns how much a leaf with these sums lowers the loss, times two.
+fn worth(sums: Pair, bounds: LeafBounds, l2: f64) -> f64 {
+    match bounds.are_open() {
+        true => sums[0] * sums[0] / (sums[1] + l2),
+        false => bounds.worth(sums, l2),
+    }
 }
 
 impl Search<'_> {
@@ -110,23 +128,16 @@ impl Search<'_> {
     fn gain(&self, left: Pair, direction: Option<Direction>) -> Option<f64> {
         let all = self.total.sums;
         let right = [all[0] - left[0], all[1] - left[1]];
-        // The number of rows is estimated from the Hessian.
-        let rows = |sums: Pair| sums[1] / all[1] * self.total.rows as f64 + 0.5;
-        let least = self.options.leaf_rows_min as f64;
-        let enough = |sums: Pair| sums[1] >= self.options.curvature_min && rows(sums) >= least;
-        if !enough(left) || !enough(right) {
+        if left[1] < self.side_min || right[1] < self.side_min {
             return None;
         }
-        let worth = |sums: Pair| match self.bounds.are_open() {
-            true => sums[0] * sums[0] / (sums[1] + self.options.l2),
-            false => self.bounds.worth(sums, self.options.l2),
-        };
+        let worth = |sums: Pair| worth(sums, self.bounds, self.options.l2);
         let value = |sums: Pair| self.bounds.value(sums, self.options.l2);
         if direction.is_some_and(|way| !way.allows(value(left), value(right))) {
             return None;
         }
-        let gain = worth(left) + worth(right) - worth(all);
-        (gain > 1e-9 * worth(all).abs().max(1e-12)).then_some(gain)
+        let gain = worth(left) + worth(right) - self.unsplit;
+        (gain > 1e-9 * self.unsplit.abs().max(1e-12)).then_some(gain)
     }
 
     /// Takes a split if it gains more than the best one. A split that only tells missing values

@@ -30,6 +30,7 @@ pub(crate) fn sliced() -> Baseline {
         importances: &BTreeMap::new(),
         facts: &RowFacts::default(),
         lost: &[],
+        threads: 1,
     };
     reference.baseline(20_000, &SliceChoice::Fitting)
 }

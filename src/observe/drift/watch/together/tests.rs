@@ -38,6 +38,7 @@ fn baseline() -> Baseline {
         importances: &BTreeMap::new(),
         facts: &RowFacts::default(),
         lost: &[],
+        threads: 1,
     };
     reference.baseline(20_000, &SliceChoice::Fitting)
 }

@@ -1,7 +1,14 @@
 //! Tests of `histogram`.
 
 use super::super::super::bins::Cut;
+use super::super::super::large_bytes::LargeBytes;
 use super::*;
+
+/// Bins, given feature by feature.
+fn binned(rows: usize, width: usize, bins: Vec<u8>) -> Binned {
+    let bins = LargeBytes::Small(bins);
+    Binned::by_feature(vec![Cut::Category; width], rows, bins)
+}
 
 #[test]
 fn histograms_do_not_depend_on_threads_and_add_up() {
@@ -9,11 +16,7 @@ fn histograms_do_not_depend_on_threads_and_add_up() {
     let bytes = (0..rows * 3)
         .map(|i| ((i * 2_654_435_761) >> 7) as u8)
         .collect();
-    let data = Binned {
-        rows,
-        cuts: vec![Cut::Category; 3],
-        bytes,
-    };
+    let data = binned(rows, 3, bytes);
 
     let gradients: Vec<[f32; 2]> = (0..rows).map(|i| [(i as f32 * 0.37).sin(), 1.0]).collect();
     let all: Vec<u32> = (0..rows as u32).collect();
@@ -33,4 +36,30 @@ fn histograms_do_not_depend_on_threads_and_add_up() {
     let rest = one.without(&part);
     let counted: f64 = rest.0[2].iter().map(|p| p[1]).sum();
     assert_eq!(counted, (rows - 1_000) as f64);
+}
+
+#[test]
+fn any_number_of_features_is_added_up_row_by_row() {
+    for width in [1, 3, 4, 5, 9] {
+        let count = 5_000;
+        let bytes: Vec<u8> = (0..count * width)
+            .map(|i| ((i * 2_654_435_761) >> 9) as u8)
+            .collect();
+        let data = binned(count, width, bytes);
+        let gradients: Vec<[f32; 2]> = (0..count).map(|i| [(i as f32).cos(), 0.25]).collect();
+
+        let rows: Vec<u32> = (0..count as u32).filter(|row| row % 3 != 1).collect();
+        let mut wanted = vec![[[0.0; 2]; 256]; width];
+        for row in &rows {
+            let [g, h] = gradients[*row as usize].map(f64::from);
+            for (bin, sums) in data.row(*row as usize).iter().zip(&mut wanted) {
+                let sum = &mut sums[usize::from(*bin)];
+                *sum = [sum[0] + g, sum[1] + h];
+            }
+        }
+        assert!(
+            Histogram::of(&data, &rows, &gradients).0 == wanted,
+            "{width}"
+        );
+    }
 }

@@ -1,15 +1,12 @@
 //! Tests of `rank`.
 
 use super::super::super::bins::Binned;
+use super::super::super::large_bytes::LargeBytes;
 use super::*;
 use crate::random::mix;
 
 fn nothing() -> Binned {
-    Binned {
-        rows: 0,
-        cuts: Vec::new(),
-        bytes: Vec::new(),
-    }
+    Binned::by_feature(Vec::new(), 0, LargeBytes::zeros(0))
 }
 
 fn random(row: usize, salt: u64) -> f64 {
