@@ -4,6 +4,7 @@
 
 pub(crate) mod age;
 pub(crate) mod alarm;
+mod arrivals;
 #[cfg(test)]
 mod bad_input;
 pub mod baseline;

@@ -203,13 +203,13 @@ def ours(trainer, columns, y, kind, order):
     with tempfile.TemporaryDirectory() as folder:
         with open(Path(folder) / "rows.csv", "w", newline="") as file:
             table = csv.writer(file)
-            table.writerow(["t", *columns, "y"])
+            table.writerow(["row_number", *columns, "row_target"])
             text = lambda v: v if isinstance(v, str) else "" if np.isnan(v) else repr(float(v))
             table.writerows([i, *(text(v[at]) for v in columns.values()), y[at]] for i, at in enumerate(order))
         task = "regression" if kind == "value" else "classification"
         Path(folder, "train.toml").write_text(
-            f'[model]\nname = "m"\n[data]\nrows_min = 10\nduplicates_max = 1.0\nleak_max = 1.0\n[data.sources]\nrows = "rows.csv"\n[schema]\ntarget = "y"\n'
-            f'time = "t"\ntask = "{task}"\n[fit.trees]\nlearning_rate = {RATE}\nleaves_max = {LEAVES}\n'
+            f'[model]\nname = "m"\n[data]\nrows_min = 10\nduplicates_max = 1.0\nleak_max = 1.0\n[data.sources]\nrows = "rows.csv"\n[schema]\ntarget = "row_target"\n'
+            f'time = "row_number"\ntask = "{task}"\n[fit.trees]\nlearning_rate = {RATE}\nleaves_max = {LEAVES}\n'
             f'rounds_max = {ROUNDS}\npatience = {PATIENCE}\n[publish]\npolicy = "manual"\n'
         )
         run = [trainer, "run", f"{folder}/train.toml", "--registry", f"file://{folder}/registry", "--json"]
@@ -227,10 +227,15 @@ def ours(trainer, columns, y, kind, order):
 
 
 def measure(trainer, out, seeds):
+    """Goes on where an earlier call with the same file ended."""
+    lines = open(out).read().splitlines() if Path(out).exists() else []
+    done = {(r["data"], r["seed"]) for r in map(json.loads, lines)}
     for name, load in DATA.items():
         columns, y, kind = load()
         n = len(y)
         for seed in range(seeds if n <= 20_000 else max(3, seeds // 3)):
+            if (name, seed) in done:
+                continue
             order = np.random.default_rng(seed).permutation(n)
             at = int(np.floor(n * (1 - 0.2)))
             known = int(np.floor(at * (1 - 0.15)))

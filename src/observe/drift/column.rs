@@ -12,6 +12,7 @@ mod stuck;
 mod testing;
 
 use super::alarm::{self, Against, Metric, Verdicts};
+use super::arrivals::DAY_HOURS;
 use super::baseline::{BaselineColumn, Cells};
 use super::kind::ColumnKind;
 use super::layout::{ColumnPlace, ColumnValue, Side, each_value};
@@ -81,6 +82,8 @@ pub(crate) struct TestRound<'r> {
     pub alphas: [f64; TIERS],
     /// Which tiers end a block.
     pub closing: [bool; TIERS],
+    /// The seconds since rows came in each hour of the day.
+    pub rows_came: [u32; DAY_HOURS],
 }
 
 /// What a window is compared with.

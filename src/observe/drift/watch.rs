@@ -14,11 +14,12 @@ pub(crate) mod tests;
 mod together;
 
 use super::alarm::{BLOCK, significance};
+use super::arrivals::Arrivals;
 use super::baseline::Baseline;
 use super::breach::BreachWatch;
 use super::column::spans::TIERS;
 use super::column::{ROWS_MIN, TestRound, WatchedColumn};
-use super::contract::Contracts;
+use super::contract::{Breaches, Contracts};
 use super::fits;
 use super::history::DriftHistory;
 use super::layout::{self, ColumnPlace, Side};
@@ -119,6 +120,7 @@ pub(crate) struct VersionWatch {
     together: Option<Together>,
     /// The place of each watched column in the contract's counts.
     contract_places: Vec<Option<usize>>,
+    arrivals: Arrivals,
     source: BaselineSource,
     baseline_rows: u64,
     /// The first rows, until they are enough for a baseline.
@@ -176,6 +178,7 @@ impl VersionWatch {
             parts: WatchedParts::default(),
             together: None,
             contract_places: Vec::new(),
+            arrivals: Arrivals::default(),
             source: BaselineSource::Gathering,
             baseline_rows: 0,
             gathered: Gathering::new(&places),
@@ -310,7 +313,9 @@ impl VersionWatch {
         hour: u64,
         settings: &MonitorSettings,
     ) -> Vec<BegunAlarm> {
-        let mut begun = self.look(now, settings);
+        let counts = self.earlier.and(self.contracts.counts());
+        self.arrivals.note(counts.0, hour, now);
+        let mut begun = self.look(counts, now, settings);
         let before = self.hour.replace(hour).unwrap_or(hour);
         if self.is_due(now, before / 24 != hour / 24, settings) && !self.columns.is_empty() {
             begun.extend(self.close(now, settings));
@@ -330,14 +335,18 @@ impl VersionWatch {
     }
 
     /// Looks at the counts of all rows. Returns the contract alarms that start.
-    fn look(&mut self, now: Instant, settings: &MonitorSettings) -> Vec<BegunAlarm> {
+    fn look(
+        &mut self,
+        counts: (u64, Vec<Breaches>),
+        now: Instant,
+        settings: &MonitorSettings,
+    ) -> Vec<BegunAlarm> {
         for (column, at) in self.columns.iter().zip(&self.contract_places) {
             if let Some(at) = at {
                 self.breaches
                     .set_missing_effect(*at, column.missing_effect());
             }
         }
-        let counts = self.earlier.and(self.contracts.counts());
         let begun = self.breaches.look(counts, now, settings);
         if begun.is_empty() {
             return Vec::new();
@@ -421,6 +430,7 @@ impl VersionWatch {
             now,
             alphas,
             closing,
+            rows_came: self.arrivals.ages(now),
         }
     }
 

@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 
 /// Rows with the same value from which a column may be stuck.
 const ROWS_MIN: u64 = 100;
+/// Hours of the day in which rows with the same value must have come, for a column that changes within two days: those of a
+/// nightly job have one hour, each night.
+const HOURS_MIN: usize = 3;
+const TWO_DAYS: Duration = Duration::from_secs(2 * 86_400);
 
 /// The value that a column has held in every row.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -114,9 +118,14 @@ impl WatchedColumn {
         };
 
         let held = self.held.filter(|held| held.rows >= ROWS_MIN);
-        let age = held.map_or(Duration::ZERO, |held| {
+        let mut age = held.map_or(Duration::ZERO, |held| {
             round.now.saturating_duration_since(held.since)
         });
+        let came = |seconds: &&u32| u64::from(**seconds) <= age.as_secs();
+        let hours = round.rows_came.iter().filter(came).count();
+        if self.kind == ColumnKind::Cyclic && most <= TWO_DAYS && hours < HOURS_MIN {
+            age = Duration::ZERO;
+        }
         let value = age.as_secs_f64() / most.as_secs_f64();
         self.note_exact(Metric::Stuck, value, held.map_or(rows, |h| h.rows), round)
     }

@@ -354,6 +354,22 @@ fn healthy_months_open_no_more_incidents_than_promised() {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
+#[test]
+fn the_hour_of_a_nightly_job_is_not_stuck() {
+    let mut all = Seeds::new();
+    let nightly = (Traffic::Nightly(500), (2_000, Order::RandomSplit));
+    let incidents = healthy(&mut all, nightly, (1, 4.0));
+    let stuck = |text: &&String| text.starts_with("hour has the same value");
+    assert_eq!(incidents.iter().find(stuck), None);
+
+    let all_day = all.run(1, |past, seed| {
+        let mut simulation = past.simulation(seed, (2_000, Order::RandomSplit));
+        simulation.run(Traffic::Steady(6), 1.5, Defect::Stuck("hour", 9.0), false)
+    });
+    let told = &all_day[0].incidents;
+    assert!(told.iter().any(|text| stuck(&text)), "{told:?}");
+}
+
 /// How an incident about the inputs together begins.
 const TOGETHER: &str = "the numeric inputs fit together otherwise";
 
