@@ -2,7 +2,7 @@
 //!
 //! Entry points: [`count`] (numbers with their nouns), [`error`] (an error, and what its caller should do), [`hash`]
 //! (digests, SplitMix), [`model`] (names, versions, signatures), [`settings`] (the
-//! macros that declare sections of the configuration), [`spread`](spread()) (work on several threads), [`tensor`] (values and their
+//! macros that declare sections of the configuration), [`spread`](mod@spread) (work on several threads), [`tensor`] (values and their
 //! JSON form), [`request`] (a prediction request and its answer).
 //!
 //! Imports no other wing.
