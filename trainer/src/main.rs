@@ -71,7 +71,7 @@ fn main() -> ExitCode {
     // ONNX Runtime reads the variable when its library is loaded.
     unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
     // Blocks of columns go back to the system when they are freed: kept for later, they lie between others and are seldom
-    // used again, which takes 40 MiB more of one million rows of fifty columns.
+    // used again.
     // SAFETY: mallopt takes no pointer.
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     unsafe {

@@ -1,5 +1,9 @@
 //! In which hours of the day rows came lately. Pure.
 
+#[cfg(test)]
+mod tests;
+
+use super::age::{age_ms, moment};
 use std::time::Instant;
 
 pub(crate) const DAY_HOURS: usize = 24;
@@ -17,6 +21,23 @@ impl Arrivals {
         let before = self.rows.replace(rows);
         if before.is_some_and(|before| before != rows) {
             self.last[hour as usize % DAY_HOURS] = Some(now);
+        }
+    }
+
+    /// Returns how long ago rows came in each hour of the day, in milliseconds, for the next process; nothing if none came.
+    pub(crate) fn save(&self, now: Instant) -> Vec<Option<u64>> {
+        if self.last.iter().all(Option::is_none) {
+            return Vec::new();
+        }
+        self.last
+            .map(|last| last.map(|at| age_ms(now, at)))
+            .to_vec()
+    }
+
+    /// Goes on. The time in which no process saw rows does not count, as for the values that columns hold.
+    pub(crate) fn restore(&mut self, saved: &[Option<u64>], now: Instant) {
+        for (last, age) in self.last.iter_mut().zip(saved) {
+            *last = age.map(|age| moment(now, age));
         }
     }
 

@@ -118,15 +118,17 @@ impl WatchedColumn {
         };
 
         let held = self.held.filter(|held| held.rows >= ROWS_MIN);
-        let mut age = held.map_or(Duration::ZERO, |held| {
+        let age = held.map_or(Duration::ZERO, |held| {
             round.now.saturating_duration_since(held.since)
         });
         let came = |seconds: &&u32| u64::from(**seconds) <= age.as_secs();
-        let hours = round.rows_came.iter().filter(came).count();
-        if self.kind == ColumnKind::Cyclic && most <= TWO_DAYS && hours < HOURS_MIN {
-            age = Duration::ZERO;
-        }
-        let value = age.as_secs_f64() / most.as_secs_f64();
+        let enough_hours = || round.rows_came.iter().filter(came).count() >= HOURS_MIN;
+        let is_by_day = self.kind == ColumnKind::Cyclic && most <= TWO_DAYS;
+        let value = if is_by_day && !enough_hours() {
+            0.0
+        } else {
+            age.as_secs_f64() / most.as_secs_f64()
+        };
         self.note_exact(Metric::Stuck, value, held.map_or(rows, |h| h.rows), round)
     }
 

@@ -133,17 +133,17 @@ fn tails(numbers: &NumberBaseline, effective: f64) -> (f64, f64) {
     // The first edge lies just below the least number, which may be 0.
     let (first, last) = (numbers.edges[0], numbers.edges[numbers.edges.len() - 1]);
     let near = SAME * (last - first);
-    let below = if first >= -near {
-        below.min(first.max(0.0))
-    } else {
-        below
+    let room_to_zero = |end: f64| {
+        if end >= -near {
+            end.max(0.0)
+        } else {
+            f64::INFINITY
+        }
     };
-    let above = if last <= near {
-        above.min((-last).max(0.0))
-    } else {
-        above
-    };
-    (below, above)
+    (
+        below.min(room_to_zero(first)),
+        above.min(room_to_zero(-last)),
+    )
 }
 
 /// A set of whole numbers.

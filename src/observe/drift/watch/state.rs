@@ -53,6 +53,9 @@ pub(crate) struct SavedWatch {
     /// The columns of the contract, whose alarms name them by their number.
     contract: Vec<(Side, String)>,
     breaches: SavedBreaches,
+    /// How long ago rows came in each hour of the day, in milliseconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    rows_came_ms: Vec<Option<u64>>,
     incidents: IncidentLog,
 }
 
@@ -183,6 +186,7 @@ impl VersionWatch {
             parts: self.parts.save(time.now),
             contract: self.contracts.columns(),
             breaches: self.breaches.save(time.now),
+            rows_came_ms: self.arrivals.save(time.now),
             incidents: incidents.clone(),
         })
     }
@@ -211,6 +215,7 @@ impl VersionWatch {
             column.restore(earlier, time.now)?;
         }
         self.parts.restore(saved.parts, time.now)?;
+        self.arrivals.restore(&saved.rows_came_ms, time.now);
 
         // A clock that jumped back says nothing about the time between.
         let away_ms = time.wall_ms.saturating_sub(saved.saved_ms).min(AWAY_MAX_MS);

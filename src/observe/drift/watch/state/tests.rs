@@ -50,9 +50,13 @@ fn check_continues(baseline: Option<&Baseline>, first: usize, second: usize, row
     }
     assert_eq!(whole.send(first, row), parted.send(first, row));
 
-    let bytes = saved(&parted, &IncidentLog::default());
-    let bytes = bytes.write(BYTES_MAX).expect("small");
+    let object = saved(&parted, &IncidentLog::default());
+    let rows_came = object.rows_came_ms.clone();
+    assert!(rows_came.iter().any(Option::is_some));
+    let bytes = object.write(BYTES_MAX).expect("small");
     parted.watch = restored(&parted, &bytes, Duration::ZERO).expect("restored");
+    let again = saved(&parted, &IncidentLog::default());
+    assert_eq!(again.rows_came_ms, rows_came);
     assert_eq!(report(&parted)["columns"], report(&whole)["columns"]);
     assert_eq!(whole.send(second, row), parted.send(second, row));
     assert_eq!(report(&whole), report(&parted));
