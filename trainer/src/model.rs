@@ -38,9 +38,13 @@ impl TrainedModel {
     /// Predicts a row of numbers and categories by code: a value, or a
     /// probability for each class.
     pub(crate) fn answer(&self, row: &[f32]) -> Vec<f64> {
-        let scores = self.scores(row);
+        self.answer_of(&self.scores(row))
+    }
+
+    /// Returns the prediction of a row with these scores.
+    pub(crate) fn answer_of(&self, scores: &[f64]) -> Vec<f64> {
         match &self.calibration {
-            None => self.loss.answer(&scores),
+            None => self.loss.answer(scores),
             Some(calibration) => {
                 let p = calibration.probability(scores[0]);
                 vec![1.0 - p, p]

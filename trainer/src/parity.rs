@@ -16,12 +16,15 @@ use crate::random::mix;
 use ortus::core::error::{Error, Result};
 use ortus::core::tensor::{Data, Tensor};
 use ortus::explain::derivation::{DAY, DerivedValue};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// The largest relative difference of a prediction.
 pub(crate) const WITHIN: f64 = 1e-5;
 /// Two classes are tied if their probabilities differ by less.
 const TIE: f64 = 1e-5;
+/// Rows that are checked at once.
+const CHECKED_ROWS: usize = 256;
 
 /// The largest difference between the graph and the fitted model.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -44,33 +47,68 @@ pub(crate) fn check(
     let frame = rows_at_edges(model, like, rows, seed);
     let answers = Answers::of(model, predictor, &frame)?;
     let numbers = trees::rows(&frame, &model.features);
-    let width = model.features.len();
+    let parts = numbers.par_chunks(CHECKED_ROWS * model.features.len().max(1));
+    let checked: Vec<Vec<Check>> = parts
+        .enumerate()
+        .map(|(at, part)| checks(model, &answers, part, at * CHECKED_ROWS))
+        .collect();
     let mut parity = Parity {
         rows,
         ..Parity::default()
     };
-    for row in 0..rows {
-        let inputs = &numbers[row * width..][..width];
-        let expected = model.answer(inputs);
-        let size = size(model, inputs, &expected);
-        for (found, expected) in answers.row(row).iter().zip(&expected) {
-            let difference = difference(f64::from(*found), *expected) / size;
-            parity.worst = parity.worst.max(difference);
-            if difference > WITHIN {
-                return Err(mismatch(
-                    model,
-                    &frame,
-                    row,
-                    &format!("the graph predicts {found}, the model {expected}"),
-                ));
-            }
-        }
-        if let Some(flip) = flip(&answers, row, &expected, size) {
-            return Err(mismatch(model, &frame, row, &flip));
+    for (row, check) in checked.into_iter().flatten().enumerate() {
+        parity.worst = parity.worst.max(check.worst);
+        if let Some(how) = check.wrong {
+            return Err(mismatch(model, &frame, row, &how));
         }
     }
 
     Ok(parity)
+}
+
+/// What a row showed.
+struct Check {
+    /// The largest relative difference.
+    worst: f64,
+    wrong: Option<String>,
+}
+
+/// Checks some rows from one on.
+fn checks(model: &TrainedModel, answers: &Answers, rows: &[f32], from: usize) -> Vec<Check> {
+    let width = model.features.len().max(1);
+    let all = rows.chunks_exact(width);
+    let (scores, sums): (Vec<f64>, Vec<f64>) = match &model.learned {
+        Learned::Trees(booster) => booster.scores_and_sizes(rows, width),
+        Learned::Linear(linear) => (
+            all.clone().flat_map(|row| model.scores(row)).collect(),
+            all.map(|row| largest(linear.sizes(row))).collect(),
+        ),
+        Learned::Mlp(mlp) => (
+            all.clone().flat_map(|row| model.scores(row)).collect(),
+            all.map(|row| largest(mlp.sizes(row))).collect(),
+        ),
+    };
+    let scores = scores.chunks_exact(model.loss.scores());
+    let one = |(row, (scores, sums)): (usize, (&[f64], &f64))| {
+        let expected = model.answer_of(scores);
+        let size = size(model, &expected, (scores, *sums));
+        check_row(answers, row, &expected, size)
+    };
+    (from..).zip(scores.zip(&sums)).map(one).collect()
+}
+
+fn check_row(answers: &Answers, row: usize, expected: &[f64], size: f64) -> Check {
+    let mut worst = 0.0_f64;
+    for (found, expected) in answers.row(row).iter().zip(expected) {
+        let difference = difference(f64::from(*found), *expected) / size;
+        worst = worst.max(difference);
+        if difference.is_nan() || difference > WITHIN {
+            let wrong = Some(format!("the graph predicts {found}, the model {expected}"));
+            return Check { worst, wrong };
+        }
+    }
+    let wrong = flip(answers, row, expected, size);
+    Check { worst, wrong }
 }
 
 /// The predictions of a graph, NaN included.
@@ -154,26 +192,13 @@ fn difference(found: f64, expected: f64) -> f64 {
 
 /// Returns the scale of a difference: the size of the prediction and of the sums behind
 /// it.
-fn size(model: &TrainedModel, row: &[f32], expected: &[f64]) -> f64 {
-    let most = |sizes: Vec<f64>| sizes.into_iter().fold(0.0, f64::max);
-    let sums = match &model.learned {
-        Learned::Linear(linear) => most(linear.sizes(row)),
-        Learned::Mlp(mlp) => most(mlp.sizes(row)),
-        Learned::Trees(booster) => {
-            let leaf = |t: &trees::Tree| f64::from(t.value(row)).abs();
-            f64::from(booster.base[0].abs()) + booster.trees.iter().map(leaf).sum::<f64>()
-        }
-    };
-
+fn size(model: &TrainedModel, expected: &[f64], (scores, sums): (&[f64], f64)) -> f64 {
     if model.classes.is_some() {
         // FP32 sums have a relative error of a few 1e-7, and a probability has that
         // error times its derivative.
         let moves = match &model.calibration {
             None => expected.iter().map(|p| p * (1.0 - p)).fold(0.0, f64::max),
-            Some(calibration) => {
-                let score = model.scores(row)[0];
-                calibration.steepness(score, WITHIN * (1.0 + sums))
-            }
+            Some(calibration) => calibration.steepness(scores[0], WITHIN * (1.0 + sums)),
         };
         return 1.0 + 0.05 * sums * moves;
     }
@@ -183,6 +208,10 @@ fn size(model: &TrainedModel, row: &[f32], expected: &[f64]) -> f64 {
         return expected[0] * (1.0 + 0.05 * sums) + f64::from(f32::MIN_POSITIVE);
     }
     expected[0].abs() + sums + f64::from(f32::MIN_POSITIVE)
+}
+
+fn largest(sizes: Vec<f64>) -> f64 {
+    sizes.into_iter().fold(0.0, f64::max)
 }
 
 /// Describes a class that differs without a tie.

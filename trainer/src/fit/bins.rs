@@ -10,6 +10,7 @@ use super::super::frame::{Frame, FrameValues};
 use super::large_bytes::LargeBytes;
 use super::prefetch::fetch_soon;
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// The most bins of a number.
 pub(crate) const PARTS_MAX: usize = 255;
@@ -28,10 +29,59 @@ pub(crate) enum Cut {
 pub(crate) struct Binned {
     pub rows: usize,
     pub cuts: Vec<Cut>,
+    /// The bins that some row has.
+    pub bins: UsedBins,
     /// Row by row, for sums over all features of some rows.
     by_row: LargeBytes,
     /// Feature by feature, for the sides of a split.
     by_feature: LargeBytes,
+}
+
+/// The bins of each feature that some row has, in order: one feature after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct UsedBins {
+    bytes: Vec<u8>,
+    /// Where each feature begins, and the end of the last.
+    starts: Vec<usize>,
+}
+
+impl UsedBins {
+    /// Finds the bins of features.
+    fn of(by_feature: &[u8], rows: usize) -> Self {
+        let used: Vec<Vec<u8>> = by_feature
+            .par_chunks(rows.max(1))
+            .map(|bytes| {
+                let mut is_used = [false; 256];
+                bytes.iter().for_each(|b| is_used[usize::from(*b)] = true);
+                let used = (0..=u8::MAX).filter(|b| is_used[usize::from(*b)]);
+                used.collect()
+            })
+            .collect();
+        Self::new(&used)
+    }
+
+    /// Takes the bins of each feature, in order.
+    pub(crate) fn new(used: &[Vec<u8>]) -> Self {
+        let mut starts = vec![0];
+        starts.extend(used.iter().scan(0, |end, bytes| {
+            *end += bytes.len();
+            Some(*end)
+        }));
+        Self {
+            bytes: used.concat(),
+            starts,
+        }
+    }
+
+    /// Returns the bins of a feature.
+    pub(crate) fn of_feature(&self, feature: usize) -> &[u8] {
+        &self.bytes[self.places(feature..feature + 1)]
+    }
+
+    /// Returns the places of the bins of some features, among those of all.
+    pub(crate) fn places(&self, features: Range<usize>) -> Range<usize> {
+        self.starts[features.start]..self.starts[features.end]
+    }
 }
 
 impl Cut {
@@ -154,6 +204,7 @@ impl Binned {
             });
         Self {
             rows,
+            bins: UsedBins::of(&by_feature, rows),
             cuts,
             by_row,
             by_feature,

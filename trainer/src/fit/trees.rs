@@ -328,6 +328,24 @@ impl Booster {
         scores
     }
 
+    /// Returns the scores of some rows, and for each row the sum of the sizes of its leaf values. Tree by tree: one tree
+    /// fits the fastest cache, all of them do not.
+    pub(crate) fn scores_and_sizes(&self, rows: &[f32], features: usize) -> (Vec<f64>, Vec<f64>) {
+        let count = rows.len() / features.max(1);
+        let base: Vec<f64> = self.base.iter().map(|b| f64::from(*b)).collect();
+        let width = base.len();
+        let (mut scores, mut sizes) = (base.repeat(count), vec![base[0].abs(); count]);
+        for (at, tree) in self.trees.iter().enumerate() {
+            let all = scores.chunks_exact_mut(width).zip(&mut sizes);
+            for (row, (scores, size)) in rows.chunks_exact(features.max(1)).zip(all) {
+                let value = f64::from(tree.value(row));
+                scores[at % width] += value;
+                *size += value.abs();
+            }
+        }
+        (scores, sizes)
+    }
+
     /// Returns the importance of each feature: its share of the gain of all splits.
     pub(crate) fn importances(&self, features: usize) -> Vec<f64> {
         let mut gains = vec![0.0; features];

@@ -115,6 +115,11 @@ fn a_graph_that_is_wrong_at_one_edge_is_found() {
     assert!(right.worst < 1e-6 && right.rows == 20_000, "{right:?}");
     assert!(with(|row, answer| off_where(row[0].is_nan(), answer)).is_err());
     assert!(with(|row, answer| off_where(row[0] == f32::INFINITY, answer)).is_err());
+    let no_answer = with(|row, answer| match row[0] > 3.0 {
+        true => vec![f64::NAN],
+        false => answer,
+    });
+    assert!(no_answer.is_err_and(|e| e.to_string().contains("the graph predicts NaN")));
 }
 
 #[test]

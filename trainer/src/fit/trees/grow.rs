@@ -97,7 +97,7 @@ impl Growth<'_> {
             rows: rows.len(),
         };
         let bounds = LeafBounds::OPEN;
-        let best = split::find(&sums, &self.data.cuts, total, self.options, bounds);
+        let best = split::find(self.data, &sums, total, self.options, bounds);
         Leaf {
             from: 0,
             to: rows.len(),
@@ -145,8 +145,8 @@ impl Growth<'_> {
             if is_last || half.total.rows < 2 * self.options.leaf_rows_min {
                 return None;
             }
-            let cuts = &self.data.cuts;
-            split::find(&half.sums, cuts, half.total, self.options, bounds[at])
+            let (total, bounds) = (half.total, bounds[at]);
+            split::find(self.data, &half.sums, total, self.options, bounds)
         };
         let (first, second) = rayon::join(|| find(0), || find(1));
         let best = [first, second];
@@ -156,7 +156,7 @@ impl Growth<'_> {
             let sums = if best.is_some() {
                 half.sums
             } else {
-                Histogram(Vec::new())
+                Histogram::default()
             };
             self.open.push(Leaf {
                 from: half.rows.start,
@@ -204,7 +204,7 @@ impl Growth<'_> {
         };
 
         let [left_sums, right_sums] = if self.is_last_below(&leaf) {
-            [Histogram(Vec::new()), Histogram(Vec::new())]
+            [Histogram::default(), Histogram::default()]
         } else if left.rows <= right.rows {
             let counted = Histogram::of(self.data, &rows[leaf.from..middle], self.gradients);
             let rest = leaf.sums.without(&counted);

@@ -8,11 +8,13 @@ mod tests;
 use super::super::bins::Binned;
 use super::super::prefetch::{AHEAD, fetch_soon};
 use rayon::prelude::*;
+use std::cell::RefCell;
+use std::ops::Range;
 
 /// The gradient and Hessian of a row, or their sums.
 pub(super) type Pair = [f64; 2];
-/// The histogram of a feature, bin by bin.
-pub(super) type FeatureHistogram = [Pair; 256];
+/// The sums of a feature by byte, while rows are added up.
+type ByteSums = [Pair; 256];
 
 /// Rows of a block; fewer are added by one thread.
 const BLOCK_ROWS: usize = 16_384;
@@ -28,10 +30,8 @@ const SHARED_ROWS: usize = 2_048;
 const TILE_ROWS: usize = 1_008;
 
 /// The bins of some features and the gradients of some rows, side by side.
+#[derive(Default)]
 struct Tile {
-    /// The first feature, and how many there are.
-    first: usize,
-    width: usize,
     rows: usize,
     /// The rows a group has room for.
     room: usize,
@@ -41,40 +41,39 @@ struct Tile {
 }
 
 impl Tile {
-    fn of(room: usize, first: usize, width: usize) -> Self {
-        Self {
-            first,
-            width,
-            rows: 0,
-            room,
-            bins: vec![[0; GROUP]; room * width.div_ceil(GROUP)],
-            pairs: vec![[0.0; 2]; room],
-        }
+    /// Makes room for rows of so many features. What was in it is not cleared.
+    fn reserve(&mut self, room: usize, width: usize) {
+        self.room = room;
+        let bins = room * width.div_ceil(GROUP);
+        self.bins.resize(bins.max(self.bins.len()), [0; GROUP]);
+        self.pairs.resize(room.max(self.pairs.len()), [0.0; 2]);
     }
 
     /// Copies rows from a place in a list of rows.
-    fn copy(&mut self, data: &Binned, rows: &[u32], start: usize, gradients: &[[f32; 2]]) {
+    fn copy(&mut self, from: &RowsToAdd<'_>, features: &Range<usize>, start: usize) {
+        let rows = from.rows;
         self.rows = self.room.min(rows.len() - start);
         for (at, row) in rows[start..][..self.rows].iter().enumerate() {
             if let Some(soon) = rows.get(start + at + AHEAD) {
-                data.prefetch(*soon);
-                fetch_soon(gradients, *soon as usize);
+                from.data.prefetch(*soon);
+                fetch_soon(from.gradients, *soon as usize);
             }
-            self.pairs[at] = gradients[*row as usize];
-            let bins = &data.row(*row as usize)[self.first..][..self.width];
+            self.pairs[at] = from.gradients[*row as usize];
+            let bins = &from.data.row(*row as usize)[features.clone()];
             let (groups, rest) = bins.as_chunks::<GROUP>();
             let mut places = self.bins[at..].iter_mut().step_by(self.room);
             for (bins, place) in groups.iter().zip(&mut places) {
                 *place = *bins;
             }
             if let Some(place) = places.next().filter(|_| !rest.is_empty()) {
+                *place = [0; GROUP];
                 place[..rest.len()].copy_from_slice(rest);
             }
         }
     }
 
-    /// Adds the rows to the histograms of a group. Bins that fill up the last group are 0.
-    fn add_up(&self, group: usize, sums: &mut [FeatureHistogram; GROUP]) {
+    /// Adds the rows to the sums of a group. Bins that fill up the last group are 0.
+    fn add_up(&self, group: usize, sums: &mut [ByteSums; GROUP]) {
         let bins = &self.bins[group * self.room..][..self.rows];
         for (bins, [g, h]) in bins.iter().zip(&self.pairs) {
             let pair = [f64::from(*g), f64::from(*h)];
@@ -86,99 +85,121 @@ impl Tile {
     }
 }
 
-/// Adds rows to the histograms of some features from the first on, a few features at a time: the histograms of all would
-/// not fit the fastest cache.
-fn add_rows(
-    data: &Binned,
-    rows: &[u32],
-    gradients: &[[f32; 2]],
-    (first, sums): (usize, &mut [FeatureHistogram]),
-) {
-    let width = sums.len().min(data.cuts.len() - first);
-    let mut tile = Tile::of(rows.len().min(TILE_ROWS), first, width);
-    let (groups, _) = sums.as_chunks_mut::<GROUP>();
-    for start in (0..rows.len()).step_by(TILE_ROWS) {
-        tile.copy(data, rows, start, gradients);
-        for (at, sums) in groups.iter_mut().enumerate() {
-            tile.add_up(at, sums);
+/// What a thread adds rows up in, kept for the next leaf: a leaf of few rows takes less time than clean memory for it.
+#[derive(Default)]
+struct Scratch {
+    tile: Tile,
+    /// All 0 between uses.
+    sums: Vec<ByteSums>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Some rows of a data set.
+struct RowsToAdd<'r> {
+    data: &'r Binned,
+    rows: &'r [u32],
+    gradients: &'r [[f32; 2]],
+}
+
+impl RowsToAdd<'_> {
+    /// Returns the sums of some features, a few features at a time: the sums of all would not fit the fastest cache.
+    fn add_up(&self, features: Range<usize>) -> Vec<Pair> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let Scratch { tile, sums } = scratch;
+            tile.reserve(self.rows.len().min(TILE_ROWS), features.len());
+            let whole = features.len().next_multiple_of(GROUP);
+            sums.resize(whole.max(sums.len()), [[0.0; 2]; 256]);
+            let (groups, _) = sums[..whole].as_chunks_mut::<GROUP>();
+            for start in (0..self.rows.len()).step_by(TILE_ROWS) {
+                tile.copy(self, &features, start);
+                for (at, sums) in groups.iter_mut().enumerate() {
+                    tile.add_up(at, sums);
+                }
+            }
+            self.take(features, &mut sums[..whole])
+        })
+    }
+
+    /// Takes the sums of the bins that there are, and leaves 0.
+    fn take(&self, features: Range<usize>, sums: &mut [ByteSums]) -> Vec<Pair> {
+        let bins = &self.data.bins;
+        let mut taken = Vec::with_capacity(bins.places(features.clone()).len());
+        let (sums, filled_up) = sums.split_at_mut(features.len());
+        for (feature, sums) in features.zip(sums) {
+            let sum = |byte: &u8| std::mem::take(&mut sums[usize::from(*byte)]);
+            taken.extend(bins.of_feature(feature).iter().map(sum));
         }
+        filled_up.iter_mut().for_each(|sums| sums[0] = [0.0; 2]);
+
+        taken
     }
 }
 
-/// The histograms of all features.
-#[derive(Clone)]
-pub(super) struct Histogram(pub Vec<FeatureHistogram>);
+/// The sums of all features: of one after the other the bins that there are.
+#[derive(Clone, Default)]
+pub(super) struct Histogram(pub Vec<Pair>);
 
 impl Histogram {
     /// Adds up some rows.
     pub(super) fn of(data: &Binned, rows: &[u32], gradients: &[[f32; 2]]) -> Self {
+        let to_add = |rows| RowsToAdd {
+            data,
+            rows,
+            gradients,
+        };
         let blocks = (rows.len() / BLOCK_ROWS).clamp(1, BLOCKS_MAX);
         if blocks == 1 {
-            return Self::of_few(data, rows, gradients);
+            return Self::of_few(&to_add(rows));
         }
         let size = rows.len().div_ceil(blocks);
-        let sums: Vec<Self> = rows
+        let sums: Vec<Vec<Pair>> = rows
             .par_chunks(size)
-            .map(|rows| Self::of_block(data, rows, gradients))
+            .map(|rows| to_add(rows).add_up(0..data.cuts.len()))
             .collect();
         let mut sums = sums.into_iter();
 
-        let Some(mut whole) = sums.next() else {
-            return Self(Vec::new());
-        };
-        let rest: Vec<Self> = sums.collect();
-        whole.0.par_iter_mut().enumerate().for_each(|(at, parts)| {
+        let mut whole = sums.next().unwrap_or_default();
+        let rest: Vec<Vec<Pair>> = sums.collect();
+        const PART: usize = 256;
+        let parts = whole.par_chunks_mut(PART).enumerate();
+        parts.for_each(|(at, part)| {
             for other in &rest {
-                add(parts, &other.0[at]);
+                add(part, &other[at * PART..]);
             }
         });
 
-        whole
-    }
-
-    /// Adds up rows of a block on one thread.
-    fn of_block(data: &Binned, rows: &[u32], gradients: &[[f32; 2]]) -> Self {
-        let mut sums = Self::zeros(data);
-        add_rows(data, rows, gradients, (0, &mut sums));
-        sums.truncate(data.cuts.len());
-        Self(sums)
+        Self(whole)
     }
 
     /// Adds up few rows: each thread takes some of the features.
-    fn of_few(data: &Binned, rows: &[u32], gradients: &[[f32; 2]]) -> Self {
-        let mut sums = Self::zeros(data);
-        let groups = sums.len() / GROUP;
-        let share = if rows.len() < SHARED_ROWS {
-            groups
-        } else {
-            groups.div_ceil(rayon::current_num_threads())
-        };
-        let share = GROUP * share.max(1);
-        sums.par_chunks_mut(share)
-            .enumerate()
-            .for_each(|(at, sums)| add_rows(data, rows, gradients, (at * share, sums)));
-        sums.truncate(data.cuts.len());
-        Self(sums)
-    }
-
-    /// Returns empty histograms for whole groups of features.
-    fn zeros(data: &Binned) -> Vec<FeatureHistogram> {
-        vec![[[0.0; 2]; 256]; data.cuts.len().next_multiple_of(GROUP)]
+    fn of_few(rows: &RowsToAdd<'_>) -> Self {
+        let features = rows.data.cuts.len();
+        let threads = rayon::current_num_threads();
+        if rows.rows.len() < SHARED_ROWS || threads == 1 {
+            return Self(rows.add_up(0..features));
+        }
+        let share = features.div_ceil(threads).next_multiple_of(GROUP);
+        let shares = (0..features).into_par_iter().step_by(share.max(1));
+        let sums: Vec<Vec<Pair>> = shares
+            .map(|from| rows.add_up(from..features.min(from + share)))
+            .collect();
+        Self(sums.concat())
     }
 
     /// Subtracts the histogram of some of the rows.
     pub(super) fn without(mut self, part: &Self) -> Self {
-        for (all, part) in self.0.iter_mut().zip(&part.0) {
-            for (sum, less) in all.iter_mut().zip(part) {
-                *sum = [sum[0] - less[0], sum[1] - less[1]];
-            }
+        for (sum, less) in self.0.iter_mut().zip(&part.0) {
+            *sum = [sum[0] - less[0], sum[1] - less[1]];
         }
 
         self
     }
 }
 
-fn add(sums: &mut FeatureHistogram, more: &FeatureHistogram) {
+fn add(sums: &mut [Pair], more: &[Pair]) {
     for (sum, more) in sums.iter_mut().zip(more) {
         *sum = [sum[0] + more[0], sum[1] + more[1]];
     }

@@ -4,11 +4,15 @@
 mod tests;
 
 use super::super::super::features::ABSENT;
-use super::super::bins::Cut;
-use super::histogram::{FeatureHistogram, Histogram, Pair};
+use super::super::bins::{Binned, Cut, UsedBins};
+use super::histogram::{Histogram, Pair};
 use super::monotone::LeafBounds;
 use super::{SplitSide, TreeOptions};
 use crate::spec::objective::Direction;
+use rayon::prelude::*;
+
+/// Fewer bins are searched by one thread.
+const SHARED_BINS: usize = 16_384;
 
 /// The sums of a leaf.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,20 +61,30 @@ impl Test {
 
 /// Finds the split with the largest gain over all features; none if no split gains.
 pub(super) fn find(
+    data: &Binned,
     sums: &Histogram,
-    cuts: &[Cut],
     total: Total,
     options: &TreeOptions,
     bounds: LeafBounds,
 ) -> Option<LeafSplit> {
-    use rayon::prelude::*;
+    find_in((&data.cuts, &data.bins), sums, total, options, bounds)
+}
+
+fn find_in(
+    (cuts, bins): (&[Cut], &UsedBins),
+    sums: &Histogram,
+    total: Total,
+    options: &TreeOptions,
+    bounds: LeafBounds,
+) -> Option<LeafSplit> {
     // The number of rows of a side is estimated from its Hessian; half a row is rounded up.
     let of_rows = (options.leaf_rows_min as f64 - 0.5) * total.sums[1] / total.rows as f64;
     let side_min = options.curvature_min.max(of_rows);
     let unsplit = worth(total.sums, bounds, options.l2);
-    let one = |(feature, parts): (usize, &FeatureHistogram)| {
+    let one = |feature: usize| {
         let search = Search {
-            parts,
+            bins: bins.of_feature(feature),
+            sums: &sums.0[bins.places(feature..feature + 1)],
             total,
             options,
             feature,
@@ -80,28 +94,27 @@ pub(super) fn find(
             unsplit,
         };
         match &cuts[feature] {
-            Cut::Number(edges) if edges.is_empty() && parts[usize::from(ABSENT)][1] == 0.0 => None,
-            Cut::Number(edges) => search.number(edges.len() + 1),
+            Cut::Number(edges) => search.number(edges.len()),
             Cut::Category => search.category(),
         }
     };
 
-    let found: Vec<Option<LeafSplit>> = sums
-        .0
-        .par_iter()
-        .enumerate()
-        .with_min_len(64)
-        .map(one)
-        .collect();
-    // Of equal gains the first feature wins, whichever thread found it.
-    found
-        .into_iter()
-        .flatten()
-        .reduce(|best, next| if next.gain > best.gain { next } else { best })
+    let first = |best: LeafSplit, next: LeafSplit| {
+        // Of equal gains the first feature wins, whichever thread found it.
+        if next.gain > best.gain { next } else { best }
+    };
+    let features = 0..cuts.len();
+    if sums.0.len() < SHARED_BINS {
+        return features.filter_map(one).reduce(first);
+    }
+    let found: Vec<Option<LeafSplit>> = features.into_par_iter().map(one).collect();
+    found.into_iter().flatten().reduce(first)
 }
 
 struct Search<'s> {
-    parts: &'s FeatureHistogram,
+    /// The bins that there are, and their sums.
+    bins: &'s [u8],
+    sums: &'s [Pair],
     total: Total,
     options: &'s TreeOptions,
     feature: usize,
@@ -166,25 +179,31 @@ impl Search<'_> {
         }
     }
 
-    fn number(&self, count: usize) -> Option<LeafSplit> {
-        let missing = self.parts[usize::from(ABSENT)];
+    /// Tries every bin but the last as the last one of the left side; `last` is that of the largest numbers.
+    fn number(&self, last: usize) -> Option<LeafSplit> {
+        let (bins, missing) = match self.bins {
+            [bins @ .., ABSENT] => (bins, self.sums[bins.len()]),
+            bins => (bins, [0.0; 2]),
+        };
         // A remainder of rounding is not a row.
         let has_missing = missing[1] > 1e-9 * self.total.sums[1];
         let mut best = None;
         let mut left = [0.0; 2];
-        // The last threshold separates present values from missing ones.
-        let last = if has_missing { count } else { count - 1 };
-        for part in 0..last {
-            left = [left[0] + self.parts[part][0], left[1] + self.parts[part][1]];
-            let at = part as u8;
+        for (bin, sums) in bins.iter().zip(self.sums) {
+            let is_last = usize::from(*bin) == last;
+            if is_last && !has_missing {
+                break;
+            }
+            left = [left[0] + sums[0], left[1] + sums[1]];
             if has_missing {
-                let direction = self.direction.filter(|_| part + 1 < count);
+                // The last threshold separates present values from missing ones.
+                let direction = self.direction.filter(|_| !is_last);
                 self.better_in(&mut best, left, direction, || {
-                    Test::UpTo(at, SplitSide::Right)
+                    Test::UpTo(*bin, SplitSide::Right)
                 });
-                if part + 1 < count {
+                if !is_last {
                     let with = [left[0] + missing[0], left[1] + missing[1]];
-                    self.better(&mut best, with, || Test::UpTo(at, SplitSide::Left));
+                    self.better(&mut best, with, || Test::UpTo(*bin, SplitSide::Left));
                 }
             } else {
                 // Without missing values in training, the larger side is the default branch.
@@ -193,7 +212,7 @@ impl Search<'_> {
                 } else {
                     SplitSide::Right
                 };
-                self.better(&mut best, left, || Test::UpTo(at, side));
+                self.better(&mut best, left, || Test::UpTo(*bin, side));
             }
         }
 
@@ -205,22 +224,20 @@ impl Search<'_> {
     fn category(&self) -> Option<LeafSplit> {
         let rows = |sums: Pair| sums[1] / self.total.sums[1] * self.total.rows as f64;
         let want = |sums: Pair| sums[0] / (sums[1] + self.options.category_smooth);
-        let mut codes: Vec<u8> = (0..=u8::MAX)
-            .filter(|code| {
-                rows(self.parts[usize::from(*code)]) + 0.5 >= self.options.category_rows_min as f64
-            })
-            .collect();
-        let of = |code: &u8| self.parts[usize::from(*code)];
+        let is_frequent = |(_, sums): &(u8, Pair)| {
+            rows(*sums) + 0.5 >= self.options.category_rows_min as f64
+        };
+        let all = self.bins.iter().copied().zip(self.sums.iter().copied());
+        let mut codes: Vec<(u8, Pair)> = all.filter(is_frequent).collect();
 
-        codes.sort_by(|a, b| want(of(a)).total_cmp(&want(of(b))));
+        codes.sort_by(|a, b| want(a.1).total_cmp(&want(b.1)));
         let mut best = None;
         for ends in [
-            &mut codes.iter() as &mut dyn Iterator<Item = &u8>,
+            &mut codes.iter() as &mut dyn Iterator<Item = &(u8, Pair)>,
             &mut codes.iter().rev(),
         ] {
             let (mut left, mut members) = ([0.0; 2], [0_u64; 4]);
-            for code in ends.take(self.options.category_set_max) {
-                let sums = of(code);
+            for (code, sums) in ends.take(self.options.category_set_max) {
                 left = [left[0] + sums[0], left[1] + sums[1]];
                 members[usize::from(code >> 6)] |= 1 << (code & 63);
                 self.better(&mut best, left, || Test::OneOf(members));

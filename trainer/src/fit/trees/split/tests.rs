@@ -22,14 +22,16 @@ fn search_in(
     options: &TreeOptions,
     bounds: LeafBounds,
 ) -> Option<LeafSplit> {
-    let mut all = [[0.0; 2]; 256];
-    parts.iter().for_each(|(at, g, h)| all[*at] = [*g, *h]);
+    let mut parts = parts.to_vec();
+    parts.sort_by_key(|part| part.0);
+    let bins = UsedBins::new(&[parts.iter().map(|part| part.0 as u8).collect()]);
+    let all = parts.iter().map(|(_, g, h)| [*g, *h]).collect();
     let sums = parts.iter().fold([0.0; 2], |s, p| [s[0] + p.1, s[1] + p.2]);
     let total = Total {
         sums,
         rows: sums[1] as usize,
     };
-    find(&Histogram(vec![all]), &[cut], total, options, bounds)
+    find_in((&[cut], &bins), &Histogram(all), total, options, bounds)
 }
 
 #[test]
