@@ -44,6 +44,7 @@ pub(super) fn learn_errors(
         weight: None,
         manifest: rows.manifest.clone(),
         notes: Vec::new(),
+        unlabelled: None,
     };
 
     let seed = u64::from(spec.fit.seed);

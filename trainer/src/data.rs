@@ -17,6 +17,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 pub(crate) mod times;
+pub(crate) mod unlabelled;
 mod wide;
 
 use crate::frame::Frame;
@@ -25,6 +26,7 @@ use chrono::{DateTime, Utc};
 pub(crate) use manifest::DataManifest;
 use ortus::core::error::{Error, Result, short};
 use ortus::storage::layout::Records;
+use unlabelled::UnlabelledRows;
 
 /// What can be read beside files, and up to which time.
 #[derive(Clone)]
@@ -59,6 +61,8 @@ pub(crate) struct Rows {
     pub manifest: DataManifest,
     /// Notes for a person, such as rows that were left out.
     pub notes: Vec<String>,
+    /// Rows without a target, which are not counted as rows.
+    pub unlabelled: Option<UnlabelledRows>,
 }
 
 /// The target of each row.
@@ -171,7 +175,13 @@ impl Rows {
             weight: taken(self.weight.as_ref(), rows),
             manifest: self.manifest.clone(),
             notes: self.notes.clone(),
+            unlabelled: None,
         }
+    }
+
+    /// Returns the time of a row; 0 where rows have none.
+    pub(crate) fn time_of(&self, row: u32) -> i64 {
+        self.time.as_ref().map_or(0, |times| times[row as usize])
     }
 }
 

@@ -111,6 +111,25 @@ impl Frame {
     }
 }
 
+impl Frame {
+    /// Adds rows of a frame of the same columns and words.
+    pub(crate) fn append(&mut self, other: &Self) {
+        for (column, more) in self.columns.iter_mut().zip(&other.columns) {
+            match (&mut column.values, &more.values) {
+                (FrameValues::Numbers(all), FrameValues::Numbers(more)) => all.append(more),
+                (FrameValues::Words(all), FrameValues::Words(more)) => {
+                    all.codes.append(&more.codes);
+                }
+                _ => debug_assert!(false, "other columns"),
+            }
+        }
+        for (source, more) in self.sources.iter_mut().zip(&other.sources) {
+            source.values.append(&more.values);
+        }
+        self.rows += other.rows;
+    }
+}
+
 impl FrameValues {
     fn take(&self, rows: &[u32]) -> Self {
         match self {

@@ -3,10 +3,12 @@
 //! reason why no specification can work.
 
 mod draft;
+mod outcome;
 pub(crate) mod page;
 mod quote;
 pub(crate) mod show;
 mod trial;
+mod useless;
 mod write;
 
 #[cfg(test)]

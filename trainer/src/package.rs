@@ -31,6 +31,60 @@ const IMPORTANCES_MAX: usize = 30;
 /// The number of golden rows.
 const GOLDEN_ROWS: usize = 16;
 
+/// The rows of a baseline, in their natural order, which tells how columns move.
+struct BaselineRows {
+    frame: Frame,
+    /// The row with a target; none for one without.
+    labelled: Vec<Option<u32>>,
+    /// Seconds since 1970; empty if rows have no time.
+    times: Vec<i64>,
+}
+
+impl BaselineRows {
+    /// Takes held-out rows, and rows without a target of their time.
+    fn of(rows: &Rows, held_out: &[u32]) -> Self {
+        let mut in_order = held_out.to_vec();
+        in_order.sort_unstable_by_key(|row| (rows.time_of(*row), *row));
+        let step = in_order.len().div_ceil(BASELINE_ROWS).max(1);
+        let chosen: Vec<u32> = in_order.into_iter().step_by(step).collect();
+        let mut frame = rows.frame.take(&chosen);
+        // The place of a row, which row with a target it is, and which row of the frame.
+        let mut order: Vec<((i64, u32), Option<u32>, u32)> = Vec::new();
+        if let Some(unlabelled) = &rows.unlabelled {
+            let beside = unlabelled.beside(rows, &chosen);
+            frame.append(&unlabelled.frame.take(&beside));
+            let places = beside.iter().map(|row| unlabelled.place(*row));
+            order.extend(
+                (chosen.len() as u32..)
+                    .zip(places)
+                    .map(|(at, p)| (p, None, at)),
+            );
+        }
+        let labelled = (0..).zip(&chosen);
+        order.extend(labelled.map(|(at, row)| ((rows.time_of(*row), *row), Some(*row), at)));
+        order.sort_unstable();
+        let seconds = |((time, _), ..): &((i64, u32), _, _)| time.div_euclid(1_000_000);
+        let taken: Vec<u32> = order.iter().map(|(.., at)| *at).collect();
+        Self {
+            frame: frame.take(&taken),
+            labelled: order.iter().map(|(_, row, _)| *row).collect(),
+            times: match rows.time {
+                Some(_) => order.iter().map(seconds).collect(),
+                None => Vec::new(),
+            },
+        }
+    }
+
+    /// Describes the rows for a person.
+    fn origin(&self) -> String {
+        let labelled = self.labelled.iter().flatten().count();
+        match self.labelled.len() - labelled {
+            0 => format!("{labelled} held-out rows"),
+            others => format!("{labelled} held-out rows and {others} without a target"),
+        }
+    }
+}
+
 /// Computes the baseline from held-out rows: on training rows, predictions look
 /// more confident than they are.
 pub(crate) fn baseline(
@@ -39,14 +93,8 @@ pub(crate) fn baseline(
     held_out: &[u32],
     importances: &[Importance],
 ) -> Result<Baseline> {
-    // In their natural order, which tells how columns move.
-    let mut in_order = held_out.to_vec();
-    let time = |row: &u32| rows.time.as_ref().map(|times| times[*row as usize]);
-    in_order.sort_unstable_by_key(|row| (time(row), *row));
-    let step = in_order.len().div_ceil(BASELINE_ROWS).max(1);
-    let chosen: Vec<u32> = in_order.into_iter().step_by(step).collect();
+    let chosen = BaselineRows::of(rows, held_out);
     let truths = crate::judge::truths(&rows.target, &predictor.task)?;
-    let frame = rows.frame.take(&chosen);
     let mut making = Making::new(
         predictor.signature.clone(),
         predictor.columns.clone(),
@@ -54,28 +102,24 @@ pub(crate) fn baseline(
     );
 
     let mut take = |inputs: &[Tensor], outputs: &[Tensor], part: std::ops::Range<usize>| {
-        let of: Vec<_> = chosen[part]
-            .iter()
-            .map(|row| Some(truths[*row as usize]))
-            .collect();
+        let truth = |row: &Option<u32>| row.map(|row| truths[row as usize]);
+        let of: Vec<_> = chosen.labelled[part].iter().map(truth).collect();
         making.take(inputs, outputs, &of);
     };
 
-    predictor.predict(&frame, &mut take)?;
+    predictor.predict(&chosen.frame, &mut take)?;
     for Importance(name, share) in importances {
         // What is served, and watched, is the input from which the feature is computed.
         let derived = rows.frame.derived.get(name);
         let input = derived.map_or(name, |derivation| &derivation.source);
         *making.importances.entry(input.clone()).or_default() += share;
     }
+    let origin = chosen.origin();
     making.facts = RowFacts {
-        times: rows.time.as_ref().map_or_else(Vec::new, |times| {
-            let seconds = |row: &u32| times[*row as usize].div_euclid(1_000_000);
-            chosen.iter().map(seconds).collect()
-        }),
+        times: chosen.times,
         learned: learned(&rows.frame),
     };
-    making.finish(chosen.len(), &format!("{} held-out rows", chosen.len()))
+    making.finish(chosen.labelled.len(), &origin)
 }
 
 /// Returns the values of the features whose values are few: a server must not take them for new ones because

@@ -150,6 +150,11 @@ impl<T: ByteValue> Values<T> {
         converted.finish()
     }
 
+    /// Adds values, in memory.
+    pub(crate) fn append(&mut self, more: &Self) {
+        *self = self.iter().chain(more.iter()).copied().collect();
+    }
+
     /// Returns the values at these indices; many of a file are a file again.
     pub(crate) fn take(&self, rows: &[u32]) -> Self {
         let of_rows = || rows.iter().map(|row| self[*row as usize]);

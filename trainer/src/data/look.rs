@@ -64,6 +64,8 @@ pub(crate) struct LookedColumn {
     pub kind: LookedKind,
     /// Rows without a value.
     pub missing: usize,
+    /// Rows of these that have no target either.
+    pub missing_with_target: usize,
     /// Different values; none where they were not counted.
     pub different: Option<usize>,
     /// The range, or the most frequent values.

@@ -3,6 +3,7 @@
 
 use super::columns::{Gathered, NO_TIME};
 use super::derived::{FeatureColumns, RowMoment};
+use super::unlabelled::UnlabelledRows;
 use super::{DataManifest, Rows, target, times};
 use crate::frame::{Frame, FrameValues};
 use crate::spec::{CalibrationMethod, Spec};
@@ -60,11 +61,16 @@ pub(super) fn assign(
         weight,
         manifest,
         notes: Vec::new(),
+        unlabelled: None,
     };
     if unlabelled > 0 {
+        let without = UnlabelledRows::of(&rows, &labelled);
         rows = rows.take(&labelled);
+        let told = without.notes(&rows, short(&schema.target));
+        rows.unlabelled = Some(without);
+        rows.notes.extend(told);
         rows.notes.push(format!(
-            "not used: {} without a target",
+            "{} without a target: nothing is learned from them; those of the time of the held-out rows are in the baseline, since a server gets such rows too",
             counted(unlabelled, "row")
         ));
     }

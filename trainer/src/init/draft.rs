@@ -1,10 +1,12 @@
 //! The first decisions about the columns, each from what was seen of it: the target, the time of a row,
 //! the group, the features, and what is left out.
 
+use super::outcome::late_columns;
 use super::quote::{quoted, sql_name};
+use super::useless::Useless;
 use super::{Remark, RemarkRank, refused};
 use crate::data::CLASSES_MAX;
-use crate::data::look::{self, LookedColumn, LookedKind, LookedTable, RowChanges, RowName};
+use crate::data::look::{self, LookedColumn, LookedKind, LookedTable, RowChanges};
 use crate::features::CATEGORIES_MAX;
 use crate::spec::Spec;
 use crate::tensors;
@@ -46,6 +48,7 @@ impl Draft {
         draft.target(table)?;
         draft.time(table);
         draft.group(table);
+        draft.late(table);
         for column in &table.columns {
             if !draft.uses.contains_key(&column.name) {
                 draft.feature(column, &table.captured);
@@ -312,6 +315,18 @@ impl Draft {
         }
     }
 
+    /// Leaves out what is known only after the outcome.
+    fn late(&mut self, table: &LookedTable) {
+        let uses = &self.uses;
+        let is_free = |name: &str| !uses.contains_key(name);
+        for late in late_columns(table, &self.spec.schema.target, is_free) {
+            if late.is_left_out {
+                self.leave_out(&late.name, "known only after the outcome");
+            }
+            self.remark(RemarkRank::Leak, late.what, late.way_out);
+        }
+    }
+
     /// Decides about a column that has no other role.
     fn feature(&mut self, column: &LookedColumn, captured: &[String]) {
         let name = short(&column.name).to_owned();
@@ -432,47 +447,6 @@ impl Draft {
                 );
             }
         }
-    }
-}
-
-/// Why a column is no feature.
-struct Useless {
-    why: &'static str,
-    rank: RemarkRank,
-    what: &'static str,
-    way_out: &'static str,
-}
-
-impl Useless {
-    fn of(column: &LookedColumn) -> Option<Self> {
-        let useless = match (column.kind, column.row_name) {
-            (LookedKind::Missing, _) => Self {
-                why: "no row has a value",
-                rank: RemarkRank::Empty,
-                what: "has no value in any row, and is left out",
-                way_out: "",
-            },
-            (LookedKind::Constant, _) => Self {
-                why: "one value in all rows",
-                rank: RemarkRank::Empty,
-                what: "has one value in all rows, and is left out",
-                way_out: "",
-            },
-            (_, Some(RowName::Identifies)) => Self {
-                why: "identifies the row",
-                rank: RemarkRank::RowName,
-                what: "has its own value in nearly every row, and is left out",
-                way_out: "remove it from 'ignore' if it tells more than which row it is",
-            },
-            (_, Some(RowName::Counts)) => Self {
-                why: "counts the rows",
-                rank: RemarkRank::RowName,
-                what: "grows with every row as a counter does, and is left out",
-                way_out: "remove it from 'ignore' if it is an amount",
-            },
-            (_, None) => return None,
-        };
-        Some(useless)
     }
 }
 

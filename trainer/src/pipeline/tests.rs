@@ -90,6 +90,7 @@ fn world(rows: usize, target: impl Fn(f32) -> f32, classes: usize) -> Rows {
         weight: None,
         manifest,
         notes: Vec::new(),
+        unlabelled: None,
     }
 }
 

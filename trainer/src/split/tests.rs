@@ -26,6 +26,7 @@ pub(super) fn rows(count: usize) -> Rows {
         weight: None,
         manifest: DataManifest::default(),
         notes: Vec::new(),
+        unlabelled: None,
     }
 }
 

@@ -30,6 +30,7 @@ fn a_program_gets_numbers_that_fp32_would_merge_as_they_are() {
         weight: None,
         manifest: crate::data::DataManifest::default(),
         notes: Vec::new(),
+        unlabelled: None,
     };
     let mut spec = Spec::default();
     spec.schema.target = "y".to_owned();

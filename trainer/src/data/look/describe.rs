@@ -33,6 +33,7 @@ pub(super) fn describe(
         name: column.name.clone(),
         kind: LookedKind::Missing,
         missing: 0,
+        missing_with_target: 0,
         different: None,
         values: String::new(),
         row_name: None,
@@ -55,6 +56,13 @@ pub(super) fn describe(
         }
         Raw::Times(all) => moments(all, now, empty),
     };
+    let looked = LookedColumn {
+        missing_with_target: match target {
+            Some(target) if looked.missing > 0 => missing_with(column, target),
+            _ => 0,
+        },
+        ..looked
+    };
     let is_candidate = matches!(
         looked.kind,
         LookedKind::Words | LookedKind::Codes | LookedKind::Whole
@@ -66,6 +74,26 @@ pub(super) fn describe(
             ..looked
         },
         None => looked,
+    }
+}
+
+/// Counts the rows that have neither a value nor a target.
+fn missing_with(column: &Gathered, target: &LookedTarget) -> usize {
+    let is_missing = |row: usize| match &column.values {
+        Raw::Numbers(all) => all[row].is_nan(),
+        Raw::Words(words) => words.codes[row] == MISSING,
+        Raw::Times(all) => all[row] == NO_TIME,
+    };
+    let both = |row: &usize| is_missing(*row);
+    match target {
+        LookedTarget::Classes(all) => {
+            let gone = (0..all.len()).filter(|row| all[*row] == MISSING);
+            gone.filter(both).count()
+        }
+        LookedTarget::Values(all) => {
+            let gone = (0..all.len()).filter(|row| all[*row].is_nan());
+            gone.filter(both).count()
+        }
     }
 }
 

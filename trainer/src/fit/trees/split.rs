@@ -224,9 +224,8 @@ impl Search<'_> {
     fn category(&self) -> Option<LeafSplit> {
         let rows = |sums: Pair| sums[1] / self.total.sums[1] * self.total.rows as f64;
         let want = |sums: Pair| sums[0] / (sums[1] + self.options.category_smooth);
-        let is_frequent = |(_, sums): &(u8, Pair)| {
-            rows(*sums) + 0.5 >= self.options.category_rows_min as f64
-        };
+        let is_frequent =
+            |(_, sums): &(u8, Pair)| rows(*sums) + 0.5 >= self.options.category_rows_min as f64;
         let all = self.bins.iter().copied().zip(self.sums.iter().copied());
         let mut codes: Vec<(u8, Pair)> = all.filter(is_frequent).collect();
 

@@ -199,3 +199,56 @@ fn a_baseline_sees_the_input_as_it_is_served() {
     assert_eq!((baseline.inputs.len(), when.name.as_str()), (1, "when"));
     assert_eq!(when.importance, Some(1.0));
 }
+
+/// Rows of which every tenth has neither `b` nor a target, as cancelled flights have no delay, and the last 300 have no
+/// target yet.
+fn cancelled() -> String {
+    let mut csv = "at,a,b,y\n".to_owned();
+    for row in 0..ROWS {
+        let (day, a) = (1_700_000_000 + row * 3_600, (row as f64 * 0.7).sin());
+        let (b, y) = match (row % 10, row < ROWS - 300) {
+            (0, _) => (String::new(), String::new()),
+            (_, is_known) => (
+                format!("{:.3}", a + 0.1 * (row % 7) as f64),
+                if is_known {
+                    format!("{a:.3}")
+                } else {
+                    String::new()
+                },
+            ),
+        };
+        writeln!(csv, "{day},{a:.4},{b},{y}").expect("written");
+    }
+    csv
+}
+
+#[test]
+fn rows_without_a_target_are_in_the_baseline_and_in_nothing_else() {
+    let engine = engine();
+    for (schema, others, missing) in [
+        // Of the time of the held-out rows, all, and none of those of later.
+        ("time = \"at\"\n", 53..=53, 53..=53),
+        // A fifth of all.
+        ("ignore = [\"at\"]\n", 95..=135, 45..=75),
+    ] {
+        let (spec, rows) = read(&cancelled(), schema);
+        assert_eq!(rows.len(), ROWS - 300 - (ROWS - 300) / 10);
+        assert!(rows.frame.columns.iter().all(|c| match &c.values {
+            FrameValues::Numbers(all) => all.iter().all(|v| !v.is_nan()),
+            FrameValues::Words(_) => false,
+        }));
+
+        let mut predictor = served(&engine, &rows, &spec);
+        let held_out: Vec<u32> = (rows.len() as u32 - 486..rows.len() as u32).collect();
+        let baseline = crate::package::baseline(&mut predictor, &rows, &held_out, &[]);
+        let baseline = baseline.expect("a baseline");
+        let of_others = baseline.rows - 486;
+        assert!(others.contains(&of_others), "{of_others}");
+        assert_eq!(
+            baseline.source,
+            format!("486 held-out rows and {of_others} without a target")
+        );
+        let b = baseline.inputs.iter().find(|c| c.name == "b").expect("b");
+        assert!(missing.contains(&b.missing), "{schema}: {}", b.missing);
+    }
+}

@@ -62,7 +62,8 @@ fn any_number_of_features_is_added_up_row_by_row() {
             let bins = data.bins.of_feature(feature).iter();
             let sums = sums[data.bins.places(feature..feature + 1)].iter();
             assert!(
-                bins.zip(sums).all(|(bin, sum)| wanted[usize::from(*bin)] == *sum),
+                bins.zip(sums)
+                    .all(|(bin, sum)| wanted[usize::from(*bin)] == *sum),
                 "feature {feature} of {width}"
             );
         }
