@@ -7,7 +7,8 @@ use crate::core::count::{agreed, counted};
 use crate::core::error::Result;
 use crate::observe::report::compared::{self, ComparedVersion};
 use crate::observe::report::performance::{
-    EstimatedPerformance, MeasuredPerformance, PerformanceReport, SlicePerformance, WaitingLabels,
+    AlarmRows, EstimatedPerformance, MeasuredPerformance, PerformanceReport, SlicePerformance,
+    WaitingLabels,
 };
 use clap::Args;
 use std::collections::BTreeMap;
@@ -148,29 +149,31 @@ fn share(maturity: Option<f64>) -> String {
     maturity.map_or_else(|| "-".to_owned(), |m| format!("{:.1} %", m * 100.0))
 }
 
+/// Says that labels are in alarm, since when and of which rows.
+fn alarm_text(of_part: &str, rows: Option<&AlarmRows>) -> String {
+    let told = rows.map_or_else(String::new, |rows| format!(", {}", rows.told()));
+    format!("  ALARM{of_part}: more errors than the baseline allows{told}")
+}
+
 /// Prints performance measured with labels.
 fn show(measured: &MeasuredPerformance) {
     let window = &measured.window;
     line(&format!(
-        "{}:{}  {} of the last {}, maturity {}{}",
+        "{}:{}  {} of the last {}, maturity {}",
         measured.model,
         measured.version,
         counted(window.labelled_rows, "labelled row"),
         counted(measured.window_days, "day"),
-        share(window.maturity),
-        if measured.alarm {
-            "  ALARM: more errors than the baseline allows"
-        } else {
-            ""
-        }
+        share(window.maturity)
     ));
+    if measured.alarm {
+        line(&alarm_text("", measured.alarm_rows.as_ref()));
+    }
 
     line(&format!("  {}", measures_text(&window.measures)));
     for part in measured.slices.iter().filter(|part| part.alarm) {
-        line(&format!(
-            "  ALARM where {}: more errors than the baseline allows",
-            part.condition()
-        ));
+        let of_part = format!(" where {}", part.condition());
+        line(&alarm_text(&of_part, part.alarm_rows.as_ref()));
     }
     if let Some(allowed) = measured.loss_allowed.filter(|_| measured.is_of_numbers()) {
         line(&format!(

@@ -184,6 +184,8 @@ fn first_champion(gates: &Gates) -> Gate {
 
 /// How sure the gate `baseline` is at least: at 0.95, one in twenty models that know nothing would pass.
 const BASELINE_CERTAINTY: f64 = 0.99;
+/// The share of the absolute error from which on errors are on one side.
+const ONE_SIDED: f64 = 0.9;
 
 /// Compares the model with guessing. It passes only if it is certainly better.
 fn baseline(gates: &Gates, rows: &TestRows<'_>, model: &Evaluation) -> Gate {
@@ -205,8 +207,13 @@ fn baseline(gates: &Gates, rows: &TestRows<'_>, model: &Evaluation) -> Gate {
         shown.low,
         shown.high
     );
+    let is_worse = is_worse_than_mean(*measure, model);
     let (verdict, said) = match (gates.baseline, found.high < 0.0, found.mean >= 0.0) {
         (false, ..) => (Verdict::NotGated, "; 'baseline' is false"),
+        (true, true, _) if is_worse => (
+            Verdict::Inconclusive,
+            ", but r2 is below 0: one value for all test rows would be nearer to them",
+        ),
         (true, true, _) => (Verdict::Pass, ""),
         (true, _, true) => (Verdict::Fail, ": the model knows no more than that"),
         (true, ..) => (
@@ -224,9 +231,30 @@ fn baseline(gates: &Gates, rows: &TestRows<'_>, model: &Evaluation) -> Gate {
     Gate {
         interval: Some(found),
         name: "baseline".to_owned(),
-        reason: format!("{difference}{said}{rare}"),
+        reason: format!("{difference}{said}{rare}{}", one_sided(model)),
         threshold: gates.baseline.then_some(0.0),
         verdict,
+    }
+}
+
+/// Returns whether a model of means or medians is further from the test rows than their own mean.
+fn is_worse_than_mean(measure: LossMeasure, model: &Evaluation) -> bool {
+    let is_of_values = matches!(
+        measure,
+        LossMeasure::AbsoluteError | LossMeasure::SquaredError
+    );
+    is_of_values && model.measures.get("r2").is_some_and(|r2| *r2 < 0.0)
+}
+
+/// Says that errors are on one side, as where the target grows with time.
+fn one_sided(model: &Evaluation) -> String {
+    let measure = |name| model.measures.get(name).copied();
+    match (measure("bias"), measure("mae")) {
+        (Some(bias), Some(mae)) if mae > 0.0 && bias.abs() >= ONE_SIDED * mae => format!(
+            "; nearly all predictions are too {} (bias {bias:.6} of MAE {mae:.6}), as where the target moves with time: learn the difference to an earlier value",
+            if bias > 0.0 { "high" } else { "low" }
+        ),
+        _ => String::new(),
     }
 }
 

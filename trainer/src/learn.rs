@@ -168,7 +168,14 @@ impl Fit<'_> {
             queries: stop_queries.as_ref(),
         };
 
+        let scale = train_part.scale();
         let options = options(self.spec, &self.features);
+        let options = trees::TreeOptions {
+            l2: options.l2 * scale,
+            curvature_min: options.curvature_min * scale,
+            category_smooth: options.category_smooth * scale,
+            ..options
+        };
         trees::fit(&train, Some(&stop), self.loss, &options, watch)
     }
 
@@ -209,6 +216,15 @@ impl Fit<'_> {
 }
 
 impl WeightedTargets {
+    /// Returns the mean weight, at most 1. By it regularisation is scaled: with weights of a thousandth, the sums of a leaf
+    /// would not count beside it.
+    fn scale(&self) -> f64 {
+        let mean = |all: &Vec<f32>| {
+            all.iter().map(|w| f64::from(*w)).sum::<f64>() / all.len().max(1) as f64
+        };
+        self.weights.as_ref().map_or(1.0, mean).min(1.0)
+    }
+
     fn labelled<'p>(&'p self, frame: &'p Frame) -> Labelled<'p> {
         Labelled {
             frame,

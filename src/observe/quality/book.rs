@@ -272,6 +272,7 @@ impl Book {
             rows: rows.len(),
             loss_allowed: None,
             alarm: false,
+            alarm_rows: None,
             measures: named(&measure(rows.iter().map(|row| (&row.answer, row.truth)))),
         };
 

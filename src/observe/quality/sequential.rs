@@ -89,8 +89,21 @@ pub(crate) struct SequentialTest {
     pub error_max: Option<f64>,
     first: Vec<f64>,
     bets: [(u64, Bet); SPANS.len()],
-    /// The span in which the last alarm started, and the hour when it ends.
-    pub alarm: Option<(u64, u64)>,
+    /// The alarm that lasts.
+    pub alarm: Option<LastingAlarm>,
+}
+
+/// An alarm that lasts until the end of the period over which its rows were counted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LastingAlarm {
+    /// The hours since 1970 in which it started, and with which it ends.
+    pub since: u64,
+    pub until: u64,
+    /// What started it.
+    pub won: Won,
+    /// Rows of after its start, and those of them that were lost.
+    pub rows_since: u64,
+    pub lost_since: u64,
 }
 
 /// Tells whether a row is lost: its class is wrong, or its absolute error is over `error_max`. None
@@ -172,6 +185,10 @@ impl SequentialTest {
         };
         let lost = is_over(loss, self.error_max);
         self.end_alarm(hour);
+        if let Some(alarm) = &mut self.alarm {
+            alarm.rows_since += 1;
+            alarm.lost_since += u64::from(lost);
+        }
         let mut won = None;
         for (span, (of, bet)) in SPANS.into_iter().zip(&mut self.bets) {
             if hour / span > *of {
@@ -186,16 +203,22 @@ impl SequentialTest {
             }
             let stake = bet.take(lost, allowed);
             if stake >= -alpha.ln() && self.alarm.is_none() {
-                self.alarm = Some((span, (hour / span + 1) * span));
-                let (rows, lost) = (bet.rows, bet.lost);
-                won = Some(Won {
+                let begun = Won {
                     span_hours: span,
-                    rows,
-                    lost,
+                    rows: bet.rows,
+                    lost: bet.lost,
                     allowed,
                     evidence: stake.min(700.0).exp(),
                     alpha,
+                };
+                self.alarm = Some(LastingAlarm {
+                    since: hour,
+                    until: (hour / span + 1) * span,
+                    won: begun,
+                    rows_since: 0,
+                    lost_since: 0,
                 });
+                won = Some(begun);
             }
         }
 
@@ -204,7 +227,7 @@ impl SequentialTest {
 
     /// Ends an alarm whose time is over. Returns whether it did.
     pub(crate) fn end_alarm(&mut self, hour: u64) -> bool {
-        let is_over = self.alarm.is_some_and(|(_, until)| hour >= until);
+        let is_over = self.alarm.is_some_and(|alarm| hour >= alarm.until);
         if is_over {
             self.alarm = None;
         }

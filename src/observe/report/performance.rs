@@ -2,6 +2,7 @@
 //! answers it. Owns its JSON form; does not measure anything.
 
 use super::compared::ComparedVersion;
+use crate::core::count::counted;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -115,6 +116,9 @@ pub struct MeasuredPerformance {
     pub loss_allowed: Option<f64>,
     /// Whether the model is wrong more often than that.
     pub alarm: bool,
+    /// What the alarm is about. Absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm_rows: Option<AlarmRows>,
     /// Labels that wait for their prediction, of any model: only the prediction tells which.
     #[serde(default)]
     pub pending_labels: usize,
@@ -157,8 +161,61 @@ pub struct SlicePerformance {
     /// Whether the model is wrong more often than that. Absent if it is not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub alarm: bool,
+    /// What the alarm is about. Absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm_rows: Option<AlarmRows>,
     /// Measures by name.
     pub measures: BTreeMap<String, f64>,
+}
+
+/// The labelled rows that an alarm is about, and those of after it started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlarmRows {
+    /// The hour in which it started.
+    pub since: String,
+    /// The hour with which it ends.
+    pub until: String,
+    /// Labelled rows that were counted when it started.
+    pub rows: u64,
+    /// Those of them that were wrong.
+    pub wrong: u64,
+    /// Share of them that may be wrong.
+    pub allowed: f64,
+    /// Labelled rows of after it started.
+    pub rows_since: u64,
+    /// Those of them that were wrong.
+    pub wrong_since: u64,
+}
+
+impl AlarmRows {
+    /// Says when the alarm started and of which rows, and how the rows since are.
+    pub(crate) fn told(&self) -> String {
+        let share = |wrong: u64, rows: u64| 100.0 * wrong as f64 / rows.max(1) as f64;
+        let began = format!(
+            "since {}, when {} of {} ({:.1} %) were wrong and up to {:.1} % may be",
+            self.since,
+            self.wrong,
+            counted(self.rows, "labelled row"),
+            share(self.wrong, self.rows),
+            100.0 * self.allowed
+        );
+        if self.rows_since == 0 {
+            return format!(
+                "{began}; no label has come since. It lasts until {}",
+                self.until
+            );
+        }
+        let now = share(self.wrong_since, self.rows_since);
+        let is_within = match now <= 100.0 * self.allowed {
+            true => "within that",
+            false => "still more",
+        };
+        format!(
+            "{began}; of {} since, {now:.1} % are wrong, {is_within}. It lasts until {}",
+            counted(self.rows_since, "labelled row"),
+            self.until
+        )
+    }
 }
 
 impl MeasuredPerformance {

@@ -83,17 +83,26 @@ fn the_page_shows_the_values_of_the_report() {
     );
 }
 
+/// The rows of an alarm, and so many since.
+fn alarm_rows(since: u64, wrong: u64) -> Value {
+    json!({
+        "since": "2026-05-01T14:00Z", "until": "2026-05-02T00:00Z", "rows": 200, "wrong": 40, "allowed": 0.08,
+        "rows_since": since, "wrong_since": wrong
+    })
+}
+
 #[test]
 fn the_page_shows_findings_first() {
     let mut bad = report();
     bad["watched"][0]["columns"][0]["tests"][0]["alarm"] = true.into();
     bad["watched"][0]["columns"][0]["hints"] = json!({"constant": true, "scale": 1000.0});
     bad["measured"][0]["alarm"] = true.into();
+    bad["measured"][0]["alarm_rows"] = alarm_rows(300, 6);
     check(
         &bad,
         &[
             "<b>The model is wrong more often than it was on its baseline</b>",
-            "up to 8 % of rows are allowed",
+            "according to the labels, since 2026-05-01T14:00Z, when 40 of 200 labelled rows (20.0 %) were wrong and up to 8.0 % may be; of 300 labelled rows since, 2.0 % are wrong, within that. It lasts until 2026-05-02T00:00Z",
             "is 1,000 times what it was",
         ],
     );
@@ -104,12 +113,13 @@ fn the_page_names_the_parts_in_which_the_model_is_wrong_more_often() {
     let mut bad = report();
     let part = &mut bad["measured"][0]["slices"][0];
     (part["alarm"], part["loss_allowed"]) = (true.into(), 0.12.into());
+    part["alarm_rows"] = alarm_rows(0, 0);
     check(
         &bad,
         &[
             "<b>The model is wrong more often in a part of the rows than it was on its baseline</b>",
-            "<li>where age is ≤ 3 (up to 12 % of its rows are allowed)</li>",
-            "<td class=\"alarm\">≤ 3 (in alarm",
+            "<li>where age is ≤ 3, since 2026-05-01T14:00Z, when 40 of 200 labelled rows (20.0 %) were wrong and up to 8.0 % may be; no label has come since.",
+            "<td class=\"alarm\">≤ 3 (in alarm: more errors than the baseline allows, since 2026",
         ],
     );
     assert!(!page(&bad).contains("No alarm."));

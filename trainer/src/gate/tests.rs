@@ -192,6 +192,50 @@ fn a_model_must_certainly_be_better_than_guessing() {
     assert_eq!((gate.verdict, overall), (Verdict::NotGated, Verdict::Pass));
 }
 
+#[test]
+fn a_model_further_from_the_rows_than_their_mean_is_not_better_than_guessing() {
+    let cluster: Vec<u32> = (0..1_000).collect();
+    let of = |measure, r2: f64, bias: f64| {
+        let rows = TestRows {
+            measure,
+            cluster: &cluster,
+            slices: Vec::new(),
+            guess: &Guess {
+                measure,
+                rarest: None,
+                ..guess(noise(1_000, -1.0))
+            },
+            calibration_hint: None,
+        };
+        let model = Evaluation {
+            measures: [("r2", r2), ("bias", bias), ("mae", 9.5)].into(),
+            ..judged(&vec![9.5; 1_000])
+        };
+        let found = judge(&Gates::default(), &rows, &model, None);
+        found
+            .into_iter()
+            .find(|gate| gate.name == "baseline")
+            .expect("judged")
+    };
+
+    let known = of(LossMeasure::AbsoluteError, 0.4, 0.1);
+    assert_eq!(known.verdict, Verdict::Pass);
+    assert!(!known.reason.contains("nearly all"), "{}", known.reason);
+    let moved = of(LossMeasure::AbsoluteError, -0.03, -9.48);
+    assert_eq!(moved.verdict, Verdict::Inconclusive);
+    for part in [
+        "r2 is below 0",
+        "nearly all predictions are too low (bias -9.480000 of MAE 9.500000)",
+    ] {
+        assert!(moved.reason.contains(part), "{}", moved.reason);
+    }
+    // A quantile is not a mean, and may be further from the rows.
+    assert_eq!(
+        of(LossMeasure::Pinball(0.9), -0.5, 3.0).verdict,
+        Verdict::Pass
+    );
+}
+
 /// Judges rows of these losses and weights by a measure, without a champion.
 fn by_measure(
     gates: &Gates,

@@ -215,10 +215,11 @@ section! {
         leaves_max: usize = 31, in 2..=4_096;
         /// The greatest depth of a tree, 1 to 64; default 64.
         depth_max: usize = 64, in 1..=64;
-        /// The fewest rows of a leaf, at least 1; default 20.
-        leaf_rows_min: usize = 20, in 1..=1_000_000;
-        /// L2 regularisation of leaf values, 0 to 1e6; default 0.
-        l2: f64 = 0.0, in 0.0..=1e6;
+        /// The fewest rows of a leaf, at least 1; default 5.
+        leaf_rows_min: usize = 5, in 1..=1_000_000;
+        /// L2 regularisation of leaf values: how much is added to the sum of second derivatives of a leaf, one for each row of a
+        /// squared error; 0 to 1e6; default 10.
+        l2: f64 = 10.0, in 0.0..=1e6;
     }
 }
 

@@ -5,9 +5,10 @@ use super::books::Open;
 use crate::core::model::{ModelName, Version};
 use crate::observe::labels::line::VersionKey;
 use crate::observe::metrics::feedback::VersionFigures;
-use crate::observe::quality::book::Summary;
+use crate::observe::quality::book::{Summary, time};
+use crate::observe::quality::sequential::LastingAlarm;
 use crate::observe::quality::sliced::SlicedTest;
-use crate::observe::report::performance::{MeasuredPerformance, SlicePerformance};
+use crate::observe::report::performance::{AlarmRows, MeasuredPerformance, SlicePerformance};
 use chrono::Utc;
 
 /// Days that metrics and reports cover.
@@ -83,6 +84,7 @@ impl Open {
             let trial = self.trial.as_ref();
             if let Some(test) = trial.and_then(|trial| trial.part(&part.slice, &part.part)) {
                 (part.loss_allowed, part.alarm) = (test.allowed, test.alarm.is_some());
+                part.alarm_rows = test.alarm.as_ref().map(alarm_rows);
             }
         }
         slices
@@ -96,6 +98,7 @@ impl Open {
     /// Reports the labelled rows of the version.
     fn report(&self, key: &VersionKey, now: u64) -> MeasuredPerformance {
         let days = self.book.cohorts(24, COHORTS_MAX);
+        let of_whole = self.trial.as_ref().map(|trial| &trial.whole);
         MeasuredPerformance {
             model: key.0.to_string(),
             version: self.book.version,
@@ -105,11 +108,24 @@ impl Open {
             days: days.iter().map(Summary::report).collect(),
             slices: self.slices(),
             reliability: self.book.reliability(),
-            loss_allowed: self.trial.as_ref().and_then(|trial| trial.whole.allowed),
+            loss_allowed: of_whole.and_then(|test| test.allowed),
             alarm: self.is_in_alarm(),
+            alarm_rows: of_whole.and_then(|test| test.alarm.as_ref().map(alarm_rows)),
             pending_labels: 0,
             unfit_labels: self.unfit,
         }
+    }
+}
+
+fn alarm_rows(alarm: &LastingAlarm) -> AlarmRows {
+    AlarmRows {
+        since: time(alarm.since),
+        until: time(alarm.until),
+        rows: alarm.won.rows,
+        wrong: alarm.won.lost,
+        allowed: alarm.won.allowed,
+        rows_since: alarm.rows_since,
+        wrong_since: alarm.lost_since,
     }
 }
 

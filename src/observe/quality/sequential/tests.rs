@@ -72,13 +72,17 @@ fn a_test_learns_the_accepted_error_share_and_raises_one_alarm() {
     );
     let won = give(&mut trial, 2.0, 2_000, 24);
     assert_eq!(won.len(), 1, "one alarm: {won:?}");
-    assert!(
-        won[0].rows < 500 && trial.alarm == Some((24, 48)),
-        "{won:?}"
-    );
+    let alarm = trial.alarm.expect("it lasts");
+    assert!(won[0].rows < 500 && alarm.won == won[0], "{won:?}");
+    assert_eq!((alarm.since, alarm.until), (24, 48));
+    // Rows of after its start, of which half are over the tenth decile of those before.
+    assert_eq!(alarm.rows_since, 2_000 - alarm.won.rows);
+    let share = alarm.lost_since as f64 / alarm.rows_since as f64;
+    assert!((0.5..0.6).contains(&share), "{share}");
+
     give(&mut trial, 1.0, 1, 48);
     assert!(
-        trial.alarm.is_none_or(|(span, _)| span > 24),
+        trial.alarm.is_none_or(|alarm| alarm.won.span_hours > 24),
         "the day is over"
     );
 }

@@ -1,6 +1,7 @@
 //! Tests of `sliced`: what is wrong in one part is found though the whole hides it, and all tests
 //! together keep the promise of false alarms.
 
+use super::super::sequential::LastingAlarm;
 use super::*;
 use crate::core::hash::SplitMix;
 use crate::observe::drift::baseline::part::PartLoss;
@@ -169,7 +170,20 @@ fn a_model_that_is_wrong_everywhere_is_told_once_and_not_by_its_parts() {
 #[test]
 fn a_part_is_told_once_the_alarm_of_the_whole_is_over() {
     let mut test = started(&baseline(&[0.05; 4], 1_000));
-    test.whole.alarm = Some((24, 24));
+    test.whole.alarm = Some(LastingAlarm {
+        since: 0,
+        until: 24,
+        won: Won {
+            span_hours: 24,
+            rows: 100,
+            lost: 30,
+            allowed: 0.06,
+            evidence: 1e4,
+            alpha: 0.001,
+        },
+        rows_since: 0,
+        lost_since: 0,
+    });
     let mut labels = Labels::new(3);
     let shares = [0.05, 0.05, 0.05, 0.16];
     assert!(labels.give(&mut test, &shares, 1, 0.1).len() <= 1);

@@ -245,7 +245,11 @@ fn slices(slices: &[SlicePerformance]) -> Markup {
                 tr {
                     td { (slice.slice) }
                     td class=[slice.alarm.then_some("alarm")] {
-                        (slice.part) @if slice.alarm { " (in alarm: more errors than the baseline allows)" }
+                        (slice.part) @if slice.alarm {
+                            " (in alarm: more errors than the baseline allows"
+                            @if let Some(rows) = &slice.alarm_rows { ", " (rows.told()) }
+                            ")"
+                        }
                     }
                     td class="n" { (slice.rows) }
                     @for name in &names { (cell(Some(&slice.measures), name)) }

@@ -8,7 +8,7 @@ use crate::observe::report::incident::Incident;
 use crate::observe::report::model::VersionReport;
 use crate::observe::report::performance::{MeasuredPerformance, SlicePerformance};
 use crate::observe::report::status;
-use crate::observe::report::story::{named, percent};
+use crate::observe::report::story::named;
 use maud::{Markup, html};
 
 /// Columns whose limits are named.
@@ -24,7 +24,7 @@ pub(super) fn section(version: &VersionReport, measured: Option<&MeasuredPerform
 
     html! {
         @if let Some(measured) = loses { (performance(measured)) }
-        @if !losing.is_empty() { (parts(&losing)) }
+        @if let Some(measured) = measured.filter(|_| !losing.is_empty()) { (parts(measured, &losing)) }
         @for incident in &open { (told(incident)) }
         @if open.is_empty() && drift.alarms > 0 {
             p class="verdict bad" { (counted(drift.alarms, "test")) " in alarm." }
@@ -39,14 +39,13 @@ pub(super) fn section(version: &VersionReport, measured: Option<&MeasuredPerform
 }
 
 fn performance(measured: &MeasuredPerformance) -> Markup {
-    let allowed = measured.loss_allowed;
     html! {
         div class="verdict bad" {
             b { "The model is wrong more often than it was on its baseline" }
             ", according to the labels"
-            @if let Some(allowed) = allowed { " (up to " (percent(allowed)) " of rows are allowed)" }
+            @if let Some(rows) = &measured.alarm_rows { ", " (rows.told()) }
             "." (measured.wrong_means())
-            p class="do" { "Train the model with the newest labelled rows. If an earlier version was better, promote it (" code { "ortus rollback" } ")." }
+            (advice(measured, ""))
         }
     }
 }
@@ -57,7 +56,17 @@ fn parts_in_alarm(measured: Option<&MeasuredPerformance>) -> Vec<&SlicePerforman
     slices.filter(|part| part.alarm).collect()
 }
 
-fn parts(losing: &[&SlicePerformance]) -> Markup {
+/// Says what to do. The first version has no earlier one.
+fn advice(measured: &MeasuredPerformance, first: &str) -> Markup {
+    html! {
+        p class="do" {
+            (first) "Train the model with the newest labelled rows."
+            @if measured.version > 1 { " If an earlier version was better, promote it (" code { "ortus rollback" } ")." }
+        }
+    }
+}
+
+fn parts(measured: &MeasuredPerformance, losing: &[&SlicePerformance]) -> Markup {
     html! {
         div class="verdict bad" {
             b { "The model is wrong more often in a part of the rows than it was on its baseline" }
@@ -66,11 +75,11 @@ fn parts(losing: &[&SlicePerformance]) -> Markup {
                 @for part in losing {
                     li {
                         "where " (part.condition())
-                        @if let Some(allowed) = part.loss_allowed { " (up to " (percent(allowed)) " of its rows are allowed)" }
+                        @if let Some(rows) = &part.alarm_rows { ", " (rows.told()) }
                     }
                 }
             }
-            p class="do" { "Find out what changed in these rows. Train the model with the newest labelled rows. If an earlier version was better, promote it (" code { "ortus rollback" } ")." }
+            (advice(measured, "Find out what changed in these rows. "))
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::observe::report::drift::{DriftReport, FleetDrift, PartDrift, VersionD
 use crate::observe::report::incident::{Incident, IncidentColumn, IncidentPhase};
 use crate::observe::report::model::ModelReport;
 use crate::observe::report::performance::{
-    CohortPerformance, EstimatedPerformance, MeasuredPerformance, PerformanceReport,
+    AlarmRows, CohortPerformance, EstimatedPerformance, MeasuredPerformance, PerformanceReport,
     SlicePerformance, VersionEstimate, WaitingLabels, WaitingReason,
 };
 use serde::Serialize;
@@ -223,6 +223,7 @@ fn full_performance() -> PerformanceReport {
         rows: 5,
         loss_allowed: Some(0.1),
         alarm: true,
+        alarm_rows: Some(alarm_rows()),
         measures: measures(),
     };
 
@@ -237,6 +238,7 @@ fn full_performance() -> PerformanceReport {
         reliability: vec![(0.5, 0.5, 10)],
         loss_allowed: Some(0.1),
         alarm: false,
+        alarm_rows: Some(alarm_rows()),
         pending_labels: 0,
         unfit_labels: 1,
     };
@@ -281,6 +283,18 @@ fn version_beside_another() -> ComparedVersion {
         measured: Some(measure.clone()),
         compared_with: Some(1),
         difference: Some(measure),
+    }
+}
+
+fn alarm_rows() -> AlarmRows {
+    AlarmRows {
+        since: "2026-05-01T14:00Z".to_owned(),
+        until: "2026-05-02T00:00Z".to_owned(),
+        rows: 200,
+        wrong: 40,
+        allowed: 0.08,
+        rows_since: 3,
+        wrong_since: 1,
     }
 }
 

@@ -199,6 +199,25 @@ fn weights_of_rows_count_in_every_algorithm_and_in_the_measures() {
 }
 
 #[test]
+fn weights_of_a_thousandth_give_the_trees_of_weights_of_1() {
+    let of = |weight: f32| {
+        let mut rows = of_values(|v, chance| v + chance);
+        rows.weight = Some(vec![weight; rows.len()]);
+        let spec = spec(Objective::Auto, Algorithm::Trees);
+        let (folds, _) = split::split(&spec, &rows).expect("splits");
+        let model = learn::learn(&spec, &rows, &folds[0], &mut |_| {}).expect("learns");
+        let values = crate::fit::trees::rows(&rows.frame, &model.features);
+        let width = model.features.len();
+        let answer = |row: &[f32]| model.answer(row)[0];
+        values.chunks(width).map(answer).collect::<Vec<f64>>()
+    };
+    let (small, one) = (of(1.0 / 1_024.0), of(1.0));
+    let apart = small.iter().zip(&one).map(|(a, b)| (a - b).abs());
+    let apart = apart.fold(0.0, f64::max);
+    assert!(apart < 1e-6, "{apart} {:?} {:?}", &small[..5], &one[..5]);
+}
+
+#[test]
 fn targets_that_were_read_for_another_objective_are_refused() {
     let check = |rows: &Rows, objective: Objective, expected: &str| {
         let of = spec(objective, Algorithm::Trees);
