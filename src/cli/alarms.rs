@@ -107,6 +107,16 @@ pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
         return Ok(());
     }
 
+    if found.is_empty() {
+        let of_model = arguments.model.as_deref();
+        note(&format!(
+            "no alarms{} since {} in {}",
+            of_model.map_or_else(String::new, |name| format!(" of {name}")),
+            since.format("%Y-%m-%d %H:%M UTC"),
+            records.address()
+        ));
+        return Ok(());
+    }
     listed(&found).print();
     Ok(())
 }

@@ -126,6 +126,20 @@ pub struct ExplainedModelParts {
     pub parts: ExplainedParts,
 }
 
+impl ExplainedModelParts {
+    /// Names the scores for a person, of two classes with the one whose odds they are.
+    pub fn scale_text(&self) -> String {
+        let name = self.scale.label();
+        match (self.scale, self.classes.as_slice()) {
+            (ScoreScale::LogOdds, [_, class]) => format!("{name} of '{class}'"),
+            (ScoreScale::Uncalibrated, [_, class]) => {
+                format!("log odds of '{class}' before calibration")
+            }
+            _ => name.to_owned(),
+        }
+    }
+}
+
 /// A model that can be explained.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExplainedModel {

@@ -11,6 +11,7 @@ use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::Signature;
 use crate::core::model::task::{Task, Wish};
+use crate::core::names;
 use crate::core::spread::cores;
 use crate::core::tensor::Tensor;
 use crate::observe::drift::baseline::{Baseline, Calibration};
@@ -257,9 +258,9 @@ impl Profile<'_> {
         if let Some(missing) = chosen.iter().find(|name| !known(name)) {
             let has: Vec<&str> = table.names().collect();
             return Err(Error::invalid(format!(
-                "the dataset has no column '{}'; its columns are {}",
+                "the dataset has no column '{}'{}",
                 short(missing),
-                short(&has.join(", "))
+                names::instead(missing, &has, "its columns are")
             )));
         }
 

@@ -41,6 +41,11 @@ impl Records {
         })
     }
 
+    /// Returns the address of the store, for messages.
+    pub(crate) fn address(&self) -> String {
+        self.store.to_string()
+    }
+
     fn key(&self, below: &str) -> String {
         format!("{}{below}", self.folder)
     }

@@ -3,6 +3,7 @@
 mod backfill;
 mod contributions;
 mod experiments;
+mod next;
 mod plan;
 mod runs;
 mod setup;
@@ -134,8 +135,7 @@ pub(super) struct RunArguments {
 pub(super) struct ExplainRunArguments {
     /// The name of the model.
     model: String,
-    /// The key of the run, or its first characters.
-    #[arg(required_unless_present_any = ["row", "rows"])]
+    /// The key of the run, or its first characters; none with --row or --rows.
     run: Option<String>,
     /// Write the evidence page of the run to this file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["row", "rows"])]

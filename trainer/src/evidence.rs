@@ -50,7 +50,10 @@ pub(super) fn page(subject: &PageSubject<'_>) -> String {
         ..Run::default()
     };
     match classes(model) {
-        Some(classes) => run.figures = curves(classes, model, champion),
+        Some(classes) => {
+            let positive = subject.record.positive.value();
+            run.figures = curves(classes, positive, model, champion);
+        }
         // The scores of a ranking are of no unit, and have no errors.
         None if rows.measure.is_better_above() => {}
         None => {
@@ -77,9 +80,15 @@ fn classes(model: &Evaluation) -> Option<usize> {
 
 /// Returns the curves of a classification: of two classes for the last one, which is the
 /// positive one; of more for the first three.
-fn curves(classes: usize, model: &Evaluation, champion: Option<&Evaluation>) -> Vec<Figure> {
+fn curves(
+    classes: usize,
+    positive: Option<&String>,
+    model: &Evaluation,
+    champion: Option<&Evaluation>,
+) -> Vec<Figure> {
     if classes == 2 {
-        return curves_of_class(1, "", model, champion);
+        let named = positive.map_or_else(String::new, |class| format!(", class {class}"));
+        return curves_of_class(1, &named, model, champion);
     }
     (0..classes.min(3))
         .flat_map(|class| curves_of_class(class, &format!(", class {class}"), model, champion))

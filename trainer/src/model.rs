@@ -37,6 +37,7 @@ pub(crate) enum Learned {
 impl TrainedModel {
     /// Predicts a row of numbers and categories by code: a value, or a
     /// probability for each class.
+    #[cfg(test)]
     pub(crate) fn answer(&self, row: &[f32]) -> Vec<f64> {
         self.answer_of(&self.scores(row))
     }

@@ -169,6 +169,11 @@ fn metrics(record: &RunRecord) -> Markup {
     let champion = record.champion_metrics.value();
     html! {
         h2 { "Metrics on the test rows" }
+        @if let Some(class) = record.positive.value() {
+            p class="quiet" {
+                "Precision, recall, F1, average precision and the curves are of the class '" (class) "'. Its log odds are explained."
+            }
+        }
         table {
             tr { th { "metric" } th { "this model" } th { "the champion" } }
             @for (name, value) in record.metrics() {

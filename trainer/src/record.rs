@@ -133,6 +133,9 @@ pub(crate) struct RunRecord {
     pub parent: RecordField<u64>,
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub parity: RecordField<Parity>,
+    /// Of two classes, the one that precision, recall, curves and log odds are about.
+    #[serde(skip_serializing_if = "RecordField::is_absent")]
+    pub positive: RecordField<String>,
     /// Why a due run was skipped, why nothing was published, or why the record is short.
     #[serde(skip_serializing_if = "RecordField::is_absent")]
     pub reason: RecordField<String>,

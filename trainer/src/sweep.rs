@@ -328,7 +328,7 @@ fn grid(values: &BTreeMap<String, TrialValues>) -> Result<Vec<Vec<toml::Value>>>
     for (name, of) in values {
         let TrialValues::List(list) = of else {
             return Err(Error::invalid(format!(
-                "'{name}' in [sweep.values] is a range, but a grid takes lists; list the values"
+                "'{name}' in [sweep.values] is a range, but a grid takes lists; list the values, or set method = \"random\" in [sweep]"
             )));
         };
         if all.len() * list.len() > GRID_MAX {

@@ -4,6 +4,7 @@
 mod tests;
 
 use crate::core::error::{Error, Result, short};
+use crate::core::names;
 use crate::storage::table::{Cell, Column, Table};
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 
@@ -43,9 +44,9 @@ impl RowClock {
                 let column = table.column(name).ok_or_else(|| {
                     let has: Vec<&str> = table.names().collect();
                     Error::invalid(format!(
-                        "the table has no column '{}'; its columns are {}",
+                        "the table has no column '{}'{}",
                         short(name),
-                        short(&has.join(", "))
+                        names::instead(name, &has, "its columns are")
                     ))
                 })?;
                 let one = |row: usize| {

@@ -4,6 +4,7 @@ use super::baseline::{Baseline, BaselineColumn, ValueDistribution};
 use super::layout::{ColumnPlace, Side, find_place};
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
+use crate::core::names;
 use crate::core::tensor::DType;
 
 /// Compares a baseline with the columns of a model: each of its columns must be one of the model's,
@@ -52,7 +53,7 @@ fn find<'p>(name: &str, side: Side, places: &'p [ColumnPlace]) -> Result<&'p Col
         Error::precondition(format!(
             "the baseline belongs to another model: it has the column '{}'; this model has {}",
             short(name),
-            short(&has.join(", "))
+            names::listed(&has)
         ))
     })
 }

@@ -11,7 +11,7 @@ use super::kind::ColumnKind;
 use super::layout::{ColumnPlace, Side};
 use super::profile::depends::find_dependent;
 use super::profile::{profile, profile_all, profile_known};
-use super::projection::{MULTIVARIATE, Projection};
+use super::projection::{MULTIVARIATE, ProjectedColumn, Projection};
 use super::series::ColumnSeries;
 use super::slice::Slicer;
 use super::slice::choice::{PART_ROWS_MIN, SliceChoice};
@@ -63,7 +63,18 @@ impl ReferenceRows<'_> {
         }
 
         let before: Vec<ColumnKind> = columns.iter().map(|column| column.kind).collect();
-        find_dependent(&mut columns, &all, |at| self.is_output(at));
+        // Distances that are computed from an hour depend on it, as outputs do.
+        let of_hours = projection.as_ref().is_some_and(|projection| {
+            let is_cyclic = |of: &ProjectedColumn| {
+                let inputs = self.places.iter().zip(&columns);
+                let mut named = inputs
+                    .filter(|(place, column)| place.side == Side::Input && column.name == of.name);
+                named.any(|(_, column)| column.kind == ColumnKind::Cyclic)
+            };
+            projection.columns.iter().any(is_cyclic)
+        });
+        let is_output = |at| self.is_output(at) || at == self.places.len() && of_hours;
+        find_dependent(&mut columns, &all, is_output);
         let multivariate = projection.and_then(|projection| {
             let distances = columns.pop()?;
             Some(MultivariateBaseline {
@@ -115,10 +126,16 @@ impl ReferenceRows<'_> {
         if self.places.iter().any(is_named) {
             return None;
         }
+        // Without a column of the hour, nothing tells how distances vary with it.
+        let is_hour = |(place, column): (&ColumnPlace, &BaselineColumn)| {
+            let is_cyclic = column.kind == ColumnKind::Cyclic && column.band.is_empty();
+            place.side == Side::Input && is_cyclic && !is_of_days(column)
+        };
+        let has_hour = self.places.iter().zip(columns).any(is_hour);
         let fits = |at: &usize| {
             let steady = match columns[*at].kind {
                 ColumnKind::Stationary => true,
-                ColumnKind::Cyclic => !is_of_days(&columns[*at]),
+                ColumnKind::Cyclic => has_hour && !is_of_days(&columns[*at]),
                 _ => false,
             };
             self.places[*at].side == Side::Input && steady

@@ -7,6 +7,7 @@ mod tests;
 use super::push::Push;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
+use crate::core::names;
 use crate::registry::manifest::MODEL_PATH;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -81,7 +82,7 @@ fn read(text: &str) -> Result<Push> {
         let others: Vec<&str> = description.flavors.keys().map(String::as_str).collect();
         Error::invalid(format!(
             "the model has no flavour `onnx`, only {}; save it with mlflow.onnx",
-            short(&others.join(", "))
+            names::listed(&others)
         ))
     })?;
 

@@ -43,7 +43,7 @@ struct ExplainedScore {
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<String>,
     /// What the score is.
-    scale: &'static str,
+    scale: String,
     /// The mean score of the training rows.
     base: f64,
     score: f64,
@@ -170,7 +170,7 @@ fn explained(model: &ExplainedModel, row: &[f32], top: usize) -> ExplainedRow {
         };
         ExplainedScore {
             class: parts.classes.get(at).filter(|_| scores.len() > 1).cloned(),
-            scale: parts.scale.label(),
+            scale: parts.scale_text(),
             base: model.base()[at],
             score: *score,
             contributions: order.iter().map(contribution).collect(),

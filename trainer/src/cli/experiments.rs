@@ -1,5 +1,6 @@
 //! The commands `sweep` and `compare`, pages of runs, and logging of runs to MLflow.
 
+use super::next::{show_evidence, show_next};
 use super::setup::{Setup, history, history_of};
 use super::show::{ProgressDisplay, show};
 use super::{NOT_PASSED, RunArguments};
@@ -63,6 +64,13 @@ pub(super) async fn sweep(arguments: &RunArguments, html: Option<&Path>) -> Resu
     let outcome = ended?;
     if outcome.is_new() {
         nudge(&setup.operator, &arguments.by).await;
+    }
+    if !arguments.common.json {
+        if outcome.is_new() {
+            show_next(&setup, &spec, arguments, &outcome).await?;
+        } else if !outcome.has_passed() {
+            show_evidence(&spec, arguments, &ran);
+        }
     }
     Ok(if outcome.has_passed() {
         ExitCode::SUCCESS

@@ -27,6 +27,9 @@ pub(crate) struct InitArguments {
     /// The file to write.
     #[arg(short, long, value_name = "FILE", default_value = "train.toml")]
     output: PathBuf,
+    /// Overwrite the file if it exists.
+    #[arg(long)]
+    force: bool,
     /// How text files are written, where it is not found: '{ delimiter = ";", missing = ["-999"] }'.
     #[arg(long, value_name = "TOML")]
     format: Option<String>,
@@ -45,9 +48,9 @@ pub(super) async fn init(arguments: &InitArguments) -> Result<()> {
         common,
         ..
     } = arguments;
-    if output.exists() {
+    if output.exists() && !arguments.force {
         return Err(Error::invalid(format!(
-            "{} exists already; choose another file with --output",
+            "{} exists already; choose another file with --output, or overwrite it with --force",
             output.display()
         )));
     }

@@ -2,22 +2,25 @@
 //! the result of a run.
 
 use super::experiments::{log_to_mlflow, note_if_not_stored, runs_page};
+use super::next::{show_evidence, show_next};
 use super::setup::{Setup, history, history_of};
 use super::show::{ProgressDisplay, show, word};
 use super::{ExplainRunArguments, NOT_PASSED, RunArguments};
-use crate::context::RunOutcome;
 use crate::experiments::short_key;
-use crate::record::text_of;
+use crate::gate::Verdict;
+use crate::history::RecordedRun;
+use crate::record::{RecordField, text_of};
 use crate::recorded_run::{Cause, attempt};
 use crate::spec::Spec;
-use crate::trigger;
 use ortus::cli::monitor;
-use ortus::cli::print::{TextTable, line, note};
+use ortus::cli::print::{TextTable, line};
 use ortus::cli::registry::arguments::RegistryArguments;
-use ortus::core::error::Result;
-use ortus::core::model::{ModelName, Version};
+use ortus::core::error::{Error, Result};
 use std::path::Path;
 use std::process::ExitCode;
+
+/// The longest reason in the list of runs, in bytes.
+const REASON_BYTES: usize = 100;
 
 /// Trains once.
 pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
@@ -41,6 +44,8 @@ pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
         show(&ran);
         if outcome.is_new() {
             show_next(&setup, &spec, arguments, &outcome).await?;
+        } else if !outcome.has_passed() {
+            show_evidence(&spec, arguments, &ran);
         }
     }
 
@@ -49,55 +54,6 @@ pub(super) async fn once(arguments: &RunArguments) -> Result<ExitCode> {
     } else {
         ExitCode::from(NOT_PASSED)
     })
-}
-
-/// Prints the commands that serve the version, ask it and keep it up to date.
-async fn show_next(
-    setup: &Setup,
-    spec: &Spec,
-    arguments: &RunArguments,
-    outcome: &RunOutcome,
-) -> Result<()> {
-    let name = &spec.model.name;
-    let champion = setup
-        .trainer(chrono::Utc::now())
-        .champion_of(&ModelName::parse(name)?)
-        .await?;
-    let registry = registry_argument(&arguments.common);
-    line("next:");
-    if let Some(promote) = promote_command(outcome, champion, name, &registry) {
-        line(&format!("  {promote}"));
-    }
-    line(&format!("  ortus serve{registry}"));
-    if let Some(example) = &outcome.example {
-        line(&format!("  ortus predict {name} {example}"));
-    }
-    let file = arguments.spec.display();
-    line(&format!("  ortus-trainer watch {file}{registry}"));
-    if trigger::starters(&spec.triggers).is_empty() {
-        note(&format!(
-            "ortus-trainer: before `watch`, switch on in [triggers] of {file} what starts a run, such as drift = true; it sets nothing, so only `ortus-trainer trigger {name}` starts one"
-        ));
-    }
-    Ok(())
-}
-
-/// Returns the command that makes the version of a run champion, if it is not.
-pub(super) fn promote_command(
-    outcome: &RunOutcome,
-    champion: Option<Version>,
-    name: &str,
-    registry: &str,
-) -> Option<String> {
-    let version = outcome.version?;
-    let is_champion = champion.is_some_and(|champion| champion.number() == version);
-    (!is_champion).then(|| format!("ortus promote {name} {version}{registry} --reason \"…\""))
-}
-
-/// Returns the argument that names the registry, if it was given.
-pub(super) fn registry_argument(common: &RegistryArguments) -> String {
-    let registry = common.registry.as_ref();
-    registry.map_or_else(String::new, |url| format!(" --registry {url}"))
 }
 
 /// Lists the runs of a model, or writes a page of them.
@@ -114,7 +70,9 @@ pub(super) async fn runs(
         line(&serde_json::json!(all).to_string());
         return Ok(());
     }
-    let mut table = TextTable::new(&["began", "run", "status", "version", "seconds", "why"]);
+    let mut table = TextTable::new(&[
+        "began", "run", "trigger", "status", "version", "seconds", "reason",
+    ]);
     for ran in &all {
         let version = text_of(&ran.record.version);
         let began = ran.began.to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
@@ -122,10 +80,11 @@ pub(super) async fn runs(
         table.row(&[
             &began,
             short.as_deref().unwrap_or("-"),
+            &ran.trigger,
             word(ran),
             &version,
             &format!("{:.1}", ran.seconds),
-            &ran.trigger,
+            &reason(ran),
         ]);
     }
 
@@ -133,11 +92,43 @@ pub(super) async fn runs(
     Ok(())
 }
 
+/// Returns why a run ended as it did, in a line: an error, or the first gate that it did not pass.
+fn reason(ran: &RecordedRun) -> String {
+    let record = &ran.record;
+    let said = [&record.error, &record.reason, &record.held];
+    let said = said.into_iter().find_map(RecordField::value);
+    let gate = record
+        .gates()
+        .iter()
+        .find(|gate| gate.verdict > Verdict::NotGated);
+    match (said, gate) {
+        (Some(text), _) => cut(text),
+        (None, Some(gate)) => cut(&format!("{}: {}", gate.name, gate.reason)),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+/// Cuts a text between words.
+fn cut(text: &str) -> String {
+    let text = text.lines().next().unwrap_or_default();
+    if text.len() <= REASON_BYTES {
+        return text.to_owned();
+    }
+    let head = &text[..text.floor_char_boundary(REASON_BYTES)];
+    let end = head.rfind(' ').unwrap_or(head.len());
+    format!("{} …", &head[..end])
+}
+
 /// Shows the result of a run, or writes its evidence page to a file.
 pub(super) async fn explain(arguments: &ExplainRunArguments) -> Result<()> {
     let common = &arguments.common;
     let history = history(&arguments.model, common).await?;
-    let run = arguments.run.as_deref().unwrap_or_default();
+    let run = arguments.run.as_deref().ok_or_else(|| {
+        Error::invalid(format!(
+            "name a run of `ortus-trainer runs {}`, or explain a prediction with --row JSON or --rows FILE",
+            arguments.model
+        ))
+    })?;
     let ran = history.find(run).await?;
     if let Some(file) = &arguments.html {
         return monitor::write(file, &history.page(ran.key()).await?);

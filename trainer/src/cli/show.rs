@@ -6,6 +6,7 @@ use crate::history::{RecordedRun, RunStatus};
 use crate::record::text_of;
 use indicatif::{ProgressBar, ProgressStyle};
 use ortus::cli::print::{TextTable, line, note};
+use ortus::core::error::short;
 
 /// Shows steps, and a bar of rounds with the loss.
 pub(super) struct ProgressDisplay {
@@ -101,6 +102,12 @@ pub(super) fn show(ran: &RecordedRun) {
         .collect();
     if !shown.is_empty() {
         line(&shown.join("  "));
+    }
+    if let Some(class) = record.positive.value().filter(|_| !shown.is_empty()) {
+        line(&format!(
+            "precision, recall, f1 and average_precision are of the class '{}'",
+            short(class)
+        ));
     }
 
     for text in record.notes() {

@@ -3,7 +3,7 @@
 
 use super::NOT_PASSED;
 use super::experiments::log_to_mlflow;
-use super::runs::{promote_command, registry_argument};
+use super::next::{promote_command, registry_argument};
 use super::setup::{Setup, records_of};
 use super::show::{ProgressDisplay, show_triggered};
 use crate::context::RunOutcome;

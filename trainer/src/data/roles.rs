@@ -10,6 +10,7 @@ use crate::spec::{CalibrationMethod, Spec};
 use crate::tensors;
 use ortus::core::count::counted;
 use ortus::core::error::{Error, Result, short};
+use ortus::core::names;
 
 /// Returns the rows of the columns, each in its role. Refuses columns that are
 /// absent or do not fit their roles, and rows without a target or a time beyond a share. `captured` names the
@@ -95,10 +96,10 @@ fn check_fit(spec: &Spec, rows: &Rows) -> Result<()> {
                     .to_owned()
             }
             None => {
-                let names = rows.frame.columns.iter().map(|column| column.name.as_str());
+                let has = rows.frame.columns.iter().map(|column| column.name.as_str());
                 format!(
-                    "it is no feature; the features are {}",
-                    ortus::core::error::short(&names.collect::<Vec<_>>().join(", "))
+                    "it is no feature{}",
+                    names::instead(name, &has.collect::<Vec<_>>(), "the features are")
                 )
             }
         };
@@ -264,10 +265,11 @@ impl Columns {
     }
 
     fn missing(&self, name: &str, role: &str) -> Error {
+        let has: Vec<&str> = self.names.iter().map(|name| name.as_ref()).collect();
         Error::invalid(format!(
-            "the data has no column '{}', the {role}; it has {}",
+            "the data has no column '{}', the {role}{}",
             short(name),
-            short(&self.names.join(", "))
+            names::instead(name, &has, "it has")
         ))
     }
 }

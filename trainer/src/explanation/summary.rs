@@ -31,7 +31,7 @@ pub(crate) struct Swarm {
     /// The class, if there are more than two.
     pub class: Option<String>,
     /// What the score is.
-    pub scale: &'static str,
+    pub scale: String,
     /// The features with the largest mean, the largest first.
     pub features: Vec<SwarmFeature>,
 }
@@ -91,13 +91,13 @@ pub(crate) fn summarise(
     } else {
         1
     };
-    let scale = explanation.model.parts().scale.label();
+    let scale = explanation.model.parts().scale_text();
     // Several plots have as many dots together as one.
     let every = drawn;
     ContributionSummary {
         means: sample.means(),
         swarms: (0..drawn)
-            .map(|score| sample.swarm(score, every, scale))
+            .map(|score| sample.swarm(score, every, &scale))
             .collect(),
         rows: frame.rows,
     }
@@ -129,7 +129,7 @@ impl ExplainedSample<'_> {
     }
 
     /// Returns the dots of every so many rows.
-    fn swarm(&self, score: usize, every: usize, scale: &'static str) -> Swarm {
+    fn swarm(&self, score: usize, every: usize, scale: &str) -> Swarm {
         let width = self.model.features.len();
         let sizes = &self.sizes[score * width..][..width];
         let mut order = Vec::new();
@@ -142,7 +142,7 @@ impl ExplainedSample<'_> {
         let class = self.model.classes.as_ref().filter(|_| self.scores > 1);
         Swarm {
             class: class.map(|classes| classes[score].clone()),
-            scale,
+            scale: scale.to_owned(),
             features: order.iter().map(feature).collect(),
         }
     }

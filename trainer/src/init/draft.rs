@@ -12,6 +12,7 @@ use crate::spec::Spec;
 use crate::tensors;
 use ortus::core::count::counted;
 use ortus::core::error::{Error, Result, short};
+use ortus::core::names;
 use std::collections::{HashMap, HashSet};
 
 /// What the reader says of a column that is words because of some values.
@@ -83,10 +84,10 @@ impl Draft {
             );
         }
         let Some(column) = table.columns.iter().find(|column| column.name == name) else {
-            let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
+            let has: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
             return Err(Error::invalid(format!(
-                "the data has no column '{shown}', the target; it has {}",
-                short(&names.join(", "))
+                "the data has no column '{shown}', the target{}",
+                names::instead(&name, &has, "it has")
             )));
         };
         let why = words_because(column);

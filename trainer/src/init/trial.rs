@@ -12,6 +12,7 @@ use crate::guess::RARE;
 use crate::split;
 use ortus::core::count::{agreed, counted};
 use ortus::core::error::{Result, short};
+use ortus::core::names;
 use std::collections::HashSet;
 
 /// The fewest rows that are learned from.
@@ -75,7 +76,7 @@ fn without_leaks(draft: &mut Draft, columns: &[LookedColumn], mut rows: Rows) ->
         return refused(
             &format!(
                 "every feature alone predicts the target ({}), as a copy of it does",
-                short(&names.join(", "))
+                names::listed(&names)
             ),
             "add columns that are known before the outcome, or write train.toml with leak_max = 1.0 in [data]",
         );

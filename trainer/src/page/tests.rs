@@ -18,7 +18,7 @@ fn contributions(name: &str) -> ContributionSummary {
         means: vec![(name.to_owned(), 0.5)],
         swarms: vec![Swarm {
             class: None,
-            scale: "log odds",
+            scale: "log odds".to_owned(),
             features: vec![feature],
         }],
         rows: 1,

@@ -10,6 +10,7 @@ use super::explained::RunExplanation;
 use super::proven::Proven;
 use crate::context::{RunOutcome, Watcher};
 use crate::data::DataManifest;
+use crate::data::RowTarget;
 use crate::evaluation::{self, Champion};
 use crate::evidence::{self, PageSubject};
 use crate::gate::{self, Gate, Verdict};
@@ -207,6 +208,7 @@ fn record(
         own_metrics: model.own_metrics().into(),
         parent: champion.map(|c| c.version.number()).into(),
         parity: proven.parity.clone().into(),
+        positive: positive_class(&proven.test.target).into(),
         rows_digest: dataset.rows.manifest.rows_digest().to_string().into(),
         run: dataset.run.to_string().into(),
         seed: spec.fit.seed.into(),
@@ -242,4 +244,12 @@ fn shortened(manifest: &DataManifest) -> DataManifest {
     }
 
     manifest
+}
+
+/// Returns the second of two classes; none of more, or for values.
+fn positive_class(target: &RowTarget) -> Option<String> {
+    match target.classes() {
+        Some([_, positive]) => Some(positive.clone()),
+        _ => None,
+    }
 }

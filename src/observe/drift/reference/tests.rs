@@ -120,6 +120,39 @@ fn the_numeric_inputs_are_looked_at_together() {
 }
 
 #[test]
+fn distances_from_how_inputs_fit_an_hour_are_compared_hour_by_hour() {
+    // One of the inputs follows the hour, which a minute of live rows shares.
+    let mut random = Random(5);
+    let daily = |row: usize| (row as f64 / 24.0 * std::f64::consts::TAU).sin();
+    let values: Vec<f64> = (0..9_600)
+        .map(|row| daily(row) + 0.3 * random.normal())
+        .collect();
+    let hours: Vec<i64> = (0..9_600).map(|row| row % 24).collect();
+    let mut rows = Rows::new(9_600);
+    rows.series[2] = ColumnSeries::Numbers(values);
+    let without = rows.baseline(&SliceChoice::Fitting);
+    assert_eq!(without.inputs[2].kind, ColumnKind::Cyclic);
+    assert!(
+        without.multivariate.is_none(),
+        "nothing tells the hour, and one number is left"
+    );
+
+    rows.series[1] = ColumnSeries::Whole(hours);
+    rows.places[1].name = "hour".to_owned();
+    let with = rows.baseline(&SliceChoice::Fitting);
+    let together = with.multivariate.expect("two numbers");
+    let used = together
+        .projection
+        .columns
+        .iter()
+        .map(|column| column.name.as_str());
+    assert_eq!(used.collect::<Vec<_>>(), ["hour", "age"]);
+    let distances = together.distances;
+    assert_eq!(distances.kind, ColumnKind::Cyclic, "{}", distances.reason);
+    assert!(!distances.band.is_empty());
+}
+
+#[test]
 fn a_model_with_a_column_of_that_name_has_no_projection() {
     let mut rows = Rows::new(1_000);
     rows.places[2].name = MULTIVARIATE.to_owned();

@@ -6,6 +6,7 @@ mod tests;
 
 use super::WORDS_MAX;
 use crate::core::error::{Error, Result, short};
+use crate::core::names;
 use crate::observe::drift::baseline::{BaselineColumn, ValueDistribution};
 use crate::observe::drift::kind::ColumnKind;
 
@@ -40,9 +41,9 @@ impl SliceChoice {
         }
         match names.iter().find(|name| !inputs.contains(&name.as_str())) {
             Some(unknown) => Err(Error::invalid(format!(
-                "the slice '{}' must be an input column; the input columns are {}",
+                "the slice '{}' must be an input column{}",
                 short(unknown),
-                short(&inputs.join(", "))
+                names::instead(unknown, inputs, "the input columns are")
             ))),
             None => Ok(()),
         }

@@ -5,6 +5,7 @@ use super::WatchSubject;
 use crate::core::error::short;
 use crate::core::error::{Error, Result};
 use crate::core::model::task::Task;
+use crate::core::names;
 use crate::observe::drift::baseline::Baseline;
 use crate::observe::drift::breach::BreachWatch;
 use crate::observe::drift::breach::allowed::Allowance;
@@ -43,9 +44,9 @@ impl ColumnRules {
         };
         let has: Vec<&str> = places.iter().map(|place| place.name.as_str()).collect();
         Err(Error::precondition(format!(
-            "the monitor's column '{}' must be an input or output column of the model; its columns are {}",
+            "the monitor's column '{}' must be an input or output column of the model{}",
             short(unknown),
-            short(&has.join(", "))
+            names::instead(unknown, &has, "its columns are")
         )))
     }
 
