@@ -163,9 +163,13 @@ struct Predict {
         long,
         value_name = "FILE",
         conflicts_with = "input",
-        required_unless_present = "input"
+        required_unless_present_any = ["input", "row"]
     )]
     file: Option<PathBuf>,
+    /// Rows by the names of their columns: a JSON object, such as {"age": 35, "plan": "basic"}, or a list of objects. null is a
+    /// missing value, and an ISO 8601 time stands for seconds since 1970 in FP64 inputs.
+    #[arg(long, value_name = "JSON", conflicts_with_all = ["input", "file", "grpc"])]
+    row: Option<String>,
     /// Input tensor as name, datatype, shape and values, such as x:FP32:1,3:0.5,1,nan. Repeat it for
     /// each input; optional inputs, which have a default, may be left out. A string with commas is in double quotes.
     #[arg(long, value_name = "NAME:TYPE:SHAPE:VALUES")]

@@ -12,6 +12,7 @@ pub mod error;
 pub(crate) mod fields;
 pub mod hash;
 pub mod model;
+pub mod moment;
 pub mod names;
 pub mod request;
 pub mod settings;

@@ -68,6 +68,9 @@ async fn memory(http: &mut client::Http, line: &VersionLine) -> Result<String> {
 }
 
 pub(super) async fn predict(arguments: &Predict) -> Result<()> {
+    if let Some(row) = &arguments.row {
+        return predict_rows(arguments, row).await;
+    }
     let body = request_body(arguments)?;
     let server = arguments.server.as_deref();
     if !arguments.grpc {
@@ -82,6 +85,31 @@ pub(super) async fn predict(arguments: &Predict) -> Result<()> {
     let mut client = client::grpc(server.unwrap_or("127.0.0.1:8001")).await?;
     let request = client::infer_request(&arguments.model, &arguments.version, &inputs);
     print::grpc_answer(&client::infer(&mut client, request).await?, arguments.json)
+}
+
+/// Sends rows as a table, and prints the answer.
+async fn predict_rows(arguments: &Predict, rows: &str) -> Result<()> {
+    let rows = rows.trim();
+    let instances = match rows.starts_with('[') {
+        true => rows.to_owned(),
+        false => format!("[{rows}]"),
+    };
+    let model = &arguments.model;
+    let version = match arguments.version.as_str() {
+        "" => String::new(),
+        alias if alias.parse::<u64>().is_err() => format!("/labels/{alias}"),
+        number => format!("/versions/{number}"),
+    };
+    let path = format!("/v1/models/{model}{version}:predict");
+    let server = arguments.server.as_deref().unwrap_or("127.0.0.1:8000");
+    let mut http = client::Http::connect(server).await?;
+    let body = format!("{{\"instances\":{instances}}}");
+    let (status, _, answer) = http.send(Method::POST, &path, body.into()).await?;
+    if !status.is_success() {
+        return Err(client::refusal(status, &answer));
+    }
+    line(String::from_utf8_lossy(&answer).trim_end());
+    Ok(())
 }
 
 fn request_body(arguments: &Predict) -> Result<Bytes> {

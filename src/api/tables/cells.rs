@@ -1,6 +1,7 @@
 //! Cells of a table, from JSON, CSV and examples, as elements of each datatype. Knows no columns.
 
 use crate::core::error::{Error, Result, short};
+use crate::core::moment;
 use crate::core::tensor::DType;
 use crate::core::tensor::json::document::Json;
 use crate::core::tensor::json::elements::{base64_of, is_base64};
@@ -90,6 +91,10 @@ fn number(bytes: &mut Vec<u8>, dtype: DType, cell: TableCell<'_>) -> Result<()> 
         });
     }
 
+    if let (DType::F64, Some(seconds)) = (dtype, moment::seconds(text.trim_matches('"'))) {
+        bytes.extend(seconds.to_le_bytes());
+        return Ok(());
+    }
     let unfit = || Error::invalid(format!("{} is not a valid {dtype} value", short(text)));
     let is_quoted = text.starts_with('"');
     let float = || float(text).filter(|_| !is_quoted).ok_or_else(unfit);

@@ -68,6 +68,38 @@ fn numbers_truth_values_and_missing_ones_are_read_as_the_datatype() {
 }
 
 #[test]
+fn times_of_iso_8601_are_seconds_since_1970_in_fp64() {
+    for (text, expected) in [
+        ("1970-01-02", 86_400.0),
+        ("2013-03-01T10:30:00Z", 1_362_133_800.0),
+        ("2013-03-01 10:30", 1_362_133_800.0),
+        ("2013-03-01T11:30:00.25+01:00", 1_362_133_800.25),
+        ("2013-03-01 10:30:00+00:00", 1_362_133_800.0),
+        ("1969-12-31T23:59:59.5Z", -0.5),
+    ] {
+        for read in [
+            json(DType::F64, &format!("\"{text}\"")),
+            cell(DType::F64, TableCell::Text(text)),
+        ] {
+            let bytes = read.unwrap_or_else(|e| panic!("{text}: {e}")).to_raw();
+            assert_eq!(bytes, f64::to_le_bytes(expected), "{text}");
+        }
+        let error = json(DType::F32, &format!("\"{text}\"")).expect_err("too few digits");
+        assert!(error.message.contains("not a valid FP32"), "{error}");
+    }
+    for text in [
+        "2013-13-01",
+        "2013-03-01T25:00",
+        "01/03/2013",
+        "2013-",
+        "10:30",
+    ] {
+        let error = json(DType::F64, &format!("\"{text}\"")).expect_err(text);
+        assert!(error.message.contains("not a valid FP64"), "{error}");
+    }
+}
+
+#[test]
 fn what_a_datatype_does_not_hold_is_refused_with_the_column() {
     for (dtype, text, needle) in [
         (DType::F32, "1e39", "not a valid FP32"),

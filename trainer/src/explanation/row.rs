@@ -4,6 +4,7 @@
 mod tests;
 
 use ortus::core::error::{Error, Result, short};
+use ortus::core::moment;
 use ortus::explain::model::{ABSENT, ExplainedFeature, ExplainedModel};
 use serde_json::{Map, Value};
 
@@ -70,8 +71,8 @@ fn value(
 ) -> Result<f32> {
     let cell = |name: &str| row.get(name).unwrap_or(&Value::Null);
     if let Some(derived) = &feature.derived {
-        let until = derived.until().map(|name| number(name, cell(name)));
-        let source = number(&feature.input, cell(&feature.input))?;
+        let until = derived.until().map(|name| number_or_time(name, cell(name)));
+        let source = number_or_time(&feature.input, cell(&feature.input))?;
         return Ok(derived.value(source, until.transpose()?.unwrap_or(f64::NAN)));
     }
     let cell = cell(&feature.name);
@@ -85,6 +86,12 @@ fn value(
             short(&other.to_string())
         ))),
     }
+}
+
+/// Reads a number, or a time as the server does: in seconds since 1970.
+fn number_or_time(name: &str, cell: &Value) -> Result<f64> {
+    let time = cell.as_str().and_then(moment::seconds);
+    time.map_or_else(|| number(name, cell), Ok)
 }
 
 fn number(name: &str, cell: &Value) -> Result<f64> {

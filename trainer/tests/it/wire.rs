@@ -84,6 +84,15 @@ fn named(row: &[String; 8]) -> Map<String, Value> {
         .collect()
 }
 
+/// The same, with times as the file has them.
+fn with_time(row: &[String; 8]) -> Map<String, Value> {
+    let mut all = named(row);
+    if !all["asked_at"].is_null() {
+        all.insert("asked_at".to_owned(), json!(row[6]));
+    }
+    all
+}
+
 /// Asks for rows by the Open Inference Protocol; returns the probability of the second class of each.
 fn infer(server: &Server, inputs: &[Value], rows: &[Map<String, Value>]) -> Vec<f64> {
     let inputs: Vec<Value> = inputs
@@ -160,11 +169,13 @@ fn rows_of_the_file_as_json_give_what_training_gave() {
     // By time: the newest fifth judges the model.
     let judging = &all[all.len() - all.len() / 5..];
     let rows: Vec<Map<String, Value>> = judging.iter().map(named).collect();
+    let as_written: Vec<Map<String, Value>> = judging.iter().map(with_time).collect();
     let missing = rows.iter().flat_map(Map::values).filter(|v| v.is_null());
     assert!(missing.count() > 100);
     for (by, found) in [
         ("inputs", infer(&server, &inputs, &rows)),
         ("table", table(&server, &rows)),
+        ("table with times as the file has them", table(&server, &as_written)),
     ] {
         let found = log_loss(&found, judging);
         assert!(
