@@ -24,7 +24,7 @@ use crate::observe::drift::watch::WatchSubject;
 use crate::observe::metrics::Metrics;
 use crate::observe::report::alarm::PerformanceAlarm;
 use crate::observe::report::column::SlicePart;
-use crate::observe::report::performance::{MeasuredPerformance, WaitingLabels};
+use crate::observe::report::performance::{CohortPerformance, MeasuredPerformance, WaitingLabels};
 use crate::storage::layout::Records;
 use answers::name::{LossReason, TimeSpan};
 use answers::{AnswerStore, WrittenAnswers};
@@ -340,6 +340,16 @@ impl Feedback {
         version: Option<Version>,
     ) -> Vec<MeasuredPerformance> {
         self.lock().report(model, version)
+    }
+
+    /// Returns the labelled rows of two versions since both have some.
+    pub(crate) fn pair(
+        &self,
+        model: &ModelName,
+        own: (u64, &str),
+        base: (u64, &str),
+    ) -> Option<[CohortPerformance; 2]> {
+        self.lock().pair(model, own, base)
     }
 
     /// Returns the labels that wait for their prediction, of any model; none if there is nothing to

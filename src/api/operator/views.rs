@@ -7,7 +7,9 @@ use crate::api::oip::describe;
 use crate::core::error::{Error, Result};
 use crate::core::model::{ModelName, Version};
 use crate::observe::drift::observer::Monitor;
-use crate::observe::report::compared::{ComparedVersion, CountedLabels, VersionFacts, compare};
+use crate::observe::report::compared::{
+    ComparedVersion, CountedLabels, LabelledPair, VersionFacts, compare,
+};
 use crate::observe::report::drift::{DriftReport, VersionDrift};
 use crate::observe::report::model::ModelReport;
 use crate::observe::report::performance::{
@@ -206,6 +208,12 @@ fn compared(
         return Vec::new();
     };
     let requests = front.metrics.requests(name.as_str());
+    let champion = routes.main();
+    let digest_of = |version: &Version| {
+        let servable = routes.versions.get(version)?;
+        Some((version.number(), servable.digest.to_string()))
+    };
+    let base = champion.as_ref().and_then(digest_of);
 
     let facts = |(version, servable): (&Version, &Arc<Servable>)| {
         let (number, digest) = (version.number(), servable.digest.to_string());
@@ -216,6 +224,12 @@ fn compared(
             .iter()
             .find(|rows| rows.version == number && rows.digest == digest);
         let key = version.to_string();
+        let pair = base.as_ref().filter(|(base, _)| *base != number);
+        let pair = pair
+            .zip(front.labels.as_ref())
+            .and_then(|((base, of_base), labels)| {
+                labels.pair(name, (number, &digest), (*base, of_base))
+            });
         VersionFacts {
             version: number,
             aliases: routes.labels_of(*version),
@@ -227,10 +241,15 @@ fn compared(
                 count: rows.window.labelled_rows,
                 measures: &rows.window.measures,
             }),
+            pair: pair.map(|[own, base]| LabelledPair {
+                since: own.from,
+                own: (own.labelled_rows, own.measures),
+                base: (base.labelled_rows, base.measures),
+            }),
         }
     };
     let facts: Vec<VersionFacts<'_>> = routes.versions.iter().map(facts).collect();
-    compare(&facts, routes.main().map(Version::number))
+    compare(&facts, champion.map(Version::number))
 }
 
 /// Takes the estimate of one version out of its drift report.

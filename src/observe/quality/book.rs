@@ -215,6 +215,11 @@ impl Book {
         }
     }
 
+    /// Returns the first hour with rows, from an hour on.
+    pub(crate) fn first_hour(&self, from: u64) -> Option<u64> {
+        self.hours.range(from..).next().map(|(hour, _)| *hour)
+    }
+
     /// Sums up the hours in periods of `hours`; periods without rows are left out.
     pub(crate) fn cohorts(&self, hours: u64, most: usize) -> Vec<Summary> {
         let mut starts: Vec<u64> = self.hours.keys().map(|hour| hour - hour % hours).collect();

@@ -40,9 +40,15 @@ pub struct ComparedVersion {
     /// The version that it is compared with: the champion. Absent from that version itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compared_with: Option<u64>,
-    /// The same minus that of the champion.
+    /// The same minus that of the champion, of the rows since both have some.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub difference: Option<ComparedMeasure>,
+    /// The hour from which on both have rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference_since: Option<String>,
+    /// Labelled rows of this version and of the champion since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference_rows: Option<[u64; 2]>,
 }
 
 /// A measure with its interval of 95 %, as if rows were independent.
@@ -69,6 +75,16 @@ pub(crate) struct VersionFacts<'f> {
     pub open_incidents: usize,
     /// Labelled rows of the last days.
     pub labelled: Option<CountedLabels<'f>>,
+    /// Labelled rows of the version and of the champion since both have some.
+    pub pair: Option<LabelledPair>,
+}
+
+/// Labelled rows of a version and of the champion, of the same time.
+pub(crate) struct LabelledPair {
+    /// The hour from which on both have rows.
+    pub since: String,
+    pub own: (u64, BTreeMap<String, f64>),
+    pub base: (u64, BTreeMap<String, f64>),
 }
 
 /// How well the labelled rows of a version were predicted.
@@ -83,11 +99,10 @@ pub(crate) fn compare(all: &[VersionFacts<'_>], champion: Option<u64>) -> Vec<Co
     if all.len() < 2 {
         return Vec::new();
     }
-    let base = all.iter().find(|facts| Some(facts.version) == champion);
-    let base = base.and_then(|base| base.labelled);
     let one = |facts: &VersionFacts<'_>| {
         let is_champion = Some(facts.version) == champion;
         let (requests, failed) = facts.requests;
+        let pair = facts.pair.as_ref().filter(|_| !is_champion);
         ComparedVersion {
             version: facts.version,
             aliases: facts.aliases.clone(),
@@ -99,14 +114,19 @@ pub(crate) fn compare(all: &[VersionFacts<'_>], champion: Option<u64>) -> Vec<Co
             labelled_rows: facts.labelled.map_or(0, |rows| rows.count),
             measured: facts.labelled.and_then(measure),
             compared_with: champion.filter(|_| !is_champion),
-            difference: facts
-                .labelled
-                .zip(base)
-                .filter(|_| !is_champion)
-                .and_then(|(own, base)| difference(own, base)),
+            difference: pair.and_then(|pair| difference(rows(&pair.own), rows(&pair.base))),
+            difference_since: pair.map(|pair| pair.since.clone()),
+            difference_rows: pair.map(|pair| [pair.own.0, pair.base.0]),
         }
     };
     all.iter().map(one).collect()
+}
+
+fn rows((count, measures): &(u64, BTreeMap<String, f64>)) -> CountedLabels<'_> {
+    CountedLabels {
+        count: *count,
+        measures,
+    }
 }
 
 /// Returns the bounds of half and of 99 % of the requests, in milliseconds.
@@ -219,12 +239,16 @@ pub(crate) fn sentences(all: &[ComparedVersion]) -> Vec<String> {
                 .find(|v| v.version == of)
                 .map_or(0, |v| v.labelled_rows)
         };
+        let [rows, base_rows] = own
+            .difference_rows
+            .unwrap_or([own.labelled_rows, labelled(base)]);
+        let rows = format!("{} and {base_rows}", counted(rows, "labelled row"));
+        let since = own.difference_since.as_ref();
+        let since = since.map_or_else(String::new, |since| format!(" since {since}"));
         let Some(difference) = &own.difference else {
             return Some(format!(
-                "version {} cannot be compared with version {base} by labels: {} and {}",
-                own.version,
-                counted(own.labelled_rows, "labelled row"),
-                labelled(base)
+                "version {} cannot be compared with version {base} by labels: {rows}{since}",
+                own.version
             ));
         };
         let [low, high] = difference.interval;
@@ -235,12 +259,8 @@ pub(crate) fn sentences(all: &[ComparedVersion]) -> Vec<String> {
             _ => "worse than",
         };
         Some(format!(
-            "version {}: {stands} version {base} by labels: {} {:+.4} ({low:+.4} to {high:+.4}, 95 %), {} and {}",
-            own.version,
-            difference.name,
-            difference.value,
-            counted(own.labelled_rows, "labelled row"),
-            labelled(base)
+            "version {}: {stands} version {base} by labels: {} {:+.4} ({low:+.4} to {high:+.4}, 95 %), {rows}{since}",
+            own.version, difference.name, difference.value
         ))
     };
     all.iter().filter_map(one).collect()

@@ -175,7 +175,10 @@ fn rows_of_the_file_as_json_give_what_training_gave() {
     for (by, found) in [
         ("inputs", infer(&server, &inputs, &rows)),
         ("table", table(&server, &rows)),
-        ("table with times as the file has them", table(&server, &as_written)),
+        (
+            "table with times as the file has them",
+            table(&server, &as_written),
+        ),
     ] {
         let found = log_loss(&found, judging);
         assert!(

@@ -8,7 +8,9 @@ use crate::observe::metrics::feedback::VersionFigures;
 use crate::observe::quality::book::{Summary, time};
 use crate::observe::quality::sequential::LastingAlarm;
 use crate::observe::quality::sliced::SlicedTest;
-use crate::observe::report::performance::{AlarmRows, MeasuredPerformance, SlicePerformance};
+use crate::observe::report::performance::{
+    AlarmRows, CohortPerformance, MeasuredPerformance, SlicePerformance,
+};
 use chrono::Utc;
 
 /// Days that metrics and reports cover.
@@ -62,6 +64,30 @@ impl LabelState {
                 ..open.report(key, now)
             })
             .collect()
+    }
+}
+
+impl LabelState {
+    /// Returns the labelled rows of two versions since both have some.
+    pub(in crate::observe::labels) fn pair(
+        &self,
+        model: &ModelName,
+        own: (u64, &str),
+        base: (u64, &str),
+    ) -> Option<[CohortPerformance; 2]> {
+        let now = this_hour();
+        let from = now.saturating_sub(DAYS * 24);
+        let book = |(version, digest): (u64, &str)| {
+            let mut books = self.books.iter();
+            let is_of = |key: &VersionKey, open: &Open| {
+                key.0 == *model && open.book.version == version && key.2.to_string() == digest
+            };
+            let (_, open) = books.find(|(key, open)| is_of(key, open))?;
+            Some((&open.book, open.book.first_hour(from)?))
+        };
+        let ((own, own_from), (base, base_from)) = (book(own)?, book(base)?);
+        let since = own_from.max(base_from);
+        Some([own, base].map(|book| book.summary(since, now + 1).report()))
     }
 }
 

@@ -19,6 +19,11 @@ fn compared(champion: &Measured, canary: &Measured) -> Vec<ComparedVersion> {
                 count: rows.0,
                 measures: &rows.1,
             }),
+            pair: (version == 2).then(|| LabelledPair {
+                since: "2026-05-01T14:00Z".to_owned(),
+                own: (canary.0, canary.1.clone()),
+                base: (champion.0, champion.1.clone()),
+            }),
             ..VersionFacts::default()
         }
     });
@@ -44,7 +49,8 @@ fn an_accuracy_and_its_difference_have_the_intervals_of_wilson_and_newcombe() {
     );
     let said = sentences(&all);
     assert!(
-        said[0].starts_with("version 2: better than version 1"),
+        said[0].starts_with("version 2: better than version 1")
+            && said[0].ends_with("70 labelled rows and 80 since 2026-05-01T14:00Z"),
         "{said:?}"
     );
 

@@ -283,6 +283,8 @@ fn version_beside_another() -> ComparedVersion {
         measured: Some(measure.clone()),
         compared_with: Some(1),
         difference: Some(measure),
+        difference_since: Some("2026-05-01T14:00Z".to_owned()),
+        difference_rows: Some([100, 400]),
     }
 }
 
