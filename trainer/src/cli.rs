@@ -79,9 +79,9 @@ pub(super) enum TrainerCommand {
     Compare {
         /// The name of the model.
         model: String,
-        /// The key of a run, or its first characters.
+        /// A run: its key, the first characters of it, or the version that it published.
         one: String,
-        /// The key of the other run, or its first characters.
+        /// The other run, in the same way.
         other: String,
         /// Write a page of both to this file: settings, metrics and learning curves.
         #[arg(long, value_name = "FILE")]
@@ -135,7 +135,7 @@ pub(super) struct RunArguments {
 pub(super) struct ExplainRunArguments {
     /// The name of the model.
     model: String,
-    /// The key of the run, or its first characters; none with --row or --rows.
+    /// The run: its key, the first characters of it, or the version that it published; none with --row or --rows.
     run: Option<String>,
     /// Write the evidence page of the run to this file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["row", "rows"])]

@@ -31,6 +31,8 @@ pub(crate) struct ExperimentsPage<'p> {
     pub said: Vec<String>,
     /// The measure of which less is better.
     pub measure: &'p str,
+    /// Whether the runs were judged by the same rows, so that one is the best.
+    pub is_comparable: bool,
     /// Whether runs follow each other in time, and are drawn so.
     pub in_time: bool,
     pub experiments: Vec<Experiment>,
@@ -171,7 +173,7 @@ pub(crate) fn render(page: &ExperimentsPage<'_>) -> String {
         h1 { (page.title) }
         @for text in &page.said { p class="quiet" { (text) } }
         @if all.is_empty() { p { "There are no runs." } } @else {
-            (best(page, &ranks))
+            @if page.is_comparable { (best(page, &ranks)) }
             @if page.in_time { (drawn.over_time()) }
             (drawn.parallel())
             (drawn.by_setting())

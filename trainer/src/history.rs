@@ -13,6 +13,9 @@ use ortus::storage::layout::Records;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// Digits from which on a number is a key, not a version.
+const KEY_MIN: usize = 8;
+
 /// The largest record.
 const BYTES_MAX: u64 = 4 << 20;
 
@@ -205,10 +208,19 @@ impl RunHistory {
         page.ok_or_else(|| Error::not_found("this run has no evidence page, because it ended before its gates; see `explain` without --html"))
     }
 
-    /// Returns the last run whose key has a prefix. Refuses an unknown prefix, and an
-    /// ambiguous one.
+    /// Returns the run that published a version, or the last one whose key has a prefix. Refuses an unknown
+    /// prefix, and an ambiguous one.
     pub(crate) async fn find(&self, begins: &str) -> Result<RecordedRun> {
         let begins = begins.strip_prefix("sha256:").unwrap_or(begins);
+        let version = begins.parse::<u64>().ok().filter(|_| begins.len() < KEY_MIN);
+        if let Some(version) = version {
+            let is = |ran: &RecordedRun| {
+                ran.status == RunStatus::Published && ran.record.version.value() == Some(&version)
+            };
+            if let Some(ran) = self.all().await?.into_iter().find(is) {
+                return Ok(ran);
+            }
+        }
         let is = |ran: &RecordedRun| {
             ran.key()
                 .strip_prefix("sha256:")
@@ -230,7 +242,7 @@ impl RunHistory {
                 ortus::core::error::short(begins)
             ))),
             (None, _) => Err(Error::not_found(format!(
-                "no run has a key that begins with '{}'; `ortus-trainer runs` lists the keys",
+                "no run has a key that begins with '{}' or published such a version; `ortus-trainer runs` lists both",
                 ortus::core::error::short(begins)
             ))),
         }

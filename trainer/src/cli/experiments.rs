@@ -165,6 +165,7 @@ fn sweep_page(model: &str, swept: &SweepResult, all: &[RecordedRun]) -> String {
         title: format!("{model}: sweep"),
         said,
         measure: swept.measure,
+        is_comparable: true,
         in_time: false,
         experiments: trials
             .map(|ran| Experiment::of(ran, swept.measure))
@@ -194,6 +195,7 @@ pub(super) fn runs_page(model: &str, all: &[RecordedRun]) -> String {
         title: format!("{model}: runs"),
         said,
         measure: &measure,
+        is_comparable: true,
         in_time: true,
         experiments: newest
             .iter()
@@ -335,6 +337,7 @@ fn comparison_page(
         title: format!("{model}: {} and {}", short_key(one), short_key(other)),
         said,
         measure: &measure,
+        is_comparable: is_same,
         in_time: false,
         experiments: runs
             .iter()
