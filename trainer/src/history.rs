@@ -212,7 +212,10 @@ impl RunHistory {
     /// prefix, and an ambiguous one.
     pub(crate) async fn find(&self, begins: &str) -> Result<RecordedRun> {
         let begins = begins.strip_prefix("sha256:").unwrap_or(begins);
-        let version = begins.parse::<u64>().ok().filter(|_| begins.len() < KEY_MIN);
+        let version = begins
+            .parse::<u64>()
+            .ok()
+            .filter(|_| begins.len() < KEY_MIN);
         if let Some(version) = version {
             let is = |ran: &RecordedRun| {
                 ran.status == RunStatus::Published && ran.record.version.value() == Some(&version)

@@ -82,7 +82,7 @@ fn times_of_iso_8601_are_seconds_since_1970_in_fp64() {
             cell(DType::F64, TableCell::Text(text)),
         ] {
             let bytes = read.unwrap_or_else(|e| panic!("{text}: {e}")).to_raw();
-            assert_eq!(bytes, f64::to_le_bytes(expected), "{text}");
+            assert_eq!(bytes, f64::to_le_bytes(expected).to_vec(), "{text}");
         }
         let error = json(DType::F32, &format!("\"{text}\"")).expect_err("too few digits");
         assert!(error.message.contains("not a valid FP32"), "{error}");

@@ -26,6 +26,7 @@ fn page(experiments: Vec<Experiment>, in_time: bool) -> String {
         title: "m: sweep".to_owned(),
         said: vec!["A <b>".to_owned()],
         measure: "log_loss",
+        is_comparable: true,
         in_time,
         experiments,
     })

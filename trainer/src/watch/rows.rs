@@ -200,7 +200,10 @@ impl<'c> LabelledCount<'c> {
     fn newest(&self) -> Option<String> {
         let newest = *self.found.times.as_ref()?.last()?;
         let time = DateTime::from_timestamp_micros(newest)?;
-        Some(format!("the newest is of {}", time.format("%Y-%m-%d %H:%M:%S UTC")))
+        Some(format!(
+            "the newest is of {}",
+            time.format("%Y-%m-%d %H:%M:%S UTC")
+        ))
     }
 
     /// Says why a run would not learn from all rows of after an alarm, and how many there must be.
