@@ -224,6 +224,7 @@ pub(crate) fn fit(
 ) -> Booster {
     let options = TreeOptions {
         step_max: loss.step_max(),
+        l2: options.l2 * loss.l2_scale(),
         ..options.clone()
     };
     let width = loss.scores();

@@ -52,6 +52,18 @@ impl Loss {
         matches!(self, Self::Poisson | Self::Tweedie(_))
     }
 
+    /// Returns the scale of the L2 regularisation: the second derivative of a row of one of many classes is smaller than
+    /// that of two, where all are equally likely.
+    pub(super) fn l2_scale(self) -> f64 {
+        match self {
+            Self::Softmax(classes) => {
+                let share = 1.0 / classes as f64;
+                4.0 * share * (1.0 - share)
+            }
+            _ => 1.0,
+        }
+    }
+
     /// Returns the largest value of a leaf, before the learning rate.
     pub(super) fn step_max(self) -> f64 {
         if self.is_log_link() {

@@ -3,6 +3,13 @@
 use super::*;
 
 #[test]
+fn many_classes_are_regularised_as_two_of_equal_size() {
+    assert_eq!(Loss::Logistic.l2_scale(), 1.0);
+    assert_eq!(Loss::Softmax(2).l2_scale(), 1.0);
+    assert!((Loss::Softmax(10).l2_scale() - 0.36).abs() < 1e-12);
+}
+
+#[test]
 fn gradients_and_hessians_are_those_of_the_mean_loss() {
     for (loss, targets) in [
         (Loss::Squared, [0.5_f32, -1.0, 2.0]),
