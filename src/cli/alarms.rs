@@ -109,7 +109,7 @@ pub(super) fn alarms(arguments: &AlarmsArguments) -> Result<()> {
 
     if found.is_empty() {
         let of_model = arguments.model.as_deref();
-        note(&format!(
+        line(&format!(
             "no alarms{} since {} in {}",
             of_model.map_or_else(String::new, |name| format!(" of {name}")),
             since.format("%Y-%m-%d %H:%M UTC"),

@@ -8,6 +8,7 @@ mod derived;
 mod joins;
 pub(crate) mod look;
 mod manifest;
+pub(crate) mod percent;
 mod query_error;
 mod roles;
 mod source;

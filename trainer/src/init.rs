@@ -15,6 +15,7 @@ mod write;
 mod tests;
 
 use crate::data::look::{self, LookedKind};
+use crate::data::percent::percent;
 use crate::data::{Reach, RowTarget, Rows};
 use crate::spec::Spec;
 use crate::spec::capture_source::CaptureSource;
@@ -34,6 +35,8 @@ pub(crate) struct InitRequest {
     /// A path, or the address of captured predictions.
     pub at: String,
     pub target: String,
+    /// A query over the rows, whose columns are looked at.
+    pub sql: Option<String>,
     /// How text files are written, as far as it is not to be found.
     pub format: Option<TextFormat>,
 }
@@ -106,6 +109,7 @@ pub(crate) async fn init(request: &InitRequest, reach: &Reach) -> Result<FirstSp
     spec.model.name = model_name(&request.at)?;
     spec.schema.target.clone_from(&request.target);
     spec.data.unlabelled_max = 1.0;
+    spec.data.sql.clone_from(&request.sql);
     if let Some(format) = &request.format {
         spec.formats.0.insert(SOURCE.to_owned(), format.clone());
     }
@@ -131,7 +135,7 @@ pub(crate) async fn init(request: &InitRequest, reach: &Reach) -> Result<FirstSp
         .map(|column| UnderstoodColumn {
             name: column.name.clone(),
             kind: column.kind.label(),
-            missing: look::percent(column.missing, rows_of_file),
+            missing: percent(column.missing, rows_of_file),
             values: column.values.clone(),
             used: draft.uses.get(&column.name).cloned().unwrap_or_default(),
         })

@@ -30,6 +30,9 @@ pub(crate) struct InitArguments {
     /// Overwrite the file if it exists.
     #[arg(long)]
     force: bool,
+    /// A query over the data, the table `rows`, such as 'SELECT *, arr_delay > 15 AS late FROM rows'.
+    #[arg(long, value_name = "SQL")]
+    sql: Option<String>,
     /// How text files are written, where it is not found: '{ delimiter = ";", missing = ["-999"] }'.
     #[arg(long, value_name = "TOML")]
     format: Option<String>,
@@ -78,6 +81,7 @@ pub(super) async fn init(arguments: &InitArguments) -> Result<()> {
     let request = InitRequest {
         at,
         target: arguments.target.clone(),
+        sql: arguments.sql.clone(),
         format: arguments.format.as_deref().map(format).transpose()?,
     };
     let first = crate::init::init(&request, &reach).await?;

@@ -141,7 +141,7 @@ fn is_constant(values: &FrameValues) -> bool {
 }
 
 /// Returns the number of rows that repeat an earlier one, target and time included.
-fn duplicates(rows: &Rows) -> usize {
+pub(crate) fn duplicates(rows: &Rows) -> usize {
     let mut hashes = hashes(rows);
     hashes.par_sort_unstable();
     hashes.windows(2).filter(|pair| pair[0] == pair[1]).count()

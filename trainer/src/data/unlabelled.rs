@@ -2,7 +2,7 @@
 //! rows too, so they belong to the baseline of the version.
 
 use super::Rows;
-use super::look::percent;
+use super::percent::percent;
 use crate::frame::{Frame, FrameColumn, FrameValues, MISSING};
 use crate::random::mix;
 use ortus::core::error::short;

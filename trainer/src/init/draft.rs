@@ -6,7 +6,8 @@ use super::quote::{quoted, sql_name};
 use super::useless::Useless;
 use super::{Remark, RemarkRank, refused};
 use crate::data::CLASSES_MAX;
-use crate::data::look::{self, LookedColumn, LookedKind, LookedTable, RowChanges};
+use crate::data::look::{LookedColumn, LookedKind, LookedTable, RowChanges};
+use crate::data::percent::percent;
 use crate::features::CATEGORIES_MAX;
 use crate::spec::Spec;
 use crate::tensors;
@@ -87,7 +88,7 @@ impl Draft {
             let has: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
             return Err(Error::invalid(format!(
                 "the data has no column '{shown}', the target{}",
-                names::instead(&name, &has, "it has")
+                names::instead(&name, &has, "it has") + "; compute another with --sql"
             )));
         };
         let why = words_because(column);
@@ -145,7 +146,7 @@ impl Draft {
                 RemarkRank::Target,
                 format!(
                     "{} of {} have no '{}'",
-                    look::percent(column.missing, rows),
+                    percent(column.missing, rows),
                     counted(rows, "row"),
                     short(&column.name)
                 ),

@@ -27,6 +27,7 @@ fn first(text: &str, format: Option<TextFormat>) -> Result<FirstSpec> {
     let request = InitRequest {
         at: path.display().to_string(),
         target: "y".to_owned(),
+        sql: None,
         format,
     };
     let made = ortus::testing::block_on(init(&request, &reach()))?;

@@ -4,8 +4,9 @@
 use super::draft::Draft;
 use super::quote::sql_name;
 use super::{RemarkRank, refused};
-use crate::data::check::{self, distinct_rows, leaks};
-use crate::data::look::{self, LookedColumn, LookedKind};
+use crate::data::check::{self, distinct_rows, duplicates, leaks};
+use crate::data::look::{LookedColumn, LookedKind};
+use crate::data::percent::percent;
 use crate::data::{Reach, RowTarget, Rows};
 use crate::frame::{FrameColumn, FrameValues};
 use crate::guess::RARE;
@@ -107,8 +108,7 @@ fn without_leaks(draft: &mut Draft, columns: &[LookedColumn], mut rows: Rows) ->
 
 /// Reads copies of rows once, unless equal rows are what few possible values make by chance.
 fn without_copies(draft: &mut Draft, rows: Rows) -> Rows {
-    let kept = distinct_rows(&rows);
-    let copies = rows.len() - kept.len();
+    let copies = duplicates(&rows);
     let share = copies as f64 / rows.len() as f64;
     if share <= draft.spec.data.duplicates_max {
         return rows;
@@ -116,7 +116,7 @@ fn without_copies(draft: &mut Draft, rows: Rows) -> Rows {
 
     let what = format!(
         "{} of {} rows are equal to another",
-        look::percent(copies, rows.len()),
+        percent(copies, rows.len()),
         rows.len()
     );
     if combinations(&rows) < COMBINATIONS * rows.len() as f64 {
@@ -128,6 +128,7 @@ fn without_copies(draft: &mut Draft, rows: Rows) -> Rows {
         );
         return rows;
     }
+    let kept = distinct_rows(&rows);
     draft.is_distinct = true;
     draft.remark(
         RemarkRank::Rows,
@@ -305,7 +306,7 @@ fn imbalance(draft: &mut Draft, rows: &Rows) {
             "'{}' is '{}' in {} of the rows: accuracy is high for a model that never says so; judge by average_precision, which is shown first",
             short(&draft.spec.schema.target),
             short(&names[class]),
-            look::percent(*least, rows.len())
+            percent(*least, rows.len())
         ),
         "balanced = true in [fit] weighs all classes alike, at the price of calibrated probabilities",
     );

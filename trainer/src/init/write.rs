@@ -158,9 +158,11 @@ fn data(draft: &Draft, columns: &[LookedColumn]) -> String {
 /// Returns the query; none if all rows are read as they are.
 fn sql(draft: &Draft, columns: &[LookedColumn]) -> Option<String> {
     let lists_columns = lists_columns(draft);
+    let own = draft.spec.data.sql.as_ref();
     if !lists_columns && draft.conditions.is_empty() {
-        return None;
+        return own.cloned();
     }
+    let from = own.map_or_else(|| SOURCE.to_owned(), |own| format!("({own}) AS asked"));
     let kept = columns.iter().map(|column| &column.name);
     let kept = kept.filter(|name| !draft.changes.without.contains(*name));
     let one = |name: &String| match draft.changes.renamed.get(name) {
@@ -172,7 +174,7 @@ fn sql(draft: &Draft, columns: &[LookedColumn]) -> Option<String> {
         false => "*".to_owned(),
     };
     let distinct = if draft.is_distinct { "DISTINCT " } else { "" };
-    let mut sql = format!("SELECT {distinct}{what} FROM {SOURCE}");
+    let mut sql = format!("SELECT {distinct}{what} FROM {from}");
     if !draft.conditions.is_empty() {
         let _ = write!(sql, " WHERE {}", draft.conditions.join(" AND "));
     }

@@ -1,8 +1,9 @@
 //! Describes one column from all of its values.
 
 use super::entity::{is_code, repeated};
-use super::{LookedColumn, LookedKind, LookedTarget, RowName, TimeRange, percent};
+use super::{LookedColumn, LookedKind, LookedTarget, RowName, TimeRange};
 use crate::data::columns::{Gathered, NO_TIME, Raw};
+use crate::data::percent::percent;
 use crate::data::times::{self, TimeForm};
 use crate::frame::{MISSING, WordCodes};
 use chrono::DateTime;
@@ -201,8 +202,11 @@ fn number_names_rows(all: &[f64], seen: &NumberPass) -> Option<RowName> {
     if seen.grows {
         return Some(RowName::Counts);
     }
-    let is_narrow = seen.most - seen.least < 4.0 * all.len() as f64;
-    if seen.missing > 0 || seen.few.len() <= FEW || !is_narrow {
+    let range = seen.most - seen.least;
+    let is_narrow = range < 4.0 * all.len() as f64;
+    // More rows than whole numbers of the range: some are equal, and need not be sorted to be found.
+    let has_equal = range + 1.0 < all.len() as f64;
+    if seen.missing > 0 || seen.few.len() <= FEW || !is_narrow || has_equal {
         return None;
     }
     let mut sorted = all.to_vec();

@@ -190,6 +190,7 @@ fn a_first_specification_reads_times_however_they_are_written() {
         let request = InitRequest {
             at: path.to_string_lossy().into_owned(),
             target: "y".to_owned(),
+            sql: None,
             format: None,
         };
         let made = ortus::testing::block_on(init(&request, &Reach::files())).expect("a text");
@@ -256,6 +257,7 @@ fn a_time_that_is_the_only_feature_stays_one() {
     let request = InitRequest {
         at: path.to_string_lossy().into_owned(),
         target: "y".to_owned(),
+        sql: None,
         format: None,
     };
     let made = ortus::testing::block_on(init(&request, &Reach::files())).expect("a text");

@@ -57,3 +57,28 @@ fn what_is_empty_where_the_target_is_comes_after_the_outcome() {
     let made = first(&empty, None).expect("a specification");
     assert_eq!(use_of(&made, "w"), "feature");
 }
+
+#[test]
+fn a_target_may_be_computed_by_a_query() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("rows.csv");
+    let mut text = "x,delay,y\n".to_owned();
+    for row in 0..400 {
+        let delay = 60.0 * noise(row, 1) + 10.0 * noise(row, 2);
+        text.push_str(&format!("{:.3},{delay:.2},same\n", noise(row, 1)));
+    }
+    std::fs::write(&path, text).expect("written");
+    let request = InitRequest {
+        at: path.display().to_string(),
+        target: "late".to_owned(),
+        sql: Some("SELECT *, delay > 30 AS late FROM rows".to_owned()),
+        format: None,
+    };
+    let made = ortus::testing::block_on(init(&request, &reach())).expect("a specification");
+    say(&made, &["'delay' alone predicts the target"]);
+
+    let spec = Spec::parse("train.toml", &made.text).expect("a specification");
+    let rows = ortus::testing::block_on(data::read(&spec, &reach())).expect("is read");
+    let names: Vec<&str> = rows.frame.columns.iter().map(|c| c.name.as_str()).collect();
+    assert_eq!((names.as_slice(), rows.len()), (["x"].as_slice(), 400));
+}
