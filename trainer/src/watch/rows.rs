@@ -189,21 +189,18 @@ impl<'c> LabelledCount<'c> {
             learnable: self.learnable.after(alarm, now),
             learned,
             fresh: found.rows.saturating_sub(last),
-            held_back: match now {
-                0 => self.newest().unwrap_or_else(|| self.held_back(before)),
-                _ => self.held_back(before),
-            },
+            held_back: self.held_back(before) + &self.newest(now),
         }
     }
 
-    /// Says of which time the newest row is.
-    fn newest(&self) -> Option<String> {
-        let newest = *self.found.times.as_ref()?.last()?;
-        let time = DateTime::from_timestamp_micros(newest)?;
-        Some(format!(
-            "the newest is of {}",
-            time.format("%Y-%m-%d %H:%M:%S UTC")
-        ))
+    /// Says of which time the newest row is, where none came after the alarm.
+    fn newest(&self, now: usize) -> String {
+        let times = self.found.times.as_ref().filter(|_| now == 0);
+        let newest = times.and_then(|times| DateTime::from_timestamp_micros(*times.last()?));
+        newest.map_or_else(String::new, |time| {
+            let time = time.format("%Y-%m-%d %H:%M:%S UTC");
+            format!("; the newest row is of {time}")
+        })
     }
 
     /// Says why a run would not learn from all rows of after an alarm, and how many there must be.

@@ -90,7 +90,8 @@ fn an_alarm_waits_for_labelled_rows_and_starts_one_run() {
     let reason = told[0]["record"]["reason"].as_str().expect("a reason");
     assert!(
         reason.starts_with("0 of 500 labelled rows of after the alarm of ")
-            && reason.contains("would be learned from: 0 of after it are there; the newest 20 % of all 2000 rows judge the model"),
+            && reason.contains("would be learned from: 0 of after it are there; the newest 20 % of all 2000 rows judge the model")
+            && reason.ends_with("; the newest row is of 2026-01-02 09:19:00 UTC"),
         "{reason}"
     );
     assert_eq!(place.watch_once(&file), Vec::<Value>::new(), "told once");
