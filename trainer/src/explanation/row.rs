@@ -4,12 +4,9 @@
 mod tests;
 
 use ortus::core::error::{Error, Result, short};
-use ortus::core::moment;
+use ortus::core::{moment, names};
 use ortus::explain::model::{ABSENT, ExplainedFeature, ExplainedModel};
 use serde_json::{Map, Value};
-
-/// The most names in an error.
-const NAMES_MAX: usize = 16;
 
 /// Reads a row: an object with a value for each input that clients send, null for a missing one. Refuses an unknown
 /// input, one that is left out, and a value of another type.
@@ -20,15 +17,15 @@ pub(crate) fn read(model: &ExplainedModel, text: &str) -> Result<Vec<f32>> {
             short(&model.clients().0[0])
         ))
     })?;
-    let names = names(model);
-    if let Some(name) = row.keys().find(|name| !names.contains(&name.as_str())) {
+    let inputs = inputs(model);
+    if let Some(name) = row.keys().find(|name| !inputs.contains(&name.as_str())) {
         return Err(Error::invalid(format!(
             "the row has '{}', which is no input; the inputs are {}",
             short(name),
-            listed(&names)
+            names::listed(&inputs)
         )));
     }
-    if let Some(name) = names.iter().find(|name| !row.contains_key(**name)) {
+    if let Some(name) = inputs.iter().find(|name| !row.contains_key(**name)) {
         return Err(Error::invalid(format!(
             "the row lacks '{}'; write null for a missing value",
             short(name)
@@ -42,7 +39,7 @@ pub(crate) fn read(model: &ExplainedModel, text: &str) -> Result<Vec<f32>> {
 }
 
 /// The inputs that clients send.
-fn names(model: &ExplainedModel) -> Vec<&str> {
+fn inputs(model: &ExplainedModel) -> Vec<&str> {
     let features = model.features().iter();
     let until = features.filter_map(|feature| feature.derived.as_ref()?.until());
     let own = model.clients().0.iter().map(String::as_str);
@@ -50,18 +47,6 @@ fn names(model: &ExplainedModel) -> Vec<&str> {
     names.sort_unstable();
     names.dedup();
     names
-}
-
-fn listed(names: &[&str]) -> String {
-    let shown: Vec<&str> = names
-        .iter()
-        .take(NAMES_MAX)
-        .map(|name| short(name))
-        .collect();
-    match names.len().saturating_sub(NAMES_MAX) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }
 
 fn value(

@@ -194,24 +194,17 @@ fn a_model_must_certainly_be_better_than_guessing() {
 
 #[test]
 fn a_model_further_from_the_rows_than_their_mean_is_not_better_than_guessing() {
-    let cluster: Vec<u32> = (0..1_000).collect();
     let of = |measure, r2: f64, bias: f64| {
-        let rows = TestRows {
+        let guess = Guess {
             measure,
-            cluster: &cluster,
-            slices: Vec::new(),
-            guess: &Guess {
-                measure,
-                rarest: None,
-                ..guess(noise(1_000, -1.0))
-            },
-            calibration_hint: None,
+            rarest: None,
+            ..guess(noise(1_000, -1.0))
         };
         let model = Evaluation {
             measures: [("r2", r2), ("bias", bias), ("mae", 9.5)].into(),
             ..judged(&vec![9.5; 1_000])
         };
-        let found = judge(&Gates::default(), &rows, &model, None);
+        let found = beside(&Gates::default(), &guess, &model, None);
         found
             .into_iter()
             .find(|gate| gate.name == "baseline")
@@ -236,6 +229,24 @@ fn a_model_further_from_the_rows_than_their_mean_is_not_better_than_guessing() {
     );
 }
 
+/// Judges a model beside guessing by the measure of the guess, each row a cluster, without a champion.
+fn beside(
+    gates: &Gates,
+    guess: &Guess,
+    model: &Evaluation,
+    calibration_hint: Option<&'static str>,
+) -> Vec<Gate> {
+    let cluster: Vec<u32> = (0..model.losses.len() as u32).collect();
+    let rows = TestRows {
+        measure: guess.measure,
+        cluster: &cluster,
+        slices: Vec::new(),
+        guess,
+        calibration_hint,
+    };
+    judge(gates, &rows, model, None)
+}
+
 /// Judges rows of these losses and weights by a measure, without a champion.
 fn by_measure(
     gates: &Gates,
@@ -243,23 +254,16 @@ fn by_measure(
     losses: &[f64],
     weights: Option<Vec<f64>>,
 ) -> Vec<Gate> {
-    let cluster: Vec<u32> = (0..losses.len() as u32).collect();
-    let rows = TestRows {
+    let guess = Guess {
         measure,
-        cluster: &cluster,
-        slices: Vec::new(),
-        guess: &Guess {
-            measure,
-            ..guess(losses.iter().map(|loss| loss - 0.5).collect())
-        },
-        calibration_hint: Some("a hint"),
+        ..guess(losses.iter().map(|loss| loss - 0.5).collect())
     };
     let model = Evaluation {
         weights,
         measures: [("ece", 0.2)].into(),
         ..judged(losses)
     };
-    judge(gates, &rows, &model, None)
+    beside(gates, &guess, &model, Some("a hint"))
 }
 
 #[test]
